@@ -1,0 +1,83 @@
+"""Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
+
+from pathlib import Path
+
+import numpy as np
+
+from maskdistill.datasets import coco, voc
+from maskdistill.datasets.folder import open_folder
+from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
+from maskdistill.datasets.records import (
+    IGNORE_INDEX,
+    Photo,
+    PhotoSource,
+    ProgressCallback,
+    SkippedPhoto,
+    SourceKind,
+)
+from maskdistill.datasets.sample import open_sample, open_sample_views
+from maskdistill.datasets.views import ViewRecipe
+from maskdistill.errors import DatasetError
+
+__all__ = [
+    "IGNORE_INDEX",
+    "MAX_PIXELS",
+    "Photo",
+    "PhotoSource",
+    "ProgressCallback",
+    "SkippedPhoto",
+    "SourceKind",
+    "ViewRecipe",
+    "inspect_image",
+    "open_source",
+    "read_label",
+    "read_photo",
+]
+
+
+def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+    """Open what a user names as data and inspect every photo of it.
+
+    Args:
+        spec: ``"sample"``, ``"sample-views"`` (for folders of these names write ./sample or give a ``Path``), a folder
+            in VOC's layout, a COCO json or a folder with annotations/\\*.json, any folder of pictures, or one picture.
+        on_progress: Called with the number of photos done and in total, in the caller's thread.
+
+    Raises:
+        DatasetError: If there is nothing to use; the message says what was found and what to give instead.
+    """
+    if spec == "sample":
+        return open_sample(on_progress=on_progress)
+    if spec == "sample-views":
+        return open_sample_views(on_progress=on_progress)
+    if not str(spec):
+        raise DatasetError("No data given. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
+    try:
+        return _open_path(Path(spec).expanduser().absolute(), on_progress)
+    except OSError as error:
+        raise DatasetError(f"Cannot open {spec}: {error.strerror}. Check the path and its access rights.") from error
+
+
+def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
+    """Ground truth of a photo, for reporting only: no stage that trains may call this.
+
+    Returns:
+        (height, width) uint8 class ids, 0 background, n for ``source.classes[n - 1]``, 255 ignore; None if there is
+        none.
+
+    Raises:
+        DatasetError: If the label cannot be read or does not fit the photo.
+    """
+    if source.kind == "voc":
+        return voc.read_label(source, photo)
+    return coco.read_label(source, photo) if source.kind == "coco" else None
+
+
+def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
+    root = voc.find_voc(path)
+    if root is not None:
+        return voc.open_voc(root, on_progress=on_progress)
+    jsons = coco.find_jsons(path)
+    if jsons:
+        return coco.open_coco(path, jsons, on_progress=on_progress)
+    return open_folder(path, on_progress=on_progress)

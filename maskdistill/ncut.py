@@ -1,0 +1,131 @@
+"""Engine ``ncut``: foreground by normalised cut on patch features (Shi and Malik, PAMI 2000; TokenCut, CVPR 2022).
+
+Unlike TokenCut, the eigenvector comes from Lanczos iterations on the symmetric form, the foreground is the side that
+covers less of the photo's border, and the cut is repeated on the patches not yet taken (MaskCut, CVPR 2023).
+"""
+
+import logging
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.linalg import eigh
+from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+
+from maskdistill.config import ProposalConfig
+from maskdistill.masks import border_share, keep_large_pieces, piece_with
+
+logger = logging.getLogger(__name__)
+
+FAINT_LINK = 1e-5  # TokenCut's weight of a pair below tau: the graph stays connected
+MIN_PATCHES = 4  # fewer patches than this cannot be cut in two in a way that means anything
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One cut of the patch graph; arrays are (rows, cols)."""
+
+    eigenvector: np.ndarray  # float32, split at 0, foreground positive; patches taken earlier hold the lowest value
+    foreground: np.ndarray  # bool, eigenvector > 0
+    piece: np.ndarray  # bool, the connected pieces kept
+    seed: tuple[int, int]  # row, col of the largest value
+    eigengap: float  # [0, 1]: gap between the second and the third eigenvalue of the normalised affinity
+    eigenvalues: tuple[float, ...]  # largest first, of D^-1/2 A D^-1/2
+    dense: bool  # True if Lanczos did not converge and the dense solver was used
+
+
+def cut_objects(affinity: np.ndarray, grid: tuple[int, int], config: ProposalConfig) -> list[Cut]:
+    """Up to ``config.num_objects`` objects by repeated cuts.
+
+    Args:
+        affinity: (N, N) cosines, N = rows * cols.
+        grid: rows, cols.
+        config: ``tau``, ``foreground``, ``component`` and the stop rules.
+
+    Returns:
+        The cuts in the order found; the first is always there unless the photo has too few patches. A further one is
+        dropped if it is smaller than ``min_area`` or overlaps an earlier one by more than ``max_overlap`` (IoU).
+    """
+    links = np.where(affinity > config.tau, np.float32(1), np.float32(FAINT_LINK))
+    free = np.ones(len(affinity), dtype=bool)
+    cuts: list[Cut] = []
+    for number in range(config.num_objects):
+        if free.sum() < MIN_PATCHES:
+            break
+        cut = cut_once(links, free, grid, config)
+        if not cut.piece.any():
+            break
+        free &= ~cut.piece.ravel()
+        if number == 0 or cut.piece.mean() >= config.min_area:
+            cuts.append(cut)
+    return cuts
+
+
+def cut_once(links: np.ndarray, free: np.ndarray, grid: tuple[int, int], config: ProposalConfig) -> Cut:
+    """Cut the graph of the free patches in two and choose the foreground.
+
+    Args:
+        links: (N, N) float32 weights, all positive, symmetric.
+        free: (N,) bool, patches that take part.
+        grid: rows, cols.
+        config: ``foreground``, ``component``, ``min_piece``.
+    """
+    weights = links if free.all() else links[np.ix_(free, free)]
+    vector, eigenvalues, dense = second_eigenvector(weights)
+    vector = vector - vector.mean()
+    values = np.full(len(free), -np.inf, dtype=np.float32)
+    values[free] = vector
+    values = values.reshape(grid)
+    taken = ~free.reshape(grid)
+    if _must_flip(values, taken, config.foreground):
+        values = np.where(taken, values, -values)
+    foreground = values > 0
+    values = np.where(taken, values[~taken].min(), values)
+    strength = np.where(foreground, values, -np.inf)
+    seed = np.unravel_index(int(strength.argmax()), grid)
+    if config.seed_piece_only:
+        piece = piece_with(foreground, seed)
+    else:
+        piece = keep_large_pieces(foreground, config.min_piece)
+    gap = float(np.clip(eigenvalues[1] - eigenvalues[2], 0, 1)) if len(eigenvalues) > 2 else 0.0
+    return Cut(values, foreground, piece, (int(seed[0]), int(seed[1])), gap, tuple(map(float, eigenvalues)), dense)
+
+
+def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+    """The vector that relaxes the normalised cut.
+
+    It is the second-smallest generalised eigenvector of (D - A, D), computed as D^-1/2 z with z the second-*largest*
+    eigenvector of D^-1/2 A D^-1/2, which Lanczos finds in a few dozen products.
+
+    Args:
+        weights: (N, N) float32, symmetric, positive.
+
+    Returns:
+        (N,) vector of norm 1 with a fixed sign; up to three eigenvalues, largest first; whether the dense solver
+        had to step in.
+    """
+    scale = 1 / np.sqrt(weights.sum(axis=1))
+    normalised = weights * scale[:, None] * scale[None, :]
+    dense = len(weights) < 16
+    if not dense:
+        try:
+            values, vectors = eigsh(normalised, k=3, which="LA", v0=1 / scale, tol=1e-4)
+        except ArpackNoConvergence:
+            logger.info("Lanczos did not converge on %d patches; using the dense solver.", len(weights))
+            dense = True
+    if dense:
+        first = max(0, len(weights) - 3)
+        values, vectors = eigh(normalised.astype(np.float64), subset_by_index=[first, len(weights) - 1])
+    order = np.argsort(values)[::-1]
+    vector = scale * vectors[:, order[1]]
+    vector = vector / np.linalg.norm(vector)
+    if vector[np.abs(vector).argmax()] < 0:
+        vector = -vector
+    return vector.astype(np.float32), values[order], dense
+
+
+def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str) -> bool:
+    """Whether the negative side is the foreground, by the border or by the largest value."""
+    positive, negative = (values > 0) & ~taken, (values <= 0) & ~taken
+    if rule == "border":
+        return border_share(positive) > border_share(negative)
+    return float(-values[~taken].min()) > float(values[~taken].max())

@@ -1,0 +1,297 @@
+"""Object masks of one photo, from its frozen features: engine, refinement, score, and what to say when it went wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from PIL import Image
+
+from maskdistill import scoring
+from maskdistill.affinity import cosine_affinity, stacked_features
+from maskdistill.backbones import Backbone
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
+from maskdistill.crf import refine_probability
+from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
+from maskdistill.masks import mask_iou
+from maskdistill.ncut import Cut, cut_objects
+from maskdistill.published import Diffusion, diffuse
+from maskdistill.refine import finer_map, keep_pieces, normalise_map, refine_patches, resize_map
+from maskdistill.vit import FeatureRequest, Features
+
+VIEW_SCALE = 0.75  # size of the second view
+SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
+WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
+
+
+@dataclass(frozen=True)
+class View:
+    """Features of one look at a photo."""
+
+    features: Features
+    geometry: PatchGeometry
+    mirrored: bool = False
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A mask on the patches, before it is brought to pixels; arrays are (rows, cols)."""
+
+    piece: np.ndarray  # bool, what the engine found
+    values: np.ndarray  # float32, signed map after refinement; positive is the object
+    seed: tuple[int, int]  # patch row, col
+    eigengap: float | None  # None where the engine has no eigenvalues
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """One object mask of a photo."""
+
+    mask: np.ndarray  # (H, W) bool
+    score: float  # [0, 1]
+    parts: Mapping[str, float]  # what the score is made of
+    candidate: Candidate = field(repr=False)
+    before_crf: np.ndarray | None = field(default=None, repr=False)  # (H, W) bool, if the CRF ran
+    crf_rejected: bool = False  # True if the CRF changed the mask too much and was not taken
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """All masks of a photo, best score first, and how they came about."""
+
+    proposals: tuple[Proposal, ...]
+    problem: str | None  # why the result is of no use and what to try, or None
+    cuts: tuple[Cut, ...] = ()  # engine ncut
+    diffusion: Diffusion | None = None  # engine published
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings with every "auto" resolved for one backbone."""
+
+    feature: str
+    blocks: tuple[int, ...]
+    refine_blocks: tuple[int, ...]
+    config: ProposalConfig
+    crf: CrfConfig
+
+    @classmethod
+    def resolve(cls, config: ProposalConfig, crf: CrfConfig, backbone: Backbone) -> "Recipe":
+        """Fill in the backbone's defaults.
+
+        Raises:
+            ConfigError: If a block number is not one of the backbone's.
+        """
+        feature = backbone.spec.mask_feature if config.feature == "auto" else config.feature
+        blocks = config.blocks or backbone.blocks(backbone.spec.mask_blocks)
+        refine_blocks = config.refine_blocks or backbone.blocks(backbone.spec.refine_blocks)
+        backbone.check_blocks((*blocks, *refine_blocks))
+        return cls(feature, blocks, refine_blocks, config, crf)
+
+    @property
+    def request(self) -> FeatureRequest:
+        """What the forward pass must return for this recipe, and nothing more."""
+        published = self.config.engine == "published"
+        cut_blocks = self.blocks if not published and self.feature == "tokens" else ()
+        return FeatureRequest(
+            token_blocks=tuple(sorted({*cut_blocks, *self.refine_blocks})),  # the score reads refine_blocks too
+            last_qk=published or self.feature == "keys",
+        )
+
+
+def explore_request(backbone: Backbone) -> FeatureRequest:
+    """All that any setting of the explorer can read, so that no slider needs a second forward pass."""
+    return FeatureRequest(token_blocks=tuple(range(max(1, backbone.depth - 4), backbone.depth + 1)), last_qk=True)
+
+
+def look(
+    backbone: Backbone,
+    image: Image.Image,
+    size: tuple[int, int],
+    config: FeatureConfig,
+    request: FeatureRequest,
+    *,
+    second: bool,
+) -> tuple[View, View | None]:
+    """One forward pass over the photo and, if ``second``, one over its mirror image in a smaller size.
+
+    Args:
+        backbone: The frozen transformer.
+        image: Upright RGB, the photo or a smaller decoding of it.
+        size: height, width of the photo in pixels.
+        config: Size and fit.
+        request: Which features to keep: ``Recipe.request``, or ``explore_request`` for all that a page may want.
+        second: Whether to take the second look.
+    """
+    geometry = backbone.geometry(*size, config)
+    first = View(backbone.features(image, geometry, request), geometry)
+    if not second:
+        return first, None
+    small = backbone.geometry(*size, config, scale=VIEW_SCALE)
+    return first, View(backbone.features(image, small, request, mirror=True), small, mirrored=True)
+
+
+def propose(view: View, second: View | None, image: Image.Image | None, recipe: Recipe) -> Proposals:
+    """Masks of one photo.
+
+    Args:
+        view: Features of the photo.
+        second: Features of its mirror image, or None; not used if ``views`` is "none".
+        image: The photo at full size, upright RGB; needed by the CRF only.
+        recipe: Resolved settings.
+
+    Returns:
+        At most ``num_objects`` proposals, best score first. ``problem`` names a result of no use: nothing, a speck, or
+        nearly the whole photo.
+    """
+    found = find_candidates(view, recipe)
+    if recipe.config.views == "none":
+        second = None
+    others = find_candidates(second, recipe).candidates if second is not None else ()
+    merged = [_merge(candidate, others, second is not None, recipe) for candidate in found.candidates]
+    proposals = [
+        _finish(candidate, values, agreement, view, image, recipe)
+        for candidate, (values, agreement) in zip(found.candidates, merged, strict=True)
+    ]
+    kept = _drop_doubles([item for item in proposals if item.mask.any()], recipe.config)
+    problem = describe_problem(kept, view.geometry, recipe)
+    return Proposals(tuple(kept), problem, found.cuts, found.diffusion)
+
+
+@dataclass(frozen=True)
+class Found:
+    """What an engine returned, before scoring."""
+
+    candidates: tuple[Candidate, ...]
+    cuts: tuple[Cut, ...] = ()
+    diffusion: Diffusion | None = None
+
+
+def find_candidates(view: View, recipe: Recipe) -> Found:
+    """Run the engine on one view. Maps of a mirrored view are turned back."""
+    grid = (view.geometry.rows, view.geometry.cols)
+    if recipe.config.engine == "published":
+        diffusion = diffuse(view.features, recipe.config)
+        values = np.where(diffusion.piece, np.float32(1), np.float32(-1))
+        candidate = Candidate(diffusion.piece, values, diffusion.seed, None)
+        return Found((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
+    affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
+    cuts = cut_objects(affinity, grid, recipe.config)
+    candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
+    return Found(candidates, tuple(cuts), None)
+
+
+def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candidate:
+    cut = cuts[number]
+    values = np.where(cut.foreground & ~cut.piece, -np.abs(cut.eigenvector), cut.eigenvector)
+    if recipe.config.refine_steps and not cut.piece.all():
+        vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
+        background = ~np.any([other.foreground for other in cuts[: number + 1]], axis=0)
+        margin = refine_patches(vectors, cut.piece.ravel(), background.ravel(), recipe.config.refine_steps)
+        values = margin.reshape(values.shape)
+        for other in cuts[:number]:  # an earlier object keeps its patches
+            values = np.where(other.piece, -np.abs(values), values)
+    return Candidate(cut.piece, values, cut.seed, cut.eigengap)
+
+
+def _turn_back(candidate: Candidate, view: View) -> Candidate:
+    if not view.mirrored:
+        return candidate
+    row, col = candidate.seed
+    return replace(
+        candidate,
+        piece=candidate.piece[:, ::-1],
+        values=candidate.values[:, ::-1],
+        seed=(row, candidate.piece.shape[1] - 1 - col),
+    )
+
+
+def _merge(
+    candidate: Candidate, others: tuple[Candidate, ...], looked_twice: bool, recipe: Recipe
+) -> tuple[np.ndarray, float | None]:
+    """The candidate's signed map on the working grid, averaged with the second view's, and how far the two agree."""
+    seed = candidate.seed if recipe.config.seed_piece_only else None
+    min_piece = recipe.config.min_piece
+    own = keep_pieces(finer_map(candidate.values), seed, min_piece)
+    if not others:
+        return own, 0.0 if looked_twice else None
+    maps = [keep_pieces(resize_map(finer_map(other.values), *own.shape), None, min_piece) for other in others]
+    overlaps = [mask_iou(own > 0, other > 0) for other in maps]
+    best = int(np.argmax(overlaps))
+    if recipe.config.views == "merge" and overlaps[best] > 0.5:
+        return keep_pieces((own + normalise_map(maps[best])) / 2, seed, min_piece), overlaps[best]
+    return own, overlaps[best]
+
+
+def _finish(
+    candidate: Candidate,
+    values: np.ndarray,
+    agreement: float | None,
+    view: View,
+    image: Image.Image | None,
+    recipe: Recipe,
+) -> Proposal:
+    mask, probability = _to_pixels(candidate, values, view.geometry, recipe)
+    parts: dict[str, float] = {}
+    if agreement is not None:
+        parts["view_agreement"] = agreement
+    if candidate.eigengap is not None:
+        parts["eigengap"] = candidate.eigengap
+    before, rejected = None, False
+    if recipe.crf.enabled and image is not None and mask.any():
+        before = mask
+        refined = refine_probability(np.asarray(image), probability, recipe.crf) > 0.5
+        parts["crf_agreement"] = mask_iou(before, refined)
+        rejected = parts["crf_agreement"] < recipe.crf.min_agreement
+        mask = before if rejected else refined
+    parts |= _shape_parts(values, view, recipe)
+    return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
+
+
+def _shape_parts(values: np.ndarray, view: View, recipe: Recipe) -> dict[str, float]:
+    inside = values > 0
+    grid = view.features.grid
+    patches = resize_map(values, *grid) > 0
+    vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
+    return {
+        "contrast": scoring.contrast_part(vectors, patches.ravel()),
+        "area": scoring.area_part(float(inside.mean())),
+        "border": scoring.border_part(inside),
+    }
+
+
+def _to_pixels(
+    candidate: Candidate, values: np.ndarray, geometry: PatchGeometry, recipe: Recipe
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mask and foreground probability at the photo's size, both (H, W)."""
+    if recipe.config.engine == "published" or not recipe.config.smooth:
+        mask = patches_to_pixels(resize_map(values, geometry.rows, geometry.cols) > 0, geometry, smooth=False)
+        return mask, np.where(mask, np.float32(0.9), np.float32(0.1))
+    fine = patches_to_pixels(values, geometry, smooth=True)
+    return fine > 0, 1 / (1 + np.exp(-SIGMOID_GAIN * fine))
+
+
+def _drop_doubles(proposals: list[Proposal], config: ProposalConfig) -> list[Proposal]:
+    kept: list[Proposal] = []
+    for item in sorted(proposals, key=lambda item: -item.score):
+        if all(mask_iou(item.mask, other.mask) <= config.max_overlap for other in kept):
+            kept.append(item)
+    return kept
+
+
+def describe_problem(proposals: list[Proposal], geometry: PatchGeometry, recipe: Recipe) -> str | None:
+    """Name a result of no use and what to try, or None if the best mask looks like an object."""
+    if not proposals:
+        return f"No object was found. {_hint(recipe)}"
+    area = float(proposals[0].mask.mean())
+    if area > WHOLE:
+        return f"The mask covers {area:.0%} of the photo, nearly all of it. {_hint(recipe)}"
+    if area * geometry.rows * geometry.cols < SPECK:
+        return f"The mask is a single patch. {_hint(recipe)}"
+    return None
+
+
+def _hint(recipe: Recipe) -> str:
+    if recipe.config.engine == "published":
+        return "With these weights the keys may all point one way: try the engine 'ncut'."
+    other = "tokens" if recipe.feature == "keys" else "keys"
+    return f"Try the feature '{other}', a tau above {recipe.config.tau:g}, or foreground 'largest'."
