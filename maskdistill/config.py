@@ -215,10 +215,8 @@ def _coerce(hint: Any, value: Any, name: str) -> Any:
             raise ConfigError(f"{name} must be a list of whole numbers, got {value!r}.")
         return tuple(value)
     wanted = (int, float) if hint is float else hint
-    if (
-        isinstance(wanted, types.UnionType)
-        or isinstance(value, wanted)
-        and not (isinstance(value, bool) and hint is not bool)
+    if isinstance(wanted, types.UnionType) or (
+        isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
     ):
         return float(value) if hint is float else value
     raise ConfigError(f"{name} must be {hint.__name__}, got {value!r}.")

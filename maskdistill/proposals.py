@@ -1,4 +1,4 @@
-"""Object masks of one photo, from its frozen features: engine, refinement, score, and what to say when it went wrong."""
+"""Object masks of one photo from its frozen features: engine, refinement, score, and what to say of a bad result."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace

@@ -1,8 +1,9 @@
 """Engine ``published``: the paper's rule (arXiv 2206.06363, section 3.1), one mask per photo.
 
-A = Q K^T of the last block, raw logits. The CLS row, averaged over the first heads, is cut down to the patches that hold
-half of its mass. Among the top patches, those whose keys point the way of the seed's are kept; their rows of the graph
-K K^T (summed over all heads) are added up and thresholded at zero, and the piece that holds the seed is the mask.
+A = Q K^T of the last block, raw logits. The CLS row, averaged over the first heads, is cut down to the patches that
+hold half of its mass. Among the top patches, those whose keys point the way of the seed's are kept; their rows of the
+graph K K^T (summed over all heads) are added up and thresholded at zero, and the piece that holds the seed is the
+mask.
 """
 
 from dataclasses import dataclass

@@ -162,14 +162,18 @@ def _list_entries(contents: dict[Path, dict]) -> tuple[list[_Entry], list[Skippe
             seen.add((json_path, name))
             rows.append((json_path, name, item["id"]))
     ids = _photo_ids([(json_path, name) for json_path, name, _ in rows])
-    return [_Entry(id, name, image_id, json_path) for id, (json_path, name, image_id) in zip(ids, rows)], skipped
+    return [
+        _Entry(id, name, image_id, json_path) for id, (json_path, name, image_id) in zip(ids, rows, strict=True)
+    ], skipped
 
 
 def _photo_ids(rows: list[tuple[Path, str]]) -> list[str]:
     """File name without suffix; the json's name goes before it where two json files name the same picture."""
     names = [str(PurePosixPath(*_plain_parts(name))) for _, name in rows]
     counts = Counter(names)
-    return unique_ids([f"{path.stem}/{name}" if counts[name] > 1 else name for (path, _), name in zip(rows, names)])
+    return unique_ids(
+        [f"{path.stem}/{name}" if counts[name] > 1 else name for (path, _), name in zip(rows, names, strict=True)]
+    )
 
 
 def _plain_parts(file_name: str) -> Iterator[str]:

@@ -175,7 +175,9 @@ def _is_whole(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
     if isinstance(image, TiffImageFile):
         tags = image.tag_v2
         parts = ((273, 279), (324, 325))  # offsets and byte counts of strips and of tiles
-        ends = [a + b for where, length in parts for a, b in zip(tags.get(where, ()), tags.get(length, ()))]
+        ends = [
+            a + b for where, length in parts for a, b in zip(tags.get(where, ()), tags.get(length, ()), strict=True)
+        ]
         return max(ends, default=0) <= size
     return True
 

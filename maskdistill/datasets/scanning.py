@@ -77,7 +77,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
     """
     stems = [str(PurePosixPath(name).with_suffix("")) for name in names]
     counts, taken = Counter(stems), set(names)
-    chosen = [name if counts[stem] > 1 or stem in taken else stem for name, stem in zip(names, stems)]
+    chosen = [name if counts[stem] > 1 or stem in taken else stem for name, stem in zip(names, stems, strict=True)]
     # A file name that is no valid text, from an old system, could not be written to a table.
     return [name.encode("utf-8", "backslashreplace").decode() for name in chosen]
 

@@ -1,0 +1,150 @@
+"""How far a long stage has come: for the terminal, for a log file, and for whoever reads the run folder."""
+
+import json
+import os
+import socket
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import psutil
+from tqdm import tqdm
+
+State = Literal["running", "done", "failed", "stopped", "lost"]
+FILE_INTERVAL = 0.5  # seconds between two writes of the progress file
+LOG_INTERVAL = 10.0  # seconds between two lines when standard error is not a terminal
+HEARTBEAT_LIMIT = 60.0  # seconds of silence after which a process on another machine counts as lost
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One moment of a stage."""
+
+    stage: str
+    done: int  # photos
+    total: int  # photos
+    rate: float  # photos per second, 0 while unknown
+    seconds_left: float | None  # None while unknown
+    state: State
+    message: str = ""  # one sentence for people
+    pid: int = 0
+    pid_started: float = 0.0  # seconds since 1970, so that a reused pid is not taken for ours
+    host: str = ""
+    heartbeat: float = 0.0  # seconds since 1970, last sign of life
+
+
+class Reporter:
+    """Counts finished photos; shows a bar on a terminal, lines in a log, and keeps ``progress.json`` fresh."""
+
+    def __init__(self, path: Path, stage: str, total: int, done: int = 0, *, quiet: bool = False) -> None:
+        self._path, self._stage, self._total, self._done, self._first = path, stage, total, done, done
+        self._started = self._last_file = self._last_line = time.monotonic()
+        self._quiet = quiet
+        terminal = sys.stderr.isatty() and not quiet
+        self._bar = tqdm(total=total, initial=done, desc=stage, unit="photo", file=sys.stderr) if terminal else None
+        self._write("running", "")
+
+    def advance(self, count: int = 1) -> None:
+        """Note ``count`` more finished photos."""
+        self._done += count
+        now = time.monotonic()
+        if self._bar is not None:
+            self._bar.update(count)
+        elif not self._quiet and now - self._last_line >= LOG_INTERVAL:
+            self._last_line = now
+            sys.stderr.write(self._line() + "\n")
+            sys.stderr.flush()
+        if now - self._last_file >= FILE_INTERVAL:
+            self._last_file = now
+            self._write("running", "")
+
+    def finish(self, state: State, message: str) -> None:
+        """Close the bar and leave the final state."""
+        if self._bar is not None:
+            self._bar.close()
+        self._write(state, message)
+
+    @property
+    def rate(self) -> float:
+        """Photos per second since the start, 0 before the first."""
+        elapsed = time.monotonic() - self._started
+        return (self._done - self._first) / elapsed if self._done > self._first else 0.0
+
+    def _line(self) -> str:
+        left = self._seconds_left()
+        return (
+            f"{self._stage}: {self._done}/{self._total} photos, {self.rate:.2f} photos/s"
+            f"{'' if left is None else f', {format_duration(left)} left'}"
+        )
+
+    def _seconds_left(self) -> float | None:
+        return (self._total - self._done) / self.rate if self.rate else None
+
+    def _write(self, state: State, message: str) -> None:
+        process = psutil.Process()
+        progress = Progress(
+            self._stage,
+            self._done,
+            self._total,
+            self.rate,
+            self._seconds_left(),
+            state,
+            message,
+            process.pid,
+            process.create_time(),
+            socket.gethostname(),
+            time.time(),
+        )
+        write_atomically(self._path, json.dumps(asdict(progress)))
+
+
+def read_progress_file(path: Path) -> Progress | None:
+    """The last progress written there, ``lost`` if its process has gone; None if there is none or it is unreadable."""
+    try:
+        progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+    if progress.state == "running" and not _is_alive(progress):
+        message = "The process has ended without finishing. Start again: finished photos are kept."
+        return replace(progress, state="lost", message=message)
+    return progress
+
+
+def _is_alive(progress: Progress) -> bool:
+    if progress.host != socket.gethostname():
+        return time.time() - progress.heartbeat < HEARTBEAT_LIMIT
+    try:
+        process = psutil.Process(progress.pid)
+        started = abs(process.create_time() - progress.pid_started) < 2
+        return started and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
+    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def format_duration(seconds: float) -> str:
+    """Seconds as people say them: ``45 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

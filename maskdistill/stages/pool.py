@@ -1,0 +1,93 @@
+"""Many photos over several processes: one photo a task, one thread a process, a bounded window of tasks."""
+
+import multiprocessing
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import torch
+
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo
+from maskdistill.errors import RunError
+from maskdistill.stages.worker import PhotoResult, PhotoWorker, start_worker, work
+
+MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
+TASKS_AHEAD = 3  # per process, so that none waits for the parent
+
+
+def usable_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def map_photos(
+    run: Path, config: RunConfig, device: torch.device, tasks: Sequence[tuple[int, Photo]], num_workers: int = 0
+) -> Iterator[PhotoResult]:
+    """Process photos and yield their results as they finish, in any order.
+
+    One process with one thread per core beats one process with all the threads: nothing waits between small products,
+    and reading, cutting and encoding overlap with another photo's forward pass.
+
+    Args:
+        run: Run folder, for the thumbnails.
+        config: Settings with the backbone already chosen (no ``auto``).
+        device: Where the forward pass runs; every GPU of the machine is used if it is plain ``cuda``.
+        tasks: Photo numbers and photos.
+        num_workers: Processes; 0 chooses one per core, at most ``MAX_WORKERS``; 1 works in this process.
+
+    Raises:
+        RunError: If a process was ended from outside, usually for lack of memory.
+    """
+    cores = usable_cores()
+    num_workers = min(num_workers or min(cores, MAX_WORKERS), max(1, len(tasks)))
+    if num_workers == 1:
+        worker = PhotoWorker(run, config)
+        yield from (worker(*task) for task in tasks)
+        return
+    context = multiprocessing.get_context("spawn")  # never fork once torch is loaded
+    arguments = (run, config, max(1, cores // num_workers), _devices(device), context.Value("i", 0))
+    pool = ProcessPoolExecutor(num_workers, context, initializer=start_worker, initargs=arguments)
+    try:
+        yield from _stream(pool, tasks, num_workers * TASKS_AHEAD)
+    except BrokenProcessPool as error:
+        raise RunError(
+            "A worker process was ended from outside, usually for lack of memory. Finished photos are kept: "
+            "start the same command again, with --workers 1 if it happens again."
+        ) from error
+    finally:
+        _shut_down(pool)
+
+
+def _stream(pool: ProcessPoolExecutor, tasks: Sequence[tuple[int, Photo]], ahead: int) -> Iterator[PhotoResult]:
+    waiting: set[Future] = set()
+    queue = iter(tasks)
+    while True:
+        for task in queue:
+            waiting.add(pool.submit(work, *task))
+            if len(waiting) >= ahead:
+                break
+        if not waiting:
+            return
+        finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        for future in finished:
+            yield future.result()
+
+
+def _shut_down(pool: ProcessPoolExecutor) -> None:
+    """End the pool at once, also in the middle of a photo: whoever leaves early does not want the rest."""
+    processes = list((pool._processes or {}).values())
+    pool.shutdown(wait=False, cancel_futures=True)
+    for process in processes:
+        process.join(timeout=0.5)
+        if process.is_alive():
+            process.terminate()
+            process.join()
+
+
+def _devices(device: torch.device) -> list[str]:
+    if device.type == "cuda" and device.index is None:
+        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    return [str(device)]

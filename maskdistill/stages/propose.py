@@ -1,0 +1,348 @@
+"""Stage ``proposals``: masks of every photo of a source, in shards that survive being killed."""
+
+import dataclasses
+import importlib.metadata
+import logging
+import platform
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import pandas as pd
+from filelock import FileLock, Timeout
+
+from maskdistill import __version__
+from maskdistill.backbones import Choice, choose_backbone, choose_device, choose_precision
+from maskdistill.config import RunConfig
+from maskdistill.crf import INSTALL_HINT, crf_available
+from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.errors import ConfigError, DatasetError, RunError
+from maskdistill.progress import Reporter, format_duration
+from maskdistill.stages.pool import map_photos
+from maskdistill.store import Run, fingerprint, read_json, write_images, write_json, write_table
+
+logger = logging.getLogger(__name__)
+
+STAGE = "proposals"
+CODE_VERSION = 1  # raise it when the same settings would make other masks
+PHOTOS_PER_SHARD = 32
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which part of the photos this process takes: the i-th of n, from 1."""
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``3/16``.
+
+        Raises:
+            ConfigError: If it is not two whole numbers with 1 <= i <= n.
+        """
+        left, slash, right = text.partition("/")
+        if not (slash and left.isdigit() and right.isdigit() and 1 <= int(left) <= int(right)):
+            raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
+        return cls(int(left), int(right))
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a call of the stage did."""
+
+    num_photos: int
+    num_done: int  # photos with a result, over all shards
+    num_new: int  # photos processed by this call
+    num_masks: int
+    num_skipped: int  # photos that could not be read
+    num_problems: int  # photos whose result is degenerate
+    complete: bool  # False while other shards are missing
+    seconds: float
+
+    @property
+    def sentence(self) -> str:
+        """One line for people."""
+        if not self.num_new and self.complete:
+            return f"Nothing to do: {self.num_masks} masks of {self.num_photos} photos are there."
+        text = (
+            f"{self.num_masks} masks of {self.num_done} photos; {self.num_new} new in {format_duration(self.seconds)}"
+        )
+        if self.num_new and self.seconds > 0:
+            text += f" ({self.num_new / self.seconds:.2f} photos/s)"
+        if self.num_skipped:
+            text += f"; {self.num_skipped} skipped, see images.parquet"
+        if self.num_problems:
+            text += f"; {self.num_problems} doubtful"
+        return text + ("." if self.complete else f"; {self.num_photos - self.num_done} photos left to other shards.")
+
+
+def propose_photos(
+    run: Run,
+    source: PhotoSource,
+    config: RunConfig,
+    *,
+    preset: str = "",
+    shard: Shard | None = None,
+    num_workers: int = 0,
+    quiet: bool = False,
+) -> Summary:
+    """Make the masks of every photo of the source that this shard takes, and merge once all shards are there.
+
+    Finished shards are kept: killed at any moment and started again, the stage goes on, and ends with the same files.
+
+    Args:
+        run: Run folder; made if missing.
+        source: Photos.
+        config: Settings; ``auto`` is resolved here and the choice recorded.
+        preset: Name of the preset the settings came from, for the record.
+        shard: Which part to do; None does all.
+        num_workers: Processes, 0 for one per core.
+        quiet: No progress on standard error.
+
+    Raises:
+        ConfigError: If a setting cannot work here.
+        RunError: If another process works on the same shard, or the folder cannot be written.
+    """
+    started = time.monotonic()
+    shard = shard or Shard()
+    if config.crf.enabled and not crf_available():
+        raise ConfigError(INSTALL_HINT)
+    choice = choose_backbone(config.features.backbone, config.features.architecture)
+    config = _settle(config, choice)
+    made_from = describe_inputs(source, config, choice)
+    key = fingerprint(made_from)
+    run.path.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(run.path / f".proposals-{shard.index}-of-{shard.count}.lock")
+    try:
+        with lock.acquire(timeout=0):
+            if is_done(run, key):
+                _note_move(run, source)
+                return _summarise(run, source, 0, time.monotonic() - started)
+            _begin(run, source, config, choice, preset)
+            new = _run_shards(run, source, config, shard, key, num_workers, quiet)
+            return _conclude(run, source, made_from, key, new, time.monotonic() - started)
+    except Timeout as error:
+        raise RunError(f"Another process is making the masks of {run.path}. Wait for it, or stop it first.") from error
+
+
+def describe_inputs(source: PhotoSource, config: RunConfig, choice: Choice) -> dict[str, Any]:
+    """All that decides the masks: photos, settings, weights, versions of the code that touches them."""
+    features = {key: value for key, value in asdict(config.features).items() if key != "device"}
+    return {
+        "stage": STAGE,
+        "code": CODE_VERSION,
+        "photos": source.fingerprint,
+        "num_photos": len(source.photos),
+        "weights": [choice.spec.name, choice.spec.architecture, choice.spec.path],
+        "features": features,
+        "proposals": asdict(config.proposals),
+        "crf": asdict(config.crf) if config.crf.enabled else None,
+    }
+
+
+def is_done(run: Run, key: str) -> bool:
+    """Whether the stage was finished from exactly these inputs."""
+    path = run.stage_path(STAGE)
+    return path.is_file() and read_json(path)["fingerprint"] == key and run.masks_path.is_file()
+
+
+def shards_of(source: PhotoSource) -> list[range]:
+    """Photo numbers of each shard."""
+    total = len(source.photos)
+    return [range(first, min(first + PHOTOS_PER_SHARD, total)) for first in range(0, total, PHOTOS_PER_SHARD)]
+
+
+def _settle(config: RunConfig, choice: Choice) -> RunConfig:
+    """Replace every "auto" that could come out differently tomorrow."""
+    device = choose_device(config.features.device)
+    features = dataclasses.replace(
+        config.features,
+        backbone=choice.spec.path or choice.spec.name,
+        precision=choose_precision(config.features.precision, device),
+        shorter_side=config.features.shorter_side or choice.spec.shorter_side,
+    )
+    return dataclasses.replace(config, features=features)
+
+
+def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, preset: str) -> None:
+    if not source.photos:
+        raise DatasetError(f"No usable photo in {source.spec}: all {len(source.skipped)} files were skipped.")
+    packages = ("torch", "timm", "numpy", "scipy", "pillow", "streamlit")
+    run.write_info(
+        {
+            "format": 1,
+            "data": source.spec,
+            "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
+            "preset": preset,
+            "config": config.to_dict(),
+            "backbone": {"name": choice.spec.name, "reason": choice.reason, "weights": choice.spec.weights},
+            "versions": {
+                "maskdistill": __version__,
+                "python": platform.python_version(),
+                **{name: importlib.metadata.version(name) for name in packages},
+            },
+        }
+    )
+    write_images(run, source)
+
+
+def _note_move(run: Run, source: PhotoSource) -> None:
+    """The same photos under another path: write down where they are now; the masks stay as they are."""
+    info = run.info()
+    if info["data"] == source.spec:
+        return
+    run.write_info({**info, "data": source.spec})
+    table = run.images()
+    paths = {photo.id: str(photo.path) for photo in source.photos}
+    table["path"] = [paths.get(id, path) for id, path in zip(table["id"], table["path"], strict=True)]
+    write_table(run.images_path, table)
+
+
+def _run_shards(
+    run: Run, source: PhotoSource, config: RunConfig, shard: Shard, key: str, num_workers: int, quiet: bool
+) -> int:
+    """Process what is missing of this process's shards; returns the number of photos processed."""
+    parts = run.parts_path(STAGE, key)
+    mine = [number for number in range(len(shards_of(source))) if number % shard.count == shard.index - 1]
+    done = {number: _read_part(run, key, number) for number in mine}
+    tasks = _missing_tasks(source, done)
+    num_mine = sum(len(shards_of(source)[number]) for number in mine)
+    reporter = Reporter(run.progress_path, STAGE, num_mine, num_mine - len(tasks), quiet=quiet)
+    device = choose_device(config.features.device)
+    changed: set[int] = set()
+    new = 0
+    results = map_photos(run.path, config, device, tasks, num_workers)
+    try:
+        for result in results:
+            number = result.number // PHOTOS_PER_SHARD
+            done[number][result.number] = asdict(result)
+            changed.add(number)
+            new += 1
+            reporter.advance()
+            if len(done[number]) == len(shards_of(source)[number]):
+                _write_part(run, key, number, done[number])
+                changed.discard(number)
+    except KeyboardInterrupt:
+        reporter.finish("stopped", "Stopped; start again to go on.")
+        raise
+    except (RunError, OSError) as error:
+        reporter.finish("failed", _failure(error))
+        raise
+    finally:
+        results.close()
+        if parts.parent.parent.is_dir():
+            for number in sorted(changed):  # a shard cut short keeps the photos it has
+                _write_part(run, key, number, done[number])
+    reporter.finish("done", f"{new} photos processed.")
+    return new
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"{error.strerror or error}. Finished photos are kept: make room or mend the folder, then start again."
+    return str(error)
+
+
+def _missing_tasks(source: PhotoSource, done: dict[int, dict[int, dict]]) -> list[tuple[int, Photo]]:
+    shards = shards_of(source)
+    return [
+        (number, source.photos[number])
+        for shard, results in sorted(done.items())
+        for number in shards[shard]
+        if number not in results
+    ]
+
+
+def _read_part(run: Run, key: str, number: int) -> dict[int, dict[str, Any]]:
+    path = run.parts_path(STAGE, key) / f"{number:06d}.json"
+    if not path.is_file():
+        return {}
+    return {item["number"]: item for item in read_json(path)}
+
+
+def _write_part(run: Run, key: str, number: int, results: dict[int, dict[str, Any]]) -> None:
+    ordered = [results[index] for index in sorted(results)]
+    write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered)
+
+
+def _conclude(run: Run, source: PhotoSource, made_from: dict[str, Any], key: str, new: int, seconds: float) -> Summary:
+    """Merge if every photo has its result, by whichever process comes last."""
+    shards = shards_of(source)
+    with FileLock(run.path / ".merge.lock"):
+        results = [item for number in range(len(shards)) for _, item in sorted(_read_part(run, key, number).items())]
+        if len(results) < len(source.photos):
+            return Summary(len(source.photos), len(results), new, *_counts(results), False, seconds)
+        if not is_done(run, key):
+            merge_results(run, source, results)
+            write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from})
+    return _summarise(run, source, new, seconds)
+
+
+def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
+    """Write proposals.json, masks.parquet and images.parquet from the results of all photos, in order."""
+    images = [
+        {"id": number, "file_name": _file_name(source, photo), "height": photo.height, "width": photo.width}
+        for number, photo in enumerate(source.photos)
+    ]
+    annotations = [annotation for item in results for annotation in item["annotations"]]
+    coco = {
+        "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
+        "images": images,
+        "annotations": annotations,
+        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
+    }
+    write_json(run.proposals_path, coco)
+    rows = [
+        _mask_row(source.photos[item["number"]], item, rank)
+        for item in results
+        for rank in range(len(item["annotations"]))
+    ]
+    write_table(run.masks_path, pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"]))
+    table = run.images()
+    failed = {source.photos[item["number"]].id: item["error"] for item in results if item["error"]}
+    table.loc[table["id"].isin(list(failed)), "readable"] = False
+    table["reason"] = [failed.get(id, reason) for id, reason in zip(table["id"], table["reason"], strict=True)]
+    problems = {source.photos[item["number"]].id: item["problem"] or "" for item in results}
+    table["problem"] = [problems.get(id, "") for id in table["id"]]
+    write_table(run.images_path, table)
+
+
+def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
+    annotation = item["annotations"][rank]
+    x, y, width, height = annotation["bbox"]
+    return {
+        "mask_id": annotation["id"],
+        "image_id": photo.id,
+        "rank": rank,
+        "score": annotation["score"],
+        "area": annotation["area"] / (photo.height * photo.width),
+        "bbox_x": x,
+        "bbox_y": y,
+        "bbox_w": width,
+        "bbox_h": height,
+        "problem": (item["problem"] or "") if rank == 0 else "",
+        **{f"part_{name}": value for name, value in annotation["parts"].items()},
+    }
+
+
+def _file_name(source: PhotoSource, photo: Photo) -> str:
+    if source.root is not None and photo.path.is_relative_to(source.root):
+        return photo.path.relative_to(source.root).as_posix()
+    return photo.path.name
+
+
+def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
+    """Masks, unreadable photos, degenerate results."""
+    masks = sum(len(item["annotations"]) for item in results)
+    return masks, sum(bool(item["error"]) for item in results), sum(bool(item["problem"]) for item in results)
+
+
+def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> Summary:
+    images, masks = run.images(), run.masks()
+    problems = int((images["problem"].fillna("") != "").sum()) if "problem" in images else 0
+    skipped = int((~images["readable"].astype(bool)).sum())
+    total = len(source.photos)
+    return Summary(total, total, new, len(masks), skipped, problems, True, seconds)

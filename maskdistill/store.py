@@ -1,0 +1,173 @@
+"""The run folder: where each artifact lies, and how it is read and written."""
+
+import hashlib
+import json
+import os
+from dataclasses import asdict
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.datasets import PhotoSource
+from maskdistill.errors import RunError
+from maskdistill.masks import decode_mask
+from maskdistill.progress import replace_atomically, write_atomically
+
+MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
+
+
+class Run:
+    """A run folder. Making the object touches nothing on disk."""
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+
+    @property
+    def name(self) -> str:
+        """Last part of the path."""
+        return self.path.name
+
+    @property
+    def exists(self) -> bool:
+        """Whether a run was started here."""
+        return (self.path / "run.json").is_file()
+
+    @property
+    def images_path(self) -> Path:
+        """images.parquet: one row a photo, the skipped ones too."""
+        return self.path / "images.parquet"
+
+    @property
+    def proposals_path(self) -> Path:
+        """proposals.json: COCO, masks as RLE."""
+        return self.path / "proposals.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """masks.parquet: one row a mask."""
+        return self.path / "masks.parquet"
+
+    @property
+    def progress_path(self) -> Path:
+        """progress.json: how far the running or last stage came."""
+        return self.path / "progress.json"
+
+    @property
+    def logs_path(self) -> Path:
+        """Folder of log files."""
+        return self.path / "logs"
+
+    def parts_path(self, stage: str, fingerprint: str) -> Path:
+        """Folder of a stage's finished shards, for one set of settings and photos."""
+        return self.path / "parts" / f"{stage}-{fingerprint[:12]}"
+
+    def stage_path(self, stage: str) -> Path:
+        """What a finished stage was made from."""
+        return self.path / "stages" / f"{stage}.json"
+
+    def thumbnail(self, mask_id: int) -> Path:
+        """96-pixel JPEG of a mask's crop; a thousand a folder."""
+        return self.path / "thumbs" / f"{mask_id // 1000:05d}" / f"{mask_id}.jpg"
+
+    def info(self) -> dict[str, Any]:
+        """run.json.
+
+        Raises:
+            RunError: If the folder holds no run.
+        """
+        if not self.exists:
+            raise RunError(f"No run in {self.path}: run.json is missing. Start one with: maskdistill run --run ...")
+        return read_json(self.path / "run.json")
+
+    def write_info(self, info: dict[str, Any]) -> None:
+        """Replace run.json."""
+        write_json(self.path / "run.json", info)
+
+    def images(self) -> pd.DataFrame:
+        """id, path, height, width, digest, split, readable, reason: one row a photo, in the source's order."""
+        return self._table(self.images_path)
+
+    def masks(self) -> pd.DataFrame:
+        """One row a mask, the photos in order, best mask first."""
+        return self._table(self.masks_path)
+
+    def _table(self, path: Path) -> pd.DataFrame:
+        if not path.is_file():
+            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill propose --run {self.path}")
+        return pd.read_parquet(path)
+
+    @cached_property
+    def _codes(self) -> dict[int, dict[str, Any]]:
+        annotations = read_json(self.proposals_path)["annotations"]
+        return {item["id"]: item["segmentation"] for item in annotations}
+
+    def decode(self, mask_id: int) -> np.ndarray:
+        """(H, W) bool mask at the photo's size.
+
+        Raises:
+            RunError: If there is no such mask.
+        """
+        if mask_id not in self._codes:
+            raise RunError(f"No mask {mask_id} in {self.proposals_path}.")
+        return decode_mask(self._codes[mask_id])
+
+
+def write_images(run: Run, source: PhotoSource) -> None:
+    """Write images.parquet: the photos of a source, then what was skipped and why."""
+    rows = [
+        {**asdict(photo), "path": str(photo.path), "view": _view_text(photo.view), "readable": True, "reason": ""}
+        for photo in source.photos
+    ]
+    rows += [
+        {"id": str(item.path), "path": str(item.path), "readable": False, "reason": item.reason}
+        for item in source.skipped
+    ]
+    write_table(run.images_path, pd.DataFrame(rows))
+
+
+def _view_text(view: Any) -> str | None:
+    return None if view is None else json.dumps(asdict(view))
+
+
+def list_runs(folder: Path) -> list[Run]:
+    """Runs inside a folder, newest first; none if the folder is missing."""
+    if not folder.is_dir():
+        return []
+    runs = [Run(path) for path in folder.iterdir() if (path / "run.json").is_file()]
+    return sorted(runs, key=lambda run: (run.path / "run.json").stat().st_mtime, reverse=True)
+
+
+def runs_folder() -> Path:
+    """Where the app keeps runs: ``$MASKDISTILL_RUNS``, else ``runs`` in the working folder."""
+    return Path(os.environ.get("MASKDISTILL_RUNS", "runs"))
+
+
+def fingerprint(value: Any) -> str:
+    """Hex digest of a JSON-able value; equal values, equal digests."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        RunError: If it is damaged, naming it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one step."""
+    write_atomically(path, json.dumps(value, indent=1))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a Parquet file in one step."""
+    replace_atomically(path, lambda temporary: table.to_parquet(temporary, index=False))
