@@ -39,7 +39,8 @@ class Candidate:
     piece: np.ndarray  # bool, what the engine found
     values: np.ndarray  # float32, signed map after refinement; positive is the object
     seed: tuple[int, int]  # patch row, col
-    eigengap: float | None  # None where the engine has no eigenvalues
+    eigengap: float | None = None  # None where the engine has no eigenvalues
+    stability: float | None = None  # IoU of piece and refined mask on the patches; None without refinement
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,7 @@ def find_candidates(view: View, recipe: Recipe) -> Found:
     if recipe.config.engine == "published":
         diffusion = diffuse(view.features, recipe.config)
         values = np.where(diffusion.piece, np.float32(1), np.float32(-1))
-        candidate = Candidate(diffusion.piece, values, diffusion.seed, None)
+        candidate = Candidate(diffusion.piece, values, diffusion.seed)
         return Found((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
     affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
     cuts = cut_objects(affinity, grid, recipe.config)
@@ -183,6 +184,7 @@ def find_candidates(view: View, recipe: Recipe) -> Found:
 def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candidate:
     cut = cuts[number]
     values = np.where(cut.foreground & ~cut.piece, -np.abs(cut.eigenvector), cut.eigenvector)
+    stability = None
     if recipe.config.refine_steps and not cut.piece.all():
         vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
         background = ~np.any([other.foreground for other in cuts[: number + 1]], axis=0)
@@ -190,7 +192,8 @@ def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candida
         values = margin.reshape(values.shape)
         for other in cuts[:number]:  # an earlier object keeps its patches
             values = np.where(other.piece, -np.abs(values), values)
-    return Candidate(cut.piece, values, cut.seed, cut.eigengap)
+        stability = mask_iou(cut.piece, values > 0)
+    return Candidate(cut.piece, values, cut.seed, cut.eigengap, stability)
 
 
 def _turn_back(candidate: Candidate, view: View) -> Candidate:
@@ -236,6 +239,8 @@ def _finish(
         parts["view_agreement"] = agreement
     if candidate.eigengap is not None:
         parts["eigengap"] = candidate.eigengap
+    if candidate.stability is not None:
+        parts["stability"] = candidate.stability
     before, rejected = None, False
     if recipe.crf.enabled and image is not None and mask.any():
         before = mask

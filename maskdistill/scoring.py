@@ -1,9 +1,15 @@
 """A mask's own score, without labels: parts that can be shown, and how they combine.
 
-Every part lies in [0, 1], higher is better. The score is the mean of the parts that could be measured, each with the
-weight in ``WEIGHTS``; a part that was not measured (no second view, no CRF) leaves the mean, its weight with it.
+Every part lies in [0, 1], higher is better. The score is the weighted geometric mean of the parts that could be
+measured, with the weights in ``WEIGHTS``: one part near 0 pulls the whole score down, whatever the others say. A part
+that was not measured (no second view, no CRF) leaves the mean, its weight with it.
+
+The two agreements weigh most because agreeing with oneself under another view, and under another way of splitting, is
+the best sign of a true mask there is without labels. The weights were set on the train split of the benchmark photos;
+``python -m benchmarks.masks`` reports how the score and each part rank masks on the split they were not set on.
 """
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -11,15 +17,18 @@ import numpy as np
 from maskdistill.masks import border_share
 
 WEIGHTS = {
-    "view_agreement": 2.0,  # IoU with the mask of the mirrored, smaller photo
-    "contrast": 2.0,  # how much more alike patches inside are to each other than to the outside
-    "eigengap": 1.0,  # how clearly the graph falls in two
-    "crf_agreement": 1.0,  # IoU before and after the CRF
-    "area": 1.0,  # 1 for ordinary sizes, falling to 0 for a speck and for nearly the whole photo
-    "border": 1.0,  # 1 if the mask stays clear of the photo's border
+    "view_agreement": 1.0,
+    "stability": 1.0,
+    "crf_agreement": 1.0,
+    "border": 0.5,
+    "area": 0.5,
+    "contrast": 0.1,
+    "eigengap": 0.1,
 }
+FLOOR = 0.01  # a part of 0 counts as this, so that the other parts still order the worst masks
 PART_HELP = {
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
+    "stability": "IoU of the cut and the mask refined from it, on the patches",
     "contrast": "how much more alike the patches inside are to each other than to those outside",
     "eigengap": "how clearly the graph of patches falls into two parts",
     "crf_agreement": "IoU of the mask before and after the CRF",
@@ -30,9 +39,10 @@ SMALL, LARGE = 0.02, 0.6  # fractions of the photo between which an area is ordi
 
 
 def combine(parts: Mapping[str, float]) -> float:
-    """Weighted mean of the parts measured, in [0, 1]; 0 if there are none."""
+    """Weighted geometric mean of the parts measured, in [0, 1]; 0 if there are none."""
     total = sum(WEIGHTS[name] for name in parts)
-    return sum(WEIGHTS[name] * value for name, value in parts.items()) / total if total else 0.0
+    logs = sum(WEIGHTS[name] * math.log(max(value, FLOOR)) for name, value in parts.items())
+    return math.exp(logs / total) if total else 0.0
 
 
 def area_part(fraction: float) -> float:

@@ -176,7 +176,7 @@ def _is_whole(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
         tags = image.tag_v2
         parts = ((273, 279), (324, 325))  # offsets and byte counts of strips and of tiles
         ends = [
-            a + b for where, length in parts for a, b in zip(tags.get(where, ()), tags.get(length, ()), strict=True)
+            a + b for where, length in parts for a, b in zip(tags.get(where, ()), tags.get(length, ()), strict=False)
         ]
         return max(ends, default=0) <= size
     return True

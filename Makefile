@@ -1,0 +1,56 @@
+# make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
+# make bench: the benchmarks (a VOC folder with ground truth in DATA).  Everything lives in .venv.
+
+PYTHON ?= python3
+DATA ?= ../shared/data/msrc
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: app test test-slow test-browser check format bench install install-dev clean
+
+app: install
+	$(BIN)/streamlit run app/main.py
+
+test: install-dev
+	$(BIN)/python -m pytest
+
+test-slow: install-dev
+	$(BIN)/python -m pytest -m slow
+
+test-browser: install-dev
+	$(BIN)/python -m pytest -m browser
+
+check: install-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: install-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install-dev
+	$(BIN)/python -m benchmarks.masks --data $(DATA)
+	$(BIN)/python -m benchmarks.speed --data $(DATA)
+
+install: $(VENV)/.installed
+install-dev: $(VENV)/.installed-dev
+
+$(VENV)/bin/python:
+	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}. Set PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# A machine without a C++ compiler cannot build pydensecrf2: everything but the CRF then runs.
+$(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install -q -r requirements.txt \
+		|| ( echo "Trying again without pydensecrf2 (it needs a C++ compiler); the CRF will be off." \
+		     && grep -v '^pydensecrf2' requirements.txt > $(VENV)/requirements-no-crf.txt \
+		     && $(BIN)/python -m pip install -q -r $(VENV)/requirements-no-crf.txt )
+	touch $@
+
+$(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
+	sed '/^-r /d' requirements-dev.txt > $(VENV)/requirements-test.txt
+	$(BIN)/python -m pip install -q -r $(VENV)/requirements-test.txt
+	touch $@
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
