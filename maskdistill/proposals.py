@@ -238,7 +238,7 @@ def _finish(
     if agreement is not None:
         parts["view_agreement"] = agreement
     if candidate.eigengap is not None:
-        parts["eigengap"] = candidate.eigengap
+        parts["eigengap"] = scoring.eigengap_part(candidate.eigengap)
     if candidate.stability is not None:
         parts["stability"] = candidate.stability
     before, rejected = None, False

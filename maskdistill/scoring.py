@@ -17,14 +17,16 @@ import numpy as np
 from maskdistill.masks import border_share
 
 WEIGHTS = {
-    "view_agreement": 1.0,
+    "view_agreement": 2.0,
     "stability": 1.0,
     "crf_agreement": 1.0,
     "border": 0.5,
-    "area": 0.5,
-    "contrast": 0.1,
-    "eigengap": 0.1,
+    "area": 0.25,
+    "contrast": 0.25,
+    "eigengap": 0.25,
 }
+PLAIN_GAP = 0.2  # gap of eigenvalues from which a graph falls in two plainly enough
+PLAIN_CONTRAST = 0.4  # difference of cosines from which inside and outside differ plainly enough
 FLOOR = 0.01  # a part of 0 counts as this, so that the other parts still order the worst masks
 PART_HELP = {
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
@@ -45,6 +47,11 @@ def combine(parts: Mapping[str, float]) -> float:
     return math.exp(logs / total) if total else 0.0
 
 
+def eigengap_part(gap: float) -> float:
+    """Gap between the second and third eigenvalue as a part: only unclear graphs, below ``PLAIN_GAP``, lose."""
+    return float(np.clip(gap / PLAIN_GAP, 0, 1))
+
+
 def area_part(fraction: float) -> float:
     """1 for an area between ``SMALL`` and ``LARGE`` of the photo, linear to 0 at nothing and at the whole photo."""
     return float(np.clip(min(fraction / SMALL, (1 - fraction) / (1 - LARGE)), 0, 1))
@@ -56,7 +63,7 @@ def border_part(mask: np.ndarray) -> float:
 
 
 def contrast_part(vectors: np.ndarray, inside: np.ndarray) -> float:
-    """Mean cosine of patches inside to their mean direction, minus that of the patches outside, clipped to [0, 1].
+    """Mean cosine of patches inside to their mean direction, minus that of the patches outside, over ``PLAIN_CONTRAST``.
 
     Args:
         vectors: (N, D) unit vectors.
@@ -66,4 +73,4 @@ def contrast_part(vectors: np.ndarray, inside: np.ndarray) -> float:
         return 0.0
     mean = vectors[inside].mean(axis=0)
     cosines = vectors @ (mean / max(float(np.linalg.norm(mean)), 1e-6))
-    return float(np.clip(cosines[inside].mean() - cosines[~inside].mean(), 0, 1))
+    return float(np.clip((cosines[inside].mean() - cosines[~inside].mean()) / PLAIN_CONTRAST, 0, 1))
