@@ -1,0 +1,31 @@
+"""Dialog: use the settings on show for all photos, as a run in the background."""
+
+import streamlit as st
+
+from app import controls, state
+from app.workspace import PRESET, Workspace, free_run_name, overrides_from
+from maskdistill.config import load_preset
+from maskdistill.errors import JobError
+from maskdistill.jobs import start_stage
+from maskdistill.store import runs_folder
+
+
+@st.dialog("Apply to all photos", icon=":material/done_all:")
+def draw(workspace: Workspace) -> None:
+    """Ask for the run's name and start it."""
+    count = len(workspace.source.photos)
+    changes = state.selection().changes
+    st.write(f"Finds the masks of all {count} photos with these settings: {controls.describe_changes(changes)}.")
+    stem = workspace.run.name if workspace.run else workspace.source.kind
+    name = st.text_input("Name of the new run", value=free_run_name(stem), validate=r"^[\w.-]{1,60}$")
+    if not st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch"):
+        return
+    config = workspace.base.with_overrides(changes)
+    overrides = overrides_from(load_preset(PRESET), config)
+    try:
+        start_stage(runs_folder() / name, workspace.source.spec, preset=PRESET, overrides=overrides)
+    except JobError as error:
+        st.error(str(error))
+        return
+    state.remember("started", name)
+    st.rerun()

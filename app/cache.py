@@ -1,0 +1,187 @@
+"""Caches around library calls: keyed by ids, digests and settings, never by arrays, and all of them bounded."""
+
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import streamlit as st
+from PIL import Image
+
+from app import drawing
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
+from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
+
+if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
+    from maskdistill.backbones import Backbone, Choice
+    from maskdistill.proposals import Proposals, Recipe, View
+
+LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
+THUMB_SIDE = 168  # pixels, longest side
+
+
+@dataclass(frozen=True)
+class Live:
+    """Masks of one photo under one set of settings, on the copy of at most ``LIVE_SIDE`` pixels."""
+
+    proposals: "Proposals"
+    recipe: "Recipe"
+    view: "View"
+    milliseconds: float  # from cached features to masks
+
+
+class Shelf:
+    """A small store shared by all sessions, for what must show progress while it is made."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._items: OrderedDict[Hashable, Any] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The item, made in the caller's thread if it is not there."""
+        with self._lock:
+            if key in self._items:
+                self._items.move_to_end(key)
+                return self._items[key]
+        item = make()
+        with self._lock:
+            self._items[key] = item
+            while len(self._items) > self._size:
+                self._items.popitem(last=False)
+        return item
+
+    def drop(self, key: Hashable) -> None:
+        """Forget an item."""
+        with self._lock:
+            self._items.pop(key, None)
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _sources() -> Shelf:
+    return Shelf(size=4)
+
+
+def source(spec: str, on_progress: ProgressCallback | None = None) -> PhotoSource:
+    """A source of photos, inspected once per server.
+
+    Raises:
+        DatasetError: If there is nothing to use.
+    """
+    return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress))
+
+
+def rescan(spec: str) -> None:
+    """Look at the files again the next time."""
+    _sources().drop(spec)
+
+
+@st.cache_data(ttl=120, max_entries=16, show_spinner="Looking for weights …")
+def choice(name: str) -> "Choice":
+    """What a backbone's name comes to on this machine."""
+    from maskdistill.backbones import choose_backbone
+
+    return choose_backbone(name)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the transformer …")
+def backbone(features: FeatureConfig) -> "Backbone":
+    """The frozen transformer of these settings."""
+    from maskdistill.backbones import load_backbone
+
+    return load_backbone(features)
+
+
+def photo_key(photo: Photo) -> str:
+    """Names the pixels of a photo: another file, content or view gives another key."""
+    return f"{photo.path}|{photo.digest}|{photo.view}"
+
+
+def live_size(photo: Photo) -> tuple[int, int]:
+    """height, width in pixels of the copy that is explored."""
+    scale = min(1.0, LIVE_SIDE / max(photo.height, photo.width))
+    return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _pixels(key: str, _photo: Photo) -> Image.Image:
+    height, width = live_size(_photo)
+    image = read_photo(_photo, min_short_side=min(height, width))
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def pixels(photo: Photo) -> Image.Image:
+    """Upright RGB copy of at most ``LIVE_SIDE`` pixels; do not change it."""
+    return _pixels(photo_key(photo), photo)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _photo_url(key: str, side: int, _photo: Photo) -> str:
+    image = pixels(_photo).copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return drawing.jpeg_url(image)
+
+
+def photo_url(photo: Photo, side: int = LIVE_SIDE) -> str:
+    """The photo as a data URL, its longest side at most ``side`` pixels."""
+    return _photo_url(photo_key(photo), side, photo)
+
+
+@st.cache_data(max_entries=4000, show_spinner=False)
+def _thumb_url(key: str, _photo: Photo) -> str:
+    image = read_photo(_photo, min_short_side=THUMB_SIDE)
+    image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return drawing.jpeg_url(image, quality=80)
+
+
+def thumb_url(photo: Photo) -> str:
+    """A small copy as a data URL, about 5 kB.
+
+    Raises:
+        DatasetError: If the file is damaged behind its header.
+    """
+    return _thumb_url(photo_key(photo), photo)
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
+def _looks(features: FeatureConfig, key: str, _photo: Photo) -> tuple["View", "View"]:
+    from maskdistill.proposals import explore_request, look
+
+    net = backbone(features)
+    side = net.geometry(_photo.height, _photo.width, features)
+    image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
+    size = (_photo.height, _photo.width)
+    return look(net, image, size, features, explore_request(net), second=True)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> Live:
+    from maskdistill.proposals import Recipe, propose
+
+    first, second = _looks(features, key, _photo)
+    image = pixels(_photo)
+    start = time.perf_counter()
+    recipe = Recipe.resolve(proposal, crf, backbone(features))
+    height, width = live_size(_photo)
+    view = replace(first, geometry=replace(first.geometry, height=height, width=width))
+    found = propose(view, second, image, recipe)
+    return Live(found, recipe, view, 1000 * (time.perf_counter() - start))
+
+
+def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> Live:
+    """Masks of a photo; the forward pass runs once per photo and feature settings, whatever the other settings.
+
+    Raises:
+        MaskDistillError: If the weights, the photo or a setting cannot be used.
+    """
+    return _live(features, proposal, crf, photo_key(photo), photo)
+
+
+def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> "Proposals":
+    """The masks at the photo's own size, for downloads."""
+    from maskdistill.proposals import Recipe, propose
+
+    first, second = _looks(features, photo_key(photo), photo)
+    return propose(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))

@@ -1,0 +1,129 @@
+"""Third part of the Start page: the backbone, the run's name, the button, and what comes of it."""
+
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from app import cache, jobs_panel, state
+from app.workspace import PRESET, free_run_name
+from maskdistill.datasets import PhotoSource
+from maskdistill.errors import JobError, MaskDistillError
+from maskdistill.jobs import read_progress, start_stage
+from maskdistill.progress import format_duration
+from maskdistill.store import Run, list_runs, runs_folder
+
+BACKBONES = {
+    "auto": "Automatic",
+    "dino_vits16": "DINO ViT-S/16",
+    "dino_vits8": "DINO ViT-S/8 (finer, slower)",
+    "dinov2_vits14": "DINOv2 ViT-S/14",
+    "dinov2_vits14_reg": "DINOv2 ViT-S/14 with registers",
+    "focus_vits14": "Focus ViT-S/14 (offline)",
+}
+STARTUP = 5.0  # seconds until the first photo
+_NAME = r"[A-Za-z0-9_.-]{1,60}"
+
+
+def choose_backbone() -> str:
+    """Ask for the backbone's name and say which weights that means."""
+    return st.selectbox(
+        "Transformer",
+        list(BACKBONES),
+        format_func=lambda name: BACKBONES.get(name, name),
+        accept_new_options=True,
+        key="backbone",
+        persist_state="session",
+        help="Automatic takes DINO if its weights are here or can be fetched, else the offline package. "
+        "You may also type a timm name.",
+    )
+
+
+def describe_backbone(name: str) -> bool:
+    """Say which weights are taken and why; False if they cannot be."""
+    try:
+        choice = cache.choice(name)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return False
+    pure = choice.spec.source != "focus"
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(f"**{choice.spec.name}**")
+        st.caption(choice.spec.weights)
+        if name == "auto":
+            st.caption(f"Taken because {choice.reason}.")
+        if not pure:
+            st.badge("Not purely self-supervised", icon=":material/info:", color="orange")
+    return True
+
+
+def ask_name(source: PhotoSource) -> str:
+    """Ask for the run's name; empty if it is not usable."""
+    stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
+    if state.recall("drop folder") == source.spec:
+        stem = Path(source.spec).parent.name
+    suggested = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-")[:50] or "run"
+    if state.recall("named for") != source.spec:  # a name typed by hand stays until other photos are chosen
+        state.remember("named for", source.spec)
+        state.sync_widget("run name", suggested if _is_free_or_same(suggested, source) else free_run_name(suggested))
+    name = st.text_input(
+        "Name of the run", key="run name", persist_state="session", help="A folder of this name is made."
+    )
+    if not re.fullmatch(_NAME, name) or name.startswith("."):
+        st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
+        return ""
+    return name
+
+
+def _is_free_or_same(name: str, source: PhotoSource) -> bool:
+    run = Run(runs_folder() / name)
+    return not run.exists or run.info().get("data") == source.spec
+
+
+def estimate(source: PhotoSource, backbone: str) -> None:
+    """How long it will take, if this machine has done the like before."""
+    rate = _known_rate(backbone)
+    if rate is None:
+        st.caption("How long it takes will be known after the first photos.")
+    else:
+        duration = format_duration(len(source.photos) / rate + STARTUP)
+        st.caption(f"About {duration}, at {rate:.1f} photos per second as measured here.")
+
+
+def _known_rate(backbone: str) -> float | None:
+    name = cache.choice(backbone).spec.name
+    for run in list_runs(runs_folder())[:10]:
+        progress = read_progress(run.path)
+        if progress and progress.rate and progress.done >= 5 and (run.info().get("backbone") or {}).get("name") == name:
+            return progress.rate
+    return None
+
+
+def draw_button(source: PhotoSource, name: str, backbone: str) -> None:
+    """The one primary button, then the job's progress and the way on."""
+    run = runs_folder() / name
+    running = jobs_panel.is_running(run)
+    if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
+        overrides = [f"features.backbone={backbone}"]
+        try:
+            start_stage(run, source.spec, preset=PRESET, overrides=overrides)
+        except JobError as error:
+            st.error(str(error))
+            return
+        state.remember("started", name)
+        st.rerun()
+    jobs_panel.draw(run, "start")
+    progress = read_progress(run)
+    if progress is not None and progress.state == "done" and Run(run).exists:
+        _arrive(name)
+
+
+def _arrive(name: str) -> None:
+    """Go to the masks by itself once after a job that this session started; offer the way otherwise."""
+    if state.recall("started") == name:
+        state.remember("started", None)
+        state.open_run(name)
+        st.switch_page("../pages/proposals.py")
+    if st.button("See the masks", icon=":material/arrow_forward:", width="stretch"):
+        state.open_run(name)
+        st.switch_page("../pages/proposals.py")

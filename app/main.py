@@ -1,0 +1,25 @@
+"""The app: its pages, and what the sidebar shows on each of them."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import sidebar, state
+
+PAGES = Path(__file__).resolve().parents[1] / "pages"
+SIDEBAR = 232  # pixels
+
+st.set_page_config(
+    page_title="MaskDistill", page_icon=":material/filter_center_focus:", layout="wide", initial_sidebar_state=SIDEBAR
+)
+st.html(Path(__file__).parent / "page.css")
+
+page = st.navigation(
+    [
+        st.Page(PAGES / "start.py", title="Start", icon=":material/photo_library:", default=True),
+        st.Page(PAGES / "proposals.py", title="Proposals", icon=":material/filter_center_focus:"),
+    ]
+)
+state.read_link()
+sidebar.draw()
+page.run()

@@ -1,0 +1,183 @@
+"""What this session looks at, and its mirror in the address bar. The only file that names session and link keys."""
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import streamlit as st
+
+from maskdistill.config import RunConfig
+from maskdistill.errors import ConfigError
+
+_SELECTION, _LINK, _NOTICES = "selection", "link", "notices"
+SORTS = ("order", "worst", "best")
+COMPARISONS = ("", "run", "published", "pinned")
+
+
+@dataclass(frozen=True)
+class Selection:
+    """Everything a link reopens. ``changes`` are ``section.name=value``, as the command line's ``--set`` takes them."""
+
+    run: str = ""  # name of a run; empty if photos are looked at without one
+    data: str = "sample"  # source of photos where there is no run
+    photo: str = ""  # id; empty takes the first
+    patch: tuple[int, int] | None = None  # row, col that was clicked
+    changes: tuple[str, ...] = ()  # against the run's settings
+    compare: str = ""  # what stands beside it: one of COMPARISONS
+    pinned: tuple[str, ...] = ()  # changes of the pinned settings
+    sort: str = "order"  # one of SORTS
+
+
+def selection() -> Selection:
+    """The current selection."""
+    return st.session_state.get(_SELECTION, Selection())
+
+
+def select(**fields: Any) -> None:
+    """Change fields of the selection; another photo forgets the clicked patch."""
+    current = selection()
+    if fields.get("photo", current.photo) != current.photo:
+        fields.setdefault("patch", None)
+    st.session_state[_SELECTION] = replace(current, **fields)
+
+
+def open_run(name: str) -> None:
+    """Look at a run from its first photo, with its own settings."""
+    st.session_state[_SELECTION] = Selection(run=name)
+
+
+def open_data(spec: str) -> None:
+    """Look at photos without a run."""
+    st.session_state[_SELECTION] = Selection(data=spec)
+
+
+def change_setting(base: RunConfig, name: str, text: str) -> None:
+    """Set one setting; a value equal to the run's own leaves the list of changes."""
+    changes = {item.partition("=")[0]: item for item in selection().changes}
+    changes.pop(name, None)
+    if base.with_overrides([f"{name}={text}"]) != base:
+        changes[name] = f"{name}={text}"
+    select(changes=tuple(changes.values()))
+
+
+def reset_settings() -> None:
+    """Go back to the run's own settings."""
+    select(changes=())
+
+
+def notify(text: str) -> None:
+    """Keep a sentence for the top of the page, once."""
+    notices = st.session_state.setdefault(_NOTICES, [])
+    if text not in notices:
+        notices.append(text)
+
+
+def take_notices() -> list[str]:
+    """Sentences not yet shown."""
+    return st.session_state.pop(_NOTICES, [])
+
+
+def apply_changes(base: RunConfig, changes: tuple[str, ...]) -> tuple[RunConfig, tuple[str, ...]]:
+    """The settings with every change that is valid, and those changes; the others become notices."""
+    config, good = base, []
+    for item in changes:
+        try:
+            config = config.with_overrides([item])
+        except ConfigError as error:
+            notify(f"A setting of the link was left out. {error}")
+        else:
+            good.append(item)
+    return config, tuple(good)
+
+
+def read_link() -> None:
+    """Take over a link that was opened, or Back in the browser; what the app wrote itself is left alone."""
+    link = {name: st.query_params.get_all(name) for name in st.query_params}
+    if not link or link == st.session_state.get(_LINK):
+        return
+    st.session_state[_LINK] = link
+    st.session_state[_SELECTION] = _parse(link)
+
+
+def write_link() -> None:
+    """Bring the address bar up to date."""
+    link = _format(selection())
+    if {name: st.query_params.get_all(name) for name in st.query_params} != link:
+        st.query_params.from_dict(link)
+    st.session_state[_LINK] = link
+
+
+def _parse(link: dict[str, list[str]]) -> Selection:
+    chosen = Selection()
+    for name, values in link.items():
+        value = values[-1]
+        if name in ("run", "data", "photo"):
+            chosen = replace(chosen, **{name: value})
+        elif name == "set":
+            chosen = replace(chosen, changes=tuple(values))
+        elif name == "pin":
+            chosen = replace(chosen, pinned=tuple(values))
+        elif name == "patch" and re.fullmatch(r"\d{1,4}-\d{1,4}", value):
+            row, _, col = value.partition("-")
+            chosen = replace(chosen, patch=(int(row), int(col)))
+        elif name == "compare" and value in COMPARISONS:
+            chosen = replace(chosen, compare=value)
+        elif name == "sort" and value in SORTS:
+            chosen = replace(chosen, sort=value)
+        else:
+            notify(f"The link's '{name}={value[:40]}' means nothing here and was left out.")
+    return chosen
+
+
+def _format(chosen: Selection) -> dict[str, list[str]]:
+    """Only what differs from the defaults, so that links stay short."""
+    link: dict[str, list[str]] = {}
+    if chosen.run:
+        link["run"] = [chosen.run]
+    elif chosen.data != "sample":
+        link["data"] = [chosen.data]
+    if chosen.photo:
+        link["photo"] = [chosen.photo]
+    if chosen.patch is not None:
+        link["patch"] = [f"{chosen.patch[0]}-{chosen.patch[1]}"]
+    if chosen.changes:
+        link["set"] = list(chosen.changes)
+    if chosen.compare:
+        link["compare"] = [chosen.compare]
+    if chosen.compare == "pinned" and chosen.pinned:
+        link["pin"] = list(chosen.pinned)
+    if chosen.sort != "order":
+        link["sort"] = [chosen.sort]
+    return link
+
+
+def control_key(name: str) -> str:
+    """Widget key of a setting's control."""
+    return f"control:{name}"
+
+
+def sync_widget(key: str, value: Any) -> str:
+    """Make a keyed widget show ``value`` when it is drawn next, without fighting the user's hand."""
+    if key not in st.session_state or st.session_state[key] != value:
+        st.session_state[key] = value
+    return key
+
+
+def widget_value(key: str) -> Any:
+    """Value of a keyed widget, for callbacks."""
+    return st.session_state[key]
+
+
+def component_value(key: str, name: str) -> Any:
+    """State or trigger value of a component, for callbacks; None if it did not fire."""
+    return st.session_state.get(key, {}).get(name)
+
+
+def remember(key: str, value: Any) -> None:
+    """Keep a small value of a page for this session."""
+    st.session_state[f"page:{key}"] = value
+
+
+def recall(key: str, default: Any = None) -> Any:
+    """What ``remember`` kept."""
+    return st.session_state.get(f"page:{key}", default)

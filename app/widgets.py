@@ -1,0 +1,32 @@
+"""Small things that pages share."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import streamlit as st
+
+from app import state
+from maskdistill.datasets import ProgressCallback
+
+_SHOW_EVERY = 25  # photos between two updates of a bar
+
+
+@contextmanager
+def scan_progress() -> Iterator[ProgressCallback]:
+    """A bar for opening a source; it shows only if there is something to wait for."""
+    place = st.empty()
+
+    def show(done: int, total: int) -> None:
+        if total > _SHOW_EVERY and (done % _SHOW_EVERY == 0 or done == total):
+            place.progress(done / total, text=f"Looking at the photos: {done} of {total}")
+
+    try:
+        yield show
+    finally:
+        place.empty()
+
+
+def notices() -> None:
+    """Sentences kept for the top of the page."""
+    for text in state.take_notices():
+        st.warning(text, icon=":material/info:")

@@ -1,0 +1,110 @@
+"""What the selection stands for: a run or plain photos, its settings, and the photo on show."""
+
+import json
+import math
+from dataclasses import dataclass, field, replace
+
+from app import cache, state
+from maskdistill.config import RunConfig, load_preset
+from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.store import Run, list_runs, runs_folder
+
+PRESET = "quick"
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """Photos, the settings they were or would be worked on with, and the scores of a run."""
+
+    run: Run | None
+    source: PhotoSource
+    base: RunConfig
+    scores: dict[str, float] = field(default_factory=dict)  # photo id -> score of its best mask; empty without a run
+    problems: dict[str, str] = field(default_factory=dict)  # photo id -> why its result is of no use
+
+
+def open_workspace(on_progress: ProgressCallback | None = None) -> Workspace:
+    """Resolve the selection; a run that is not there falls back to the sample photos, with a notice.
+
+    Raises:
+        MaskDistillError: If the photos or the run cannot be read.
+    """
+    chosen = state.selection()
+    run = _find_run(chosen.run)
+    if run is None:
+        return Workspace(None, cache.source(chosen.data, on_progress), load_preset(PRESET))
+    info = run.info()
+    source = cache.source(info["data"], on_progress)
+    scores, problems = _results(run)
+    return Workspace(run, source, _run_config(info), scores, problems)
+
+
+def _find_run(name: str) -> Run | None:
+    if not name:
+        return None
+    known = {run.name: run for run in list_runs(runs_folder())}
+    if name not in known:
+        state.notify(f"There is no run '{name}' in {runs_folder()}, so the sample photos are shown.")
+        state.open_data("sample")
+        return None
+    return known[name]
+
+
+def _run_config(info: dict) -> RunConfig:
+    try:
+        config = RunConfig.from_dict(info["config"])
+    except (ConfigError, KeyError) as error:
+        raise RunError(f"run.json holds settings this version does not know: {error}. Start the run anew.") from error
+    if config.features.backbone != "auto" or not info.get("backbone"):
+        return config
+    return replace(config, features=replace(config.features, backbone=info["backbone"]["name"]))
+
+
+def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
+    if not run.masks_path.is_file():
+        return {}, {}
+    best = run.masks().groupby("image_id", sort=False).first()
+    scores = {id: float(score) for id, score in best["score"].items() if not math.isnan(score)}
+    return scores, {id: text for id, text in best["problem"].items() if isinstance(text, str) and text}
+
+
+def sorted_photos(workspace: Workspace, sort: str) -> list[Photo]:
+    """Photos in the chosen order; one without a mask counts as the worst."""
+    photos = list(workspace.source.photos)
+    if sort == "order" or not workspace.scores:
+        return photos
+    return sorted(photos, key=lambda photo: workspace.scores.get(photo.id, -1.0), reverse=sort == "best")
+
+
+def current_photo(photos: list[Photo]) -> Photo:
+    """The photo on show; an id that is not there falls back to the first, with a notice."""
+    wanted = state.selection().photo
+    for photo in photos:
+        if photo.id == wanted:
+            return photo
+    if wanted:
+        state.notify(f"There is no photo '{wanted}' here, so the first one is shown.")
+    state.select(photo=photos[0].id)
+    return photos[0]
+
+
+def free_run_name(stem: str) -> str:
+    """A name in the runs folder that is not taken."""
+    folder = runs_folder()
+    number = 1
+    while (folder / f"{stem}-{number}").exists():
+        number += 1
+    return f"{stem}-{number}"
+
+
+def overrides_from(base: RunConfig, config: RunConfig) -> list[str]:
+    """The ``section.name=value`` changes that lead from one configuration to the other."""
+    before, after = base.to_dict(), config.to_dict()
+    return [
+        f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for section, values in after.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if value != before[section][name]
+    ]

@@ -1,0 +1,36 @@
+"""Start: choose photos, see what was found, choose the transformer, find the masks."""
+
+import streamlit as st
+
+from app import cache, found, launch_form, source_form, widgets
+from maskdistill.errors import MaskDistillError
+
+st.title("Find the objects in your photos")
+st.caption("No labels, no training: a frozen transformer already groups what belongs together.")
+widgets.notices()
+
+left, right = st.columns([1, 2.4], gap="large")
+with left:
+    spec = source_form.draw()
+if not spec:
+    with right:
+        st.info("Choose photos on the left: they will be shown here before anything is done with them.")
+    st.stop()
+
+try:
+    with right, widgets.scan_progress() as on_progress:
+        source = cache.source(spec, on_progress)
+except MaskDistillError as error:
+    with right:
+        st.error(str(error))
+    st.stop()
+
+with right:
+    found.draw(source)
+with left:
+    backbone = launch_form.choose_backbone()
+    usable = launch_form.describe_backbone(backbone)
+    name = launch_form.ask_name(source)
+    if usable and name:
+        launch_form.estimate(source, backbone)
+        launch_form.draw_button(source, name, backbone)
