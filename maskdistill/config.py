@@ -51,8 +51,9 @@ class ProposalConfig:
     smooth: bool = True  # interpolate to pixels, then split; False: split patches, then nearest pixels
     min_area: float = 0.01  # fraction of the photo below which a further object is dropped, [0, 1]
     max_overlap: float = 0.5  # IoU with an earlier object above which a further one is dropped, [0, 1]
-    views: Literal["none", "score", "merge"] = "merge"  # second look at the mirror image, at three quarters of the
-    # size: not at all / for the score only / averaged into the mask too
+    views: Literal["none", "score", "merge"] = "merge"  # second look at the mirror image in a smaller size: not at
+    # all / for the score only / averaged into the mask too
+    view_scale: float = 0.75  # size of the second look, as a fraction of the first, [0.25, 1]
     num_heads: int = 5  # "published": CLS attention is the mean of so many first heads
     topk: float = 0.4  # "published": fraction of patches kept as candidates, (0, 1]
     mass: float = 0.5  # "published": fraction of the row's mass kept, (0, 1]
@@ -62,6 +63,7 @@ class ProposalConfig:
         _check_range("proposals.tau", self.tau, -1, 1)
         _check_range("proposals.num_heads", self.num_heads, 1, 64)
         _check_range("proposals.refine_steps", self.refine_steps, 0, 20)
+        _check_range("proposals.view_scale", self.view_scale, 0.25, 1)
         for name in ("min_piece", "min_area", "max_overlap"):
             _check_range(f"proposals.{name}", getattr(self, name), 0, 1)
         for name in ("topk", "mass"):

@@ -18,7 +18,6 @@ from maskdistill.published import Diffusion, diffuse
 from maskdistill.refine import finer_map, keep_pieces, normalise_map, refine_patches, resize_map
 from maskdistill.vit import FeatureRequest, Features
 
-VIEW_SCALE = 0.75  # size of the second view
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
@@ -89,6 +88,11 @@ class Recipe:
         return cls(feature, blocks, refine_blocks, config, crf)
 
     @property
+    def view_scale(self) -> float | None:
+        """Size of the second look, or None for none."""
+        return None if self.config.views == "none" else self.config.view_scale
+
+    @property
     def request(self) -> FeatureRequest:
         """What the forward pass must return for this recipe, and nothing more."""
         published = self.config.engine == "published"
@@ -111,9 +115,9 @@ def look(
     config: FeatureConfig,
     request: FeatureRequest,
     *,
-    second: bool,
+    view_scale: float | None = None,
 ) -> tuple[View, View | None]:
-    """One forward pass over the photo and, if ``second``, one over its mirror image in a smaller size.
+    """One forward pass over the photo and, if asked for, one over its mirror image in a smaller size.
 
     Args:
         backbone: The frozen transformer.
@@ -121,13 +125,13 @@ def look(
         size: height, width of the photo in pixels.
         config: Size and fit.
         request: Which features to keep: ``Recipe.request``, or ``explore_request`` for all that a page may want.
-        second: Whether to take the second look.
+        view_scale: Size of the mirror image as a fraction of the photo's; None takes no second look.
     """
     geometry = backbone.geometry(*size, config)
     first = View(backbone.features(image, geometry, request), geometry)
-    if not second:
+    if view_scale is None:
         return first, None
-    small = backbone.geometry(*size, config, scale=VIEW_SCALE)
+    small = backbone.geometry(*size, config, scale=view_scale)
     return first, View(backbone.features(image, small, request, mirror=True), small, mirrored=True)
 
 

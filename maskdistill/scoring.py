@@ -63,7 +63,7 @@ def border_part(mask: np.ndarray) -> float:
 
 
 def contrast_part(vectors: np.ndarray, inside: np.ndarray) -> float:
-    """Mean cosine of patches inside to their mean direction, minus that of the patches outside, over ``PLAIN_CONTRAST``.
+    """Mean cosine to the inside's mean direction: of the patches inside minus outside, over ``PLAIN_CONTRAST``.
 
     Args:
         vectors: (N, D) unit vectors.

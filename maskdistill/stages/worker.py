@@ -63,10 +63,11 @@ class PhotoWorker:
         return read_photo(photo, min_short_side=DECODE_FACTOR * side)
 
     def _propose(self, number: int, photo: Photo, image: Image.Image) -> PhotoResult:
-        views = self._config.proposals.views != "none"
         size = (photo.height, photo.width)
         request = self._recipe.request
-        first, second = look(self._backbone, image, size, self._config.features, request, second=views)
+        first, second = look(
+            self._backbone, image, size, self._config.features, request, view_scale=self._recipe.view_scale
+        )
         found = propose(first, second, image, self._recipe)
         annotations = [_annotation(number, rank, item) for rank, item in enumerate(found.proposals)]
         for annotation in annotations:
