@@ -146,21 +146,21 @@ def thumb_url(photo: Photo) -> str:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
-def _looks(features: FeatureConfig, key: str, _photo: Photo) -> tuple["View", "View"]:
+def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["View", "View"]:
     from maskdistill.proposals import explore_request, look
 
     net = backbone(features)
     side = net.geometry(_photo.height, _photo.width, features)
     image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
     size = (_photo.height, _photo.width)
-    return look(net, image, size, features, explore_request(net), second=True)
+    return look(net, image, size, features, explore_request(net), view_scale=view_scale)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> Live:
     from maskdistill.proposals import Recipe, propose
 
-    first, second = _looks(features, key, _photo)
+    first, second = _looks(features, proposal.view_scale, key, _photo)
     image = pixels(_photo)
     start = time.perf_counter()
     recipe = Recipe.resolve(proposal, crf, backbone(features))
@@ -183,5 +183,5 @@ def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig,
     """The masks at the photo's own size, for downloads."""
     from maskdistill.proposals import Recipe, propose
 
-    first, second = _looks(features, photo_key(photo), photo)
+    first, second = _looks(features, proposal.view_scale, photo_key(photo), photo)
     return propose(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))

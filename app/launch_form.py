@@ -21,7 +21,6 @@ BACKBONES = {
     "dinov2_vits14_reg": "DINOv2 ViT-S/14 with registers",
     "focus_vits14": "Focus ViT-S/14 (offline)",
 }
-STARTUP = 5.0  # seconds until the first photo
 _NAME = r"[A-Za-z0-9_.-]{1,60}"
 
 
@@ -49,7 +48,7 @@ def describe_backbone(name: str) -> bool:
     pure = choice.spec.source != "focus"
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{choice.spec.name}**")
-        st.caption(choice.spec.weights)
+        st.markdown(choice.spec.weights)
         if name == "auto":
             st.caption(f"Taken because {choice.reason}.")
         if not pure:
@@ -86,7 +85,7 @@ def estimate(source: PhotoSource, backbone: str) -> None:
     if rate is None:
         st.caption("How long it takes will be known after the first photos.")
     else:
-        duration = format_duration(len(source.photos) / rate + STARTUP)
+        duration = format_duration(len(source.photos) / rate)
         st.caption(f"About {duration}, at {rate:.1f} photos per second as measured here.")
 
 

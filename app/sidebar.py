@@ -7,10 +7,16 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.store import Run, list_runs, runs_folder
 
 _NO_RUN = ""
+_LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="190" height="32" viewBox="0 0 190 32">
+<rect x="2" y="2" width="28" height="28" rx="7" fill="none" stroke="#1A8CA6" stroke-width="2" stroke-dasharray="5 3"/>
+<path d="M9 19c0-6 3-10 8-10 4 0 7 3 7 7 0 5-4 8-9 8-3 0-6-2-6-5z" fill="#1A8CA6"/>
+<text x="40" y="22" font-family="'Source Sans', 'Source Sans 3', sans-serif" font-size="19" font-weight="600"
+fill="#1A8CA6">MaskDistill</text></svg>"""
 
 
 def draw() -> None:
     """Everything that is the same on all pages."""
+    st.logo(_LOGO, size="large")
     with st.sidebar:
         runs = {run.name: run for run in list_runs(runs_folder())}
         _choose_run(runs)

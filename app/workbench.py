@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, controls, derivation, downloads, state
+from app import cache, controls, derivation, downloads, state, widgets
 from app.cache import Live
 from app.panels import Section, panels
 from app.photo_view import photo_view
@@ -28,13 +28,14 @@ SORT_LABELS = {"order": "In order", "worst": "Worst score first", "best": "Best 
 
 def draw(workspace: Workspace) -> None:
     """Everything below the title."""
+    top = st.container()
     photos = sorted_photos(workspace, state.selection().sort)
     photo = current_photo(photos)
     config, changes = state.apply_changes(workspace.base, state.selection().changes)
     state.select(changes=changes)
     _draw_strip(workspace, photos, photo)
     left, right = st.columns([2.75, 1], gap="medium")
-    with right:
+    with right, st.container(key="settings"):  # page.css gives it a least width
         _draw_settings(workspace, config)
     with left:
         live = _draw_photos(workspace, photo, config)
@@ -43,6 +44,8 @@ def draw(workspace: Workspace) -> None:
         with right:
             downloads.draw(photo, config, live)
             st.caption(f"Masks in {live.milliseconds:.0f} ms from kept features, without a new forward pass.")
+    with top:
+        widgets.notices()
     state.write_link()
 
 
@@ -172,10 +175,10 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
     patch = _valid_patch(live)
     mark = patch or derivation.default_patch(live, 0)
     step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
-    if live.proposals.problem:
-        st.warning(live.proposals.problem, icon=":material/warning:")
     key = f"photo:{side}"
     photo_view(photo, live, step, patch, key=key, max_height=max_height, on_click=lambda: _choose_patch(key, live))
+    if live.proposals.problem:  # below the photo, so that two photos side by side stay level
+        st.warning(live.proposals.problem, icon=":material/warning:")
     return live
 
 

@@ -1,7 +1,6 @@
 """What the selection stands for: a run or plain photos, its settings, and the photo on show."""
 
 import json
-import math
 from dataclasses import dataclass, field, replace
 
 from app import cache, state
@@ -46,7 +45,7 @@ def _find_run(name: str) -> Run | None:
     known = {run.name: run for run in list_runs(runs_folder())}
     if name not in known:
         state.notify(f"There is no run '{name}' in {runs_folder()}, so the sample photos are shown.")
-        state.open_data("sample")
+        state.select(run="", data="sample")
         return None
     return known[name]
 
@@ -64,9 +63,10 @@ def _run_config(info: dict) -> RunConfig:
 def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
     if not run.masks_path.is_file():
         return {}, {}
-    best = run.masks().groupby("image_id", sort=False).first()
-    scores = {id: float(score) for id, score in best["score"].items() if not math.isnan(score)}
-    return scores, {id: text for id, text in best["problem"].items() if isinstance(text, str) and text}
+    best = run.masks().groupby("image_id", sort=False)["score"].max()
+    images = run.images()
+    doubtful = images[images["problem"].notna() & (images["problem"] != "")]
+    return best.astype(float).to_dict(), dict(zip(doubtful["id"], doubtful["problem"], strict=True))
 
 
 def sorted_photos(workspace: Workspace, sort: str) -> list[Photo]:

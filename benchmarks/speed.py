@@ -3,11 +3,12 @@
     python -m benchmarks.speed --data ../shared/data/msrc [--photos 24] [--repeats 3]
 
 The plain implementation is what one would write first: one photo at a time on all cores, float32, the full attention
-matrix, a dense eigen-solver; the same recipe otherwise. Ratios come from one run on one machine; the figures of a shared
-machine move, so every case is repeated, the cases alternate, and medians are shown.
+matrix, a dense eigen-solver; the same recipe otherwise. Ratios come from one run on one machine; the figures of a
+shared machine move, so every case is repeated, the cases alternate, and medians are shown.
 """
 
 import argparse
+import dataclasses
 import multiprocessing
 import statistics
 import tempfile
@@ -18,6 +19,7 @@ from typing import Any
 from unittest import mock
 
 import numpy as np
+import psutil
 import torch
 from scipy.linalg import eigh
 
@@ -232,8 +234,7 @@ def _seconds(call: Callable[[], object]) -> float:
 def memory(data: str, backbone: str, count: int) -> dict[str, Any]:
     """Highest sum of resident memory of propose's processes, over ``count`` photos (the folder repeated)."""
     context = multiprocessing.get_context("spawn")
-    queue = context.Queue()
-    process = context.Process(target=_propose_repeated, args=(data, backbone, count, queue))
+    process = context.Process(target=_propose_repeated, args=(data, backbone, count))
     process.start()
     peak = _watch(process.pid, process.is_alive)
     process.join()
@@ -241,8 +242,6 @@ def memory(data: str, backbone: str, count: int) -> dict[str, Any]:
 
 
 def _watch(pid: int, alive: Callable[[], bool]) -> int:
-    import psutil
-
     peak = 0
     while alive():
         total = 0
@@ -256,9 +255,7 @@ def _watch(pid: int, alive: Callable[[], bool]) -> int:
     return peak
 
 
-def _propose_repeated(data: str, backbone: str, count: int, _queue: object) -> None:
-    import dataclasses
-
+def _propose_repeated(data: str, backbone: str, count: int) -> None:
     source = open_source(data)
     photos = [
         dataclasses.replace(source.photos[index % len(source.photos)], id=f"{index:06d}") for index in range(count)

@@ -16,7 +16,6 @@ except MaskDistillError as error:
     st.page_link("../pages/start.py", label="Choose other photos", icon=":material/photo_library:")
     st.stop()
 
-widgets.notices()
 if state.recall("apply"):
     state.remember("apply", False)
     apply_dialog.draw(workspace)
