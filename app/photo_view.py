@@ -23,7 +23,8 @@ _HTML = """
     </span>
     <label>Opacity <input class="opacity" type="range" min="0" max="100" value="45"></label>
     <label><input class="outline" type="checkbox" checked> Outline</label>
-    <button class="hide" title="The bare photo, for as long as it is held"><span class="long">Hold to </span>hide <kbd>H</kbd></button>
+    <button class="hide" title="The bare photo, for as long as it is held">
+      <span class="long">Hold to hide</span><span class="short">Hide</span> <kbd>H</kbd></button>
   </div>
   <div class="stage"><div class="frame" title="Click a patch to see what it is akin to">
     <img class="photo" alt=""><img class="map" alt=""><canvas></canvas>

@@ -28,5 +28,6 @@ def scan_progress() -> Iterator[ProgressCallback]:
 
 def notices() -> None:
     """Sentences kept for the top of the page."""
-    for text in state.take_notices():
-        st.warning(text, icon=":material/info:")
+    texts = state.take_notices()
+    if texts:
+        st.warning("  \n".join(texts), icon=":material/info:")

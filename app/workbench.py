@@ -34,7 +34,7 @@ def draw(workspace: Workspace) -> None:
     config, changes = state.apply_changes(workspace.base, state.selection().changes)
     state.select(changes=changes)
     _draw_strip(workspace, photos, photo)
-    left, right = st.columns([2.75, 1], gap="medium")
+    left, right = st.columns([2.75, 1], gap="medium", wrap=False)
     with right, st.container(key="settings"):  # page.css gives it a least width
         _draw_settings(workspace, config)
     with left:
