@@ -181,7 +181,8 @@ def _signed(title: str, caption: str, values: np.ndarray, mark: Patch | None) ->
 
 
 def _number(value: float) -> str:
-    return f"{value:.2g}".replace("-", "−")
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
+    return text.replace("-", "−")
 
 
 def _seed(caption: str, live: Live, seed: Patch) -> Step:

@@ -1,6 +1,6 @@
 """Second part of the Start page: what was found at the source."""
 
-from statistics import median
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -8,6 +8,13 @@ from app.thumbs import Thumb, thumbs
 from maskdistill.datasets import PhotoSource
 
 PAGE = 28  # thumbnails
+KINDS = {
+    "folder": "Folder",
+    "voc": "VOC dataset",
+    "coco": "COCO dataset",
+    "sample": "Samples",
+    "sample-views": "Sample views",
+}
 
 
 def draw(source: PhotoSource) -> None:
@@ -19,17 +26,28 @@ def draw(source: PhotoSource) -> None:
         page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
     shown = source.photos[(page - 1) * PAGE : page * PAGE]
     thumbs([Thumb(photo) for photo in shown], key="found", layout="grid")
-    if source.skipped:
-        title = f"{len(source.skipped)} files left out, and why"
-        with st.expander(title, icon=":material/block:", expanded=len(source.skipped) < 8):
-            rows = [{"File": str(item.path), "Why": item.reason} for item in source.skipped]
-            st.dataframe(rows, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
+    draw_left_out([(str(item.path), item.reason) for item in source.skipped])
+
+
+def draw_left_out(files: Sequence[tuple[str, str]]) -> None:
+    """Table of files that cannot be used, with the reasons; nothing if there are none.
+
+    Args:
+        files: File and reason.
+    """
+    if not files:
+        return
+    title = "1 file left out, and why" if len(files) == 1 else f"{len(files)} files left out, and why"
+    with st.expander(title, icon=":material/block:", expanded=len(files) < 8):
+        rows = [{"File": name, "Why": reason} for name, reason in files]
+        st.dataframe(rows, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
 
 
 def _draw_counts(source: PhotoSource) -> None:
     with st.container(horizontal=True, gap="large"):
         st.metric("Photos", f"{len(source.photos):,}", width="content")
-        st.metric("Megapixels", _size_range(source), width="content")
+        st.metric("Sizes", _size_range(source), width="content")
+        st.metric("Kind", KINDS[source.kind], width="content")
         if source.splits:
             counts = " · ".join(f"{name} {len(source.split(name)):,}" for name in source.splits)
             st.metric("Splits", counts, width="content")
@@ -43,7 +61,6 @@ def _draw_counts(source: PhotoSource) -> None:
 
 
 def _size_range(source: PhotoSource) -> str:
-    sizes = sorted(photo.height * photo.width / 1e6 for photo in source.photos)
-    if sizes[0] == sizes[-1]:
-        return f"{sizes[0]:.2g}"
-    return f"{sizes[0]:.2g} – {sizes[-1]:.2g}, mostly {median(sizes):.2g}"
+    sizes = sorted((photo.width * photo.height, f"{photo.width} × {photo.height}") for photo in source.photos)
+    small, large = sizes[0][1], sizes[-1][1]
+    return f"{small} px" if small == large else f"{small} to {large} px"

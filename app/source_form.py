@@ -30,6 +30,11 @@ def draw() -> str:
     return _ask_sample()
 
 
+def refused() -> tuple[tuple[str, str], ...]:
+    """Dropped files that cannot be used, and why, if pictures are dropped now."""
+    return (state.recall("drop refused") or ()) if state.widget_value("source kind") == "dropped" else ()
+
+
 def _ask_sample() -> str:
     views = st.toggle(
         "A dozen views of each",
@@ -73,12 +78,8 @@ def _ask_drop() -> str:
         _keep(files, turn)
         st.rerun()
     folder = state.recall("drop folder", "")
-    refused = state.recall("drop refused", ())
-    if refused:
-        st.warning(f"{len(refused)} of the dropped files cannot be used.", icon=":material/warning:")
-        st.dataframe([{"File": name, "Why": reason} for name, reason in refused], hide_index=True)
     if folder and st.button("Start over with other pictures", icon=":material/delete:"):
-        for name in ("drop folder", "drop refused"):
+        for name in ("drop folder", "drop refused", "drop count"):
             state.remember(name, None)
         st.rerun()
     return folder if folder and state.recall("drop count", 0) else ""

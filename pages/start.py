@@ -15,6 +15,7 @@ with left:
 if not spec:
     with right:
         st.info("Choose photos on the left: they will be shown here before anything is done with them.")
+        found.draw_left_out(source_form.refused())
     st.stop()
 
 try:
@@ -27,6 +28,7 @@ except MaskDistillError as error:
 
 with right:
     found.draw(source)
+    found.draw_left_out(source_form.refused())
 with left:
     backbone = launch_form.choose_backbone()
     usable = launch_form.describe_backbone(backbone)
