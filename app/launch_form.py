@@ -111,6 +111,14 @@ def draw_button(source: PhotoSource, name: str, backbone: str) -> None:
             return
         state.remember("started", name)
         st.rerun()
+    if not running and st.button(
+        "Try settings first",
+        icon=":material/tune:",
+        width="stretch",
+        help="Look at single photos and move the sliders, before all masks are found.",
+    ):
+        state.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
+        st.switch_page("../pages/proposals.py")
     jobs_panel.draw(run, "start")
     progress = read_progress(run)
     if progress is not None and progress.state == "done" and Run(run).exists:

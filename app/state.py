@@ -46,9 +46,9 @@ def open_run(name: str) -> None:
     st.session_state[_SELECTION] = Selection(run=name)
 
 
-def open_data(spec: str) -> None:
+def open_data(spec: str, changes: tuple[str, ...] = ()) -> None:
     """Look at photos without a run."""
-    st.session_state[_SELECTION] = Selection(data=spec)
+    st.session_state[_SELECTION] = Selection(data=spec, changes=changes)
 
 
 def change_setting(base: RunConfig, name: str, text: str) -> None:
@@ -61,8 +61,8 @@ def change_setting(base: RunConfig, name: str, text: str) -> None:
 
 
 def reset_settings() -> None:
-    """Go back to the run's own settings."""
-    select(changes=())
+    """Go back to the run's own settings; which features are looked at is not for the controls to say, and stays."""
+    select(changes=tuple(item for item in selection().changes if item.startswith("features.")))
 
 
 def notify(text: str) -> None:

@@ -110,7 +110,7 @@ def _draw_settings(workspace: Workspace, config: RunConfig) -> None:
             st.button(
                 "Reset",
                 icon=":material/restart_alt:",
-                disabled=not state.selection().changes,
+                disabled=config == workspace.base,
                 width="stretch",
                 help="Back to the run's own settings" if workspace.run else "Back to the defaults",
                 on_click=state.reset_settings,

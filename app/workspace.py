@@ -44,8 +44,8 @@ def _find_run(name: str) -> Run | None:
         return None
     known = {run.name: run for run in list_runs(runs_folder())}
     if name not in known:
-        state.notify(f"There is no run '{name}' in {runs_folder()}, so the sample photos are shown.")
-        state.select(run="", data="sample")
+        state.select(run="")
+        state.notify(f"There is no run '{name}' in {runs_folder()}. Photos of '{state.selection().data}' are shown.")
         return None
     return known[name]
 
@@ -85,7 +85,7 @@ def current_photo(photos: list[Photo]) -> Photo:
             return photo
     if wanted:
         state.notify(f"There is no photo '{wanted}' here, so the first one is shown.")
-    state.select(photo=photos[0].id)
+    state.select(photo=photos[0].id, patch=None if wanted else state.selection().patch)
     return photos[0]
 
 

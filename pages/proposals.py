@@ -17,7 +17,6 @@ except MaskDistillError as error:
     st.stop()
 
 if state.recall("apply"):
-    state.remember("apply", False)
     apply_dialog.draw(workspace)
 
 st.fragment(workbench.draw)(workspace)

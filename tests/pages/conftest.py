@@ -1,0 +1,60 @@
+"""Opens a page through ``app/main.py``, with a runs folder of its own, small photos and random weights."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from streamlit.testing.v1 import AppTest
+
+MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+
+
+@pytest.fixture(autouse=True)
+def runs_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty runs folder; no test asks the network."""
+    folder = tmp_path / "runs"
+    monkeypatch.setenv("MASKDISTILL_RUNS", str(folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    return folder
+
+
+@pytest.fixture
+def photo_folder(tmp_path: Path) -> Path:
+    """Three photos of noise with a bright square, and a file that is none."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    generator = np.random.default_rng(0)
+    for name in ("ant", "bee", "cow"):
+        pixels = generator.integers(0, 60, (48, 64, 3), dtype=np.uint8)
+        pixels[12:36, 20:44] = generator.integers(180, 255, (24, 24, 3))
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a photo")
+    return folder
+
+
+@pytest.fixture
+def open_page() -> Callable[..., AppTest]:
+    """``open_page("start")``, ``open_page("proposals", photo="bee")``: the page, with a link's parameters if given."""
+
+    def open_stem(stem: str, **link: str | list[str]) -> AppTest:
+        app = AppTest.from_file(MAIN, default_timeout=30).run().switch_page(f"../pages/{stem}.py")
+        app.query_params.update(link)
+        return app.run()
+
+    return open_stem
+
+
+@pytest.fixture
+def open_proposals(
+    open_page: Callable[..., AppTest], photo_folder: Path, tiny_weights: dict[str, str]
+) -> Callable[..., AppTest]:
+    """The Proposals page on the small photos with random weights; settings and link parameters on top."""
+
+    def open_with(*settings: str, **link: str) -> AppTest:
+        features = [f"features.{name}={value}" for name, value in tiny_weights.items()]
+        side = "features.shorter_side=32"
+        return open_page("proposals", data=str(photo_folder), set=[*features, side, *settings], **link)
+
+    return open_with

@@ -1,0 +1,164 @@
+import dataclasses
+
+import numpy as np
+import pytest
+
+import maskdistill.proposals
+from app import apply_dialog, controls, state
+
+
+def selection(app):
+    return app.session_state["selection"]
+
+
+def slider(app, name):
+    return app.slider(key=state.control_key(name))
+
+
+def button(app, label):
+    return next(item for item in app.button if item.label == label)
+
+
+def test_shows_the_first_photo_and_says_how_long_the_masks_took(open_proposals):
+    app = open_proposals()
+    assert any("**ant** · 64 × 48 px · 1 of 3" in item.value for item in app.markdown)
+    assert any("without a new forward pass" in item.value for item in app.caption)
+
+
+def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypatch):
+    calls = []
+    look = maskdistill.proposals.look
+    monkeypatch.setattr(
+        maskdistill.proposals, "look", lambda *args, **options: calls.append(1) or look(*args, **options)
+    )
+    app = open_proposals()
+    assert calls == [1]
+    slider(app, "proposals.tau").set_value(0.5).run()
+    slider(app, "proposals.num_objects").set_value(3).run()
+    app.segmented_control(key=state.control_key("proposals.engine")).set_value("published").run()
+    assert not app.exception
+    assert calls == [1]
+
+
+def test_slider_changes_the_link_and_the_link_reopens_it(open_proposals):
+    app = open_proposals()
+    slider(app, "proposals.tau").set_value(0.5).run()
+    assert "proposals.tau=0.5" in app.query_params["set"]
+    again = open_proposals("proposals.tau=0.5", photo="bee", patch="2-3")
+    assert slider(again, "proposals.tau").value == 0.5
+    assert selection(again).photo == "bee"
+    assert selection(again).patch == (2, 3)
+
+
+def test_setting_back_to_the_base_leaves_the_link(open_proposals):
+    app = open_proposals("proposals.tau=0.5")
+    slider(app, "proposals.tau").set_value(0.2).run()
+    assert not any("tau" in item for item in selection(app).changes)
+
+
+def test_reset_drops_every_change_but_the_weights(open_proposals):
+    app = open_proposals("proposals.tau=0.5", "proposals.num_objects=3")
+    button(app, "Reset").click().run()
+    assert slider(app, "proposals.tau").value == 0.2
+    assert all(item.startswith("features.") for item in selection(app).changes)
+
+
+def test_only_the_engines_own_controls_are_drawn(open_proposals):
+    cut = {item.key for item in open_proposals().slider}
+    published = {item.key for item in open_proposals("proposals.engine=published").slider}
+    assert state.control_key("proposals.tau") in cut - published
+    assert {state.control_key(f"proposals.{name}") for name in ("topk", "mass", "num_heads")} == published
+
+
+@pytest.mark.parametrize(
+    ("link", "words"),
+    [
+        ({"photo": "zebra"}, "no photo 'zebra'"),
+        ({"run": "gone"}, "no run 'gone'"),
+        ({"patch": "90-90"}, "lies outside"),
+        ({"patch": "one-two"}, "means nothing here"),
+        ({"compare": "everything"}, "means nothing here"),
+        ({"colour": "blue"}, "means nothing here"),
+    ],
+)
+def test_broken_link_falls_back_with_a_notice(open_proposals, link, words):
+    app = open_proposals(**link)
+    assert not app.exception
+    assert words in app.warning[0].value
+
+
+@pytest.mark.parametrize(
+    "setting", ["proposals.tua=1", "proposals.tau=9", "proposals.tau=x", "nonsense", "crf.enabled=2"]
+)
+def test_broken_setting_is_left_out_with_a_notice(open_proposals, setting):
+    app = open_proposals(setting)
+    assert not app.exception
+    assert "was left out" in app.warning[0].value
+    assert setting not in selection(app).changes
+
+
+def test_block_that_the_backbone_lacks_is_an_error_not_a_traceback(open_proposals):
+    app = open_proposals("proposals.blocks=[11]")
+    assert not app.exception
+    assert any("blocks 1 to 2" in item.value for item in app.error)
+
+
+def test_crf_is_off_with_the_reason_where_the_package_is_missing(open_proposals, monkeypatch):
+    monkeypatch.setattr(controls, "crf_available", lambda: False)
+    app = open_proposals()
+    toggle = app.toggle(key=state.control_key("crf.enabled"))
+    assert toggle.disabled
+    assert "compiler" in toggle.help
+
+
+def test_pinned_settings_stand_beside_what_is_tried_next(open_proposals):
+    app = open_proposals()
+    button(app, "Pin these settings beside").click().run()
+    slider(app, "proposals.tau").set_value(0.6).run()
+    assert selection(app).compare == "pinned"
+    assert not any("tau" in item for item in selection(app).pinned)
+    assert any(item.value.startswith("**Pinned settings**") for item in app.markdown)
+
+
+def test_apply_to_all_starts_a_run_with_the_settings_on_show(open_proposals, runs_folder, photo_folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(apply_dialog, "start_stage", lambda run, data, **options: calls.append((run, data, options)))
+    app = open_proposals("proposals.num_objects=2")
+    button(app, "Apply to all").click().run()
+    button(app, "Find masks").click().run()
+    run, data, options = calls[0]
+    assert run.parent == runs_folder
+    assert data == str(photo_folder)
+    assert "proposals.num_objects=2" in options["overrides"]
+
+
+def test_next_photo_forgets_the_patch(open_proposals):
+    app = open_proposals(patch="1-1")
+    button(app, "Next").click().run()
+    assert selection(app).photo == "bee"
+    assert selection(app).patch is None
+
+
+def test_missing_data_is_explained(open_page, tmp_path):
+    app = open_page("proposals", data=str(tmp_path / "nowhere"))
+    assert not app.exception
+    assert "No file or folder" in app.error[0].value
+
+
+def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weights, open_proposals):
+    from app import cache, derivation
+    from maskdistill.config import FeatureConfig, RunConfig
+    from maskdistill.datasets import open_source
+
+    config = RunConfig(features=FeatureConfig(**tiny_weights, shorter_side=32))
+    photo = open_source(photo_folder).photos[0]
+    live = cache.live(config.features, config.proposals, config.crf, photo)
+    tokens = live.view.features.patch_tokens[live.recipe.blocks[0]].numpy()
+    rows, cols = live.view.features.grid
+    got = derivation.affinity_map(dataclasses.replace(live), (1, 2))
+    chosen = tokens[cols + 2]
+    for row in range(rows):
+        for col in range(cols):
+            other = tokens[row * cols + col]
+            want = other @ chosen / np.linalg.norm(other) / np.linalg.norm(chosen)
+            assert abs(got[row, col] - want) < 1e-4

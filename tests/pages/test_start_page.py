@@ -1,0 +1,92 @@
+import pytest
+
+from app import launch_form
+
+
+def metric(app, label):
+    return next(item.value for item in app.metric if item.label == label)
+
+
+def button(app, label):
+    return next(item for item in app.button if item.label == label)
+
+
+def choose_folder(app, path):
+    app.segmented_control(key="source kind").set_value("path").run()
+    return app.text_input(key="source path").set_value(str(path)).run()
+
+
+def test_shows_the_sample_photos(open_page):
+    app = open_page("start")
+    assert int(metric(app, "Photos")) >= 10
+    assert metric(app, "Kind") == "Samples"
+
+
+def test_says_that_the_offline_weights_are_not_purely_self_supervised(open_page):
+    app = open_page("start")
+    app.selectbox(key="backbone").set_value("focus_vits14").run()
+    assert any("not purely self-supervised" in item.value for item in app.markdown)
+
+
+def test_unknown_backbone_is_named_and_nothing_can_be_started(open_page, monkeypatch):
+    monkeypatch.setitem(launch_form.BACKBONES, "resnet9000", "typed by hand")  # AppTest cannot type a new option
+    app = open_page("start")
+    app.selectbox(key="backbone").set_value("resnet9000").run()
+    assert "No backbone 'resnet9000'" in app.error[0].value
+    assert all(item.label != "Find masks" for item in app.button)
+
+
+def test_folder_shows_photos_and_why_a_file_is_left_out(open_page, photo_folder):
+    app = choose_folder(open_page("start"), photo_folder)
+    assert metric(app, "Photos") == "3"
+    assert metric(app, "Sizes") == "64 × 48 px"
+    assert metric(app, "Left out") == "1"
+    table = app.dataframe[0].value
+    assert table["File"].item().endswith("torn.jpg")
+    assert table["Why"].item()
+
+
+def test_missing_folder_is_explained(open_page, tmp_path):
+    app = choose_folder(open_page("start"), tmp_path / "nowhere")
+    assert not app.exception
+    assert "No file or folder" in app.error[0].value
+
+
+def test_asks_for_photos_when_there_are_none(open_page):
+    app = open_page("start")
+    app.segmented_control(key="source kind").set_value("path").run()
+    assert "Choose photos on the left" in app.info[0].value
+
+
+@pytest.mark.parametrize("name", ["", "a/b", "../up", ".hidden", "x" * 61])
+def test_bad_run_name_is_refused(open_page, name):
+    app = open_page("start")
+    app.text_input(key="run name").set_value(name).run()
+    assert "1 to 60 letters" in app.error[0].value
+    assert all(item.label != "Find masks" for item in app.button)
+
+
+def test_button_starts_the_stage_with_what_was_chosen(open_page, photo_folder, runs_folder, monkeypatch):
+    calls = []
+    monkeypatch.setattr(launch_form, "start_stage", lambda run, data, **options: calls.append((run, data, options)))
+    app = choose_folder(open_page("start"), photo_folder)
+    app.selectbox(key="backbone").set_value("focus_vits14").run()
+    app.text_input(key="run name").set_value("mine").run()
+    button(app, "Find masks").click().run()
+    run, data, options = calls[0]
+    assert run == runs_folder / "mine"
+    assert data == str(photo_folder)
+    assert options["overrides"] == ["features.backbone=focus_vits14"]
+
+
+def test_dropped_pictures_are_kept_and_a_pdf_is_listed_with_its_reason(open_page, photo_folder, runs_folder):
+    app = open_page("start")
+    app.segmented_control(key="source kind").set_value("dropped").run()
+    picture = (photo_folder / "ant.png").read_bytes()
+    files = [("ant.png", picture, "image/png"), ("talk.pdf", b"%PDF-1.4", "application/pdf")]
+    app.file_uploader[0].set_value(files).run()
+    assert not app.exception
+    assert metric(app, "Photos") == "1"
+    assert app.dataframe[0].value["File"].item() == "talk.pdf"
+    assert "not a JPEG" in app.dataframe[0].value["Why"].item()
+    assert [path.name for path in runs_folder.glob("*/photos/*")] == ["ant.png"]
