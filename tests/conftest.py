@@ -1,0 +1,54 @@
+"""Shared by all tests: one thread, and a transformer small enough for a unit test."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from timm.models import register_model
+from timm.models.vision_transformer import VisionTransformer
+
+torch.set_num_threads(1)
+
+
+@register_model
+def vit_two_blocks_patch4_32(pretrained: bool = False, **options: object) -> VisionTransformer:
+    """A timm architecture of two blocks, so that loading by name can be tested in milliseconds."""
+    options = {name: value for name, value in options.items() if not name.startswith(("pretrained", "cache"))}
+    return VisionTransformer(
+        **{"img_size": 32, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0, **options}
+    )
+
+
+def randomise(model: VisionTransformer, seed: int = 0) -> VisionTransformer:
+    """Fill every weight with noise, large enough that a mistake shows; timm starts many of them at 0 or 1."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
+    return model.eval().requires_grad_(False)
+
+
+@pytest.fixture
+def make_vit() -> Callable[..., VisionTransformer]:
+    """Builds a 2-block ViT of 4-pixel patches (32 pixels, so 8 x 8 of them) with random weights."""
+
+    def make(**options: object) -> VisionTransformer:
+        return randomise(vit_two_blocks_patch4_32(**{"dynamic_img_size": True, **options}))
+
+    return make
+
+
+@pytest.fixture
+def tiny_weights(tmp_path: Path, make_vit: Callable[..., VisionTransformer]) -> dict[str, str]:
+    """``FeatureConfig`` values of a local file with random weights of ``vit_two_blocks_patch4_32``."""
+    path = tmp_path / "weights" / "tiny.safetensors"
+    path.parent.mkdir()
+    save_file(make_vit().state_dict(), path)
+    return {
+        "backbone": str(path),
+        "architecture": "vit_two_blocks_patch4_32",
+        "precision": "float32",
+        "device": "cpu",
+    }

@@ -1,0 +1,140 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from maskdistill.datasets import Photo, PhotoSource, SkippedPhoto, ViewRecipe
+from maskdistill.errors import RunError
+from maskdistill.masks import encode_mask
+from maskdistill.store import (
+    Run,
+    fingerprint,
+    list_runs,
+    read_json,
+    runs_folder,
+    write_images,
+    write_json,
+    write_table,
+)
+
+
+def test_making_a_run_touches_nothing(tmp_path):
+    run = Run(tmp_path / "a")
+    assert run.name == "a"
+    assert not run.exists
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_every_path_lies_inside_the_run(tmp_path):
+    run = Run(str(tmp_path / "a"))
+    paths = [run.images_path, run.proposals_path, run.masks_path, run.progress_path, run.logs_path]
+    paths += [run.parts_path("proposals", "f" * 32), run.stage_path("proposals"), run.thumbnail(12345)]
+    assert len(set(paths)) == len(paths)
+    assert all(path.is_relative_to(tmp_path / "a") for path in paths)
+
+
+def test_thumbnails_are_a_thousand_a_folder(tmp_path):
+    run = Run(tmp_path)
+    folders = {run.thumbnail(id).parent for id in range(3000)}
+    assert len(folders) == 3
+    assert len({run.thumbnail(id) for id in range(3000)}) == 3000
+
+
+def test_settings_have_parts_of_their_own(tmp_path):
+    run = Run(tmp_path)
+    assert run.parts_path("proposals", fingerprint(1)) != run.parts_path("proposals", fingerprint(2))
+
+
+def test_info_is_written_and_read(tmp_path):
+    run = Run(tmp_path / "a")
+    run.write_info({"format": 1, "data": "sample"})
+    assert run.exists
+    assert run.info() == {"format": 1, "data": "sample"}
+
+
+def test_folder_without_a_run(tmp_path):
+    with pytest.raises(RunError, match=r"No run in .*: run\.json is missing"):
+        Run(tmp_path).info()
+
+
+def test_damaged_json_is_named(tmp_path):
+    (tmp_path / "run.json").write_text('{"format": 1, "da')
+    with pytest.raises(RunError, match=r"run\.json is damaged \(.*Delete it"):
+        Run(tmp_path).info()
+
+
+def test_missing_table_says_how_to_make_it(tmp_path):
+    with pytest.raises(RunError, match=r"No masks\.parquet in .*maskdistill propose --run"):
+        Run(tmp_path).masks()
+    with pytest.raises(RunError, match=r"No images\.parquet"):
+        Run(tmp_path).images()
+
+
+def test_images_table_holds_photos_and_what_was_skipped(tmp_path):
+    view = ViewRecipe((0, 0, 4, 5), 10, 8, True, 1.0, 1.1, 0.9)
+    photos = (
+        Photo("b", Path("/data/b.jpg"), 30, 40, "d1", "train"),
+        Photo("a", Path("/data/a.jpg"), 10, 8, "d2", None, view),
+    )
+    skipped = (SkippedPhoto(Path("/data/c.jpg"), "The file is empty (0 bytes); copy it again."),)
+    run = Run(tmp_path)
+    write_images(run, PhotoSource("folder", "/data", Path("/data"), photos, skipped))
+    table = run.images()
+    assert table["id"].tolist() == ["b", "a", "/data/c.jpg"]
+    assert table["path"].tolist() == ["/data/b.jpg", "/data/a.jpg", "/data/c.jpg"]
+    assert table["readable"].tolist() == [True, True, False]
+    assert table["reason"].tolist() == ["", "", "The file is empty (0 bytes); copy it again."]
+    assert table["height"].tolist()[:2] == [30, 10]
+    assert table["digest"].tolist()[:2] == ["d1", "d2"]
+    assert table["split"].tolist()[0] == "train"
+    assert '"mirror": true' in table["view"][1]
+
+
+def test_decodes_a_mask_by_its_id(tmp_path):
+    masks = {0: np.eye(4, 6, dtype=bool), 21: np.ones((3, 5), bool)}
+    annotations = [{"id": id, "segmentation": encode_mask(mask)} for id, mask in masks.items()]
+    run = Run(tmp_path)
+    write_json(run.proposals_path, {"annotations": annotations})
+    for id, mask in masks.items():
+        np.testing.assert_array_equal(run.decode(id), mask)
+    with pytest.raises(RunError, match=r"No mask 7 in .*proposals\.json"):
+        run.decode(7)
+
+
+def test_table_is_written_in_one_step(tmp_path):
+    path = tmp_path / "a.parquet"
+    write_table(path, pd.DataFrame({"x": [1, 2]}))
+    with pytest.raises(Exception, match="convert"):
+        write_table(path, pd.DataFrame({"x": [1, object()]}))
+    assert pd.read_parquet(path)["x"].tolist() == [1, 2]
+    assert [item.name for item in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_json_comes_back(tmp_path):
+    write_json(tmp_path / "deep" / "a.json", {"name": "größe", "values": [1, None]})
+    assert read_json(tmp_path / "deep" / "a.json") == {"name": "größe", "values": [1, None]}
+
+
+def test_runs_are_listed_newest_first(tmp_path):
+    for age, name in enumerate(("new", "middle", "old")):
+        Run(tmp_path / name).write_info({})
+        os.utime(tmp_path / name / "run.json", (1e9 - age, 1e9 - age))
+    (tmp_path / "no-run").mkdir()
+    (tmp_path / "file").touch()
+    assert [run.name for run in list_runs(tmp_path)] == ["new", "middle", "old"]
+    assert list_runs(tmp_path / "nowhere") == []
+
+
+def test_folder_of_runs(monkeypatch):
+    monkeypatch.delenv("MASKDISTILL_RUNS", raising=False)
+    assert runs_folder() == Path("runs")
+    monkeypatch.setenv("MASKDISTILL_RUNS", "/elsewhere")
+    assert runs_folder() == Path("/elsewhere")
+
+
+def test_fingerprint_depends_on_the_values_only():
+    assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": (1, 2), "a": 1})
+    different = [{"a": 1}, {"a": "1"}, {"a": 2}, {"a": None}, {"b": 1}, {"a": [1]}, {}]
+    assert len({fingerprint(value) for value in different}) == len(different)
