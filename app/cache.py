@@ -145,6 +145,12 @@ def thumb_url(photo: Photo) -> str:
     return _thumb_url(photo_key(photo), photo)
 
 
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _forward_lock() -> threading.Lock:
+    """Sessions share the transformer, and a pass hooks into it while it runs: one pass at a time."""
+    return threading.Lock()
+
+
 @st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
 def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["View", "View"]:
     from maskdistill.proposals import explore_request, look
@@ -153,7 +159,8 @@ def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) 
     side = net.geometry(_photo.height, _photo.width, features)
     image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
     size = (_photo.height, _photo.width)
-    return look(net, image, size, features, explore_request(net), view_scale=view_scale)
+    with _forward_lock():
+        return look(net, image, size, features, explore_request(net), view_scale=view_scale)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
