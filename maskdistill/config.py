@@ -81,7 +81,7 @@ class CrfConfig:
 
     enabled: bool = False
     iterations: int = 10
-    max_pixels: int = 0  # work on a smaller copy of photos with more pixels than this; 0: always image resolution
+    max_pixels: int = 160_000  # photos with more pixels are refined on a copy of this size; 0: image resolution always
     gaussian_weight: float = 3.0
     gaussian_sigma: float = 1.0  # pixels
     bilateral_weight: float = 4.0
@@ -91,6 +91,8 @@ class CrfConfig:
 
     def __post_init__(self) -> None:
         _check_range("crf.iterations", self.iterations, 1, 100)
+        if self.max_pixels and self.max_pixels < 1000:
+            raise ConfigError(f"crf.max_pixels must be 0 (no limit) or at least 1000, got {self.max_pixels}.")
         _check_range("crf.min_agreement", self.min_agreement, 0, 1)
         for name in ("gaussian_sigma", "bilateral_sigma_xy", "bilateral_sigma_rgb"):
             _check_range(f"crf.{name}", getattr(self, name), 0.1, 1000)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackNoConvergence, eigsh
+from scipy.sparse.linalg import ArpackError, eigsh
 
 from maskdistill.config import ProposalConfig
 from maskdistill.masks import border_share, keep_large_pieces, piece_with
@@ -94,7 +94,9 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
     """The vector that relaxes the normalised cut.
 
     It is the second-smallest generalised eigenvector of (D - A, D), computed as D^-1/2 z with z the second-*largest*
-    eigenvector of D^-1/2 A D^-1/2, which Lanczos finds in a few dozen products.
+    eigenvector of D^-1/2 A D^-1/2, which Lanczos finds in a few dozen products. The largest is known beforehand, the
+    square root of the degrees with eigenvalue 1, and is taken out; the start vector is fixed, and so is the generator
+    that ARPACK draws on when it restarts, so that equal graphs give equal cuts.
 
     Args:
         weights: (N, N) float32, symmetric, positive.
@@ -103,24 +105,28 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
         (N,) vector of norm 1 with a fixed sign; up to three eigenvalues, largest first; whether the dense solver
         had to step in.
     """
-    scale = 1 / np.sqrt(weights.sum(axis=1))
-    normalised = weights * scale[:, None] * scale[None, :]
+    degrees = weights.sum(axis=1)
+    scale = 1 / np.sqrt(degrees)
+    first = np.sqrt(degrees / degrees.sum())
+    deflated = weights * scale[:, None] * scale[None, :] - first[:, None] * first[None, :]
     dense = len(weights) < 16
     if not dense:
+        generator = np.random.default_rng(0)
+        start = generator.standard_normal(len(weights)).astype(weights.dtype)
         try:
-            values, vectors = eigsh(normalised, k=3, which="LA", v0=1 / scale, tol=1e-4)
-        except ArpackNoConvergence:
-            logger.info("Lanczos did not converge on %d patches; using the dense solver.", len(weights))
+            values, vectors = eigsh(deflated, k=2, which="LA", v0=start, tol=1e-4, rng=generator)
+        except ArpackError:  # no convergence, or a graph whose patches are all alike
+            logger.info("Lanczos gave up on %d patches; using the dense solver.", len(weights))
             dense = True
     if dense:
-        first = max(0, len(weights) - 3)
-        values, vectors = eigh(normalised.astype(np.float64), subset_by_index=[first, len(weights) - 1])
+        last = len(weights) - 1
+        values, vectors = eigh(deflated.astype(np.float64), subset_by_index=[max(0, last - 1), last])
     order = np.argsort(values)[::-1]
-    vector = scale * vectors[:, order[1]]
+    vector = scale * vectors[:, order[0]]
     vector = vector / np.linalg.norm(vector)
     if vector[np.abs(vector).argmax()] < 0:
         vector = -vector
-    return vector.astype(np.float32), values[order], dense
+    return vector.astype(np.float32), np.concatenate([[1.0], values[order]]), dense
 
 
 def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import RunConfig
@@ -118,6 +119,7 @@ def start_worker(run: Path, config: RunConfig, num_threads: int, devices: list[s
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     torch.set_num_threads(num_threads)
+    threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
     with counter.get_lock():
         index = counter.value
         counter.value += 1
