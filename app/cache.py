@@ -15,8 +15,9 @@ from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
-    from maskdistill.backbones import Backbone, Choice
+    from maskdistill.backbones import Backbone
     from maskdistill.proposals import Proposals, Recipe, View
+    from maskdistill.weights import Choice
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
 THUMB_SIDE = 168  # pixels, longest side
@@ -81,7 +82,7 @@ def rescan(spec: str) -> None:
 @st.cache_data(ttl=120, max_entries=16, show_spinner="Looking for weights …")
 def choice(name: str) -> "Choice":
     """What a backbone's name comes to on this machine."""
-    from maskdistill.backbones import choose_backbone
+    from maskdistill.weights import choose_backbone
 
     return choose_backbone(name)
 

@@ -106,7 +106,8 @@ def read_settings(options: argparse.Namespace, run: Run) -> tuple[RunConfig, str
     overrides = list(options.set)
     if options.seed is not None:
         overrides.insert(0, f"seed={options.seed}")
-    if options.backbone is not None:
+    known = run.info().get("backbone", {}) if run.exists else {}
+    if options.backbone is not None and options.backbone not in (known.get("requested"), known.get("name")):
         overrides[:0] = [f"features.backbone={options.backbone}", "features.shorter_side=0"]
     return config.with_overrides(overrides), preset
 

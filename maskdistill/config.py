@@ -198,6 +198,10 @@ def _parse(text: str, current: Any, name: str) -> Any:
 
 
 def _build(cls: type, values: Mapping[str, Any], prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{prefix.removesuffix('.') or 'The configuration'} must be a table of settings, got {values!r}."
+        )
     hints = typing.get_type_hints(cls)
     for name in values:
         if name not in hints:

@@ -15,7 +15,11 @@ class ShapeError(MaskDistillError):
     """An array has another shape than the function needs."""
 
     def __init__(self, name: str, wanted: str, got: Sequence[int]) -> None:
-        super().__init__(f"{name} must have shape {wanted}, got {tuple(got)}.")
+        super().__init__(name, wanted, tuple(got))  # as given, so that it survives the way between processes
+
+    def __str__(self) -> str:
+        name, wanted, got = self.args
+        return f"{name} must have shape {wanted}, got {got}."
 
 
 class DatasetError(MaskDistillError):

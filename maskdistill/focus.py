@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -48,7 +49,10 @@ def load_focus_state_dict() -> dict[str, Tensor]:
     """
     cached = cache_dir() / f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
     if cached.is_file():
-        return load_file(cached)
+        try:
+            return load_file(cached)
+        except SafetensorError as error:
+            logger.warning("%s is damaged (%s); converting again.", cached, error)
     source = find_onnx()
     if source is None:
         raise CheckpointError(

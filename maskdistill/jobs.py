@@ -1,7 +1,8 @@
 """Run a stage in a process of its own, from the app: the same command a person would type."""
 
-import os
+import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -80,16 +81,25 @@ def read_progress(run: Path, until: str = "proposals") -> Progress | None:
 
 
 def stop_stage(run: Path, until: str = "proposals") -> None:
-    """Ask the stage to stop, wait, and end its process group if it does not; finished photos are kept."""
+    """Ask the stage to stop, wait, and end it and its workers if it does not; finished photos are kept.
+
+    Raises:
+        JobError: If the stage runs on another machine.
+    """
     progress = read_progress(run, until)
     if progress is None or progress.state != "running" or not _running(progress.pid):
         return
+    if progress.host not in ("", socket.gethostname()):
+        raise JobError(f"The stage {progress.stage} of {run} runs on {progress.host}: stop it there.")
     process = psutil.Process(progress.pid)
+    family = [process, *process.children(recursive=True)]
     process.send_signal(signal.SIGINT)
     try:
         process.wait(GRACE)
     except psutil.TimeoutExpired:
-        os.killpg(progress.pid, signal.SIGKILL)
+        for member in family:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                member.kill()
 
 
 def last_log_line(run: Path, until: str = "proposals") -> str:

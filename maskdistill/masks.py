@@ -25,8 +25,9 @@ def keep_large_pieces(mask: np.ndarray, min_piece: float) -> np.ndarray:
 
 def border_share(mask: np.ndarray) -> float:
     """Fraction of the one-pixel frame of a (H, W) mask that is set, each corner counted once."""
-    frame = np.concatenate([mask[0], mask[-1], mask[1:-1, 0], mask[1:-1, -1]])
-    return float(frame.mean())
+    frame = np.ones(mask.shape, dtype=bool)
+    frame[1:-1, 1:-1] = False
+    return float(mask[frame].mean())
 
 
 def mask_iou(first: np.ndarray, second: np.ndarray) -> float:

@@ -43,7 +43,7 @@ def cut_objects(affinity: np.ndarray, grid: tuple[int, int], config: ProposalCon
 
     Returns:
         The cuts in the order found; the first is always there unless the photo has too few patches. A further one is
-        dropped if it is smaller than ``min_area`` or overlaps an earlier one by more than ``max_overlap`` (IoU).
+        dropped if it is smaller than ``min_area``.
     """
     links = np.where(affinity > config.tau, np.float32(1), np.float32(FAINT_LINK))
     free = np.ones(len(affinity), dtype=bool)

@@ -1,5 +1,6 @@
 """Object masks of one photo from its frozen features: engine, refinement, score, and what to say of a bad result."""
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,7 @@ from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
 from maskdistill.masks import mask_iou
 from maskdistill.ncut import Cut, cut_objects
 from maskdistill.published import Diffusion, diffuse
-from maskdistill.refine import finer_map, keep_pieces, normalise_map, refine_patches, resize_map
+from maskdistill.refine import coarser_map, finer_map, keep_pieces, normalise_map, refine_patches, resize_map
 from maskdistill.vit import FeatureRequest, Features
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
@@ -88,6 +89,11 @@ class Recipe:
         return cls(feature, blocks, refine_blocks, config, crf)
 
     @property
+    def smooth(self) -> bool:
+        """Whether maps are interpolated; the published rule keeps whole patches."""
+        return self.config.smooth and self.config.engine != "published"
+
+    @property
     def view_scale(self) -> float | None:
         """Size of the second look, or None for none."""
         return None if self.config.views == "none" else self.config.view_scale
@@ -131,7 +137,8 @@ def look(
     first = View(backbone.features(image, geometry, request), geometry)
     if view_scale is None:
         return first, None
-    small = backbone.geometry(*size, config, scale=view_scale)
+    # Without padding: the mirror image of a padded grid would lie elsewhere than the photo.
+    small = backbone.geometry(*size, dataclasses.replace(config, fit="resize"), scale=view_scale)
     return first, View(backbone.features(image, small, request, mirror=True), small, mirrored=True)
 
 
@@ -152,7 +159,7 @@ def propose(view: View, second: View | None, image: Image.Image | None, recipe: 
     if recipe.config.views == "none":
         second = None
     others = find_candidates(second, recipe).candidates if second is not None else ()
-    merged = [_merge(candidate, others, second is not None, recipe) for candidate in found.candidates]
+    merged = [_merge(candidate, others, view.geometry, second is not None, recipe) for candidate in found.candidates]
     proposals = [
         _finish(candidate, values, agreement, view, image, recipe)
         for candidate, (values, agreement) in zip(found.candidates, merged, strict=True)
@@ -213,20 +220,33 @@ def _turn_back(candidate: Candidate, view: View) -> Candidate:
 
 
 def _merge(
-    candidate: Candidate, others: tuple[Candidate, ...], looked_twice: bool, recipe: Recipe
+    candidate: Candidate,
+    others: tuple[Candidate, ...],
+    geometry: PatchGeometry,
+    looked_twice: bool,
+    recipe: Recipe,
 ) -> tuple[np.ndarray, float | None]:
     """The candidate's signed map on the working grid, averaged with the second view's, and how far the two agree."""
     seed = candidate.seed if recipe.config.seed_piece_only else None
     min_piece = recipe.config.min_piece
-    own = keep_pieces(finer_map(candidate.values), seed, min_piece)
+    own = keep_pieces(finer_map(candidate.values, smooth=recipe.smooth), seed, min_piece)
     if not others:
         return own, 0.0 if looked_twice else None
-    maps = [keep_pieces(resize_map(finer_map(other.values), *own.shape), None, min_piece) for other in others]
+    maps = [keep_pieces(_onto(finer_map(other.values), own.shape, geometry), None, min_piece) for other in others]
     overlaps = [mask_iou(own > 0, other > 0) for other in maps]
     best = int(np.argmax(overlaps))
     if recipe.config.views == "merge" and overlaps[best] > 0.5:
         return keep_pieces((own + normalise_map(maps[best])) / 2, seed, min_piece), overlaps[best]
     return own, overlaps[best]
+
+
+def _onto(values: np.ndarray, shape: tuple[int, int], geometry: PatchGeometry) -> np.ndarray:
+    """A map of the whole photo on the working grid of a geometry, background where that is padding."""
+    height = round(shape[0] * geometry.resized_height / geometry.padded_height)
+    width = round(shape[1] * geometry.resized_width / geometry.padded_width)
+    placed = np.full(shape, -1, dtype=np.float32)
+    placed[:height, :width] = resize_map(values, height, width)
+    return placed
 
 
 def _finish(
@@ -258,8 +278,7 @@ def _finish(
 
 def _shape_parts(values: np.ndarray, view: View, recipe: Recipe) -> dict[str, float]:
     inside = values > 0
-    grid = view.features.grid
-    patches = resize_map(values, *grid) > 0
+    patches = coarser_map(values) > 0
     vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
     return {
         "contrast": scoring.contrast_part(vectors, patches.ravel()),
@@ -272,8 +291,8 @@ def _to_pixels(
     candidate: Candidate, values: np.ndarray, geometry: PatchGeometry, recipe: Recipe
 ) -> tuple[np.ndarray, np.ndarray]:
     """Mask and foreground probability at the photo's size, both (H, W)."""
-    if recipe.config.engine == "published" or not recipe.config.smooth:
-        mask = patches_to_pixels(resize_map(values, geometry.rows, geometry.cols) > 0, geometry, smooth=False)
+    if not recipe.smooth:
+        mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)
         return mask, np.where(mask, np.float32(0.9), np.float32(0.1))
     fine = patches_to_pixels(values, geometry, smooth=True)
     return fine > 0, 1 / (1 + np.exp(-SIGMOID_GAIN * fine))

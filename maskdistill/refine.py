@@ -45,10 +45,20 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
-def finer_map(values: np.ndarray) -> np.ndarray:
-    """A signed patch map on the working grid: (rows, cols) -> (4 rows, 4 cols), scaled by ``normalise_map``."""
+def finer_map(values: np.ndarray, *, smooth: bool = True) -> np.ndarray:
+    """A signed patch map on the working grid: (rows, cols) -> (4 rows, 4 cols), scaled by ``normalise_map``.
+
+    Interpolated if ``smooth``; otherwise each patch stays one value.
+    """
     rows, cols = values.shape
+    if not smooth:
+        return normalise_map(values).repeat(WORK_SCALE, axis=0).repeat(WORK_SCALE, axis=1)
     return resize_map(normalise_map(values), rows * WORK_SCALE, cols * WORK_SCALE)
+
+
+def coarser_map(values: np.ndarray) -> np.ndarray:
+    """Back from the working grid: the value at the centre of each patch, (4 rows, 4 cols) -> (rows, cols)."""
+    return values[WORK_SCALE // 2 :: WORK_SCALE, WORK_SCALE // 2 :: WORK_SCALE]
 
 
 def keep_pieces(values: np.ndarray, seed: tuple[int, int] | None, min_piece: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
-from maskdistill.errors import ShapeError
+from maskdistill.errors import ConfigError, ShapeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +50,9 @@ def forward_features(
 
     Raises:
         ShapeError: If a side of the photo is not a whole number of patches.
+        ConfigError: If nothing is asked for, or the model has no CLS token and one is.
     """
+    _check_request(model, request)
     patch = model.patch_embed.patch_size[0]
     if pixels.shape[-2] % patch or pixels.shape[-1] % patch:
         raise ShapeError("pixels", f"(B, 3, {patch}·rows, {patch}·cols)", pixels.shape)
@@ -68,6 +70,13 @@ def forward_features(
         if number in wanted:
             tokens[number] = model.norm(x).float().cpu()
     return _split_batch(model, grid, tokens, request, qkv)
+
+
+def _check_request(model: VisionTransformer, request: FeatureRequest) -> None:
+    if not (request.token_blocks or request.cls_blocks or request.last_qk):
+        raise ConfigError("The feature request is empty: ask for token_blocks, cls_blocks or last_qk.")
+    if model.cls_token is None and (request.cls_blocks or request.last_qk):
+        raise ConfigError("This model has no CLS token, so it has no CLS attention: use patch tokens only.")
 
 
 def embed_patches(model: VisionTransformer, pixels: Tensor, *, antialias: bool) -> Tensor:

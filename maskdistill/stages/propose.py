@@ -7,20 +7,21 @@ import platform
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from filelock import FileLock, Timeout
 
 from maskdistill import __version__
-from maskdistill.backbones import Choice, choose_backbone, choose_device, choose_precision
 from maskdistill.config import RunConfig
 from maskdistill.crf import INSTALL_HINT, crf_available
 from maskdistill.datasets import Photo, PhotoSource
-from maskdistill.errors import ConfigError, DatasetError, RunError
+from maskdistill.datasets.scanning import digest_file
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.progress import Reporter, format_duration
-from maskdistill.stages.pool import map_photos
 from maskdistill.store import Run, fingerprint, read_json, write_images, write_json, write_table
+from maskdistill.weights import Choice, choose_backbone
 
 logger = logging.getLogger(__name__)
 
@@ -110,7 +111,8 @@ def propose_photos(
     shard = shard or Shard()
     if config.crf.enabled and not crf_available():
         raise ConfigError(INSTALL_HINT)
-    choice = choose_backbone(config.features.backbone, config.features.architecture)
+    requested = config.features.backbone
+    choice = choose_backbone(requested, config.features.architecture)
     config = _settle(config, choice)
     made_from = describe_inputs(source, config, choice)
     key = fingerprint(made_from)
@@ -121,7 +123,7 @@ def propose_photos(
             if is_done(run, key):
                 _note_move(run, source)
                 return _summarise(run, source, 0, time.monotonic() - started)
-            _begin(run, source, config, choice, preset)
+            _begin(run, source, config, choice, requested, preset)
             new = _run_shards(run, source, config, shard, key, num_workers, quiet)
             return _conclude(run, source, made_from, key, new, time.monotonic() - started)
     except Timeout as error:
@@ -136,11 +138,17 @@ def describe_inputs(source: PhotoSource, config: RunConfig, choice: Choice) -> d
         "code": CODE_VERSION,
         "photos": source.fingerprint,
         "num_photos": len(source.photos),
-        "weights": [choice.spec.name, choice.spec.architecture, choice.spec.path],
+        "weights": [choice.spec.name, choice.spec.architecture, _digest_weights(choice)],
         "features": features,
         "proposals": asdict(config.proposals),
         "crf": asdict(config.crf) if config.crf.enabled else None,
     }
+
+
+def _digest_weights(choice: Choice) -> str:
+    """Fingerprint of a local file of weights, empty for those that are known by name."""
+    path = Path(choice.spec.path) if choice.spec.path else None
+    return digest_file(path) if path is not None and path.is_file() else ""
 
 
 def is_done(run: Run, key: str) -> bool:
@@ -157,17 +165,21 @@ def shards_of(source: PhotoSource) -> list[range]:
 
 def _settle(config: RunConfig, choice: Choice) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow."""
-    device = choose_device(config.features.device)
+    precision = config.features.precision
+    if precision == "auto":
+        from maskdistill.backbones import choose_device, choose_precision  # torch, not needed to find nothing to do
+
+        precision = choose_precision(precision, choose_device(config.features.device))
     features = dataclasses.replace(
         config.features,
         backbone=choice.spec.path or choice.spec.name,
-        precision=choose_precision(config.features.precision, device),
+        precision=precision,
         shorter_side=config.features.shorter_side or choice.spec.shorter_side,
     )
     return dataclasses.replace(config, features=features)
 
 
-def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, preset: str) -> None:
+def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, requested: str, preset: str) -> None:
     if not source.photos:
         raise DatasetError(f"No usable photo in {source.spec}: all {len(source.skipped)} files were skipped.")
     packages = ("torch", "timm", "numpy", "scipy", "pillow", "streamlit")
@@ -178,7 +190,12 @@ def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, pre
             "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
             "preset": preset,
             "config": config.to_dict(),
-            "backbone": {"name": choice.spec.name, "reason": choice.reason, "weights": choice.spec.weights},
+            "backbone": {
+                "requested": requested,  # asked for by this name again, the choice stands
+                "name": choice.spec.name,
+                "reason": choice.reason,
+                "weights": choice.spec.weights,
+            },
             "versions": {
                 "maskdistill": __version__,
                 "python": platform.python_version(),
@@ -195,16 +212,22 @@ def _note_move(run: Run, source: PhotoSource) -> None:
     if info["data"] == source.spec:
         return
     run.write_info({**info, "data": source.spec})
-    table = run.images()
-    paths = {photo.id: str(photo.path) for photo in source.photos}
-    table["path"] = [paths.get(id, path) for id, path in zip(table["id"], table["path"], strict=True)]
-    write_table(run.images_path, table)
+    old = run.images().set_index("id")
+    write_images(run, source)
+    known = [photo.id for photo in source.photos]
+    table = run.images().set_index("id")
+    for column in ("readable", "reason", "problem"):  # what the run itself found out stays
+        table.loc[known, column] = old.loc[known, column]
+    write_table(run.images_path, table.reset_index())
 
 
 def _run_shards(
     run: Run, source: PhotoSource, config: RunConfig, shard: Shard, key: str, num_workers: int, quiet: bool
 ) -> int:
     """Process what is missing of this process's shards; returns the number of photos processed."""
+    from maskdistill.backbones import choose_device
+    from maskdistill.stages.pool import map_photos
+
     parts = run.parts_path(STAGE, key)
     mine = [number for number in range(len(shards_of(source))) if number % shard.count == shard.index - 1]
     done = {number: _read_part(run, key, number) for number in mine}
@@ -228,7 +251,7 @@ def _run_shards(
     except KeyboardInterrupt:
         reporter.finish("stopped", "Stopped; start again to go on.")
         raise
-    except (RunError, OSError) as error:
+    except (MaskDistillError, OSError) as error:
         reporter.finish("failed", _failure(error))
         raise
     finally:

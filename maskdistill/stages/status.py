@@ -42,7 +42,9 @@ def _why_stale(run: Run, made_from: dict) -> str:
     info = run.info()
     for section in ("features", "proposals", "crf"):
         old = made_from[section]
-        if old is None:
+        if old is None:  # a CRF that was off
+            if info["config"][section]["enabled"]:
+                return f"{section}.enabled was changed"
             continue
         changed = [name for name, value in old.items() if info["config"][section].get(name) != value]
         if changed:

@@ -111,7 +111,7 @@ def write_thumbnail(path: Path, image: Image.Image, box: list[int], size: tuple[
     replace_atomically(path, lambda temporary: crop.save(temporary, format="JPEG", quality=85))
 
 
-_worker: dict[str, PhotoWorker] = {}  # one entry a process: a pool's tasks cannot carry a loaded model with them
+_worker: dict[str, Any] = {}  # one entry a process: a loaded model cannot travel with a task
 
 
 def start_worker(run: Path, config: RunConfig, num_threads: int, devices: list[str], counter: Any) -> None:
@@ -125,9 +125,14 @@ def start_worker(run: Path, config: RunConfig, num_threads: int, devices: list[s
         counter.value += 1
     features = {**config.to_dict()["features"], "device": devices[index % len(devices)]}
     config = RunConfig.from_dict({**config.to_dict(), "features": features})
-    _worker["worker"] = PhotoWorker(run, config)
+    try:
+        _worker["worker"] = PhotoWorker(run, config)
+    except MaskDistillError as error:  # raised here it would only say that the pool is broken
+        _worker["error"] = error
 
 
 def work(number: int, photo: Photo) -> PhotoResult:
     """One task of a pool."""
+    if "error" in _worker:
+        raise _worker["error"]
     return _worker["worker"](number, photo)

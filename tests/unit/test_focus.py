@@ -104,7 +104,6 @@ def test_cache_that_cannot_be_written_does_not_stop_the_run(cache, checked_file,
     assert "Cannot keep the converted weights" in caplog.text
 
 
-@pytest.mark.xfail(strict=True, reason="a damaged file in the cache ends in safetensors' own error, again and again")
 @pytest.mark.usefixtures("checked_file")
 def test_damaged_file_in_the_cache_is_converted_again(cache):
     cache.mkdir()

@@ -203,7 +203,6 @@ class TestStop:
         with pytest.raises(subprocess.TimeoutExpired, match="timed out"):
             child.wait(timeout=0.1)
 
-    @pytest.mark.xfail(strict=True, reason="a pid of another machine is taken for one of this machine")
     def test_leaves_a_process_alone_whose_pid_a_stage_on_another_machine_has(self, tmp_path, spawn):
         child = spawn(OBEDIENT)
         write_progress(tmp_path, child.pid, host="elsewhere")
@@ -212,7 +211,6 @@ class TestStop:
         with pytest.raises(subprocess.TimeoutExpired, match="timed out"):
             child.wait(timeout=0.1)
 
-    @pytest.mark.xfail(strict=True, raises=ProcessLookupError, reason="killpg of a process that leads no group")
     def test_ends_one_that_was_started_in_a_terminal_and_leads_no_group(self, tmp_path, spawn):
         child = spawn(STUBBORN)
         write_progress(tmp_path, child.pid)

