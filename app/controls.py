@@ -266,4 +266,6 @@ def _store(base: RunConfig, name: str, key: str, as_text: Callable[[Any], str]) 
 
 def describe_changes(changes: tuple[str, ...]) -> str:
     """Changed settings in a few words."""
-    return ", ".join(item.partition(".")[2].replace("=", " = ") for item in changes) or "the run's own settings"
+    return (
+        ", ".join(item.removeprefix("proposals.").replace("=", " = ") for item in changes) or "the run's own settings"
+    )

@@ -18,6 +18,12 @@ def is_running(run: Path) -> bool:
     return progress is not None and progress.state == "running"
 
 
+def is_done(run: Path) -> bool:
+    """Whether the run's last job came to its end."""
+    progress = read_progress(run)
+    return progress is not None and progress.state == "done"
+
+
 def draw(run: Path, place: str) -> None:
     """Progress of the run's last job: a live bar while it runs, else how it ended.
 

@@ -21,11 +21,29 @@ BACKBONES = {
     "dinov2_vits14_reg": "DINOv2 ViT-S/14 with registers",
     "focus_vits14": "Focus ViT-S/14 (offline)",
 }
+_KNOWN = frozenset(BACKBONES)  # names that need no check before the button is drawn
 _NAME = r"[A-Za-z0-9_.-]{1,60}"
 
 
-def choose_backbone() -> str:
-    """Ask for the backbone's name and say which weights that means."""
+def draw(source: PhotoSource) -> None:
+    """The whole form. What must load torch first, the weights' description and the estimate, is filled in last."""
+    backbone = _choose_backbone()
+    weights = st.container()
+    name = _ask_name(source)
+    duration = st.empty()
+    if backbone not in _KNOWN:
+        with weights:
+            if not _describe_backbone(backbone):
+                return
+    if name:
+        _draw_button(source, name, backbone)
+    with weights:
+        usable = backbone not in _KNOWN or _describe_backbone(backbone)
+    if name and usable:
+        duration.caption(_estimate(source, backbone))
+
+
+def _choose_backbone() -> str:
     return st.selectbox(
         "Transformer",
         list(BACKBONES),
@@ -38,7 +56,7 @@ def choose_backbone() -> str:
     )
 
 
-def describe_backbone(name: str) -> bool:
+def _describe_backbone(name: str) -> bool:
     """Say which weights are taken and why; False if they cannot be."""
     try:
         choice = cache.choice(name)
@@ -48,7 +66,7 @@ def describe_backbone(name: str) -> bool:
     pure = choice.spec.source != "focus"
     with st.container(border=True, gap="xsmall"):
         st.markdown(f"**{choice.spec.name}**")
-        st.markdown(choice.spec.weights)
+        st.markdown(f":small[{choice.spec.weights}]")
         if name == "auto":
             st.caption(f"Taken because {choice.reason}.")
         if not pure:
@@ -56,7 +74,7 @@ def describe_backbone(name: str) -> bool:
     return True
 
 
-def ask_name(source: PhotoSource) -> str:
+def _ask_name(source: PhotoSource) -> str:
     """Ask for the run's name; empty if it is not usable."""
     stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
     if state.recall("drop folder") == source.spec:
@@ -79,26 +97,30 @@ def _is_free_or_same(name: str, source: PhotoSource) -> bool:
     return not run.exists or run.info().get("data") == source.spec
 
 
-def estimate(source: PhotoSource, backbone: str) -> None:
+def _estimate(source: PhotoSource, backbone: str) -> str:
     """How long it will take, if this machine has done the like before."""
     rate = _known_rate(backbone)
     if rate is None:
-        st.caption("How long it takes will be known after the first photos.")
-    else:
-        duration = format_duration(len(source.photos) / rate)
-        st.caption(f"About {duration}, at {rate:.1f} photos per second as measured here.")
+        return "How long it takes will be known after the first photos."
+    return f"About {format_duration(len(source.photos) / rate)}, at {rate:.1f} photos per second as measured here."
 
 
 def _known_rate(backbone: str) -> float | None:
     name = cache.choice(backbone).spec.name
     for run in list_runs(runs_folder())[:10]:
         progress = read_progress(run.path)
-        if progress and progress.rate and progress.done >= 5 and (run.info().get("backbone") or {}).get("name") == name:
+        if (
+            progress
+            and progress.state == "done"
+            and progress.rate
+            and progress.done >= 5
+            and (run.info().get("backbone") or {}).get("name") == name
+        ):
             return progress.rate
     return None
 
 
-def draw_button(source: PhotoSource, name: str, backbone: str) -> None:
+def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
     """The one primary button, then the job's progress and the way on."""
     run = runs_folder() / name
     running = jobs_panel.is_running(run)
@@ -120,8 +142,7 @@ def draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         state.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
         st.switch_page("../pages/proposals.py")
     jobs_panel.draw(run, "start")
-    progress = read_progress(run)
-    if progress is not None and progress.state == "done" and Run(run).exists:
+    if jobs_panel.is_done(run) and Run(run).exists:
         _arrive(name)
 
 

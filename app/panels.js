@@ -50,7 +50,8 @@ class Panels {
     for (const grid of this.root.querySelectorAll(".grid")) {
       const most = Math.max(1, Math.floor((grid.clientWidth + 14) / (Number(grid.dataset.minWidth) + 14)));
       const rows = Math.ceil(grid.children.length / most);
-      grid.style.gridTemplateColumns = `repeat(${Math.ceil(grid.children.length / rows)}, minmax(0, 1fr))`;
+      const widest = 2.3 * Number(grid.dataset.minWidth);
+      grid.style.gridTemplateColumns = `repeat(${Math.ceil(grid.children.length / rows)}, minmax(0, ${widest}px))`;
     }
   }
 

@@ -21,7 +21,7 @@ _HTML = """
   <dialog><div class="big">
     <div class="room"></div><div class="words"></div>
     <div class="turn"><button class="previous">← Back</button><span class="place"></span>
-      <span><button class="next">Next →</button> <button class="close">Close</button></span></div>
+      <span><button class="next" autofocus>Next →</button> <button class="close">Close</button></span></div>
   </div></dialog>
 </div>
 """

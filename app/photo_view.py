@@ -44,7 +44,7 @@ _component = st.components.v2.component(
 )
 
 PART_NAMES = {
-    "view_agreement": "Two views",
+    "view_agreement": "Views",
     "contrast": "Contrast",
     "eigengap": "Eigengap",
     "crf_agreement": "CRF",

@@ -25,6 +25,7 @@ def draw() -> None:
             _describe(runs[chosen])
         for run in runs.values():
             jobs_panel.draw_running(run.path)
+        _follow_started(runs)
 
 
 def _choose_run(runs: dict[str, Run]) -> None:
@@ -40,6 +41,22 @@ def _choose_run(runs: dict[str, Run]) -> None:
         help=f"Runs live in the folder {runs_folder().absolute()}.",
         on_change=lambda: _open(state.widget_value(key)),
     )
+
+
+def _follow_started(runs: dict[str, Run]) -> None:
+    """The job this session started: seen before its run is written, and told of when it has ended."""
+    name = state.recall("started")
+    if not name:
+        return
+    path = runs_folder() / name
+    if name not in runs:
+        jobs_panel.draw_running(path)
+    elif jobs_panel.is_done(path):
+        st.success(f"The masks of **{name}** are found.", icon=":material/check_circle:")
+        if st.button("See them", key="sidebar:arrive", width="stretch"):
+            state.remember("started", None)
+            state.open_run(name)
+            st.switch_page("../pages/proposals.py")
 
 
 def _open(name: str) -> None:

@@ -40,9 +40,8 @@ def _ask_sample() -> str:
         "A dozen views of each",
         key="sample views",
         persist_state="session",
-        help="Random crops, mirrors and light of each sample photo, so that there is more to cluster.",
+        help="The photos that scikit-image and scikit-learn bring along; with this, random crops, mirrors and light of each.",
     )
-    st.caption("Photos that scikit-image and scikit-learn bring along. No network needed.")
     return "sample-views" if views else "sample"
 
 

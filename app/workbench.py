@@ -220,7 +220,7 @@ def _sections(live: Live, rank: int) -> list[Section]:
     if patch is None:
         return sections
     step = derivation.affinity_step(live, patch, f"Patch in row {patch[0] + 1}, column {patch[1] + 1}")
-    return [*sections, Section("3. The patch you clicked", "What it is akin to.", [step], min_width=400)]
+    return [*sections, Section("3. The patch you clicked", "What it is akin to.", [step], min_width=200)]
 
 
 def _rule(live: Live) -> str:

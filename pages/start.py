@@ -30,9 +30,4 @@ with right:
     found.draw(source)
     found.draw_left_out(source_form.refused())
 with left:
-    backbone = launch_form.choose_backbone()
-    usable = launch_form.describe_backbone(backbone)
-    name = launch_form.ask_name(source)
-    if usable and name:
-        launch_form.estimate(source, backbone)
-        launch_form.draw_button(source, name, backbone)
+    launch_form.draw(source)
