@@ -42,7 +42,8 @@ class ProposalConfig:
     feature: FeatureKind = "auto"  # which features make the affinity; "auto" takes the backbone's default
     blocks: tuple[int, ...] = ()  # block numbers from 1, cosines averaged; () takes the backbone's default
     tau: float = 0.2  # cosine above which two patches are linked, [-1, 1]
-    foreground: Literal["border", "largest"] = "border"  # side that touches the photo's border less / largest |value|
+    foreground: Literal["attended", "border", "largest"] = "attended"  # side that touches the photo's border less,
+    # unless CLS attends to the other plainly more / touches the border less / holds the largest |value|
     component: Literal["auto", "large", "seed"] = "auto"  # pieces kept: all large ones / the seed's; "auto": seed's if
     # several objects are looked for
     min_piece: float = 0.1  # fraction of the largest piece's area below which a piece is dropped, [0, 1]

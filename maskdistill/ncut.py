@@ -17,6 +17,7 @@ from maskdistill.masks import border_share, keep_large_pieces, piece_with
 logger = logging.getLogger(__name__)
 
 FAINT_LINK = 1e-5  # TokenCut's weight of a pair below tau: the graph stays connected
+PLAINLY_MORE = 2.0  # times the attention per patch from which "attended" overrules the border
 MIN_PATCHES = 4  # fewer patches than this cannot be cut in two in a way that means anything
 
 
@@ -33,13 +34,16 @@ class Cut:
     dense: bool  # True if Lanczos did not converge and the dense solver was used
 
 
-def cut_objects(affinity: np.ndarray, grid: tuple[int, int], config: ProposalConfig) -> list[Cut]:
+def cut_objects(
+    affinity: np.ndarray, grid: tuple[int, int], config: ProposalConfig, attention: np.ndarray | None = None
+) -> list[Cut]:
     """Up to ``config.num_objects`` objects by repeated cuts.
 
     Args:
         affinity: (N, N) cosines, N = rows * cols.
         grid: rows, cols.
         config: ``tau``, ``foreground``, ``component`` and the stop rules.
+        attention: (N,) attention of CLS to the patches, for the rule "attended"; without it that rule is "border".
 
     Returns:
         The cuts in the order found; the first is always there unless the photo has too few patches. A further one is
@@ -51,7 +55,7 @@ def cut_objects(affinity: np.ndarray, grid: tuple[int, int], config: ProposalCon
     for number in range(config.num_objects):
         if free.sum() < MIN_PATCHES:
             break
-        cut = cut_once(links, free, grid, config)
+        cut = cut_once(links, free, grid, config, attention)
         if not cut.piece.any():
             break
         free &= ~cut.piece.ravel()
@@ -60,7 +64,13 @@ def cut_objects(affinity: np.ndarray, grid: tuple[int, int], config: ProposalCon
     return cuts
 
 
-def cut_once(links: np.ndarray, free: np.ndarray, grid: tuple[int, int], config: ProposalConfig) -> Cut:
+def cut_once(
+    links: np.ndarray,
+    free: np.ndarray,
+    grid: tuple[int, int],
+    config: ProposalConfig,
+    attention: np.ndarray | None = None,
+) -> Cut:
     """Cut the graph of the free patches in two and choose the foreground.
 
     Args:
@@ -68,6 +78,7 @@ def cut_once(links: np.ndarray, free: np.ndarray, grid: tuple[int, int], config:
         free: (N,) bool, patches that take part.
         grid: rows, cols.
         config: ``foreground``, ``component``, ``min_piece``.
+        attention: (N,) attention of CLS to the patches, or None.
     """
     weights = links if free.all() else links[np.ix_(free, free)]
     vector, eigenvalues, dense = second_eigenvector(weights)
@@ -76,7 +87,8 @@ def cut_once(links: np.ndarray, free: np.ndarray, grid: tuple[int, int], config:
     values[free] = vector
     values = values.reshape(grid)
     taken = ~free.reshape(grid)
-    if _must_flip(values, taken, config.foreground):
+    watched = attention.reshape(grid) if attention is not None and config.foreground == "attended" else None
+    if _must_flip(values, taken, config.foreground, watched):
         values = np.where(taken, values, -values)
     foreground = values > 0
     values = np.where(taken, values[~taken].min(), values)
@@ -129,9 +141,13 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
     return vector.astype(np.float32), np.concatenate([[1.0], values[order]]), dense
 
 
-def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str) -> bool:
-    """Whether the negative side is the foreground, by the border or by the largest value."""
+def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str, attention: np.ndarray | None) -> bool:
+    """Whether the negative side is the foreground."""
+    if rule == "largest":
+        return float(-values[~taken].min()) > float(values[~taken].max())
     positive, negative = (values > 0) & ~taken, (values <= 0) & ~taken
-    if rule == "border":
-        return border_share(positive) > border_share(negative)
-    return float(-values[~taken].min()) > float(values[~taken].max())
+    if attention is not None and positive.any() and negative.any():
+        ratio = float(attention[positive].mean() / max(attention[negative].mean(), 1e-12))
+        if not 1 / PLAINLY_MORE <= ratio <= PLAINLY_MORE:
+            return ratio < 1
+    return border_share(positive) > border_share(negative)

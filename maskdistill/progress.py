@@ -40,8 +40,9 @@ class Reporter:
     """Counts finished photos; shows a bar on a terminal, lines in a log, and keeps ``progress.json`` fresh."""
 
     def __init__(self, path: Path, stage: str, total: int, done: int = 0, *, quiet: bool = False) -> None:
-        self._path, self._stage, self._total, self._done, self._first = path, stage, total, done, done
-        self._started = self._last_file = self._last_line = time.monotonic()
+        self._path, self._stage, self._total, self._done = path, stage, total, done
+        self._last_file = self._last_line = time.monotonic()
+        self._began: tuple[float, int] | None = None  # when the first photo was finished, and how many were by then
         self._quiet = quiet
         terminal = sys.stderr.isatty() and not quiet
         self._bar = tqdm(total=total, initial=done, desc=stage, unit="photo", file=sys.stderr) if terminal else None
@@ -51,6 +52,8 @@ class Reporter:
         """Note ``count`` more finished photos."""
         self._done += count
         now = time.monotonic()
+        if self._began is None:
+            self._began = (now, self._done)
         if self._bar is not None:
             self._bar.update(count)
         elif not self._quiet and now - self._last_line >= LOG_INTERVAL:
@@ -69,9 +72,10 @@ class Reporter:
 
     @property
     def rate(self) -> float:
-        """Photos per second since the start, 0 before the first."""
-        elapsed = time.monotonic() - self._started
-        return (self._done - self._first) / elapsed if self._done > self._first else 0.0
+        """Photos per second since the first was finished, so that loading the model does not count; 0 before."""
+        if self._began is None or self._done <= self._began[1]:
+            return 0.0
+        return (self._done - self._began[1]) / max(time.monotonic() - self._began[0], 1e-9)
 
     def _line(self) -> str:
         left = self._seconds_left()

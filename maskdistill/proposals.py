@@ -105,7 +105,7 @@ class Recipe:
         cut_blocks = self.blocks if not published and self.feature == "tokens" else ()
         return FeatureRequest(
             token_blocks=tuple(sorted({*cut_blocks, *self.refine_blocks})),  # the score reads refine_blocks too
-            last_qk=published or self.feature == "keys",
+            last_qk=published or self.feature == "keys" or self.config.foreground == "attended",
         )
 
 
@@ -187,9 +187,14 @@ def find_candidates(view: View, recipe: Recipe) -> Found:
         candidate = Candidate(diffusion.piece, values, diffusion.seed)
         return Found((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
     affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
-    cuts = cut_objects(affinity, grid, recipe.config)
+    cuts = cut_objects(affinity, grid, recipe.config, _mean_attention(view.features))
     candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
     return Found(candidates, tuple(cuts), None)
+
+
+def _mean_attention(features: Features) -> np.ndarray | None:
+    """(N,) CLS attention of the last block, mean over heads; None if it was not extracted."""
+    return None if features.cls_attention is None else features.cls_attention.mean(dim=0).numpy()
 
 
 def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candidate:

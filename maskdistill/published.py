@@ -44,6 +44,7 @@ def diffuse(features: Features, config: ProposalConfig) -> Diffusion:
     order = np.argsort(-attention, kind="stable")
     candidates = np.zeros(attention.size, dtype=bool)
     candidates[order[:topk]] = True
+    candidates &= attention > 0  # outside the kept mass all are 0: which of them were "top" would be chance
     seed = int(order[0])
     seed_affinity = key_affinity(features, np.array([seed]))[0]
     kept = candidates & (seed_affinity > 0)

@@ -1,5 +1,6 @@
 """One forward pass through a frozen vision transformer, returning only what the caller asked for."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -122,7 +123,13 @@ def _captured(module: nn.Module, *, active: bool) -> Iterator[dict[str, Tensor]]
     if not active:
         yield store
         return
-    handle = module.register_forward_hook(lambda _module, _inputs, output: store.update(output=output))
+    caller = threading.get_ident()
+
+    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+        if threading.get_ident() == caller:  # a model may serve several threads at once
+            store["output"] = output
+
+    handle = module.register_forward_hook(keep)
     try:
         yield store
     finally:

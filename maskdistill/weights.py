@@ -178,7 +178,8 @@ def _hub_problem() -> str | None:
     try:
         socket.create_connection((HUB_HOST, 443), timeout=HUB_TIMEOUT).close()
     except OSError as error:
-        return f"the model hub does not answer ({type(error).__name__})"
+        problem = "no network" if isinstance(error, socket.gaierror) else error.strerror or type(error).__name__
+        return f"the model hub does not answer ({problem})"
     return None
 
 

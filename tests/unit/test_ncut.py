@@ -76,6 +76,22 @@ def test_large_object_is_told_from_the_background_by_the_border_only():
     np.testing.assert_array_equal(largest.piece, labels == 0)
 
 
+@pytest.mark.parametrize(("inside", "expected"), [(3.0, 1), (1.5, 0), (1.0, 0)])
+def test_attention_overrules_the_border_only_if_it_is_plain(inside, expected):
+    """The object lies along most of the border, so the border alone takes the middle for it."""
+    labels = 1 - rectangles((10, 10), (1, 9, 1, 9))
+    attention = np.where(labels.ravel() == 1, inside, 1.0)
+    config = ProposalConfig(foreground="attended")
+    cut = cut_objects(planted_affinity(labels), (10, 10), config, attention)[0]
+    np.testing.assert_array_equal(cut.piece, labels == expected)
+
+
+def test_without_attention_attended_is_the_border_rule():
+    labels = rectangles((10, 10), (1, 9, 1, 9))
+    cut = cut_objects(planted_affinity(labels), (10, 10), ProposalConfig(foreground="attended"))[0]
+    np.testing.assert_array_equal(cut.piece, labels == 1)
+
+
 def test_object_at_the_border_is_found_by_the_largest_value():
     labels = rectangles((6, 12), (0, 6, 0, 4))
     cut = cut_objects(planted_affinity(labels), (6, 12), ProposalConfig(foreground="largest"))[0]

@@ -269,7 +269,8 @@ class TestRecipe:
     @pytest.mark.parametrize(
         ("values", "blocks", "last_qk"),
         [
-            ({"feature": "tokens", "blocks": (1,), "refine_blocks": (2,)}, (1, 2), False),
+            ({"feature": "tokens", "blocks": (1,), "refine_blocks": (2,)}, (1, 2), True),
+            ({"feature": "tokens", "blocks": (1,), "refine_blocks": (2,), "foreground": "border"}, (1, 2), False),
             ({"feature": "keys", "blocks": (1,), "refine_blocks": (2,)}, (2,), True),
             ({"engine": "published", "feature": "tokens", "blocks": (1,), "refine_blocks": (2,)}, (2,), True),
         ],
