@@ -40,7 +40,7 @@ def _ask_sample() -> str:
         "A dozen views of each",
         key="sample views",
         persist_state="session",
-        help="The photos that scikit-image and scikit-learn bring along; with this, random crops, mirrors and light of each.",
+        help="Random crops, mirrors and light of each photo that scikit-image and scikit-learn bring along.",
     )
     return "sample-views" if views else "sample"
 
