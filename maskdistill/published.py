@@ -46,6 +46,7 @@ def diffuse(features: Features, config: ProposalConfig) -> Diffusion:
     candidates[order[:topk]] = True
     candidates &= attention > 0  # outside the kept mass all are 0: which of them were "top" would be chance
     seed = int(order[0])
+    candidates[seed] = True
     seed_affinity = key_affinity(features, np.array([seed]))[0]
     kept = candidates & (seed_affinity > 0)
     diffused = key_affinity(features, np.flatnonzero(kept)).sum(axis=0) if kept.any() else np.zeros_like(attention)

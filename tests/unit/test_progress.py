@@ -161,12 +161,15 @@ class TestReporter:
         assert (first.pid, first.host) == (os.getpid(), socket.gethostname())
         clock[0] += 2
         reporter.advance()
+        clock[0] += 2
         reporter.advance(3)
         reporter.finish("stopped", "Stopped by hand.")
         last = read_progress_file(path)
         assert (last.state, last.message, last.done) == ("stopped", "Stopped by hand.", 9)
-        assert last.rate == pytest.approx(4 / 2)  # the five photos of an earlier call took no time now
-        assert last.seconds_left == pytest.approx(11 / 2)
+        assert last.rate == pytest.approx(
+            3 / 2
+        )  # since the first photo: an earlier call's and the start-up do not count
+        assert last.seconds_left == pytest.approx(11 / 1.5)
 
     def test_writes_the_file_twice_a_second_at_most(self, tmp_path, clock, monkeypatch):
         writes = []
