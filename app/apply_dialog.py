@@ -10,7 +10,7 @@ from maskdistill.jobs import start_stage
 from maskdistill.store import runs_folder
 
 
-@st.dialog("Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: state.remember("apply", False))
+@st.dialog("Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: state.remember(state.Key.APPLY, False))
 def draw(workspace: Workspace) -> None:
     """Ask for the run's name and start it."""
     count = len(workspace.source.photos)
@@ -27,6 +27,6 @@ def draw(workspace: Workspace) -> None:
     except JobError as error:
         st.error(str(error))
         return
-    state.remember("apply", False)
-    state.remember("started", name)
+    state.remember(state.Key.APPLY, False)
+    state.remember(state.Key.STARTED, name)
     st.rerun()

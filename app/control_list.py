@@ -47,9 +47,11 @@ NCUT = (
     Control(
         name="proposals.foreground",
         label="Foreground",
-        help="The side of the cut that is the object: it touches the border less, or holds the largest value.",
+        help="Which side of the cut is the object. Attended: the one off the border, unless CLS attends to the other "
+        "at least twice as much per patch. Border: the one that touches the border less. Largest: the one with the "
+        "largest value.",
         kind="segments",
-        options={"border": "Off the border", "largest": "Largest value"},
+        options={"attended": "Attended", "border": "Border", "largest": "Largest"},
     ),
     Control(
         name="proposals.refine_steps",

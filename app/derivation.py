@@ -15,6 +15,13 @@ from maskdistill.published import Diffusion
 Patch = tuple[int, int]  # row, col
 
 
+FOREGROUND_RULES = {
+    "attended": "touches the photo's border less, unless CLS attends to the other one plainly more",
+    "border": "touches the photo's border less",
+    "largest": "holds the largest value",
+}
+
+
 @dataclass(frozen=True)
 class Step:
     """One picture. ``image`` is RGB, or has a palette with transparent ground if it is a mask over the photo."""
@@ -100,9 +107,7 @@ def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
 
 
 def _cut_steps(live: Live, cut: Cut) -> list[Step]:
-    rule = "touches the photo's border less"
-    if live.recipe.config.foreground == "largest":
-        rule = "holds the largest value"
+    rule = FOREGROUND_RULES[live.recipe.config.foreground]
     return [
         _seed("The strongest patch of the cut's foreground.", live, cut.seed),
         affinity_step(live, cut.seed, "Affinity of the seed"),

@@ -49,7 +49,7 @@ def _choose_backbone() -> str:
         list(BACKBONES),
         format_func=lambda name: BACKBONES.get(name, name),
         accept_new_options=True,
-        key="backbone",
+        key=state.Key.BACKBONE,
         persist_state="session",
         help="Automatic takes DINO if its weights are here or can be fetched, else the offline package. "
         "You may also type a timm name.",
@@ -77,14 +77,16 @@ def _describe_backbone(name: str) -> bool:
 def _ask_name(source: PhotoSource) -> str:
     """Ask for the run's name; empty if it is not usable."""
     stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
-    if state.recall("drop folder") == source.spec:
+    if state.recall(state.Key.DROP_FOLDER) == source.spec:
         stem = Path(source.spec).parent.name
     suggested = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-")[:50] or "run"
-    if state.recall("named for") != source.spec:  # a name typed by hand stays until other photos are chosen
-        state.remember("named for", source.spec)
-        state.sync_widget("run name", suggested if _is_free_or_same(suggested, source) else free_run_name(suggested))
+    if state.recall(state.Key.NAMED_FOR) != source.spec:  # a name typed by hand stays until other photos are chosen
+        state.remember(state.Key.NAMED_FOR, source.spec)
+        state.sync_widget(
+            state.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
+        )
     name = st.text_input(
-        "Name of the run", key="run name", persist_state="session", help="A folder of this name is made."
+        "Name of the run", key=state.Key.RUN_NAME, persist_state="session", help="A folder of this name is made."
     )
     if not re.fullmatch(_NAME, name) or name.startswith("."):
         st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
@@ -131,7 +133,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         except JobError as error:
             st.error(str(error))
             return
-        state.remember("started", name)
+        state.remember(state.Key.STARTED, name)
         st.rerun()
     if not running and st.button(
         "Try settings first",
@@ -148,8 +150,8 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
 
 def _arrive(name: str) -> None:
     """Go to the masks by itself once after a job that this session started; offer the way otherwise."""
-    if state.recall("started") == name:
-        state.remember("started", None)
+    if state.recall(state.Key.STARTED) == name:
+        state.remember(state.Key.STARTED, None)
         state.open_run(name)
         st.switch_page("../pages/proposals.py")
     if st.button("See the masks", icon=":material/arrow_forward:", width="stretch"):

@@ -30,7 +30,7 @@ def draw() -> None:
 
 def _choose_run(runs: dict[str, Run]) -> None:
     chosen = state.selection().run
-    key = state.sync_widget("sidebar:run", chosen if chosen in runs else _NO_RUN)
+    key = state.sync_widget(state.Key.SIDEBAR_RUN, chosen if chosen in runs else _NO_RUN)
     data = state.selection().data
     nothing = "Sample photos, no run" if data == "sample" else "No run"
     st.selectbox(
@@ -45,7 +45,7 @@ def _choose_run(runs: dict[str, Run]) -> None:
 
 def _follow_started(runs: dict[str, Run]) -> None:
     """The job this session started: seen before its run is written, and told of when it has ended."""
-    name = state.recall("started")
+    name = state.recall(state.Key.STARTED)
     if not name:
         return
     path = runs_folder() / name
@@ -54,7 +54,7 @@ def _follow_started(runs: dict[str, Run]) -> None:
     elif jobs_panel.is_done(path):
         st.success(f"The masks of **{name}** are found.", icon=":material/check_circle:")
         if st.button("See them", key="sidebar:arrive", width="stretch"):
-            state.remember("started", None)
+            state.remember(state.Key.STARTED, None)
             state.open_run(name)
             st.switch_page("../pages/proposals.py")
 

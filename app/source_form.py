@@ -19,7 +19,7 @@ def draw() -> str:
         default="sample",
         required=True,
         format_func=lambda name: KINDS[name],
-        key="source kind",
+        key=state.Key.SOURCE_KIND,
         persist_state="session",
         width="stretch",
     )
@@ -32,13 +32,15 @@ def draw() -> str:
 
 def refused() -> tuple[tuple[str, str], ...]:
     """Dropped files that cannot be used, and why, if pictures are dropped now."""
-    return (state.recall("drop refused") or ()) if state.widget_value("source kind") == "dropped" else ()
+    return (
+        (state.recall(state.Key.DROP_REFUSED) or ()) if state.widget_value(state.Key.SOURCE_KIND) == "dropped" else ()
+    )
 
 
 def _ask_sample() -> str:
     views = st.toggle(
         "A dozen views of each",
-        key="sample views",
+        key=state.Key.SAMPLE_VIEWS,
         persist_state="session",
         help="Random crops, mirrors and light of each photo that scikit-image and scikit-learn bring along.",
     )
@@ -48,7 +50,7 @@ def _ask_sample() -> str:
 def _ask_path() -> str:
     path = st.text_input(
         "Path on this machine",
-        key="source path",
+        key=state.Key.SOURCE_PATH,
         persist_state="session",
         placeholder="/data/photos, a VOC2012 folder, or a COCO folder",
         help="A folder is searched in depth for jpg, png, webp, bmp and tiff. VOC and COCO folders are recognised.",
@@ -62,7 +64,7 @@ def _ask_path() -> str:
 
 def _ask_drop() -> str:
     """Dropped files leave the server's memory once they are written, so the box is emptied by a new key."""
-    turn = state.recall("drop turn", 0)
+    turn = state.recall(state.Key.DROP_TURN, 0)
     files = st.file_uploader(
         "Pictures",
         accept_multiple_files=True,
@@ -76,19 +78,21 @@ def _ask_drop() -> str:
     if files:
         _keep(files, turn)
         st.rerun()
-    folder = state.recall("drop folder", "")
+    folder = state.recall(state.Key.DROP_FOLDER, "")
     if folder and st.button("Start over with other pictures", icon=":material/delete:"):
-        for name in ("drop folder", "drop refused", "drop count"):
+        for name in (state.Key.DROP_FOLDER, state.Key.DROP_REFUSED, state.Key.DROP_COUNT):
             state.remember(name, None)
         st.rerun()
-    return folder if folder and state.recall("drop count", 0) else ""
+    return folder if folder and state.recall(state.Key.DROP_COUNT, 0) else ""
 
 
 def _keep(files: list, turn: int) -> None:
-    folder = state.recall("drop folder") or str((runs_folder() / free_run_name("dropped") / "photos").absolute())
+    folder = state.recall(state.Key.DROP_FOLDER) or str(
+        (runs_folder() / free_run_name("dropped") / "photos").absolute()
+    )
     kept = uploads.keep_uploads(files, folder=Path(folder))
     cache.rescan(folder)
-    state.remember("drop folder", folder)
-    state.remember("drop count", kept.num_kept + (state.recall("drop count") or 0))
-    state.remember("drop refused", (*(state.recall("drop refused") or ()), *kept.refused))
-    state.remember("drop turn", turn + 1)
+    state.remember(state.Key.DROP_FOLDER, folder)
+    state.remember(state.Key.DROP_COUNT, kept.num_kept + (state.recall(state.Key.DROP_COUNT) or 0))
+    state.remember(state.Key.DROP_REFUSED, (*(state.recall(state.Key.DROP_REFUSED) or ()), *kept.refused))
+    state.remember(state.Key.DROP_TURN, turn + 1)

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Any
 
 import streamlit as st
@@ -12,6 +13,29 @@ from maskdistill.errors import ConfigError
 _SELECTION, _LINK, _NOTICES = "selection", "link", "notices"
 SORTS = ("order", "worst", "best")
 COMPARISONS = ("", "run", "published", "pinned")
+
+
+class Key(StrEnum):
+    """Widgets that are read back, and small things that pages remember."""
+
+    STRIP_PAGE = "strip page"
+    STRIP_PHOTO = "strip photo"
+    SORT = "sort"
+    COMPARE = "compare"
+    SOURCE_KIND = "source kind"
+    SOURCE_PATH = "source path"
+    SAMPLE_VIEWS = "sample views"
+    RUN_NAME = "run name"
+    NAMED_FOR = "named for"
+    BACKBONE = "backbone"
+    SIDEBAR_RUN = "sidebar:run"
+    APPLY = "apply"
+    STARTED = "started"
+    DROP_FOLDER = "drop folder"
+    DROP_REFUSED = "drop refused"
+    DROP_COUNT = "drop count"
+    DROP_TURN = "drop turn"
+    RANK = "rank"
 
 
 @dataclass(frozen=True)

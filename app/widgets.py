@@ -1,5 +1,6 @@
 """Small things that pages share."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -26,8 +27,13 @@ def scan_progress() -> Iterator[ProgressCallback]:
         place.empty()
 
 
+def escape(text: str) -> str:
+    """Text of a file name or a link, so that Markdown shows it as it is."""
+    return re.sub(r"([\\`*_{}\[\]()#+!$~:|<>&])", r"\\\1", text)
+
+
 def notices() -> None:
     """Sentences kept for the top of the page."""
     texts = state.take_notices()
     if texts:
-        st.warning("  \n".join(texts), icon=":material/info:")
+        st.warning("  \n".join(escape(text) for text in texts), icon=":material/info:")

@@ -52,17 +52,21 @@ def draw(workspace: Workspace) -> None:
 def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None:
     place = [item.id for item in photos].index(photo.id)
     pages = -(-len(photos) // PAGE)
-    if state.recall("strip photo") != photo.id:  # follow the photo, but let people leaf through without choosing
-        state.remember("strip photo", photo.id)
-        state.sync_widget("strip page", place // PAGE + 1)
+    if (
+        state.recall(state.Key.STRIP_PHOTO) != photo.id
+    ):  # follow the photo, but let people leaf through without choosing
+        state.remember(state.Key.STRIP_PHOTO, photo.id)
+        state.sync_widget(state.Key.STRIP_PAGE, place // PAGE + 1)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _step_button("Previous", "chevron_left", "p", photos, place - 1)
         _step_button("Next", "chevron_right", "n", photos, place + 1)
-        st.markdown(f"**{_short(photo.id)}** · {photo.width} × {photo.height} px · {place + 1} of {len(photos)}")
+        st.markdown(
+            f"**{widgets.escape(_short(photo.id))}** · {photo.width} × {photo.height} px · {place + 1} of {len(photos)}"
+        )
         if pages > 1:
-            st.pagination(pages, key="strip page", max_visible_pages=7)
+            st.pagination(pages, key=state.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
         if workspace.scores:
-            key = state.sync_widget("sort", state.selection().sort)
+            key = state.sync_widget(state.Key.SORT, state.selection().sort)
             st.selectbox(
                 "Sort",
                 list(SORT_LABELS),
@@ -70,9 +74,9 @@ def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None
                 format_func=lambda name: SORT_LABELS[name],
                 label_visibility="collapsed",
                 width=190,
-                on_change=lambda: state.select(sort=state.widget_value("sort")),
+                on_change=lambda: state.select(sort=state.widget_value(state.Key.SORT)),
             )
-    page = min(state.widget_value("strip page") if pages > 1 else 1, pages)
+    page = min(state.widget_value(state.Key.STRIP_PAGE) if pages > 1 else 1, pages)
     shown = photos[(page - 1) * PAGE : page * PAGE]
     items = [_thumb(workspace, item) for item in shown]
     thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: state.select(photo=id))
@@ -116,13 +120,13 @@ def _draw_settings(workspace: Workspace, config: RunConfig) -> None:
                 on_click=state.reset_settings,
             )
             if st.button("Apply to all", icon=":material/done_all:", width="stretch", help="Find all masks this way"):
-                state.remember("apply", True)
+                state.remember(state.Key.APPLY, True)
                 st.rerun()
     _draw_compare()
 
 
 def _draw_compare() -> None:
-    key = state.sync_widget("compare", state.selection().compare)
+    key = state.sync_widget(state.Key.COMPARE, state.selection().compare)
     options = [name for name in state.COMPARISONS if name != "pinned" or state.selection().compare == "pinned"]
     st.selectbox(
         "Compare with",
@@ -130,7 +134,7 @@ def _draw_compare() -> None:
         key=key,
         format_func=lambda name: COMPARE_LABELS[name],
         help="A second picture of the same photo. Pin keeps the settings of now beside what you try next.",
-        on_change=lambda: state.select(compare=state.widget_value("compare")),
+        on_change=lambda: state.select(compare=state.widget_value(state.Key.COMPARE)),
     )
     st.button("Pin these settings beside", icon=":material/keep:", width="stretch", on_click=_pin)
 
@@ -203,7 +207,8 @@ def _draw_derivation(photo: Photo, live: Live) -> None:
     st.header("How the mask came about")
     if len(live.proposals.proposals) > 1:
         names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
-        rank = names.index(st.segmented_control("Mask", names, default=names[0], required=True, key="rank") or names[0])
+        chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=state.Key.RANK)
+        rank = names.index(chosen) if chosen in names else 0
     panels(photo, live.view.geometry, _sections(live, rank), key="derivation")
 
 

@@ -16,7 +16,7 @@ except MaskDistillError as error:
     st.page_link("../pages/start.py", label="Choose other photos", icon=":material/photo_library:")
     st.stop()
 
-if state.recall("apply"):
+if state.recall(state.Key.APPLY):
     apply_dialog.draw(workspace)
 
 st.fragment(workbench.draw)(workspace)

@@ -84,7 +84,7 @@ def test_only_the_engines_own_controls_are_drawn(open_proposals):
 def test_broken_link_falls_back_with_a_notice(open_proposals, link, words):
     app = open_proposals(**link)
     assert not app.exception
-    assert words in app.warning[0].value
+    assert words in app.warning[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -162,3 +162,15 @@ def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weig
             other = tokens[row * cols + col]
             want = other @ chosen / np.linalg.norm(other) / np.linalg.norm(chosen)
             assert abs(got[row, col] - want) < 1e-4
+
+
+def test_a_link_cannot_smuggle_markdown_into_a_notice(open_proposals):
+    app = open_proposals(photo="![x](http://example.org/x.png)")
+    assert "![x](" not in app.warning[0].value
+
+
+def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
+    features = [f"features.{name}={value}" for name, value in tiny_weights.items()]
+    app = open_page("proposals", data="sample-views", photo="rocket-05", set=[*features, "features.shorter_side=32"])
+    assert not app.exception
+    assert app.session_state[state.Key.STRIP_PAGE] == 7
