@@ -20,6 +20,7 @@ from maskdistill.refine import coarser_map, finer_map, keep_pieces, normalise_ma
 from maskdistill.vit import FeatureRequest, Features
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
+HARD = 0.55  # signed value of a mask without shades: a probability of 0.9 or 0.1
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
 
@@ -262,7 +263,8 @@ def _finish(
     image: Image.Image | None,
     recipe: Recipe,
 ) -> Proposal:
-    mask, probability = _to_pixels(candidate, values, view.geometry, recipe)
+    fine = _to_pixels(values, view.geometry, recipe)
+    mask = fine > 0
     parts: dict[str, float] = {}
     if agreement is not None:
         parts["view_agreement"] = agreement
@@ -273,6 +275,7 @@ def _finish(
     before, rejected = None, False
     if recipe.crf.enabled and image is not None and mask.any():
         before = mask
+        probability = 1 / (1 + np.exp(-SIGMOID_GAIN * fine))
         refined = refine_probability(np.asarray(image), probability, recipe.crf) > 0.5
         parts["crf_agreement"] = mask_iou(before, refined)
         rejected = parts["crf_agreement"] < recipe.crf.min_agreement
@@ -292,15 +295,12 @@ def _shape_parts(values: np.ndarray, view: View, recipe: Recipe) -> dict[str, fl
     }
 
 
-def _to_pixels(
-    candidate: Candidate, values: np.ndarray, geometry: PatchGeometry, recipe: Recipe
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mask and foreground probability at the photo's size, both (H, W)."""
-    if not recipe.smooth:
-        mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)
-        return mask, np.where(mask, np.float32(0.9), np.float32(0.1))
-    fine = patches_to_pixels(values, geometry, smooth=True)
-    return fine > 0, 1 / (1 + np.exp(-SIGMOID_GAIN * fine))
+def _to_pixels(values: np.ndarray, geometry: PatchGeometry, recipe: Recipe) -> np.ndarray:
+    """The signed map at the photo's size, (H, W) float32: interpolated, or one of two values for whole patches."""
+    if recipe.smooth:
+        return patches_to_pixels(values, geometry, smooth=True)
+    mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)
+    return np.where(mask, np.float32(HARD), np.float32(-HARD))
 
 
 def _drop_doubles(proposals: list[Proposal], config: ProposalConfig) -> list[Proposal]:
