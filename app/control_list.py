@@ -152,6 +152,14 @@ CRF = (
         step=0.5,
     ),
     Control(
+        name="crf.max_pixels",
+        label="Working size, at most (pixels)",
+        help="Larger photos are refined on a copy of this size, which is faster. 0: always the photo's own pixels.",
+        low=0,
+        high=1_000_000,
+        step=10_000,
+    ),
+    Control(
         name="crf.min_agreement",
         label="Gate (IoU)",
         help="The refined mask is taken only if its IoU with the mask before is at least this.",

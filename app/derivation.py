@@ -13,6 +13,11 @@ from maskdistill.proposals import Proposal, Proposals
 from maskdistill.published import Diffusion
 
 Patch = tuple[int, int]  # row, col
+FOREGROUND_RULES = {
+    "attended": "touches the photo's border less, unless CLS attends to the other side plainly more",
+    "border": "touches the photo's border less",
+    "largest": "holds the largest value",
+}
 
 
 FOREGROUND_RULES = {

@@ -174,3 +174,16 @@ def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
     app = open_page("proposals", data="sample-views", photo="rocket-05", set=[*features, "features.shorter_side=32"])
     assert not app.exception
     assert app.session_state[state.Key.STRIP_PAGE] == 7
+
+
+def test_controls_offer_every_value_that_the_settings_allow():
+    import typing
+
+    from app import control_list, derivation
+    from maskdistill.config import ProposalConfig
+
+    hints = typing.get_type_hints(ProposalConfig)
+    for control in (control_list.ENGINE, *control_list.NCUT, *control_list.NCUT_MORE):
+        if control.kind == "segments":
+            assert set(control.options) == set(typing.get_args(hints[control.name.partition(".")[2]])), control.name
+    assert set(derivation.FOREGROUND_RULES) == set(typing.get_args(hints["foreground"]))
