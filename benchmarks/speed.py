@@ -75,7 +75,7 @@ def compare(source: PhotoSource, backbone: str, repeats: int) -> list[dict[str, 
     for _ in range(repeats):
         for name, overrides in CASES.items():
             config = load_preset("quick").with_overrides([f"features.backbone={backbone}", *overrides])
-            few = source.limited(max(2, len(source.photos) // 6))
+            few = source.limited(max(6, len(source.photos) // 6))
             seconds, ious[name]["ours"] = run_ours(source if name == "default settings" else few, config)
             times[name]["ours"].append(seconds)
             seconds, ious[name]["plain"] = run_plain(few, config)

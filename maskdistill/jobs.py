@@ -17,6 +17,7 @@ from maskdistill.progress import Progress, read_progress_file
 from maskdistill.store import Run
 
 STARTING = 60.0  # seconds a started process may take before its first progress
+NICENESS = 5  # of a stage started from the app
 GRACE = 10.0  # seconds between asking a process to stop and ending it
 
 
@@ -62,6 +63,8 @@ def start_stage(
             )
     except OSError as error:
         raise JobError(f"Cannot start the stage in {run}: {error.strerror or error}.") from error
+    with contextlib.suppress(psutil.Error):  # pages go first while both want the cores; workers inherit it
+        psutil.Process(process.pid).nice(NICENESS if psutil.POSIX else psutil.BELOW_NORMAL_PRIORITY_CLASS)
     (logs / f"{until}.pid").write_text(f"{process.pid} {time.time()}", encoding="utf-8")
     return process.pid
 
