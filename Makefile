@@ -31,6 +31,7 @@ format: install-dev
 bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)
 	$(BIN)/python -m benchmarks.speed --data $(DATA)
+	$(BIN)/python -m benchmarks.pages
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

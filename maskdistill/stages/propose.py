@@ -182,6 +182,10 @@ def _settle(config: RunConfig, choice: Choice) -> RunConfig:
 def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, requested: str, preset: str) -> None:
     if not source.photos:
         raise DatasetError(f"No usable photo in {source.spec}: all {len(source.skipped)} files were skipped.")
+    backbone = {"requested": requested, "name": choice.spec.name, "reason": choice.reason}
+    known = run.info().get("backbone", {}) if run.exists else {}
+    if requested == known.get("name"):  # a run going on with its own weights keeps how it came to them
+        backbone = {name: known[name] for name in ("requested", "name", "reason") if name in known}
     packages = ("torch", "timm", "numpy", "scipy", "pillow", "streamlit")
     run.write_info(
         {
@@ -190,12 +194,7 @@ def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, req
             "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
             "preset": preset,
             "config": config.to_dict(),
-            "backbone": {
-                "requested": requested,  # asked for by this name again, the choice stands
-                "name": choice.spec.name,
-                "reason": choice.reason,
-                "weights": choice.spec.weights,
-            },
+            "backbone": {**backbone, "weights": choice.spec.weights},
             "versions": {
                 "maskdistill": __version__,
                 "python": platform.python_version(),

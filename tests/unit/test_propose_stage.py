@@ -10,6 +10,7 @@ from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
 
+from maskdistill.backbones import load_backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
@@ -318,6 +319,22 @@ def test_renamed_folder_is_written_down_for_skipped_files_too(start, photos, tmp
     photos.rename(tmp_path / "renamed")
     start(folder=tmp_path / "renamed")
     assert Run(tmp_path / "run").images()["path"].iloc[6] == str(tmp_path / "renamed" / "6-short.jpg")
+
+
+def test_run_that_goes_on_keeps_why_it_took_its_weights(start, config, tmp_path, monkeypatch):
+    """Going on, a run asks for its weights by name; it was "auto" that chose them, for another reason."""
+    start()
+    run = Run(tmp_path / "run")
+    chosen = {"requested": "auto", "name": "tiny", "reason": "no network", "weights": "Random."}
+    run.write_info({**run.info(), "backbone": chosen})
+    resolve = propose.choose_backbone
+    by_name = lambda _name, architecture: resolve(config.features.backbone, architecture)  # noqa: E731
+    monkeypatch.setattr(propose, "choose_backbone", by_name)
+    features = dataclasses.replace(config.features, backbone="tiny")
+    monkeypatch.setattr(worker, "load_backbone", lambda _features: load_backbone(config.features))
+    start(config=dataclasses.replace(config, features=features, seed=1, proposals=ProposalConfig(tau=0.3)))
+    backbone = run.info()["backbone"]
+    assert (backbone["requested"], backbone["reason"]) == ("auto", "no network")
 
 
 def test_record_of_the_run(start, config, photos, tmp_path):
