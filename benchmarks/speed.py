@@ -8,9 +8,11 @@ shared machine move, so every case is repeated, the cases alternate, and medians
 """
 
 import argparse
-import dataclasses
+import contextlib
 import multiprocessing
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -233,12 +235,23 @@ def _seconds(call: Callable[[], object]) -> float:
 
 
 def memory(data: str, backbone: str, count: int) -> dict[str, Any]:
-    """Highest sum of resident memory of propose's processes, over ``count`` photos (the folder repeated)."""
-    context = multiprocessing.get_context("spawn")
-    process = context.Process(target=_propose_repeated, args=(data, backbone, count))
-    process.start()
-    peak = _watch(process.pid, process.is_alive)
-    process.join()
+    """Highest sum of resident memory of the command's processes, over ``count`` photos (the folder repeated)."""
+    photos = open_source(data).photos
+    with tempfile.TemporaryDirectory() as folder:
+        links = Path(folder) / "photos"
+        links.mkdir()
+        for index in range(count):
+            path = photos[index % len(photos)].path
+            (links / f"{index:06d}{path.suffix}").symlink_to(path)
+        command = [sys.executable, "-m", "maskdistill", "propose", "--quiet", "--backbone", backbone]
+        process = subprocess.Popen(
+            [*command, "--data", str(links), "--run", f"{folder}/run"],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        peak = _watch(process.pid, lambda: process.poll() is None)
+        if process.returncode:
+            raise RuntimeError(f"propose ended with {process.returncode}.")
     return {"photos": count, "peak_gib": peak / 2**30}
 
 
@@ -246,24 +259,13 @@ def _watch(pid: int, alive: Callable[[], bool]) -> int:
     peak = 0
     while alive():
         total = 0
-        for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
-            try:
-                total += process.memory_info().rss
-            except psutil.NoSuchProcess:
-                continue
+        with contextlib.suppress(psutil.NoSuchProcess):
+            for process in [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    total += process.memory_info().rss
         peak = max(peak, total)
         time.sleep(0.2)
     return peak
-
-
-def _propose_repeated(data: str, backbone: str, count: int) -> None:
-    source = open_source(data)
-    photos = [
-        dataclasses.replace(source.photos[index % len(source.photos)], id=f"{index:06d}") for index in range(count)
-    ]
-    config = load_preset("quick").with_overrides([f"features.backbone={backbone}"])
-    with tempfile.TemporaryDirectory() as folder:
-        propose_photos(Run(Path(folder) / "run"), dataclasses.replace(source, photos=tuple(photos)), config, quiet=True)
 
 
 def _parse() -> argparse.Namespace:

@@ -7,12 +7,10 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import torch
-
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import RunError
-from maskdistill.stages.worker import PhotoResult, PhotoWorker, start_worker, work
+from maskdistill.stages.tasks import PhotoResult, settle_precision, start_worker, work
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
@@ -24,7 +22,7 @@ def usable_cores() -> int:
 
 
 def map_photos(
-    run: Path, config: RunConfig, device: torch.device, tasks: Sequence[tuple[int, Photo]], num_workers: int = 0
+    run: Path, config: RunConfig, tasks: Sequence[tuple[int, Photo]], num_workers: int = 0
 ) -> Iterator[PhotoResult]:
     """Process photos and yield their results as they finish, in any order.
 
@@ -33,8 +31,7 @@ def map_photos(
 
     Args:
         run: Run folder, for the thumbnails.
-        config: Settings with the backbone already chosen (no ``auto``).
-        device: Where the forward pass runs; every GPU of the machine is used if it is plain ``cuda``.
+        config: Settings with the backbone already chosen. Every GPU of the machine is used unless one is named.
         tasks: Photo numbers and photos.
         num_workers: Processes; 0 chooses one per core, at most ``MAX_WORKERS``; 1 works in this process.
 
@@ -44,11 +41,13 @@ def map_photos(
     cores = usable_cores()
     num_workers = min(num_workers or min(cores, MAX_WORKERS), max(1, len(tasks)))
     if num_workers == 1:
+        from maskdistill.stages.worker import PhotoWorker  # loads torch, which only this process then needs
+
         worker = PhotoWorker(run, config)
         yield from (worker(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # never fork once torch is loaded
-    arguments = (run, config, max(1, cores // num_workers), _devices(device), context.Value("i", 0))
+    arguments = (run, config, max(1, cores // num_workers), context.Value("i", 0))
     pool = ProcessPoolExecutor(num_workers, context, initializer=start_worker, initargs=arguments)
     try:
         yield from _stream(pool, tasks, num_workers * TASKS_AHEAD)
@@ -87,7 +86,7 @@ def _shut_down(pool: ProcessPoolExecutor) -> None:
             process.join()
 
 
-def _devices(device: torch.device) -> list[str]:
-    if device.type == "cuda" and device.index is None:
-        return [f"cuda:{index}" for index in range(torch.cuda.device_count())]
-    return [str(device)]
+def ask_precision(precision: str, device: str) -> str:
+    """``settle_precision`` in a process of its own, so that this one does not load torch for one word."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        return pool.submit(settle_precision, precision, device).result()

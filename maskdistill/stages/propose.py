@@ -20,6 +20,7 @@ from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.progress import Reporter, format_duration
+from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.store import Run, fingerprint, read_json, write_images, write_json, write_table
 from maskdistill.weights import Choice, choose_backbone
 
@@ -167,9 +168,7 @@ def _settle(config: RunConfig, choice: Choice) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow."""
     precision = config.features.precision
     if precision == "auto":
-        from maskdistill.backbones import choose_device, choose_precision  # torch, not needed to find nothing to do
-
-        precision = choose_precision(precision, choose_device(config.features.device))
+        precision = ask_precision(precision, config.features.device)
     features = dataclasses.replace(
         config.features,
         backbone=choice.spec.path or choice.spec.name,
@@ -224,19 +223,15 @@ def _run_shards(
     run: Run, source: PhotoSource, config: RunConfig, shard: Shard, key: str, num_workers: int, quiet: bool
 ) -> int:
     """Process what is missing of this process's shards; returns the number of photos processed."""
-    from maskdistill.backbones import choose_device
-    from maskdistill.stages.pool import map_photos
-
     parts = run.parts_path(STAGE, key)
     mine = [number for number in range(len(shards_of(source))) if number % shard.count == shard.index - 1]
     done = {number: _read_part(run, key, number) for number in mine}
     tasks = _missing_tasks(source, done)
     num_mine = sum(len(shards_of(source)[number]) for number in mine)
     reporter = Reporter(run.progress_path, STAGE, num_mine, num_mine - len(tasks), quiet=quiet)
-    device = choose_device(config.features.device)
     changed: set[int] = set()
     new = 0
-    results = map_photos(run.path, config, device, tasks, num_workers)
+    results = map_photos(run.path, config, tasks, num_workers)
     try:
         for result in results:
             number = result.number // PHOTOS_PER_SHARD

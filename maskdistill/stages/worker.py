@@ -1,15 +1,11 @@
 """What one process does with one photo: read, look, propose, encode, write the thumbnails."""
 
 import logging
-import signal
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from PIL import Image
-from threadpoolctl import threadpool_limits
 
 from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import RunConfig
@@ -18,6 +14,7 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.progress import replace_atomically
 from maskdistill.proposals import Proposal, Recipe, look, propose
+from maskdistill.stages.tasks import PhotoResult
 from maskdistill.store import MASKS_PER_PHOTO, Run
 
 logger = logging.getLogger(__name__)
@@ -27,16 +24,6 @@ THUMB_MARGIN = 0.1  # fraction of the box's longer side
 DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
 # What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
 PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError)
-
-
-@dataclass(frozen=True)
-class PhotoResult:
-    """One photo's masks as plain values, ready for JSON."""
-
-    number: int  # of the photo in the run, from 0
-    annotations: list[dict[str, Any]] = field(default_factory=list)  # COCO, with score and parts
-    problem: str | None = None  # a degenerate result, with a hint
-    error: str | None = None  # why the photo could not be processed
 
 
 class PhotoWorker:
@@ -109,30 +96,3 @@ def write_thumbnail(path: Path, image: Image.Image, box: list[int], size: tuple[
     sides = (max(1, round((right - left) * ratio)), max(1, round((bottom - top) * ratio)))
     crop = image.resize(sides, Image.Resampling.BILINEAR, box=(left, top, right, bottom), reducing_gap=2.0)
     replace_atomically(path, lambda temporary: crop.save(temporary, format="JPEG", quality=85))
-
-
-_worker: dict[str, Any] = {}  # one entry a process: a loaded model cannot travel with a task
-
-
-def start_worker(run: Path, config: RunConfig, num_threads: int, devices: list[str], counter: Any) -> None:
-    """Set up a pool's process: its threads, its device in turn, its model. Ctrl-C is left to the parent."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    torch.set_num_threads(num_threads)
-    threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
-    with counter.get_lock():
-        index = counter.value
-        counter.value += 1
-    features = {**config.to_dict()["features"], "device": devices[index % len(devices)]}
-    config = RunConfig.from_dict({**config.to_dict(), "features": features})
-    try:
-        _worker["worker"] = PhotoWorker(run, config)
-    except MaskDistillError as error:  # raised here it would only say that the pool is broken
-        _worker["error"] = error
-
-
-def work(number: int, photo: Photo) -> PhotoResult:
-    """One task of a pool."""
-    if "error" in _worker:
-        raise _worker["error"]
-    return _worker["worker"](number, photo)

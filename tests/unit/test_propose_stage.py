@@ -420,11 +420,9 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
 
 
 def test_one_worker_runs_in_this_process_and_in_order(tmp_path, photos, config, monkeypatch):
-    import torch
-
     monkeypatch.setattr(PhotoWorker, "__call__", lambda _self, number, _photo: PhotoResult(number))
     tasks = list(enumerate(open_source(photos).photos))
-    results = map_photos(tmp_path, config, torch.device("cpu"), tasks, 1)
+    results = map_photos(tmp_path, config, tasks, 1)
     assert [result.number for result in results] == list(range(NUM_PHOTOS))
 
 
