@@ -20,6 +20,7 @@ from maskdistill.refine import coarser_map, finer_map, keep_pieces, normalise_ma
 from maskdistill.vit import FeatureRequest, Features
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
+SWAPPED_SIDES = 0.5  # worth of an agreement in which the second look takes the other side for the object
 HARD = 0.55  # signed value of a mask without shades: a probability of 0.9 or 0.1
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
@@ -241,6 +242,10 @@ def _merge(
     maps = [keep_pieces(_onto(finer_map(other.values), own.shape, geometry), None, min_piece) for other in others]
     overlaps = [mask_iou(own > 0, other > 0) for other in maps]
     best = int(np.argmax(overlaps))
+    if not recipe.config.seed_piece_only:  # the same split with the sides swapped: agreed on the edge, not on the side
+        swapped = SWAPPED_SIDES * max(mask_iou(own > 0, other <= 0) for other in maps)
+        if swapped > overlaps[best]:
+            return own, swapped
     if recipe.config.views == "merge" and overlaps[best] > 0.5:
         return keep_pieces((own + normalise_map(maps[best])) / 2, seed, min_piece), overlaps[best]
     return own, overlaps[best]

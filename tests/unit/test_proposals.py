@@ -334,3 +334,14 @@ def test_mirrored_view_of_a_padded_photo_agrees():
     second = View(planted_view(rectangles((4, 4), (1, 3, 0, 2))).features, whole, mirrored=True)  # its right half
     item = propose(first, second, None, recipe(views="score")).proposals[0]
     assert item.parts["view_agreement"] > 0.8
+
+
+def test_second_look_that_takes_the_other_side_agrees_by_half():
+    """The same split of a photo whose sides cover the border alike: the looks differ in what they call the object."""
+    settings = recipe(views="merge", smooth=False, foreground="largest")
+    first = planted_view(rectangles((12, 16), (0, 12, 0, 7)))
+    second = planted_view(rectangles((9, 12), (0, 9, 0, 5)), mirrored=True)  # turned back: the right side
+    alone = propose(first, None, None, recipe(views="none", smooth=False, foreground="largest")).proposals[0]
+    item = propose(first, second, None, settings).proposals[0]
+    assert 0.3 < item.parts["view_agreement"] <= 0.5
+    np.testing.assert_array_equal(item.mask, alone.mask)
