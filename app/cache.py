@@ -148,7 +148,7 @@ def thumb_url(photo: Photo) -> str:
 
 @st.cache_resource(show_spinner=False, max_entries=1)
 def _forward_lock() -> threading.Lock:
-    """Sessions share the transformer, and a pass hooks into it while it runs: one pass at a time."""
+    """Sessions share the cores: two passes at once would both come later than one after the other."""
     return threading.Lock()
 
 

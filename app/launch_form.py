@@ -26,7 +26,7 @@ _NAME = r"[A-Za-z0-9_.-]{1,60}"
 
 
 def draw(source: PhotoSource) -> None:
-    """The whole form. What must load torch first, the weights' description and the estimate, is filled in last."""
+    """The whole form. What asks the network, the weights' description and the estimate, is filled in last."""
     backbone = _choose_backbone()
     weights = st.container()
     name = _ask_name(source)

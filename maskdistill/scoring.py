@@ -6,7 +6,7 @@ that was not measured (no second view, no CRF) leaves the mean, its weight with 
 
 The two agreements weigh most because agreeing with oneself under another view, and under another way of splitting, is
 the best sign of a true mask there is without labels. The weights were set on the train split of the benchmark photos;
-``python -m benchmarks.masks`` reports how the score and each part rank masks on the split they were not set on.
+``python -m benchmarks.masks`` reports how the score and each part rank masks on either split.
 """
 
 import math
