@@ -12,6 +12,23 @@ MIN_REGION = 200  # pixels; smaller pieces of an object are not looked for
 LOCALISED = 0.5  # IoU from which a photo counts for CorLoc
 
 
+def class_regions(labels: np.ndarray, min_area: int = MIN_REGION) -> list[tuple[int, np.ndarray]]:
+    """Every 4-connected region of one class: its class id and its (H, W) bool mask, in the order of the ids.
+
+    Args:
+        labels: (H, W) class ids, 0 background, 255 ignored.
+        min_area: Pixels; smaller regions are left out.
+    """
+    regions = []
+    for label in np.unique(labels):
+        if label in (0, IGNORE_INDEX):
+            continue
+        pieces, count = ndimage.label(labels == label)
+        areas = np.bincount(pieces.ravel())
+        regions += [(int(label), pieces == piece) for piece in range(1, count + 1) if areas[piece] >= min_area]
+    return regions
+
+
 def object_regions(labels: np.ndarray, min_area: int = MIN_REGION) -> list[np.ndarray]:
     """What a mask may be compared with: each connected region of one class, and the union of all objects.
 
@@ -22,15 +39,8 @@ def object_regions(labels: np.ndarray, min_area: int = MIN_REGION) -> list[np.nd
     Returns:
         (H, W) bool masks, the union last; empty if the photo has no object.
     """
-    regions = []
-    for label in np.unique(labels):
-        if label in (0, IGNORE_INDEX):
-            continue
-        pieces, count = ndimage.label(labels == label)
-        areas = np.bincount(pieces.ravel())
-        regions += [pieces == piece for piece in range(1, count + 1) if areas[piece] >= min_area]
     union = (labels != 0) & (labels != IGNORE_INDEX)
-    return [*regions, union] if union.any() else []
+    return [*(mask for _, mask in class_regions(labels, min_area)), union] if union.any() else []
 
 
 def best_iou(mask: np.ndarray, labels: np.ndarray, min_area: int = MIN_REGION) -> float:

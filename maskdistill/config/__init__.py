@@ -1,0 +1,101 @@
+"""Settings: one frozen dataclass a stage, gathered in ``RunConfig``; presets, and changes from the command line."""
+
+import dataclasses
+import json
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import resources
+from typing import Any, Self
+
+from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
+from maskdistill.config.labels import FilterConfig, LabelConfig
+from maskdistill.config.parsing import assign, build, names_in
+from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
+from maskdistill.config.training import ModelName, TrainConfig, default_stage1, default_stage2
+from maskdistill.errors import ConfigError
+
+__all__ = [
+    "ClusterConfig",
+    "CrfConfig",
+    "EmbeddingConfig",
+    "Engine",
+    "FeatureConfig",
+    "FeatureKind",
+    "FilterConfig",
+    "LabelConfig",
+    "ModelName",
+    "ProjectionConfig",
+    "ProposalConfig",
+    "RunConfig",
+    "TrainConfig",
+    "load_preset",
+    "preset_names",
+    "setting_names",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that decides what a run makes, saved as ``run.json``."""
+
+    seed: int = 0
+    features: FeatureConfig = field(default_factory=FeatureConfig)
+    proposals: ProposalConfig = field(default_factory=ProposalConfig)
+    crf: CrfConfig = field(default_factory=CrfConfig)
+    embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
+    clusters: ClusterConfig = field(default_factory=ClusterConfig)
+    projection: ProjectionConfig = field(default_factory=ProjectionConfig)
+    stage1: TrainConfig = field(default_factory=default_stage1)
+    filter: FilterConfig = field(default_factory=FilterConfig)
+    labels: LabelConfig = field(default_factory=LabelConfig)
+    stage2: TrainConfig = field(default_factory=default_stage2)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, ready for JSON."""
+        return json.loads(json.dumps(dataclasses.asdict(self)))
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Self:
+        """Inverse of ``to_dict``; names that are missing keep their default.
+
+        Raises:
+            ConfigError: If a name is unknown or a value has another type, naming it.
+        """
+        return build(cls, values, setting_names())
+
+    def with_overrides(self, assignments: Sequence[str]) -> Self:
+        """A copy with ``section.name=value`` changes applied in order.
+
+        Raises:
+            ConfigError: If an assignment has no ``=``, an unknown name (the nearest is suggested) or a bad value.
+        """
+        values = self.to_dict()
+        for assignment in assignments:
+            assign(values, assignment)
+        return type(self).from_dict(values)
+
+
+def preset_names() -> list[str]:
+    """Names of the presets that come with the package."""
+    folder = resources.files("maskdistill") / "presets"
+    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+
+
+def load_preset(name: str) -> RunConfig:
+    """The preset of that name.
+
+    Raises:
+        ConfigError: If there is none; the message lists those there are.
+    """
+    if name not in preset_names():
+        raise ConfigError(f"No preset '{name}'. There are: {', '.join(preset_names())}.")
+    text = (resources.files("maskdistill") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    values = tomllib.loads(text)
+    values.pop("about", None)
+    return RunConfig.from_dict(values)
+
+
+def setting_names() -> list[str]:
+    """Every name that ``--set`` takes, as ``section.name``."""
+    return names_in(RunConfig().to_dict())

@@ -1,0 +1,96 @@
+"""Plain values and texts of the command line, checked and turned into settings."""
+
+import dataclasses
+import difflib
+import json
+import types
+import typing
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from maskdistill.errors import ConfigError
+
+
+def names_in(values: Mapping[str, Any]) -> list[str]:
+    """Every name that ``--set`` takes, as ``section.name``."""
+    leaves = [name for name, value in values.items() if not isinstance(value, dict)]
+    return leaves + [f"{name}.{leaf}" for name, value in values.items() if isinstance(value, dict) for leaf in value]
+
+
+def assign(values: dict[str, Any], assignment: str) -> None:
+    """Carry out one ``section.name=value`` in a table of settings.
+
+    Raises:
+        ConfigError: If there is no ``=``, the name is unknown (the nearest is suggested) or the value does not parse.
+    """
+    name, equals, text = assignment.partition("=")
+    if not equals:
+        raise ConfigError(f"--set wants section.name=value, got '{assignment}'.")
+    names = names_in(values)
+    if name.strip() not in names:
+        raise ConfigError(_unknown(name.strip(), names))
+    *sections, leaf = name.strip().split(".")
+    target = values[sections[0]] if sections else values
+    target[leaf] = _parse(text.strip(), target[leaf], name)
+
+
+def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: str = "") -> Any:
+    """A dataclass, nested ones too, from plain values; names that are missing keep their default.
+
+    Args:
+        cls: The dataclass.
+        values: From JSON or TOML.
+        names: All names there are, for the suggestion in the error.
+        prefix: Section, with its dot.
+
+    Raises:
+        ConfigError: If a name is unknown or a value has another type, naming it.
+    """
+    if not isinstance(values, Mapping):
+        raise ConfigError(
+            f"{prefix.removesuffix('.') or 'The configuration'} must be a table of settings, got {values!r}."
+        )
+    hints = typing.get_type_hints(cls)
+    for name in values:
+        if name not in hints:
+            raise ConfigError(_unknown(f"{prefix}{name}", names))
+    return cls(**{name: _coerce(hints[name], value, names, f"{prefix}{name}") for name, value in values.items()})
+
+
+def _unknown(name: str, names: Sequence[str]) -> str:
+    near = difflib.get_close_matches(name, names, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(names)}."
+    return f"No setting '{name}'.{hint}"
+
+
+def _parse(text: str, current: Any, name: str) -> Any:
+    """Text of the command line as a value of the current one's type."""
+    if isinstance(current, str):
+        return text
+    if isinstance(current, list) and not text.startswith("["):
+        text = f"[{text}]"
+    try:
+        return json.loads(text.lower() if isinstance(current, bool) else text)
+    except json.JSONDecodeError as error:
+        raise ConfigError(f"{name} wants {type(current).__name__}, got '{text}'.") from error
+
+
+def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
+    """Check one value against its field's type; JSON's lists become tuples."""
+    if dataclasses.is_dataclass(hint):
+        return build(hint, value, names, prefix=f"{name}.")
+    origin = typing.get_origin(hint)
+    if origin is Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{name} must be one of {', '.join(typing.get_args(hint))}, got '{value}'.")
+        return value
+    if origin is tuple:
+        if not isinstance(value, (list, tuple)) or not all(type(item) is int for item in value):
+            raise ConfigError(f"{name} must be a list of whole numbers, got {value!r}.")
+        return tuple(value)
+    wanted = (int, float) if hint is float else hint
+    if isinstance(wanted, types.UnionType) or (
+        isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
+    ):
+        return float(value) if hint is float else value
+    raise ConfigError(f"{name} must be {hint.__name__}, got {value!r}.")
