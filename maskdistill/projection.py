@@ -1,0 +1,61 @@
+"""Maps of the mask embeddings in two dimensions: PCA at once, UMAP as a stage of its own."""
+
+import numpy as np
+
+from maskdistill.config import ProjectionConfig
+from maskdistill.embedding_space import EmbeddingSpace
+from maskdistill.errors import ShapeError
+
+PCA_FIRST = 50  # dimensions that UMAP sees at most: neighbours stay, time falls
+SAME = 1e-5  # difference, as a fraction of the largest value, that rounding makes of one photo met twice
+FEWEST = 5  # with fewer vectors every one is a neighbour of every other, and UMAP has nothing to unfold
+
+
+def pca_map(vectors: np.ndarray) -> np.ndarray:
+    """(N, D) vectors to (N, 2) float32 along the two directions of largest variance; zeros where there is none.
+
+    Raises:
+        ShapeError: If ``vectors`` is not a matrix.
+        ConfigError: If one is not finite.
+    """
+    reduced = _reduce(vectors, 2)
+    placed = np.zeros((len(vectors), 2), dtype=np.float32)
+    placed[:, : reduced.shape[1]] = reduced
+    return placed
+
+
+def umap_map(vectors: np.ndarray, config: ProjectionConfig, seed: int) -> np.ndarray:
+    """(N, D) vectors to (N, 2) float32 by UMAP (McInnes et al., 2018) after PCA to 50 dimensions.
+
+    The first call in a process takes up to a minute more: numba compiles. One thread, so that a seed gives one map.
+    Fewer than five vectors, or vectors that are all the same, get ``pca_map``.
+
+    Raises:
+        ShapeError: If ``vectors`` is not a matrix.
+        ConfigError: If one is not finite.
+    """
+    start = pca_map(vectors)
+    if len(vectors) < FEWEST or not start.any():
+        return start
+    from umap import UMAP  # seconds to import
+
+    # PCA keeps the arrangement at large; the noise parts equal vectors and widens a map that is only a line.
+    noise = np.random.default_rng(seed).normal(scale=1e-3, size=start.shape)
+    reducer = UMAP(
+        n_neighbors=min(config.num_neighbors, len(vectors) - 1),
+        min_dist=config.min_dist,
+        n_epochs=config.num_epochs,
+        init=(start * (10 / np.abs(start).max()) + noise).astype(np.float32),
+        random_state=seed,
+        n_jobs=1,
+    )
+    return reducer.fit_transform(_reduce(vectors, PCA_FIRST)).astype(np.float32)
+
+
+def _reduce(vectors: np.ndarray, dimensions: int) -> np.ndarray:
+    """(N, d) by PCA, d at most ``dimensions`` and the rank; (N, 0) if no vector differs from another."""
+    if vectors.ndim != 2:
+        raise ShapeError("vectors", "(N, D)", vectors.shape)
+    if len(vectors) < 2 or np.abs(vectors - vectors[0]).max() <= SAME * np.abs(vectors).max():
+        return np.zeros((len(vectors), 0), dtype=np.float32)
+    return EmbeddingSpace.fit(vectors, dimensions, whiten=False, normalise=False).transform(vectors)
