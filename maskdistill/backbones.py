@@ -56,8 +56,8 @@ class Backbone:
         return f"{self.spec.name} on {self.device} in {self.precision}. {self.spec.weights}"
 
     def blocks(self, from_the_end: tuple[int, ...]) -> tuple[int, ...]:
-        """Block numbers from 1 for a default that is counted from the end."""
-        return tuple(self.depth - back for back in from_the_end)
+        """Block numbers from 1 for a default that is counted from the end; a shallow model has its first block."""
+        return tuple(dict.fromkeys(max(1, self.depth - back) for back in from_the_end))
 
     def check_blocks(self, blocks: tuple[int, ...]) -> None:
         """Raise ``ConfigError`` for a block number outside 1 to ``depth``."""

@@ -22,7 +22,7 @@ BATCH = 1000  # vectors of a mini-batch, as published
 POLISH_STEPS = 300  # most full steps from the best centres
 CHUNK_ROWS = 8192  # rows whose distances to all centres are held at a time
 NUM_SHOWN = 12  # exemplars and borderline masks of a cluster
-CONSENSUS_SPREAD = 2  # rounds draw their K from [num_classes, this times num_classes]
+CONSENSUS_SPREAD = (1.0, 3.0)  # rounds draw their K between these multiples of num_classes
 CONSENSUS_STARTS = SPLIT_STARTS = 10  # K-means starts in the spectral space, and in a cluster that is split
 SVD_STEPS = 20  # power iterations; clear clusters have singular values near 1, which need few
 
@@ -124,7 +124,13 @@ def cluster(
 
 
 def consensus_cluster(
-    vectors: np.ndarray, num_classes: int, *, seed: int, num_rounds: int = 40, minibatch_from: int = 20_000
+    spaces: Sequence[np.ndarray],
+    num_classes: int,
+    *,
+    seed: int,
+    num_rounds: int = 40,
+    spread: tuple[float, float] = CONSENSUS_SPREAD,
+    minibatch_from: int = 20_000,
 ) -> Clustering:
     """Clusters on which many K-means runs of random K agree (Fred and Jain, TPAMI 2005), by a spectral split.
 
@@ -133,10 +139,12 @@ def consensus_cluster(
     vectors of D^-1/2 Z: exact, and without a matrix of N x N, so N has no other limit than the runs themselves.
 
     Args:
-        vectors: (N, D), as a rule from ``EmbeddingSpace.transform``.
+        spaces: One or more views of the same N items, each (N, D) of its own D: the rounds take them in turn. Centres,
+            distances and margins are those of the first.
         num_classes: K, at least 2.
         seed: Of the rounds and of the split.
-        num_rounds: K-means runs, each with its own K in [num_classes, 2 num_classes].
+        num_rounds: K-means runs, each with its own K.
+        spread: The K of a round is drawn between these multiples of ``num_classes``.
         minibatch_from: From this N on the rounds read mini-batches.
 
     Returns:
@@ -145,14 +153,17 @@ def consensus_cluster(
 
     Raises what ``cluster`` raises.
     """
+    vectors = spaces[0]
     _check_count(vectors, num_classes, "num_classes")
-    most = min(CONSENSUS_SPREAD * num_classes, len(vectors))
-    counts = np.random.default_rng(seed).integers(num_classes, most, size=num_rounds, endpoint=True).tolist()
+    low, high = (min(max(2, round(factor * num_classes)), len(vectors)) for factor in spread)
+    counts = np.random.default_rng(seed).integers(low, high, size=num_rounds, endpoint=True).tolist()
     *states, last = draw_seeds(seed, num_rounds + 1)
     minibatch = len(vectors) >= minibatch_from
     with threadpool_limits(limits=1):
-        runs = [fit_kmeans(vectors, k, state, minibatch=minibatch) for k, state in zip(counts, states, strict=True)]
-        rounds = [run.labels_ for run in runs]
+        rounds = [
+            fit_kmeans(spaces[number % len(spaces)], k, state, minibatch=minibatch).labels_
+            for number, (k, state) in enumerate(zip(counts, states, strict=True))
+        ]
         embedded = _spectral_rows(rounds, num_classes, last)
         labels = fit_kmeans(embedded, num_classes, last, num_starts=CONSENSUS_STARTS).labels_
     result = Clustering.from_labels(vectors, _rank_by_size(labels, num_classes)[labels])

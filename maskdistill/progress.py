@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
 import psutil
 from tqdm import tqdm
@@ -24,9 +24,9 @@ class Progress:
     """One moment of a stage."""
 
     stage: str
-    done: int  # photos
-    total: int  # photos
-    rate: float  # photos per second, 0 while unknown
+    done: int  # units
+    total: int  # units
+    rate: float  # units per second, 0 while unknown
     seconds_left: float | None  # None while unknown
     state: State
     message: str = ""  # one sentence for people
@@ -34,22 +34,29 @@ class Progress:
     pid_started: float = 0.0  # seconds since 1970, so that a reused pid is not taken for ours
     host: str = ""
     heartbeat: float = 0.0  # seconds since 1970, last sign of life
+    unit: str = "photos"  # what is counted
 
 
 class Reporter:
-    """Counts finished photos; shows a bar on a terminal, lines in a log, and keeps ``progress.json`` fresh."""
+    """Counts what is finished; shows a bar on a terminal, lines in a log, and keeps ``progress.json`` fresh."""
 
-    def __init__(self, path: Path, stage: str, total: int, done: int = 0, *, quiet: bool = False) -> None:
-        self._path, self._stage, self._total, self._done = path, stage, total, done
+    def __init__(
+        self, path: Path, stage: str, total: int, done: int = 0, *, unit: str = "photos", quiet: bool = False
+    ) -> None:
+        self._path, self._stage, self._total, self._done, self._unit = path, stage, total, done, unit
         self._last_file = self._last_line = time.monotonic()
         self._began: tuple[float, int] | None = None  # when the first photo was finished, and how many were by then
         self._quiet = quiet
         terminal = sys.stderr.isatty() and not quiet
-        self._bar = tqdm(total=total, initial=done, desc=stage, unit="photo", file=sys.stderr) if terminal else None
+        self._bar = (
+            tqdm(total=total, initial=done, desc=stage, unit=unit.removesuffix("s"), file=sys.stderr)
+            if terminal
+            else None
+        )
         self._write("running", "")
 
     def advance(self, count: int = 1) -> None:
-        """Note ``count`` more finished photos."""
+        """Note ``count`` more that are finished."""
         self._done += count
         now = time.monotonic()
         if self._began is None:
@@ -70,9 +77,20 @@ class Reporter:
             self._bar.close()
         self._write(state, message)
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _trace: object) -> None:
+        if kind is None:
+            self.finish("done", "")
+        elif issubclass(kind, KeyboardInterrupt):
+            self.finish("stopped", "Stopped; start again to go on.")
+        else:
+            self.finish("failed", str(error))
+
     @property
     def rate(self) -> float:
-        """Photos per second since the first was finished, so that loading the model does not count; 0 before."""
+        """Units per second since the first was finished, so that loading the model does not count; 0 before."""
         if self._began is None or self._done <= self._began[1]:
             return 0.0
         return (self._done - self._began[1]) / max(time.monotonic() - self._began[0], 1e-9)
@@ -80,7 +98,7 @@ class Reporter:
     def _line(self) -> str:
         left = self._seconds_left()
         return (
-            f"{self._stage}: {self._done}/{self._total} photos, {self.rate:.2f} photos/s"
+            f"{self._stage}: {self._done}/{self._total} {self._unit}, {self.rate:.2f} {self._unit}/s"
             f"{'' if left is None else f', {format_duration(left)} left'}"
         )
 
@@ -101,6 +119,7 @@ class Reporter:
             process.create_time(),
             socket.gethostname(),
             time.time(),
+            self._unit,
         )
         write_atomically(self._path, json.dumps(asdict(progress)))
 

@@ -51,6 +51,21 @@ class Run:
         return self.path / "masks.parquet"
 
     @property
+    def clusters_path(self) -> Path:
+        """clusters.parquet: cluster, distance and margin of each mask."""
+        return self.path / "clusters.parquet"
+
+    @property
+    def candidates_path(self) -> Path:
+        """candidates.parquet: what the first model says of each mask of the training photos."""
+        return self.path / "candidates.parquet"
+
+    @property
+    def kept_path(self) -> Path:
+        """kept.parquet: mask_id, kept, rule."""
+        return self.path / "kept.parquet"
+
+    @property
     def progress_path(self) -> Path:
         """progress.json: how far the running or last stage came."""
         return self.path / "progress.json"
@@ -67,6 +82,10 @@ class Run:
     def stage_path(self, stage: str) -> Path:
         """What a finished stage was made from."""
         return self.path / "stages" / f"{stage}.json"
+
+    def vectors_path(self, fingerprint: str) -> Path:
+        """Folder of the raw vectors of the masks."""
+        return self.path / "features" / f"masks-{fingerprint[:12]}"
 
     def thumbnail(self, mask_id: int) -> Path:
         """96-pixel JPEG of a mask's crop; a thousand a folder."""
@@ -94,9 +113,34 @@ class Run:
         """One row a mask, the photos in order, best mask first."""
         return self._table(self.masks_path)
 
-    def _table(self, path: Path) -> pd.DataFrame:
+    def clusters(self) -> pd.DataFrame:
+        """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector."""
+        return self._table(self.clusters_path, "cluster")
+
+    def cluster_of_mask(self) -> dict[int, int]:
+        """Mask id -> cluster, 1 to K."""
+        table = self.clusters()
+        return dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
+
+    def candidates(self) -> pd.DataFrame:
+        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads."""
+        return self._table(self.candidates_path, "train-stage1")
+
+    def kept(self) -> pd.DataFrame:
+        """mask_id, kept, and the rule that decided."""
+        return self._table(self.kept_path, "filter")
+
+    def prediction(self, kind: str, number: int) -> Path:
+        """Label map of a photo by ``stage1``, ``stage2`` or ``stage2_crf``, palette PNG."""
+        return self.path / "predictions" / kind / f"{number // 1000:05d}" / f"{number:06d}.png"
+
+    def pseudo_label(self, number: int) -> Path:
+        """Label map of a photo, palette PNG."""
+        return self.path / "pseudo_labels" / f"{number // 1000:05d}" / f"{number:06d}.png"
+
+    def _table(self, path: Path, command: str = "propose") -> pd.DataFrame:
         if not path.is_file():
-            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill propose --run {self.path}")
+            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill {command} --run {self.path}")
         return pd.read_parquet(path)
 
     @cached_property

@@ -30,6 +30,7 @@ class BackboneSpec:
     mask_blocks: tuple[int, ...]  # counted from the end: 0 is the last block, 3 the fourth from the end
     refine_blocks: tuple[int, ...] = (0,)  # counted from the end
     cluster_blocks: tuple[int, ...] = (0,)  # counted from the end; their CLS tokens describe a crop
+    head_blocks: tuple[int, ...] = (3, 0)  # counted from the end; their patch tokens feed the segmentation head
     shorter_side: int = 336  # pixels
     antialias: bool = True  # how the position grid is resampled
     path: str = ""  # file of weights, if source is "file"

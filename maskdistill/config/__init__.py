@@ -9,22 +9,26 @@ from importlib import resources
 from typing import Any, Self
 
 from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
-from maskdistill.config.labels import FilterConfig, LabelConfig
+from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
 from maskdistill.config.parsing import assign, build, names_in
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
+from maskdistill.config.reports import EvaluationConfig, PredictionConfig
 from maskdistill.config.training import ModelName, TrainConfig, default_stage1, default_stage2
 from maskdistill.errors import ConfigError
 
 __all__ = [
+    "CandidateConfig",
     "ClusterConfig",
     "CrfConfig",
     "EmbeddingConfig",
     "Engine",
+    "EvaluationConfig",
     "FeatureConfig",
     "FeatureKind",
     "FilterConfig",
     "LabelConfig",
     "ModelName",
+    "PredictionConfig",
     "ProjectionConfig",
     "ProposalConfig",
     "RunConfig",
@@ -47,9 +51,12 @@ class RunConfig:
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
     stage1: TrainConfig = field(default_factory=default_stage1)
+    candidates: CandidateConfig = field(default_factory=CandidateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
     stage2: TrainConfig = field(default_factory=default_stage2)
+    predictions: PredictionConfig = field(default_factory=PredictionConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -9,13 +9,13 @@ from maskdistill.errors import ConfigError
 
 @dataclass(frozen=True, kw_only=True)
 class EmbeddingConfig:
-    """How each mask becomes a vector: its crop goes through the frozen backbone."""
+    """How each mask becomes vectors: its crop through the frozen backbone, and the photo's tokens under it."""
 
-    margin: float = 0.1  # context around the mask's box, as a fraction of the box's side, on each side
-    crop_side: int = 224  # pixels, side the crop is read at
+    margin: float = 0.1  # context around the mask's box, as a fraction of its width and height, on each side
+    crop_side: int = 224  # pixels, side the crop is read at, rounded to whole patches
     background: Literal["keep", "mean"] = "keep"  # pixels outside the mask: as they are (published) / the mean colour
-    blocks: tuple[int, ...] = ()  # block numbers from 1 whose CLS tokens are taken; () takes the backbone's default
-    pooled_blocks: tuple[int, ...] = ()  # blocks whose patch tokens inside the mask are averaged as well; () none
+    mirror: bool = True  # average with the mirror image of the crop
+    blocks: tuple[int, ...] = ()  # block numbers from 1 whose CLS tokens are kept; () the last four
 
     def __post_init__(self) -> None:
         check_range("embeddings.margin", self.margin, 0, 2)
@@ -24,14 +24,18 @@ class EmbeddingConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ClusterConfig:
-    """K-means on the embeddings."""
+    """Clusters of the embeddings."""
 
     num_classes: int = 0  # K; 0: the curve of bootstrap agreement suggests it
+    method: Literal["consensus", "kmeans"] = "consensus"  # what many K-means runs agree on / the run of least inertia
+    embedding: str = "auto"  # which vectors; "auto": chosen by neighbour agreement. clusters.json names them
     dimensions: int = 0  # after PCA; 0: chosen by neighbour agreement; -1: no PCA
     whiten: bool = True  # each dimension to variance 1
     normalise: bool = True  # each vector to length 1
-    num_seeds: int = 20  # K-means runs, the one of least inertia is kept
-    overcluster: int = 0  # this many clusters first, merged by Ward's rule to num_classes; 0 does not
+    num_seeds: int = 20  # "kmeans": runs, the one of least inertia is kept
+    num_spaces: int = 12  # "consensus": embeddings that the runs take in turn, the best by neighbour agreement
+    num_rounds: int = 120  # "consensus": runs, each with a number of clusters of its own
+    overcluster: int = 0  # "kmeans": this many clusters first, merged by Ward's rule to num_classes; 0 does not
     minibatch_from: int = 20_000  # masks from which mini-batch K-means is used
     support: str = ""  # a second folder of photos that only helps the clustering
 
@@ -44,6 +48,8 @@ class ClusterConfig:
             )
         check_range("clusters.dimensions", self.dimensions, -1, 4096)
         check_range("clusters.num_seeds", self.num_seeds, 1, 1000)
+        check_range("clusters.num_spaces", self.num_spaces, 1, 1000)
+        check_range("clusters.num_rounds", self.num_rounds, 1, 10_000)
 
 
 @dataclass(frozen=True, kw_only=True)

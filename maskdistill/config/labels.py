@@ -7,6 +7,16 @@ from maskdistill.config.checks import check_range
 
 
 @dataclass(frozen=True, kw_only=True)
+class CandidateConfig:
+    """Objects that the first model sees where no proposal was."""
+
+    min_area: float = 0.005  # fraction of the photo below which such an object is left out
+
+    def __post_init__(self) -> None:
+        check_range("candidates.min_area", self.min_area, 0, 1)
+
+
+@dataclass(frozen=True, kw_only=True)
 class FilterConfig:
     """Which masks the first model believes enough to keep. A threshold at its neutral end, the default, does nothing.
 

@@ -20,6 +20,8 @@ class FeatureConfig:
     fit: Literal["resize", "pad"] = "resize"  # how the sides become whole patches; "pad" is the published way
     device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    head_blocks: tuple[int, ...] = ()  # block numbers from 1 whose patch tokens the head reads; () the default
+    store: bool = True  # keep those tokens on disk (float16, 1.2 MB a photo at 336 pixels); training needs them
 
     def __post_init__(self) -> None:
         if self.shorter_side and not 28 <= self.shorter_side <= 2048:

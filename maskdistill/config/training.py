@@ -29,6 +29,8 @@ class TrainConfig:
     hard_pixels: float = 1.0  # share of pixels with the largest loss that count, (0, 1]; published for deeplabv3: 0.2
     class_balance: float = 0.0  # weight of a class = (its share) ** -balance, [0, 1]
     label_smoothing: float = 0.0  # [0, 1)
+    hidden: int = 256  # units of the head's middle layer (patch_head)
+    dropout: float = 0.1  # share of those units left out in a step, [0, 1) (patch_head)
     weights: str = ""  # ResNet-50 initial weights: a file as DINO or MoCo publish it; "" starts at random
     frozen_stages: int = 2  # first ResNet stages, of stem and four layers, that are not trained (mask_rcnn, deeplabv3)
     image_side: int = 512  # pixels: longer side of the photo and side of the training crops (deeplabv3); shorter side,
@@ -49,6 +51,8 @@ class TrainConfig:
         check_range("hard_pixels", self.hard_pixels, 1e-6, 1)
         check_range("class_balance", self.class_balance, 0, 1)
         check_range("label_smoothing", self.label_smoothing, 0, 0.99)
+        check_range("hidden", self.hidden, 1, 65536)
+        check_range("dropout", self.dropout, 0, 0.99)
         check_range("frozen_stages", self.frozen_stages, 0, 5)
         check_range("image_side", self.image_side, 32, 4096)
 

@@ -145,6 +145,48 @@ def patches_to_pixels(values: np.ndarray, geometry: PatchGeometry, *, smooth: bo
     return values[:, cols][rows]
 
 
+def pixels_to_patches(values: np.ndarray, geometry: PatchGeometry) -> np.ndarray:
+    """Mean of a map of pixels over each patch: (height, width), any real type -> (rows, cols) float32; padding is 0.
+
+    Raises:
+        ShapeError: If ``values`` is not of the photo's size.
+    """
+    if values.shape != (geometry.height, geometry.width):
+        raise ShapeError("values", f"({geometry.height}, {geometry.width})", values.shape)
+    image = Image.fromarray(np.ascontiguousarray(values, np.float32))
+    content = (geometry.resized_width, geometry.resized_height)
+    if content == (geometry.padded_width, geometry.padded_height):
+        return np.array(image.resize((geometry.cols, geometry.rows), Image.Resampling.BOX))
+    padded = Image.new("F", (geometry.padded_width, geometry.padded_height))
+    padded.paste(image.resize(content, Image.Resampling.BOX))
+    return np.array(padded.resize((geometry.cols, geometry.rows), Image.Resampling.BOX))
+
+
+def crop_to_pixels(
+    image: Image.Image,
+    box: Sequence[float],
+    side: int,
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> Tensor:
+    """A part of an RGB image, scaled to a square for the network, whatever its aspect.
+
+    Args:
+        image: The photo.
+        box: left, top, right, bottom in pixels of ``image``.
+        side: Network pixels.
+        mean: Of red, green and blue in [0, 1].
+        std: Of red, green and blue in [0, 1].
+
+    Returns:
+        (3, side, side) float32, normalised.
+    """
+    crop = image.resize((side, side), Image.Resampling.BICUBIC, box=tuple(box), reducing_gap=3.0)
+    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float().div_(255)  # (3, side, side)
+    return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+
+
 def pixel_to_patch(u: float, v: float, geometry: PatchGeometry) -> tuple[int, int]:
     """(row, col) of the patch under a point of the photo.
 

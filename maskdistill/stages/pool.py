@@ -5,12 +5,10 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from pathlib import Path
+from typing import Any
 
-from maskdistill.config import RunConfig
-from maskdistill.datasets import Photo
 from maskdistill.errors import RunError
-from maskdistill.stages.tasks import PhotoResult, settle_precision, start_worker, work
+from maskdistill.stages.tasks import WorkerSpec, settle_precision, start_worker, work
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
@@ -21,18 +19,15 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_photos(
-    run: Path, config: RunConfig, tasks: Sequence[tuple[int, Photo]], num_workers: int = 0
-) -> Iterator[PhotoResult]:
+def map_photos(spec: WorkerSpec, tasks: Sequence[tuple[Any, ...]], num_workers: int = 0) -> Iterator[Any]:
     """Process photos and yield their results as they finish, in any order.
 
     One process with one thread per core beats one process with all the threads: nothing waits between small products,
     and reading, cutting and encoding overlap with another photo's forward pass.
 
     Args:
-        run: Run folder, for the thumbnails.
-        config: Settings with the backbone already chosen. Every GPU of the machine is used unless one is named.
-        tasks: Photo numbers and photos.
+        spec: What each process makes once. Every GPU of the machine is used unless one is named.
+        tasks: Arguments of each call.
         num_workers: Processes; 0 chooses one per core, at most ``MAX_WORKERS``; 1 works in this process.
 
     Raises:
@@ -41,13 +36,11 @@ def map_photos(
     cores = usable_cores()
     num_workers = min(num_workers or min(cores, MAX_WORKERS), max(1, len(tasks)))
     if num_workers == 1:
-        from maskdistill.stages.worker import PhotoWorker  # loads torch, which only this process then needs
-
-        worker = PhotoWorker(run, config)
+        worker = spec.make()
         yield from (worker(*task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # never fork once torch is loaded
-    arguments = (run, config, max(1, cores // num_workers), context.Value("i", 0))
+    arguments = (spec, max(1, cores // num_workers), context.Value("i", 0))
     pool = ProcessPoolExecutor(num_workers, context, initializer=start_worker, initargs=arguments)
     try:
         yield from _stream(pool, tasks, num_workers * TASKS_AHEAD)
@@ -60,7 +53,7 @@ def map_photos(
         _shut_down(pool)
 
 
-def _stream(pool: ProcessPoolExecutor, tasks: Sequence[tuple[int, Photo]], ahead: int) -> Iterator[PhotoResult]:
+def _stream(pool: ProcessPoolExecutor, tasks: Sequence[tuple[Any, ...]], ahead: int) -> Iterator[Any]:
     waiting: set[Future] = set()
     queue = iter(tasks)
     while True:

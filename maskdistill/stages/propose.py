@@ -21,6 +21,7 @@ from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.progress import Reporter, format_duration
 from maskdistill.stages.pool import ask_precision, map_photos
+from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.store import Run, fingerprint, read_json, write_images, write_json, write_table
 from maskdistill.weights import Choice, choose_backbone
 
@@ -125,7 +126,9 @@ def propose_photos(
                 _note_move(run, source)
                 return _summarise(run, source, 0, time.monotonic() - started)
             _begin(run, source, config, choice, requested, preset)
-            new = _run_shards(run, source, config, shard, key, num_workers, quiet)
+            tokens = token_folder(run, source, config, choice) if config.features.store else None
+            spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, {"tokens": tokens})
+            new = _run_shards(run, source, spec, shard, key, num_workers, quiet)
             return _conclude(run, source, made_from, key, new, time.monotonic() - started)
     except Timeout as error:
         raise RunError(f"Another process is making the masks of {run.path}. Wait for it, or stop it first.") from error
@@ -133,16 +136,27 @@ def propose_photos(
 
 def describe_inputs(source: PhotoSource, config: RunConfig, choice: Choice) -> dict[str, Any]:
     """All that decides the masks: photos, settings, weights, versions of the code that touches them."""
-    features = {key: value for key, value in asdict(config.features).items() if key != "device"}
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
+        **_describe_features(source, config, choice, {"device", "head_blocks", "store"}),
+        "proposals": asdict(config.proposals),
+        "crf": asdict(config.crf) if config.crf.enabled else None,
+    }
+
+
+def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: Choice) -> Path:
+    """Folder of the patch tokens of these photos, by these weights."""
+    key = fingerprint(_describe_features(source, config, choice, {"device", "store"}))
+    return run.path / "features" / key[:12]
+
+
+def _describe_features(source: PhotoSource, config: RunConfig, choice: Choice, skip: set[str]) -> dict[str, Any]:
+    return {
         "photos": source.fingerprint,
         "num_photos": len(source.photos),
         "weights": [choice.spec.name, choice.spec.architecture, _digest_weights(choice)],
-        "features": features,
-        "proposals": asdict(config.proposals),
-        "crf": asdict(config.crf) if config.crf.enabled else None,
+        "features": {key: value for key, value in asdict(config.features).items() if key not in skip},
     }
 
 
@@ -220,7 +234,7 @@ def _note_move(run: Run, source: PhotoSource) -> None:
 
 
 def _run_shards(
-    run: Run, source: PhotoSource, config: RunConfig, shard: Shard, key: str, num_workers: int, quiet: bool
+    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, key: str, num_workers: int, quiet: bool
 ) -> int:
     """Process what is missing of this process's shards; returns the number of photos processed."""
     parts = run.parts_path(STAGE, key)
@@ -231,7 +245,7 @@ def _run_shards(
     reporter = Reporter(run.progress_path, STAGE, num_mine, num_mine - len(tasks), quiet=quiet)
     changed: set[int] = set()
     new = 0
-    results = map_photos(run.path, config, tasks, num_workers)
+    results = map_photos(spec, tasks, num_workers)
     try:
         for result in results:
             number = result.number // PHOTOS_PER_SHARD

@@ -1,14 +1,15 @@
 """What a pool's processes are asked to do. Torch is loaded inside them: the parent does without its 700 MB."""
 
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from maskdistill.config import RunConfig
-from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
 
 
@@ -22,16 +23,29 @@ class PhotoResult:
     error: str | None = None  # why the photo could not be processed
 
 
+@dataclass(frozen=True)
+class WorkerSpec:
+    """What a process of a pool makes once and then calls for each task."""
+
+    factory: str  # "module:class"; imported in the process, because the parent must not load torch
+    run: Path
+    config: RunConfig  # with the backbone already chosen
+    options: dict[str, Any] = field(default_factory=dict)  # further arguments of the class
+
+    def make(self) -> Callable[..., Any]:
+        """The worker, for this process."""
+        module, _, name = self.factory.partition(":")
+        return getattr(import_module(module), name)(self.run, self.config, **self.options)
+
+
 _worker: dict[str, Any] = {}  # one entry a process: a loaded model cannot travel with a task
 
 
-def start_worker(run: Path, config: RunConfig, num_threads: int, counter: Any) -> None:
-    """Set up a process: its threads, its GPU in turn where there are several, its model. Ctrl-C is the parent's."""
+def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
+    """Set up a process: its threads, its GPU in turn where there are several, its worker. Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     import torch
-
-    from maskdistill.stages.worker import PhotoWorker
 
     torch.set_num_threads(num_threads)
     threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
@@ -39,17 +53,17 @@ def start_worker(run: Path, config: RunConfig, num_threads: int, counter: Any) -
         index = counter.value
         counter.value += 1
     try:
-        features = replace(config.features, device=_own_device(config.features.device, index))
-        _worker["worker"] = PhotoWorker(run, replace(config, features=features))
+        features = replace(spec.config.features, device=_own_device(spec.config.features.device, index))
+        _worker["worker"] = replace(spec, config=replace(spec.config, features=features)).make()
     except MaskDistillError as error:  # raised here it would only say that the pool is broken
         _worker["error"] = error
 
 
-def work(number: int, photo: Photo) -> PhotoResult:
-    """Masks of one photo."""
+def work(*task: Any) -> Any:
+    """One task."""
     if "error" in _worker:
         raise _worker["error"]
-    return _worker["worker"](number, photo)
+    return _worker["worker"](*task)
 
 
 def settle_precision(precision: str, device: str) -> str:

@@ -1,21 +1,26 @@
 """What one process does with one photo: read, look, propose, encode, write the thumbnails."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from maskdistill.arrays import ArrayStore, VectorStore
 from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
+from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
-from maskdistill.masks import bounding_box, encode_mask
+from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.progress import replace_atomically
 from maskdistill.proposals import Proposal, Recipe, look, propose
+from maskdistill.stages.context import TOKEN_INFO
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.store import MASKS_PER_PHOTO, Run, write_json
+from maskdistill.vit import FeatureRequest, Features
 
 logger = logging.getLogger(__name__)
 
@@ -29,10 +34,14 @@ PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError
 class PhotoWorker:
     """A loaded backbone and the settings, applied to one photo after the other."""
 
-    def __init__(self, run: Path, config: RunConfig) -> None:
+    def __init__(self, run: Path, config: RunConfig, tokens: Path | None = None) -> None:
         self._run, self._config = Run(run), config
         self._backbone: Backbone = load_backbone(config.features)
         self._recipe = Recipe.resolve(config.proposals, config.crf, self._backbone)
+        self._tokens = None if tokens is None else ArrayStore(tokens)
+        self._blocks = head_blocks(self._backbone, config)
+        if tokens is not None:
+            write_token_info(tokens, self._backbone, self._blocks)
 
     def __call__(self, number: int, photo: Photo) -> PhotoResult:
         """Masks of one photo; whatever is wrong with it is returned, not raised."""
@@ -40,9 +49,7 @@ class PhotoWorker:
             image = self._read(photo)
             return self._propose(number, photo, image)
         except PHOTO_ERRORS as error:
-            reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
-            logger.warning("Skipped %s: %s", photo.id, reason)
-            return PhotoResult(number, error=reason)
+            return PhotoResult(number, error=_reason(photo, error))
 
     def _read(self, photo: Photo) -> Image.Image:
         if self._config.crf.enabled:
@@ -53,14 +60,91 @@ class PhotoWorker:
     def _propose(self, number: int, photo: Photo, image: Image.Image) -> PhotoResult:
         size = (photo.height, photo.width)
         request = self._recipe.request
+        if self._tokens is not None:
+            blocks = tuple(sorted({*request.token_blocks, *self._blocks}))
+            request = replace(request, token_blocks=blocks)
         first, second = look(
             self._backbone, image, size, self._config.features, request, view_scale=self._recipe.view_scale
         )
+        if self._tokens is not None:
+            self._tokens.write(number, stack_tokens(first.features, self._blocks))
         found = propose(first, second, image, self._recipe)
         annotations = [_annotation(number, rank, item) for rank, item in enumerate(found.proposals)]
         for annotation in annotations:
             write_thumbnail(self._run.thumbnail(annotation["id"]), image, annotation["bbox"], size)
         return PhotoResult(number, annotations, found.problem)
+
+
+class TokenWorker:
+    """Writes the patch tokens of photos whose masks are there but whose tokens are not."""
+
+    def __init__(self, run: Path, config: RunConfig, tokens: Path) -> None:
+        self._config, self._tokens = config, ArrayStore(tokens)
+        self._backbone = load_backbone(config.features)
+        self._blocks = head_blocks(self._backbone, config)
+        write_token_info(tokens, self._backbone, self._blocks)
+
+    def __call__(self, number: int, photo: Photo) -> tuple[int, str]:
+        """Write the tokens of one photo; returns its number and, if it could not be read, why."""
+        side = self._config.features.shorter_side or self._backbone.spec.shorter_side
+        geometry = self._backbone.geometry(photo.height, photo.width, self._config.features)
+        try:
+            image = read_photo(photo, min_short_side=DECODE_FACTOR * side)
+            features = self._backbone.features(image, geometry, FeatureRequest(token_blocks=self._blocks))
+        except PHOTO_ERRORS as error:
+            return number, _reason(photo, error)
+        self._tokens.write(number, stack_tokens(features, self._blocks))
+        return number, ""
+
+
+class EmbedWorker:
+    """Writes the vectors of a photo's masks."""
+
+    def __init__(self, run: Path, config: RunConfig, tokens: Path, vectors: Path) -> None:
+        self._config, self._tokens, self._vectors = config, ArrayStore(tokens), VectorStore(vectors)
+        self._backbone = load_backbone(config.features)
+        self._blocks = head_blocks(self._backbone, config)
+
+    def __call__(self, number: int, photo: Photo, codes: list[dict[str, Any]]) -> tuple[int, str]:
+        """Write the vectors of one photo's masks; returns its number and, if it could not be read, why."""
+        geometry = self._backbone.geometry(photo.height, photo.width, self._config.features)
+        try:
+            masks = [decode_mask(code) for code in codes]
+            tokens = self._tokens.read(number)
+            image = read_photo(photo)
+            found = embed_masks(self._backbone, image, masks, tokens, geometry, self._config.embeddings, self._blocks)
+        except PHOTO_ERRORS as error:
+            return number, _reason(photo, error)
+        self._vectors.write(number, found)
+        return number, ""
+
+
+def head_blocks(backbone: Backbone, config: RunConfig) -> tuple[int, ...]:
+    """Blocks whose patch tokens feed the segmentation head.
+
+    Raises:
+        ConfigError: If a block number is not one of the backbone's.
+    """
+    blocks = config.features.head_blocks or backbone.blocks(backbone.spec.head_blocks)
+    backbone.check_blocks(blocks)
+    return blocks
+
+
+def write_token_info(folder: Path, backbone: Backbone, blocks: tuple[int, ...]) -> None:
+    """Say beside the tokens what they are, so that a reader needs no model."""
+    write_json(folder / TOKEN_INFO, {"patch_size": backbone.patch_size, "blocks": list(blocks)})
+
+
+def stack_tokens(features: Features, blocks: tuple[int, ...]) -> np.ndarray:
+    """(rows, cols, D * blocks) patch tokens of several blocks, side by side."""
+    stacked = np.concatenate([features.patch_tokens[block].numpy() for block in blocks], axis=1)
+    return stacked.reshape(*features.grid, -1)
+
+
+def _reason(photo: Photo, error: Exception) -> str:
+    reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
+    logger.warning("Skipped %s: %s", photo.id, reason)
+    return reason
 
 
 def _annotation(number: int, rank: int, proposal: Proposal) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from scipy import ndimage
 
 from maskdistill import crf
 from maskdistill.config import CrfConfig
-from maskdistill.crf import refine_probability
+from maskdistill.crf import refine_classes, refine_probability
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.masks import mask_iou
 
@@ -80,8 +80,8 @@ def test_large_photo_is_refined_on_a_smaller_copy(monkeypatch, max_pixels, shape
     shapes, infer = [], crf._infer
 
     def note(image, probability, config, scale):
-        shapes.append(probability.shape)
-        assert image.shape == (*probability.shape, 3)
+        shapes.append(probability.shape[1:])
+        assert image.shape == (*probability.shape[1:], 3)
         assert scale == pytest.approx(shape[0] / 40)
         return infer(image, probability, config, scale)
 
@@ -109,3 +109,21 @@ def test_missing_package_says_how_to_get_it(monkeypatch):
     image, _, probability = drawn_rectangle()
     with pytest.raises(ConfigError, match="pip install pydensecrf2"):
         refine_probability(image, probability, PUBLISHED)
+
+
+@pytest.mark.usefixtures("pydensecrf")
+def test_two_classes_are_the_two_label_case():
+    image, _mask, probability = drawn_rectangle()
+    expected = refine_probability(image, probability, PUBLISHED)
+    refined = refine_classes(image, np.stack([1 - probability, probability]).astype(np.float32), PUBLISHED)
+    np.testing.assert_allclose(refined[1], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("pydensecrf")
+def test_class_that_comes_near_nowhere_is_left_as_it_is():
+    image, _mask, probability = drawn_rectangle()
+    probabilities = np.stack([(1 - probability) * 0.98, probability * 0.98, np.full_like(probability, 0.02)])
+    refined = refine_classes(image, probabilities.astype(np.float32), PUBLISHED)
+    np.testing.assert_allclose(refined[2], 0.02, atol=1e-6)
+    np.testing.assert_allclose(refined.sum(axis=0), 1, atol=1e-4)
+    assert (refined.argmax(axis=0) < 2).all()

@@ -1,0 +1,87 @@
+"""What the first model says of each mask, and which objects it sees where there was none: candidates for the labels."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from maskdistill.masks import border_share, mask_iou
+
+SAME_OBJECT = 0.5  # IoU from which a component and a proposal are the same object
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A mask as the first model sees it."""
+
+    mask: np.ndarray  # (H, W) bool: what the model draws; the proposal itself where it draws nothing there
+    proposal: int | None  # index of the proposal; None for an object that no proposal had
+    label: int  # class that the model gives it, 1 to K; the proposal's cluster where it draws nothing
+    score: float  # mean probability of the proposal's cluster (of ``label`` without one) inside the proposal (the mask)
+    iou: float  # of the proposal with what the model draws there; NaN without a proposal
+    agreement: float  # share of the proposal in which the model predicts its cluster; NaN without a proposal
+    area: float  # fraction of the photo that ``mask`` covers
+    border: float  # share of the photo's border that ``mask`` covers
+
+
+def see_masks(
+    probabilities: np.ndarray, masks: Sequence[np.ndarray], clusters: Sequence[int], min_area: float
+) -> list[Seen]:
+    """Compare a model's prediction with the proposals of a photo.
+
+    Args:
+        probabilities: (K + 1, H, W), background first.
+        masks: (H, W) bool proposals, best first.
+        clusters: Cluster of each, 1 to K.
+        min_area: Fraction of the photo below which a component without a proposal is left out.
+
+    Returns:
+        One item a proposal, in order; then the components that no proposal overlaps by an IoU of 0.5, largest first.
+    """
+    predicted = probabilities.argmax(axis=0)
+    components = _components(predicted)
+    seen = [
+        _see(probabilities, predicted, components, index, mask, cluster)
+        for index, (mask, cluster) in enumerate(zip(masks, clusters, strict=True))
+    ]
+    for component, label in components:
+        large = component.mean() >= min_area
+        if large and all(mask_iou(component, mask) < SAME_OBJECT for mask in (*masks, *(item.mask for item in seen))):
+            score = float(probabilities[label][component].mean())
+            seen.append(_seen(component, None, label, score, float("nan"), float("nan")))
+    return seen
+
+
+def _components(predicted: np.ndarray) -> list[tuple[np.ndarray, int]]:
+    """4-connected pieces of every class but background, with their class, largest first."""
+    found = []
+    for label in np.unique(predicted[predicted > 0]):
+        pieces, count = ndimage.label(predicted == label)
+        found += [(pieces == number, int(label)) for number in range(1, count + 1)]
+    return sorted(found, key=lambda item: -int(np.count_nonzero(item[0])))
+
+
+def _see(
+    probabilities: np.ndarray,
+    predicted: np.ndarray,
+    components: list[tuple[np.ndarray, int]],
+    index: int,
+    mask: np.ndarray,
+    cluster: int,
+) -> Seen:
+    if not mask.any():
+        return _seen(mask, index, cluster, 0.0, 0.0, 0.0)
+    score = float(probabilities[cluster][mask].mean())
+    agreement = float(np.mean(predicted[mask] == cluster))
+    inside = np.bincount(predicted[mask], minlength=len(probabilities))[1:]
+    label = int(inside.argmax()) + 1 if inside.any() else cluster
+    # All pieces of the class that the proposal touches belong to what the model draws there.
+    touching = [piece for piece, kind in components if kind == label and np.count_nonzero(piece & mask)]
+    drawn = np.any(touching, axis=0) if touching else np.zeros_like(mask)
+    iou = mask_iou(mask, drawn)
+    return _seen(drawn if drawn.any() else mask, index, label, score, iou, agreement)
+
+
+def _seen(mask: np.ndarray, proposal: int | None, label: int, score: float, iou: float, agreement: float) -> Seen:
+    return Seen(mask, proposal, label, score, iou, agreement, float(mask.mean()), border_share(mask))

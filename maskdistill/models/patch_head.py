@@ -1,0 +1,215 @@
+"""A small head on frozen patch tokens: trains in a minute on a CPU, because no photo is read and no transformer is run.
+
+Two layers per patch (768 inputs for ViT-S with two blocks, a hidden layer, K + 1 classes), then bilinear upsampling of
+the logits to the photo's pixels.
+"""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from maskdistill.arrays import ArrayStore
+from maskdistill.config import TrainConfig
+from maskdistill.datasets import IGNORE_INDEX, Photo
+from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
+from maskdistill.errors import CheckpointError
+from maskdistill.losses import class_weights, soft_cross_entropy
+from maskdistill.training_state import read_tensors
+
+CACHED_BYTES = 256 * 2**20  # of targets kept in memory; the rest is made again for each batch
+STATISTICS_PHOTOS = 256  # photos whose tokens give mean and spread
+
+LabelsOf = Callable[[int], np.ndarray]
+
+
+class PatchHead(nn.Module):
+    """(M, D) patch tokens to (M, K + 1) logits.
+
+    Args:
+        num_classes: K, background not counted.
+        dimensions: D.
+        config: ``hidden`` and ``dropout``.
+        seed: Of the initial weights.
+    """
+
+    def __init__(self, num_classes: int, dimensions: int, config: TrainConfig, *, seed: int = 0) -> None:
+        super().__init__()
+        self.num_classes = num_classes
+        self.register_buffer("mean", torch.zeros(dimensions))
+        self.register_buffer("scale", torch.ones(dimensions))
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.net = nn.Sequential(
+                nn.Linear(dimensions, config.hidden),
+                nn.GELU(),
+                nn.Dropout(config.dropout),
+                nn.Linear(config.hidden, num_classes + 1),
+            )
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """Logits, background first."""
+        return self.net((tokens.float() - self.mean) * self.scale)
+
+    def standardise(self, tokens: ArrayStore, numbers: Sequence[int]) -> None:
+        """Take mean and spread of every dimension from (at most 256, evenly spread) photos.
+
+        The spread is the one inside a photo, so that what tells photos apart keeps its size.
+        """
+        chosen = numbers[:: max(1, -(-len(numbers) // STATISTICS_PHOTOS))]
+        flat = [tokens.read(number).reshape(-1, len(self.mean)).astype(np.float32) for number in chosen]
+        self.mean.copy_(torch.from_numpy(np.mean([item.mean(axis=0) for item in flat], axis=0)))
+        spread = np.sqrt(np.mean([item.var(axis=0) for item in flat], axis=0))
+        self.scale.copy_(torch.from_numpy(1 / np.maximum(spread, 1e-6)))
+
+
+class PatchHeadTask:
+    """Training of a ``PatchHead`` on label maps; satisfies ``training.Task``.
+
+    Args:
+        model: On its device.
+        tokens: Patch tokens of the photos.
+        numbers: Of the photos in the store.
+        geometries: Grids of the photos.
+        label_of: Position of a photo -> its (H, W) uint8 label map: 0 background, 1 to K, 255 ignore.
+        config: ``class_balance``, ``label_smoothing``.
+    """
+
+    def __init__(
+        self,
+        model: PatchHead,
+        tokens: ArrayStore,
+        numbers: Sequence[int],
+        geometries: Sequence[PatchGeometry],
+        label_of: LabelsOf,
+        config: TrainConfig,
+    ) -> None:
+        self.model, self.num_samples = model, len(numbers)
+        self._tokens, self._numbers, self._geometries, self._label_of = tokens, numbers, geometries, label_of
+        self._config = config
+        self._cache: dict[int, tuple[Tensor, Tensor]] = {}
+        self._cached_bytes = 0
+        self._weights = self._class_weights() if config.class_balance else None
+        self._checked = range(0, len(numbers), max(1, -(-len(numbers) // 32)))
+
+    def loss(self, indices: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:
+        """Cross-entropy between each patch's prediction and the classes of its pixels; ignored pixels do not count."""
+        device = self.model.mean.device
+        tokens = torch.cat([self._read(index) for index in indices]).to(device)
+        found = [self._target(index) for index in indices]
+        targets = torch.cat([target for target, _ in found]).to(device).float()
+        weights = torch.cat([weight for _, weight in found]).to(device).float()
+        if self._weights is not None:
+            weights = weights * (targets @ self._weights.to(device))
+        if self._config.label_smoothing:
+            uniform = 1 / (self.model.num_classes + 1)
+            targets = targets.lerp(torch.full_like(targets, uniform), self._config.label_smoothing)
+        return {"patches": soft_cross_entropy(self.model(tokens), targets, weights)}
+
+    def metrics(self) -> dict[str, float]:
+        """``agreement``: share of the labelled area of a few photos whose label is predicted, patch by patch."""
+        agreeing = counted = 0.0
+        for index in self._checked:
+            target, weight = self._target(index)
+            predicted = self.model(self._read(index).to(self.model.mean.device)).argmax(dim=1).cpu()
+            hit = predicted == target.argmax(dim=1)
+            agreeing += float(weight[hit].float().sum())
+            counted += float(weight.float().sum())
+        return {"agreement": agreeing / counted} if counted else {}
+
+    def _read(self, index: int) -> Tensor:
+        tokens = self._tokens.read(self._numbers[index])
+        return torch.from_numpy(np.array(tokens).reshape(-1, tokens.shape[-1]))
+
+    def _target(self, index: int) -> tuple[Tensor, Tensor]:
+        if index in self._cache:
+            return self._cache[index]
+        found = patch_targets(self._label_of(index), self._geometries[index], self.model.num_classes)
+        pair = (torch.from_numpy(found[0]).half(), torch.from_numpy(found[1]).half())
+        size = sum(item.nbytes for item in pair)
+        if self._cached_bytes + size <= CACHED_BYTES:
+            self._cache[index] = pair
+            self._cached_bytes += size
+        return pair
+
+    def _class_weights(self) -> Tensor:
+        areas = torch.zeros(self.model.num_classes + 1, dtype=torch.float64)
+        for index in range(self.num_samples):
+            target, weight = self._target(index)
+            areas += (target.double() * weight.double()[:, None]).sum(dim=0)
+        return class_weights(areas, self._config.class_balance)
+
+
+def patch_targets(labels: np.ndarray, geometry: PatchGeometry, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classes of each patch's pixels.
+
+    Args:
+        labels: (H, W) uint8: 0 background, 1 to K, 255 ignore.
+        geometry: The photo's grid.
+        num_classes: K.
+
+    Returns:
+        (N, K + 1) float32 shares of the classes among the pixels that count, and (N,) float32 weight of each patch:
+        the share of its pixels that count.
+    """
+    weights = pixels_to_patches(labels != IGNORE_INDEX, geometry).ravel()
+    shares = np.zeros((len(weights), num_classes + 1), np.float32)
+    for label in np.unique(labels):
+        if label != IGNORE_INDEX:
+            shares[:, label] = pixels_to_patches(labels == label, geometry).ravel()
+    total = shares.sum(axis=1, keepdims=True)
+    shares = np.divide(shares, total, out=np.zeros_like(shares), where=total > 0)
+    shares[total[:, 0] == 0, 0] = 1  # of weight 0, but still a distribution
+    return shares, weights.clip(0, 1)
+
+
+class PatchHeadPredictor:
+    """A trained ``PatchHead``; satisfies ``models.Predictor`` for photos whose tokens are at hand.
+
+    Args:
+        model: Trained.
+        read: Photo -> its (rows, cols, D) tokens and its grid.
+    """
+
+    def __init__(self, model: PatchHead, read: Callable[[Photo], tuple[np.ndarray, PatchGeometry]]) -> None:
+        self.model, self.num_classes, self._read = model.eval(), model.num_classes, read
+
+    @classmethod
+    def load(
+        cls,
+        path: Path,
+        config: TrainConfig,
+        device: torch.device,
+        read: Callable[[Photo], tuple[np.ndarray, PatchGeometry]],
+    ) -> Self:
+        """Read the weights that ``train`` left in model.safetensors.
+
+        Raises:
+            CheckpointError: If they cannot be read, or are of another model.
+        """
+        tensors, _ = read_tensors(path)
+        if "net.3.weight" not in tensors or tensors["net.0.weight"].shape[0] != config.hidden:
+            raise CheckpointError(f"{path} holds no patch head with {config.hidden} hidden units. Train it again.")
+        model = PatchHead(len(tensors["net.3.weight"]) - 1, tensors["net.0.weight"].shape[1], config)
+        model.load_state_dict(tensors)
+        return cls(model.to(device), read)
+
+    @torch.inference_mode()
+    def probabilities(self, photo: Photo) -> np.ndarray:
+        """(K + 1, height, width) float32 at the photo's size, background first."""
+        tokens, geometry = self._read(photo)
+        flat = torch.from_numpy(np.array(tokens).reshape(-1, tokens.shape[-1])).to(self.model.mean.device)
+        logits = self.model(flat).T.reshape(1, -1, geometry.rows, geometry.cols)
+        return upsample(logits, geometry).softmax(dim=1)[0].cpu().numpy()
+
+
+def upsample(logits: Tensor, geometry: PatchGeometry) -> Tensor:
+    """(1, C, rows, cols) to (1, C, height, width), bilinear, padding cut off."""
+    if (geometry.resized_height, geometry.resized_width) != (geometry.padded_height, geometry.padded_width):
+        size = (geometry.padded_height, geometry.padded_width)
+        logits = F.interpolate(logits, size, mode="bilinear")[..., : geometry.resized_height, : geometry.resized_width]
+    return F.interpolate(logits, (geometry.height, geometry.width), mode="bilinear")

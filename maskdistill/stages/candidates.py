@@ -1,0 +1,84 @@
+"""Stage ``candidates``: the first model's view of every mask of the training photos, and of objects none had."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.candidates import Seen, see_masks
+from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.stages.context import Context
+from maskdistill.store import MASKS_PER_PHOTO, write_json, write_table
+
+
+def find_candidates(context: Context) -> str:
+    """Write candidates.parquet (signals, one row a mask) and candidates.json (COCO, masks as the model draws them)."""
+    predictor = context.predictor("stage1")
+    table = context.run.clusters().set_index("mask_id")
+    rows: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    with context.reporter("candidates", len(context.training_numbers)) as reporter:
+        for number in context.training_numbers:
+            items = [item for item in context.annotations[number] if item["id"] in table.index]
+            masks = [decode_mask(item["segmentation"]) for item in items]
+            clusters = [int(table.at[item["id"], "cluster"]) for item in items]
+            probabilities = predictor.probabilities(context.photo(number))
+            seen = see_masks(probabilities, masks, clusters, context.config.candidates.min_area)
+            for mask_id, item in _numbered(number, items, seen, len(context.annotations[number])):
+                rows.append(_row(context, number, mask_id, item, items, table))
+                annotations.append(_annotation(number, mask_id, item))
+            reporter.advance()
+    write_table(context.run.candidates_path, pd.DataFrame(rows))
+    coco = {
+        "images": [
+            {"id": number, "file_name": context.photo(number).id, "height": photo.height, "width": photo.width}
+            for number in context.training_numbers
+            for photo in [context.photo(number)]
+        ],
+        "annotations": annotations,
+        "categories": [{"id": label, "name": f"cluster {label}"} for label in range(1, predictor.num_classes + 1)],
+    }
+    write_json(context.run.path / "candidates.json", coco)
+    new = sum(row["origin"] == "stage1" for row in rows)
+    return f"{len(rows)} candidates, {new} of them where no proposal was."
+
+
+def _numbered(number: int, items: list[dict[str, Any]], seen: list[Seen], taken: int) -> list[tuple[int, Seen]]:
+    """Ids: proposals keep theirs, new objects take what is left of the photo's ten."""
+    new = [item for item in seen if item.proposal is None][: max(0, MASKS_PER_PHOTO - taken)]
+    old = [(items[item.proposal]["id"], item) for item in seen if item.proposal is not None]
+    return old + [(number * MASKS_PER_PHOTO + taken + rank, item) for rank, item in enumerate(new)]
+
+
+def _row(
+    context: Context, number: int, mask_id: int, seen: Seen, items: list[dict[str, Any]], table: pd.DataFrame
+) -> dict[str, Any]:
+    known = seen.proposal is not None
+    return {
+        "mask_id": mask_id,
+        "image_id": context.photo(number).id,
+        "image": number,
+        "origin": "proposal" if known else "stage1",
+        "cluster": int(table.at[mask_id, "cluster"]) if known else seen.label,
+        "label": seen.label,
+        "score": seen.score,
+        "iou": seen.iou,
+        "agreement": seen.agreement,
+        "distance": float(table.at[mask_id, "distance"]) if known else float("nan"),
+        "area": seen.area,
+        "border": seen.border,
+        "proposal_score": float(items[seen.proposal]["score"]) if known else float("nan"),
+    }
+
+
+def _annotation(number: int, mask_id: int, seen: Seen) -> dict[str, Any]:
+    return {
+        "id": mask_id,
+        "image_id": number,
+        "category_id": seen.label,
+        "segmentation": encode_mask(seen.mask),
+        "area": int(np.count_nonzero(seen.mask)),
+        "bbox": list(bounding_box(seen.mask)),
+        "iscrowd": 0,
+        "score": round(seen.score, 6),
+    }

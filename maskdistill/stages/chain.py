@@ -1,0 +1,302 @@
+"""The order of the stages, what each is made from, and doing only what is missing or stale."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import import_module
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from maskdistill.config import FeatureConfig, RunConfig
+from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.progress import format_duration
+from maskdistill.stages.context import Context
+from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
+from maskdistill.store import Run, fingerprint, read_json, write_json
+from maskdistill.weights import choose_backbone
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from photos to a report."""
+
+    name: str
+    summary: str  # for people
+    work: str  # "module:function" of a function from Context to a sentence; imported only when there is work
+    needs: tuple[str, ...]  # stages whose artifacts it reads
+    sections: tuple[str, ...] = ()  # settings it depends on
+    seeded: bool = False  # whether the seed decides anything
+    artifacts: tuple[str, ...] = ()  # files that must be there for it to count as done
+    code: int = 1  # raised when the same settings would make something else
+
+
+STAGES = (
+    Stage("proposals", "object masks of every photo", "", ()),
+    Stage(
+        "embeddings",
+        "vectors of every mask",
+        "maskdistill.stages.embed:embed",
+        ("proposals",),
+        ("embeddings",),
+        artifacts=("embeddings.json",),
+    ),
+    Stage(
+        "clusters",
+        "classes, by clustering the masks",
+        "maskdistill.stages.cluster:make_clusters",
+        ("embeddings",),
+        ("clusters",),
+        seeded=True,
+        artifacts=("clusters.parquet", "embeddings.npy", "space.npz"),
+    ),
+    Stage(
+        "stage1",
+        "first model, trained on all masks",
+        "maskdistill.stages.train:train_stage1",
+        ("clusters",),
+        ("stage1",),
+        seeded=True,
+        artifacts=("stage1/model.safetensors",),
+    ),
+    Stage(
+        "candidates",
+        "what the first model sees, and how far it believes each mask",
+        "maskdistill.stages.candidates:find_candidates",
+        ("stage1",),
+        ("candidates",),
+        artifacts=("candidates.parquet", "candidates.json"),
+    ),
+    Stage(
+        "filter",
+        "which masks are kept",
+        "maskdistill.stages.select:select_masks",
+        ("candidates",),
+        ("filter",),
+        artifacts=("kept.parquet",),
+    ),
+    Stage(
+        "pseudo_labels",
+        "label maps of the kept masks",
+        "maskdistill.stages.label:paint_pseudo_labels",
+        ("filter",),
+        ("labels",),
+        artifacts=("pseudo_labels.json",),
+    ),
+    Stage(
+        "stage2",
+        "final model, trained on the label maps",
+        "maskdistill.stages.train:train_stage2",
+        ("pseudo_labels",),
+        ("stage2",),
+        seeded=True,
+        artifacts=("stage2/model.safetensors",),
+    ),
+    Stage(
+        "predictions",
+        "label maps by both models, with and without CRF",
+        "maskdistill.stages.predict:predict_photos",
+        ("stage2",),
+        ("predictions", "crf"),
+        artifacts=("predictions.json",),
+    ),
+    Stage(
+        "evaluation",
+        "what each stage brought, against ground truth where there is any",
+        "maskdistill.stages.evaluate:evaluate_run",
+        ("predictions",),
+        ("evaluation",),
+        artifacts=("metrics.json",),
+    ),
+    Stage(
+        "projection",
+        "map of the masks by UMAP",
+        "maskdistill.stages.project:project_masks",
+        ("clusters",),
+        ("projection",),
+        seeded=True,
+        artifacts=("umap_xy.npy",),
+    ),
+)
+OnStage = Callable[[str, str], None]
+BY_NAME = {stage.name: stage for stage in STAGES}
+NAMES = tuple(BY_NAME)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to work, without influence on the result."""
+
+    shard: Shard | None = None
+    limit: int = 0  # photos, 0 for all
+    num_workers: int = 0
+    quiet: bool = False
+
+
+def run_stages(
+    run: Run,
+    data: str,
+    config: RunConfig,
+    *,
+    preset: str = "",
+    wanted: Sequence[str] = NAMES,
+    options: Options = Options(),
+    on_stage: OnStage = lambda _name, _sentence: None,
+) -> None:
+    """Do what is missing or stale of the wanted stages, and of the stages that these need, in order.
+
+    Args:
+        run: Run folder; made if missing.
+        data: What ``open_source`` takes.
+        config: Settings; the choices of "auto" are recorded in run.json.
+        preset: Name of the preset they came from, for the record.
+        wanted: Names of stages.
+        options: How to work.
+        on_stage: Told the name of each stage that is done, with a sentence on what it made or found there.
+
+    Raises:
+        ConfigError: If a setting cannot work.
+        RunError: If another process is at work on this run.
+    """
+    source = open_source(data)
+    if options.limit:
+        source = source.limited(options.limit)
+    needed = [name for name in NAMES if name in _with_needs(wanted)]
+    summary = propose_photos(
+        run,
+        source,
+        config,
+        preset=preset,
+        shard=options.shard,
+        num_workers=options.num_workers,
+        quiet=options.quiet,
+    )
+    on_stage("proposals", summary.sentence)
+    if not summary.complete:
+        return
+    try:
+        with FileLock(run.path / ".stages.lock").acquire(timeout=0):
+            settled = _note_settings(run, config, preset)
+            if "embeddings" in needed and settled.clusters.support:
+                _embed_support(run, settled, options)
+            plan = Plan(run, source, settled)
+            for name in needed[1:]:
+                _do(name, plan, options, on_stage)
+    except Timeout as error:
+        raise RunError(f"Another process is at work on {run.path}. Wait for it, or stop it first.") from error
+
+
+class Plan:
+    """What every stage of a run would be made from now.
+
+    Args:
+        run: Run folder.
+        source: Photos.
+        config: Settings, with the backbone chosen.
+    """
+
+    def __init__(self, run: Run, source: PhotoSource, config: RunConfig) -> None:
+        self.run, self.source, self.config = run, source, config
+        self._choice = choose_backbone(config.features.backbone, config.features.architecture)
+        self._made_from: dict[str, dict[str, Any]] = {}
+
+    def made_from(self, name: str) -> dict[str, Any]:
+        """All that decides what a stage makes. Needed stages stand in it by their fingerprints."""
+        if name not in self._made_from:
+            self._made_from[name] = self._describe(BY_NAME[name])
+        return self._made_from[name]
+
+    def key(self, name: str) -> str:
+        """Fingerprint of ``made_from``."""
+        return fingerprint(self.made_from(name))
+
+    def is_done(self, name: str) -> bool:
+        """Whether the stage was finished from exactly these inputs and its artifacts are still there."""
+        record = read_record(self.run, name)
+        if record is None or record["fingerprint"] != self.key(name):
+            return False
+        return all((self.run.path / artifact).exists() for artifact in BY_NAME[name].artifacts)
+
+    def context(self, name: str, options: Options) -> Context:
+        """What the stage's work is given."""
+        tokens = token_folder(self.run, self.source, self.config, self._choice)
+        return Context(self.run, self.source, self.config, tokens, self.key(name), options.num_workers, options.quiet)
+
+    def _describe(self, stage: Stage) -> dict[str, Any]:
+        if stage.name == "proposals":
+            return describe_inputs(self.source, self.config, self._choice)
+        values: dict[str, Any] = {"stage": stage.name, "code": stage.code}
+        values["from"] = {name: self.key(name) for name in stage.needs}
+        values["settings"] = {section: _section(self.config, section) for section in stage.sections}
+        if stage.seeded:
+            values["seed"] = self.config.seed
+        if stage.name == "embeddings":
+            values["head_blocks"] = list(self.config.features.head_blocks)
+        if stage.name == "evaluation":
+            values["labels"] = _describe_labels(self.source)
+        return values
+
+
+def read_record(run: Run, name: str) -> dict[str, Any] | None:
+    """What a stage was made from when it was last finished; None if it never was."""
+    path = run.stage_path(name)
+    return read_json(path) if path.is_file() else None
+
+
+def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
+    if plan.is_done(name):
+        on_stage(name, "Nothing to do.")
+        return
+    module, _, function = BY_NAME[name].work.partition(":")
+    began = time.monotonic()
+    sentence = getattr(import_module(module), function)(plan.context(name, options))
+    write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
+    on_stage(name, f"{sentence} ({format_duration(time.monotonic() - began)})")
+
+
+def _with_needs(wanted: Sequence[str]) -> set[str]:
+    found = set(wanted)
+    for name in wanted:
+        found |= _with_needs(BY_NAME[name].needs)
+    return found
+
+
+def _section(config: RunConfig, name: str) -> dict[str, Any]:
+    """A section of the settings, without what only decides how the work is done."""
+    values = asdict(getattr(config, name))
+    values.pop("checkpoint_seconds", None)
+    return values
+
+
+def _note_settings(run: Run, config: RunConfig, preset: str) -> RunConfig:
+    """Put the settings into run.json, beside the choices that the masks were made with; returns both together."""
+    info = run.info()
+    made = RunConfig.from_dict(info["config"])
+    settled = dataclasses.replace(config, features=_merge_features(made, config))
+    info_now = {**info, "config": settled.to_dict(), "preset": preset or info["preset"]}
+    if info_now != info:
+        run.write_info(info_now)
+    return settled
+
+
+def _merge_features(made: RunConfig, config: RunConfig) -> FeatureConfig:
+    """The features that the masks were made with, and what may change without making them again."""
+    names = ("device", "head_blocks", "store")
+    return dataclasses.replace(made.features, **{name: getattr(config.features, name) for name in names})
+
+
+def _embed_support(run: Run, config: RunConfig, options: Options) -> None:
+    """Masks and vectors of the second folder, in a run of their own inside this one."""
+    if config.clusters.support == run.info()["data"]:
+        raise ConfigError("clusters.support is the run's own data. Name another folder, or leave it empty.")
+    alone = dataclasses.replace(config, clusters=dataclasses.replace(config.clusters, support=""))
+    quietly = dataclasses.replace(options, shard=None, limit=0)
+    run_stages(Run(run.path / "support"), config.clusters.support, alone, wanted=("embeddings",), options=quietly)
+
+
+def _describe_labels(source: PhotoSource) -> list[Any]:
+    """Names, sizes and times of the files of ground truth: the report is made again when they change."""
+    files = [file for path in source.label_paths for file in ([path] if path.is_file() else sorted(path.iterdir()))]
+    return [source.has_labels, *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]

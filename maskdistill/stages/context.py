@@ -1,0 +1,100 @@
+"""What every stage after the masks is given: the run, its photos, settled settings, and how to report progress."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from maskdistill.arrays import ArrayStore
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets.transforms import PatchGeometry, patch_grid
+from maskdistill.progress import Reporter
+from maskdistill.store import Run, read_json
+from maskdistill.weights import choose_backbone
+
+if TYPE_CHECKING:
+    from maskdistill.models import Predictor
+
+TOKEN_INFO = "info.json"  # beside the patch tokens: patch size and blocks
+
+
+@dataclass(frozen=True)
+class Context:
+    """One stage at work."""
+
+    run: Run
+    source: PhotoSource
+    config: RunConfig  # backbone and precision chosen
+    tokens_path: Path  # folder of patch tokens
+    key: str  # fingerprint of everything the stage is made from
+    num_workers: int = 0  # processes, 0 for one per core
+    quiet: bool = False
+
+    @cached_property
+    def numbers(self) -> dict[str, int]:
+        """Photo id -> its number in the source."""
+        return {photo.id: number for number, photo in enumerate(self.source.photos)}
+
+    @cached_property
+    def training_numbers(self) -> list[int]:
+        """Photos that training may see: the train split where there is one, else all; those with a mask only."""
+        return [number for number in training_numbers(self.source) if number in self.annotations]
+
+    @cached_property
+    def annotations(self) -> dict[int, list[dict[str, Any]]]:
+        """Proposals of each photo that has any: COCO annotations, best first."""
+        return annotations_by_photo(self.run)
+
+    @property
+    def tokens(self) -> ArrayStore:
+        """Patch tokens of each photo."""
+        return ArrayStore(self.tokens_path)
+
+    def photo(self, number: int) -> Photo:
+        """A photo by its number."""
+        return self.source.photos[number]
+
+    def geometry(self, photo: Photo) -> PatchGeometry:
+        """The grid that a photo's stored tokens lie on, without loading the backbone."""
+        features = self.config.features
+        side = features.shorter_side or choose_backbone(features.backbone, features.architecture).spec.shorter_side
+        patch_size = self.patch_size
+        return patch_grid(photo.height, photo.width, shorter_side=side, patch_size=patch_size, mode=features.fit)
+
+    @cached_property
+    def patch_size(self) -> int:
+        """Network pixels, side of the patches that tokens are stored of."""
+        return read_json(self.tokens_path / TOKEN_INFO)["patch_size"]
+
+    def predictor(self, stage: str) -> "Predictor":
+        """The trained model of ``stage1`` or ``stage2``; a ``patch_head`` reads stored tokens."""
+        from maskdistill.inference import load_model  # loads torch, which many stages do without
+
+        return load_model(
+            self.run, stage, lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo))
+        )
+
+    def reporter(self, stage: str, total: int, done: int = 0, unit: str = "photos") -> Reporter:
+        """Progress of this stage."""
+        return Reporter(self.run.progress_path, stage, total, done, unit=unit, quiet=self.quiet)
+
+    def generator(self) -> np.random.Generator:
+        """Randomness of the run's seed."""
+        return np.random.default_rng(self.config.seed)
+
+
+def training_numbers(source: PhotoSource) -> list[int]:
+    """Numbers of the photos of the train split, or of all photos where there is none."""
+    chosen = {photo.id for photo in source.split("train")}
+    return [number for number, photo in enumerate(source.photos) if not chosen or photo.id in chosen]
+
+
+def annotations_by_photo(run: Run) -> dict[int, list[dict[str, Any]]]:
+    """proposals.json, by photo number."""
+    found: dict[int, list[dict[str, Any]]] = {}
+    for annotation in read_json(run.proposals_path)["annotations"]:
+        found.setdefault(annotation["image_id"], []).append(annotation)
+    return found

@@ -1,0 +1,58 @@
+"""Stage ``embeddings``: the raw vectors of every mask, one file a photo."""
+
+from maskdistill.arrays import VectorStore
+from maskdistill.progress import Reporter
+from maskdistill.stages.context import Context
+from maskdistill.stages.pool import map_photos
+from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.store import write_json
+
+
+def embed(context: Context) -> str:
+    """Send the crops of all masks through the backbone; photos that are done are kept."""
+    make_tokens(context)
+    folder = context.run.vectors_path(context.key)
+    store = VectorStore(folder)
+    missing = store.missing(sorted(context.annotations))
+    tasks = [
+        (number, context.photo(number), [item["segmentation"] for item in context.annotations[number]])
+        for number in missing
+    ]
+    options = {"tokens": context.tokens_path, "vectors": folder}
+    spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
+    total = len(context.annotations)
+    errors = {}
+    with context.reporter("embeddings", total, total - len(missing)) as reporter:
+        for number, error in _work(spec, tasks, context.num_workers, reporter):
+            if error:
+                errors[context.photo(number).id] = error
+    record = {"folder": folder.name, "errors": errors}
+    write_json(context.run.path / "embeddings.json", record)
+    skipped = f"; {len(errors)} photos could not be read, see embeddings.json" if errors else ""
+    masks = sum(len(context.annotations[number]) for number in context.annotations)
+    return f"Vectors of {masks} masks of {total} photos{skipped}."
+
+
+def make_tokens(context: Context) -> None:
+    """Patch tokens of photos that have masks but no tokens yet."""
+    missing = context.tokens.missing(sorted(context.annotations))
+    if not missing:
+        return
+    spec = WorkerSpec(
+        "maskdistill.stages.worker:TokenWorker", context.run.path, context.config, {"tokens": context.tokens_path}
+    )
+    with context.reporter("features", len(missing)) as reporter:
+        for _ in _work(spec, [(number, context.photo(number)) for number in missing], context.num_workers, reporter):
+            pass
+
+
+def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[tuple[int, str]]:
+    results = map_photos(spec, tasks, num_workers)
+    found = []
+    try:
+        for result in results:
+            found.append(result)
+            reporter.advance()
+    finally:
+        results.close()
+    return found

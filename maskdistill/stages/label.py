@@ -1,0 +1,60 @@
+"""Stage ``pseudo_labels``: a label map for every training photo that has a mask left."""
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.config import LabelConfig
+from maskdistill.errors import RunError
+from maskdistill.masks import decode_mask
+from maskdistill.painting import paint_labels, write_label_png
+from maskdistill.stages.context import Context
+from maskdistill.store import Run, read_json, write_json
+
+
+def paint_pseudo_labels(context: Context) -> str:
+    """Write pseudo_labels/*.png, and pseudo_labels.json with the numbers of their photos."""
+    config = context.config.labels
+    table = context.run.candidates().merge(context.run.kept(), on="mask_id")
+    photos = sorted(table.loc[table["kept"], "image"].unique().tolist())
+    if not photos:
+        raise RunError("The filter keeps no mask, so there is nothing to learn from. Loosen its thresholds.")
+    codes = mask_codes(context.run, config)
+    unsure = np.zeros(256, dtype=np.int64)
+    by_photo = dict(tuple(table.groupby("image")))
+    with context.reporter("pseudo_labels", len(photos)) as reporter:
+        for number in photos:
+            labels = paint_photo(context, number, by_photo[number], codes, config)
+            write_label_png(context.run.pseudo_label(number), labels)
+            unsure += np.bincount(labels.ravel(), minlength=256)
+            reporter.advance()
+    write_json(context.run.path / "pseudo_labels.json", {"photos": photos})
+    for number in set(context.training_numbers) - set(photos):  # of an earlier filter
+        context.run.pseudo_label(number).unlink(missing_ok=True)
+    return f"{len(photos)} label maps; {unsure[255] / unsure.sum():.0%} of their pixels are left open."
+
+
+def paint_photo(
+    context: Context, number: int, rows: pd.DataFrame, codes: dict[int, dict], config: LabelConfig
+) -> np.ndarray:
+    """(H, W) uint8 label map of one photo from its candidates; ``rows`` has a column ``kept``."""
+    photo = context.photo(number)
+    probability = None
+    if config.min_probability > 0:
+        probability = context.predictor("stage1").probabilities(photo).max(axis=0)
+    return paint_labels(
+        (photo.height, photo.width),
+        [decode_mask(codes[mask_id]) for mask_id in rows["mask_id"]],
+        rows["label" if config.classes == "stage1" else "cluster"].to_numpy(),
+        rows["score"].to_numpy(),
+        rows["kept"].to_numpy(),
+        config,
+        probability,
+    )
+
+
+def mask_codes(run: Run, config: LabelConfig) -> dict[int, dict]:
+    """Run-length codes of the masks to paint: as the first model draws them, or the proposals where there is one."""
+    found = {item["id"]: item["segmentation"] for item in read_json(run.path / "candidates.json")["annotations"]}
+    if config.masks == "proposals":
+        found |= {item["id"]: item["segmentation"] for item in read_json(run.proposals_path)["annotations"]}
+    return found

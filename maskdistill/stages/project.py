@@ -1,0 +1,21 @@
+"""Stage ``projection``: two dimensions of every mask's embedding, by UMAP."""
+
+import numpy as np
+
+from maskdistill.progress import replace_atomically
+from maskdistill.projection import umap_map
+from maskdistill.stages.context import Context
+
+
+def project_masks(context: Context) -> str:
+    """Write umap_xy.npy: a row for each row of clusters.parquet."""
+    vectors = np.load(context.run.path / "embeddings.npy")
+    with context.reporter("projection", 1, unit="maps"):
+        found = umap_map(vectors, context.config.projection, context.config.seed)
+
+    def save(temporary) -> None:
+        with temporary.open("wb") as file:
+            np.save(file, found)
+
+    replace_atomically(context.run.path / "umap_xy.npy", save)
+    return f"Map of {len(found)} masks."
