@@ -12,7 +12,7 @@ from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
 from maskdistill.clustering import draw_seeds, fit_kmeans, mean_agreement
-from maskdistill.embedding_space import EmbeddingSpace, check_vectors, sample_rows, unit_rows
+from maskdistill.embedding_space import NO_PCA, EmbeddingSpace, check_vectors, sample_rows, unit_rows
 from maskdistill.errors import ConfigError, ShapeError
 
 MOST_ROWS = 5000  # of more, a sample is measured: neighbours and silhouettes take N x N distances
@@ -116,7 +116,7 @@ def choose_embedding(
 
     Args:
         candidates: (N, D) raw embeddings of the same masks, by name; D may differ.
-        dimensions: Tried with each; those above a candidate's rank are cut to it, and tried once.
+        dimensions: Tried with each; those above a candidate's rank are cut to it, and tried once. -1 alone: no PCA.
         num_classes: K of the clusters, the same for all: the measure depends on it.
         seed: Of K-means.
         whiten: As ``EmbeddingSpace.fit``.
@@ -135,7 +135,8 @@ def choose_embedding(
         for spot, wanted in enumerate(dimensions, start=1):
             pair = name, min(wanted, space.dimensions)
             if pair not in scores:
-                runs = _label_runs(space.cut(wanted).transform(vectors), num_classes, seed)
+                fitted = space if wanted == NO_PCA else space.cut(wanted)
+                runs = _label_runs(fitted.transform(vectors), num_classes, seed)
                 scores[pair] = _score(*pair, runs, references)
             if on_step:
                 on_step(number * len(dimensions) + spot, len(sampled) * len(dimensions))
@@ -200,7 +201,7 @@ def _check_candidates(
         raise ConfigError(
             f"Choosing needs at least one embedding and one dimension, got {len(candidates)} and {len(dimensions)}."
         )
-    if min(dimensions) < 1:
+    if min(dimensions) < 1 and tuple(dimensions) != (NO_PCA,):
         raise ConfigError(f"dimensions must be at least 1 to be compared, got {list(dimensions)}.")
     num_masks = len(next(iter(candidates.values())))
     for name, vectors in candidates.items():

@@ -2,6 +2,7 @@
 
 import argparse
 import difflib
+import json
 import logging
 import signal
 import sys
@@ -10,14 +11,25 @@ from pathlib import Path
 from typing import NoReturn
 
 from maskdistill import __version__
-from maskdistill.config import RunConfig, load_preset, preset_names, setting_names
-from maskdistill.datasets import open_source
+from maskdistill.cli_flags import evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
+from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
+from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages
+from maskdistill.stages.propose import Shard
 from maskdistill.store import Run
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
-STAGES = ("proposals",)
+STAGE_COMMANDS = {
+    "propose": ("proposals",),
+    "embed": ("embeddings",),
+    "cluster": ("clusters",),
+    "project": ("projection",),
+    "train-stage1": ("stage1", "candidates"),
+    "filter": ("filter",),
+    "pseudo-label": ("pseudo_labels",),
+    "train-stage2": ("stage2",),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,36 +64,83 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"maskdistill {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    _add(commands, "run", "every stage in order, resuming", run_command, _stage_flags, _until_flag)
-    _add(commands, "propose", "object masks of every photo", propose_command, _stage_flags)
+    _add(commands, "run", "every stage in order, resuming", run_command, stage_flags, until_flag)
+    for name, stages in STAGE_COMMANDS.items():
+        summary = " and ".join(BY_NAME[stage].summary for stage in stages)
+        _add(commands, name, summary, stage_command, stage_flags)
+    _add(commands, "evaluate", "compare a run's label maps with ground truth", evaluate_command, evaluate_flags)
+    _add(commands, "predict", "label maps of new photos, palette PNG", predict_command, predict_flags)
+    _add(commands, "export", "masks and label maps for other tools", export_command, export_flags)
     _add(commands, "status", "what is done, stale or missing", status_command)
     return parser
 
 
 def run_command(options: argparse.Namespace) -> None:
     """Every stage up to ``--until``."""
-    propose_command(options)
+    last = NAMES.index(options.until)
+    _run(options, NAMES[: last + 1])
 
 
-def propose_command(options: argparse.Namespace) -> None:
-    """Stage proposals."""
-    from maskdistill.stages.propose import Shard, propose_photos  # imports torch: not for --help or a typo
+def stage_command(options: argparse.Namespace) -> None:
+    """One stage, and what it needs."""
+    _run(options, STAGE_COMMANDS[options.command])
 
+
+def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     run = Run(options.run)
-    shard = Shard.parse(options.shard) if options.shard else None
     config, preset = read_settings(options, run)
     data = options.data or (run.info()["data"] if run.exists else None)
     if data is None:
         raise ConfigError("--data is needed for a new run: a folder of photos, a VOC or COCO folder, or sample.")
-    source = open_source(data)
-    if options.limit:
-        source = source.limited(options.limit)
-    summary = propose_photos(
-        run, source, config, preset=preset, shard=shard, num_workers=options.workers, quiet=options.quiet
+    how = Options(
+        shard=Shard.parse(options.shard) if options.shard else None,
+        limit=options.limit or 0,
+        num_workers=options.workers,
+        quiet=options.quiet,
     )
+    sentences: dict[str, str] = {}
+
+    def note(name: str, sentence: str) -> None:
+        sentences[name] = sentence
+        if not options.quiet:
+            sys.stderr.write(f"{name}: {sentence}\n")
+
+    run_stages(run, data, config, preset=preset, wanted=wanted, options=how, on_stage=note)
     backbone = run.info()["backbone"]
     sys.stderr.write(f"Weights: {backbone['name']}, because {backbone['reason']}. {backbone['weights']}\n")
-    sys.stdout.write(f"{summary.sentence} {run.proposals_path if summary.complete else run.path}\n")
+    busy = [name for name, sentence in sentences.items() if not sentence.startswith("Nothing to do")]
+    if not busy:
+        sys.stdout.write(f"Nothing to do: {len(sentences)} stages of {run.path} are up to date.\n")
+    else:
+        told = "evaluation" if "evaluation" in busy else busy[-1]
+        sys.stdout.write(f"{sentences[told]} {run.path}\n")
+
+
+def evaluate_command(options: argparse.Namespace) -> None:
+    """Measures against ground truth, as text or as one JSON object."""
+    from maskdistill.reporting import describe_report, evaluate  # numpy and more: not for --help or a typo
+
+    found = evaluate(Run(options.run), options.data, split=options.split, crf=options.crf, stage=options.stage)
+    text = json.dumps(found) if options.json else describe_report(found)
+    sys.stdout.write(text + "\n")
+
+
+def predict_command(options: argparse.Namespace) -> None:
+    """One palette PNG a photo."""
+    from maskdistill.reporting import predict_folder
+
+    sentence = predict_folder(
+        Run(options.run), options.images, options.out, crf=options.crf, stage=options.stage, quiet=options.quiet
+    )
+    sys.stdout.write(sentence + "\n")
+
+
+def export_command(options: argparse.Namespace) -> None:
+    """Masks and label maps in another tool's format."""
+    from maskdistill.exports.run import export_run
+
+    sentence = export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
+    sys.stdout.write(sentence + "\n")
 
 
 def status_command(options: argparse.Namespace) -> None:
@@ -106,6 +165,8 @@ def read_settings(options: argparse.Namespace, run: Run) -> tuple[RunConfig, str
     overrides = list(options.set)
     if options.seed is not None:
         overrides.insert(0, f"seed={options.seed}")
+    if options.num_classes is not None:
+        overrides.insert(0, f"clusters.num_classes={options.num_classes}")
     known = run.info().get("backbone", {}) if run.exists else {}
     if options.backbone is not None and options.backbone not in (known.get("requested"), known.get("name")):
         overrides[:0] = [f"features.backbone={options.backbone}", "features.shorter_side=0"]
@@ -125,37 +186,6 @@ def _add(
     for add_flags in flags:
         add_flags(command)
     command.set_defaults(call=call)
-
-
-def _stage_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--data", help="folder of photos, VOC folder, COCO folder or json, sample, sample-views")
-    command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
-    command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
-    command.add_argument("--seed", type=int, help="seed of every random choice (0)")
-    command.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help=f"one setting: {', '.join(setting_names())}"
-    )
-    command.add_argument("--limit", type=_positive, help="at most so many photos, spread over the source")
-    command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
-    command.add_argument("--workers", type=_not_negative, default=0, help="processes (0: one per core)")
-    command.add_argument("--quiet", action="store_true", help="no progress")
-
-
-def _until_flag(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--until", choices=STAGES, default=STAGES[-1], help="last stage to do")
-
-
-def _positive(text: str) -> int:
-    value = _not_negative(text)
-    if value == 0:
-        raise argparse.ArgumentTypeError("must be at least 1, got 0")
-    return value
-
-
-def _not_negative(text: str) -> int:
-    if not text.isdigit():
-        raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
-    return int(text)
 
 
 def _unknown_flag(flag: str, parser: argparse.ArgumentParser, command: str) -> str:

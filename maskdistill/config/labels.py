@@ -45,6 +45,8 @@ class FilterConfig:
 class LabelConfig:
     """How kept masks become a label map; 255 is uncertain, and no loss sees it."""
 
+    masks: Literal["stage1", "proposals"] = "stage1"  # as stage 1 draws them (published), or the proposals themselves
+    classes: Literal["stage1", "clusters"] = "stage1"  # the class that stage 1 gives a mask (published), or its cluster
     min_probability: float = 0.0  # pixels of which stage 1 is less sure become 255, [0, 1]
     border_band: int = 0  # pixels on each side of a visible edge between labels that become 255
     ignore_dropped: bool = True  # dropped masks, where no kept one covers them, become 255 rather than background

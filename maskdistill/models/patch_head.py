@@ -99,10 +99,9 @@ class PatchHeadTask:
     def loss(self, indices: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:
         """Cross-entropy between each patch's prediction and the classes of its pixels; ignored pixels do not count."""
         device = self.model.mean.device
-        tokens = torch.cat([self._read(index) for index in indices]).to(device)
-        found = [self._target(index) for index in indices]
-        targets = torch.cat([target for target, _ in found]).to(device).float()
-        weights = torch.cat([weight for _, weight in found]).to(device).float()
+        drawn = [self._draw(index, generator) for index in indices]
+        tokens, targets, weights = (torch.cat(parts).to(device) for parts in zip(*drawn, strict=True))
+        targets, weights = targets.float(), weights.float()
         if self._weights is not None:
             weights = weights * (targets @ self._weights.to(device))
         if self._config.label_smoothing:
@@ -120,6 +119,14 @@ class PatchHeadTask:
             agreeing += float(weight[hit].float().sum())
             counted += float(weight.float().sum())
         return {"agreement": agreeing / counted} if counted else {}
+
+    def _draw(self, index: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """Tokens, targets and weights of a random share of a photo's patches."""
+        target, weight = self._target(index)
+        count = max(1, round(self._config.patch_share * len(target)))
+        chosen = torch.randperm(len(target), generator=generator)[:count]
+        tokens = self._tokens.read(self._numbers[index]).reshape(len(target), -1)
+        return torch.from_numpy(tokens[chosen.numpy()]), target[chosen], weight[chosen]
 
     def _read(self, index: int) -> Tensor:
         tokens = self._tokens.read(self._numbers[index])
@@ -172,11 +179,15 @@ class PatchHeadPredictor:
 
     Args:
         model: Trained.
+        config: ``smoothing``.
         read: Photo -> its (rows, cols, D) tokens and its grid.
     """
 
-    def __init__(self, model: PatchHead, read: Callable[[Photo], tuple[np.ndarray, PatchGeometry]]) -> None:
-        self.model, self.num_classes, self._read = model.eval(), model.num_classes, read
+    def __init__(
+        self, model: PatchHead, config: TrainConfig, read: Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
+    ) -> None:
+        self.model, self.num_classes = model.eval(), model.num_classes
+        self._config, self._read = config, read
 
     @classmethod
     def load(
@@ -196,15 +207,37 @@ class PatchHeadPredictor:
             raise CheckpointError(f"{path} holds no patch head with {config.hidden} hidden units. Train it again.")
         model = PatchHead(len(tensors["net.3.weight"]) - 1, tensors["net.0.weight"].shape[1], config)
         model.load_state_dict(tensors)
-        return cls(model.to(device), read)
+        return cls(model.to(device), config, read)
 
     @torch.inference_mode()
     def probabilities(self, photo: Photo) -> np.ndarray:
         """(K + 1, height, width) float32 at the photo's size, background first."""
         tokens, geometry = self._read(photo)
         flat = torch.from_numpy(np.array(tokens).reshape(-1, tokens.shape[-1])).to(self.model.mean.device)
-        logits = self.model(flat).T.reshape(1, -1, geometry.rows, geometry.cols)
-        return upsample(logits, geometry).softmax(dim=1)[0].cpu().numpy()
+        logits = self.model(flat)
+        if self._config.smoothing:
+            logits = smooth_by_affinity(logits, flat, self._config.smoothing)
+        grid = logits.T.reshape(1, -1, geometry.rows, geometry.cols)
+        return upsample(grid, geometry).softmax(dim=1)[0].cpu().numpy()
+
+
+def smooth_by_affinity(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+    """Average each patch's class probabilities over the patches of the photo that are like it.
+
+    One step of a random walk on the graph of patches that the masks are cut from: what the head is sure of in one part
+    of an object reaches the parts it was not sure of.
+
+    Args:
+        logits: (N, C).
+        tokens: (N, D).
+        temperature: Weights are softmax(cosine / temperature) over the photo's patches.
+
+    Returns:
+        (N, C) logarithms of the averaged probabilities.
+    """
+    units = F.normalize(tokens.float(), dim=1)
+    weights = (units @ units.T / temperature).softmax(dim=1)  # (N, N)
+    return (weights @ logits.softmax(dim=1)).clamp_min(1e-6).log()
 
 
 def upsample(logits: Tensor, geometry: PatchGeometry) -> Tensor:

@@ -16,7 +16,7 @@ from maskdistill.progress import format_duration
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
 from maskdistill.store import Run, fingerprint, read_json, write_json
-from maskdistill.weights import choose_backbone
+from maskdistill.weights import Choice, choose_backbone
 
 
 @dataclass(frozen=True)
@@ -195,11 +195,12 @@ class Plan:
         run: Run folder.
         source: Photos.
         config: Settings, with the backbone chosen.
+        choice: What that backbone is, where it is known already; finding out may have to load timm.
     """
 
-    def __init__(self, run: Run, source: PhotoSource, config: RunConfig) -> None:
+    def __init__(self, run: Run, source: PhotoSource, config: RunConfig, choice: Choice | None = None) -> None:
         self.run, self.source, self.config = run, source, config
-        self._choice = choose_backbone(config.features.backbone, config.features.architecture)
+        self._choice = choice or choose_backbone(config.features.backbone, config.features.architecture)
         self._made_from: dict[str, dict[str, Any]] = {}
 
     def made_from(self, name: str) -> dict[str, Any]:
@@ -234,6 +235,9 @@ class Plan:
             values["seed"] = self.config.seed
         if stage.name == "embeddings":
             values["head_blocks"] = list(self.config.features.head_blocks)
+        if stage.name == "clusters" and self.config.clusters.support:
+            support = read_record(Run(self.run.path / "support"), "embeddings")
+            values["support"] = support and support["fingerprint"]
         if stage.name == "evaluation":
             values["labels"] = _describe_labels(self.source)
         return values
@@ -251,6 +255,7 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
         return
     module, _, function = BY_NAME[name].work.partition(":")
     began = time.monotonic()
+    plan.run.stage_path(name).unlink(missing_ok=True)  # until the work is finished the artifacts are of neither kind
     sentence = getattr(import_module(module), function)(plan.context(name, options))
     write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
     on_stage(name, f"{sentence} ({format_duration(time.monotonic() - began)})")
@@ -273,18 +278,17 @@ def _section(config: RunConfig, name: str) -> dict[str, Any]:
 def _note_settings(run: Run, config: RunConfig, preset: str) -> RunConfig:
     """Put the settings into run.json, beside the choices that the masks were made with; returns both together."""
     info = run.info()
-    made = RunConfig.from_dict(info["config"])
-    settled = dataclasses.replace(config, features=_merge_features(made, config))
+    settled = dataclasses.replace(config, features=_merge_features(run, config))
     info_now = {**info, "config": settled.to_dict(), "preset": preset or info["preset"]}
     if info_now != info:
         run.write_info(info_now)
     return settled
 
 
-def _merge_features(made: RunConfig, config: RunConfig) -> FeatureConfig:
+def _merge_features(run: Run, config: RunConfig) -> FeatureConfig:
     """The features that the masks were made with, and what may change without making them again."""
-    names = ("device", "head_blocks", "store")
-    return dataclasses.replace(made.features, **{name: getattr(config.features, name) for name in names})
+    made = read_json(run.stage_path("proposals"))["made_from"]["features"]  # without device, head_blocks and store
+    return dataclasses.replace(config.features, **made)
 
 
 def _embed_support(run: Run, config: RunConfig, options: Options) -> None:

@@ -36,7 +36,7 @@ def make_clusters(context: Context) -> str:
     candidates = candidate_embeddings(store.read(readable))
     with context.reporter("clusters", len(DIMENSIONS) * len(candidates), unit="embeddings") as reporter:
         fit = {name: values[fitted] for name, values in candidates.items()}
-        support = _support_vectors(context.run, list(fit))
+        support = _support_vectors(context.run, list(fit)) if config.support else None
         found = find_clusters(fit, config, context.config.seed, support, lambda _done, _total: reporter.advance())
     space, clustering = found.space, found.clustering
     everything = space.transform(candidates[found.choice.name])
@@ -141,10 +141,19 @@ def recluster(context: Context, seed: int) -> tuple[np.ndarray, np.ndarray, Clus
     vectors = np.load(context.run.path / "embeddings.npy")[fitted]
     num_classes = record["num_classes"]
     if config.method == "kmeans":
-        clustering = cluster(vectors, num_classes, seed=seed, num_seeds=config.num_seeds)
+        clustering = cluster(
+            vectors,
+            num_classes,
+            seed=seed,
+            num_seeds=config.num_seeds,
+            minibatch_from=config.minibatch_from,
+            overcluster=config.overcluster,
+        )
     else:
         views = [vectors, *_other_views(context, record, int(fitted.sum()))]
-        clustering = consensus_cluster(views, num_classes, seed=seed, num_rounds=config.num_rounds)
+        clustering = consensus_cluster(
+            views, num_classes, seed=seed, num_rounds=config.num_rounds, minibatch_from=config.minibatch_from
+        )
     return table["mask_id"].to_numpy()[fitted], vectors, clustering
 
 
@@ -187,7 +196,7 @@ def _best_pairs(choice: Choice, count: int) -> list[tuple[str, int]]:
 
 
 def _support_vectors(run: Run, names: list[str]) -> dict[str, np.ndarray] | None:
-    """Raw embeddings of the second folder's masks, if the run has one."""
+    """Raw embeddings of the second folder's masks, if they were made."""
     other = Run(run.path / "support")
     if not (other.path / "embeddings.json").is_file():
         return None

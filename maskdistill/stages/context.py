@@ -10,12 +10,12 @@ import numpy as np
 from maskdistill.arrays import ArrayStore
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
-from maskdistill.datasets.transforms import PatchGeometry, patch_grid
 from maskdistill.progress import Reporter
 from maskdistill.store import Run, read_json
 from maskdistill.weights import choose_backbone
 
 if TYPE_CHECKING:
+    from maskdistill.datasets.transforms import PatchGeometry
     from maskdistill.models import Predictor
 
 TOKEN_INFO = "info.json"  # beside the patch tokens: patch size and blocks
@@ -57,8 +57,10 @@ class Context:
         """A photo by its number."""
         return self.source.photos[number]
 
-    def geometry(self, photo: Photo) -> PatchGeometry:
+    def geometry(self, photo: Photo) -> "PatchGeometry":
         """The grid that a photo's stored tokens lie on, without loading the backbone."""
+        from maskdistill.datasets.transforms import patch_grid  # loads torch, which many stages do without
+
         features = self.config.features
         side = features.shorter_side or choose_backbone(features.backbone, features.architecture).spec.shorter_side
         patch_size = self.patch_size
@@ -71,7 +73,7 @@ class Context:
 
     def predictor(self, stage: str) -> "Predictor":
         """The trained model of ``stage1`` or ``stage2``; a ``patch_head`` reads stored tokens."""
-        from maskdistill.inference import load_model  # loads torch, which many stages do without
+        from maskdistill.inference import load_model  # loads torch too
 
         return load_model(
             self.run, stage, lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo))

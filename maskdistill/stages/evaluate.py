@@ -1,4 +1,4 @@
-"""Stage ``evaluation``: what each stage brought. The only stage that reads ground truth, and nothing reads its result."""
+"""Stage ``evaluation``: what each stage brought. It alone reads ground truth, and nothing reads its result."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.clustering import assign
 from maskdistill.config import LabelConfig
 from maskdistill.confusion import (
     Confusion,
@@ -198,9 +197,8 @@ def _seeds(context: Context) -> dict[str, Any]:
     """mIoU of the clustered proposals under several clustering seeds, on the training photos."""
     scores = []
     for seed in range(context.config.seed, context.config.seed + context.config.evaluation.num_seeds):
-        ids, vectors, clustering = recluster(context, seed)
-        labels, *_ = assign(vectors, clustering.centres)
-        clusters = dict(zip(ids.tolist(), (labels + 1).tolist(), strict=True))
+        ids, _, clustering = recluster(context, seed)
+        clusters = dict(zip(ids.tolist(), (clustering.labels + 1).tolist(), strict=True))
         found = measure(context, context.training_numbers, clustered(context, clusters))
         scores.append(None if found is None else found["miou"])
     known = [score for score in scores if score is not None]

@@ -1,58 +1,237 @@
-"""What a run has done, in words."""
+"""What a run has done: the state of every stage, and why it would be made again. Loads no torch."""
 
-from maskdistill.datasets import open_source
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import pyarrow.parquet as parquet
+
+from maskdistill.config import RunConfig
+from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
-from maskdistill.progress import format_duration, read_progress_file
+from maskdistill.progress import Progress, format_duration, read_progress_file
+from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
 from maskdistill.store import Run, read_json
+from maskdistill.weights import SPECS, BackboneSpec, Choice
+
+State = Literal["done", "stale", "running", "missing"]
+PART_OF = {"features": "embeddings"}  # steps that report progress under a name of their own
+
+
+@dataclass(frozen=True)
+class StageState:
+    """How far a stage is."""
+
+    name: str
+    state: State
+    why: str = ""  # stale: what changed; missing: how the last try ended; running: how far it is. May be empty
+    summary: str = ""  # what is there, of the old state if stale; empty if nothing is
+
+    @property
+    def text(self) -> str:
+        """One line for people."""
+        if self.state == "missing":
+            return f"not finished ({self.why})" if self.why else "not made"
+        if self.state == "stale":
+            return f"stale: {self.why}" + (f"; {self.summary}: of the old state" if self.summary else "")
+        detail = self.why or self.summary
+        return f"{self.state}: {detail}" if detail else self.state
 
 
 def describe_run(run: Run) -> str:
     """A few lines: photos, backbone, and each stage with its state.
 
     Raises:
-        RunError: If the folder holds no run.
+        RunError: If the folder holds no run, or a file of it is damaged.
     """
     info = run.info()
-    lines = [
-        f"Run       {run.path}",
-        f"Data      {info['data']}",
-        f"Backbone  {info['backbone']['name']}: {info['backbone']['weights']}",
-        f"proposals {_proposals_state(run)}",
-    ]
-    return "\n".join(lines)
+    head = {"Run": run.path, "Data": info["data"], "Backbone": f"{info['backbone']['name']}: {_weights(info)}"}
+    states = stage_states(run)
+    width = max(map(len, NAMES))
+    lines = [f"{name:{width}} {value}" for name, value in head.items()]
+    return "\n".join(lines + [f"{item.name:{width}} {item.text}" for item in states])
 
 
-def _proposals_state(run: Run) -> str:
+def stage_states(run: Run) -> list[StageState]:
+    """The state of every stage, in the order of the work.
+
+    Raises:
+        RunError: If the folder holds no run, or a file of it is damaged.
+    """
     progress = read_progress_file(run.progress_path)
-    if progress is not None and progress.state == "running":
-        left = "" if progress.seconds_left is None else f", {format_duration(progress.seconds_left)} left"
-        return f"running: {progress.done} of {progress.total} photos{left}"
-    path = run.stage_path("proposals")
-    if not path.is_file() or not run.masks_path.is_file():
-        state = f" ({progress.state}: {progress.message})" if progress is not None else ""
-        return f"not finished{state}"
-    stale = _why_stale(run, read_json(path)["made_from"])
-    masks, images = run.masks(), run.images()
-    counts = f"{len(masks)} masks of {int(images['readable'].sum())} photos"
-    return f"stale: {stale}; {counts} are of the old state" if stale else f"done: {counts}"
+    plan, problem = _plan(run)
+    states: dict[str, StageState] = {}
+    for name in NAMES:
+        states[name] = _state(run, name, plan, problem, progress, states)
+    return list(states.values())
 
 
-def _why_stale(run: Run, made_from: dict) -> str:
-    """What differs between what the masks were made from and what the run says now; empty if nothing does."""
+def _weights(info: dict[str, Any]) -> str:
+    return info["backbone"].get("weights", "")
+
+
+def _state(
+    run: Run, name: str, plan: Plan | None, problem: str, progress: Progress | None, before: Mapping[str, StageState]
+) -> StageState:
+    record = read_record(run, name)
+    there = record is not None and (name != "proposals" or run.masks_path.is_file())
+    summary = _summarise(run, name) if there else ""
+    at_work = progress if progress is not None and PART_OF.get(progress.stage, progress.stage) == name else None
+    if at_work is not None and at_work.state == "running":
+        return StageState(name, "running", _how_far(at_work), summary)
+    ending = f"{at_work.state}: {at_work.message}" if at_work is not None and at_work.state != "done" else ""
+    if not there:
+        return StageState(name, "missing", ending)
+    if plan is None:
+        why = problem if name == "proposals" else _unfinished(before["proposals"])
+    else:
+        why = _why_stale(run, name, record, plan, before)
+    if not why:
+        return StageState(name, "done", summary=summary)
+    return StageState(name, "stale", f"{why}; {ending}" if ending else why, summary)
+
+
+def _plan(run: Run) -> tuple[Plan | None, str]:
+    """What the stages would be made from now, or why that cannot be known."""
     info = run.info()
-    for section in ("features", "proposals", "crf"):
-        old = made_from[section]
-        if old is None:  # a CRF that was off
-            if info["config"][section]["enabled"]:
-                return f"{section}.enabled was changed"
-            continue
-        changed = [name for name, value in old.items() if info["config"][section].get(name) != value]
-        if changed:
-            return f"{section}.{changed[0]} was changed"
+    config = RunConfig.from_dict(info["config"])
+    record = read_record(run, "proposals")
+    if record is None:
+        return None, ""
     try:
         source = open_source(info["data"])
     except (DatasetError, ConfigError) as error:
-        return f"the photos cannot be found ({error})"
-    limited = source.limited(made_from["num_photos"]) if made_from.get("num_photos") else source
-    same = made_from["photos"] in (source.fingerprint, limited.fingerprint)
-    return "" if same else "photos were added, removed or changed"
+        return None, f"the photos cannot be found ({error})"
+    return Plan(run, _as_limited(source, record["made_from"]), config, _known_choice(config)), ""
+
+
+def _as_limited(source: PhotoSource, made_from: Mapping[str, Any]) -> PhotoSource:
+    """The part of the photos that the masks were made of, if they were made with a limit."""
+    number = made_from.get("num_photos")
+    limited = source.limited(number) if number else source
+    return limited if limited.fingerprint == made_from["photos"] else source
+
+
+def _known_choice(config: RunConfig) -> Choice:
+    """What the run's backbone is, without asking timm, which would load torch; as far as a fingerprint needs it."""
+    name, architecture = config.features.backbone, config.features.architecture
+    if name in SPECS:
+        return Choice(SPECS[name], "")
+    is_file = name.endswith((".safetensors", ".pth", ".pt"))
+    spec = BackboneSpec(
+        name=Path(name).stem if is_file else name,
+        architecture=architecture if is_file else name,
+        source="file" if is_file else "hub",
+        weights="",
+        mask_feature="tokens",
+        mask_blocks=(0,),
+        path=name if is_file else "",
+    )
+    return Choice(spec, "")
+
+
+def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: Mapping[str, StageState]) -> str:
+    """What differs between what a stage was made from and what it would be made from now; empty if nothing does."""
+    old, new = record["made_from"], json.loads(json.dumps(plan.made_from(name)))
+    why = _changed_photos_or_masks(old, new) if name == "proposals" else _changed_stage(name, old, new)
+    if why:
+        return why
+    for need in BY_NAME[name].needs:
+        if before[need].state != "done":
+            return _unfinished(before[need])
+        if old["from"].get(need) != new["from"][need]:
+            return f"{need} was redone"
+    if record["fingerprint"] != plan.key(name):
+        return "it was made from something else"
+    lost = [artifact for artifact in BY_NAME[name].artifacts if not (run.path / artifact).exists()]
+    return f"{lost[0]} was deleted" if lost else ""
+
+
+def _unfinished(need: StageState) -> str:
+    return f"{need.name} is {'not made' if need.state == 'missing' else need.state}"
+
+
+def _changed_photos_or_masks(old: dict[str, Any], new: dict[str, Any]) -> str:
+    for section in ("features", "proposals", "crf"):
+        if (old[section] is None) != (new[section] is None):  # a CRF that is off decides nothing
+            return f"{section}.enabled was changed"
+        if changed := _changed(old[section] or {}, new[section] or {}):
+            return f"{section}.{changed} was changed"
+    if old["photos"] != new["photos"]:
+        return "photos were added, removed or changed"
+    if old["weights"] != new["weights"]:
+        return "the weights of the backbone were changed"
+    return "the program makes it in another way now" if old["code"] != new["code"] else ""
+
+
+def _changed_stage(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    for section, values in new["settings"].items():
+        if changed := _changed(old["settings"].get(section, {}), values):
+            return f"{section}.{changed} was changed"
+    if old.get("seed") != new.get("seed"):
+        return "seed was changed"
+    if old.get("head_blocks") != new.get("head_blocks"):
+        return "features.head_blocks was changed"
+    if old.get("labels") != new.get("labels"):
+        return "the ground truth was changed"
+    return "the program makes it in another way now" if old["code"] != new["code"] else ""
+
+
+def _changed(old: Mapping[str, Any], new: Mapping[str, Any]) -> str:
+    """Name of the first setting that differs, or is in one of the two only."""
+    names = [*new, *(name for name in old if name not in new)]
+    return next((name for name in names if name not in old or name not in new or old[name] != new[name]), "")
+
+
+def _how_far(progress: Progress) -> str:
+    left = "" if progress.seconds_left is None else f", {format_duration(progress.seconds_left)} left"
+    return f"{progress.done} of {progress.total} {progress.unit}{left}"
+
+
+def _summarise(run: Run, name: str) -> str:
+    """What the stage made, from small files and from the heads of large ones; empty if they are gone."""
+    summary = SUMMARIES.get(name)
+    try:
+        return summary(run) if summary is not None else ""
+    except (FileNotFoundError, KeyError):  # of another version, or deleted: the state says so
+        return ""
+
+
+def _count_masks(run: Run) -> str:
+    readable = parquet.read_table(run.images_path, columns=["readable"])["readable"].to_pylist()
+    return f"{_num_rows(run.masks_path)} masks of {sum(map(bool, readable))} photos"
+
+
+def _describe_clusters(run: Run) -> str:
+    record = read_json(run.path / "clusters.json")
+    return f"{record['num_classes']} clusters by {record['embedding']}, {record['dimensions']} dimensions"
+
+
+def _count_kept(run: Run) -> str:
+    kept = parquet.read_table(run.kept_path, columns=["kept"])["kept"].to_pylist()
+    return f"{sum(kept)} of {len(kept)} masks"
+
+
+def _describe_metrics(run: Run) -> str:
+    metrics = read_json(run.path / "metrics.json")
+    if not metrics.get("ground_truth", True):
+        return "no ground truth"
+    found = metrics["reported"].get("stage2_crf") or metrics["reported"]["stage2"]
+    return f"mIoU {found['miou']:.3f} on {found['num_images']} photos"
+
+
+def _num_rows(path: Path) -> int:
+    return parquet.read_metadata(path).num_rows
+
+
+SUMMARIES: dict[str, Callable[[Run], str]] = {
+    "proposals": _count_masks,
+    "clusters": _describe_clusters,
+    "candidates": lambda run: f"{_num_rows(run.candidates_path)} candidates",
+    "filter": _count_kept,
+    "pseudo_labels": lambda run: f"{len(read_json(run.path / 'pseudo_labels.json')['photos'])} label maps",
+    "predictions": lambda run: f"{len(read_json(run.path / 'predictions.json')['photos'])} photos",
+    "evaluation": _describe_metrics,
+}

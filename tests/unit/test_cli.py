@@ -1,6 +1,8 @@
+import json
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from PIL import Image
@@ -9,8 +11,8 @@ from maskdistill import cli
 from maskdistill.cli import main, read_settings
 from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError
-from maskdistill.stages import propose
-from maskdistill.stages.propose import Shard, Summary
+from maskdistill.stages.chain import NAMES, Options
+from maskdistill.stages.propose import Shard
 from maskdistill.store import Run
 
 
@@ -32,17 +34,22 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def stage(monkeypatch):
-    """A stage that notes its arguments and does nothing but leave run.json."""
-    calls = []
+def stages(monkeypatch):
+    """Stages that note their arguments, say what is in ``said``, and do nothing but leave run.json."""
 
-    def propose_photos(run, source, config, **options):
-        calls.append({"run": run, "source": source, "config": config, **options})
+    def run_stages(run, data, config, *, preset, wanted, options, on_stage):
+        calls.append({"run": run, "data": data, "config": config, "preset": preset, "wanted": wanted, "how": options})
         backbone = {"name": "focus_vits14", "reason": "chosen by name", "weights": "Offline."}
-        run.write_info({"data": source.spec, "config": config.to_dict(), "preset": "quick", "backbone": backbone})
-        return Summary(3, 3, 3, 4, 0, 0, True, 1.5)
+        run.write_info({"data": data, "config": config.to_dict(), "preset": preset, "backbone": backbone})
+        for name, sentence in calls.said.items():
+            on_stage(name, sentence)
 
-    monkeypatch.setattr(propose, "propose_photos", propose_photos)
+    class Calls(list):
+        def __init__(self):
+            self.said = {"proposals": "4 masks of 3 photos."}
+
+    calls = Calls()
+    monkeypatch.setattr(cli, "run_stages", run_stages)
     return calls
 
 
@@ -52,22 +59,64 @@ def exits(arguments):
     return info.value.code
 
 
-def test_success_is_0_and_the_result_goes_to_standard_output(photos, stage, tmp_path, capsys):
+def test_success_is_0_and_the_result_goes_to_standard_output(photos, stages, tmp_path, capsys):
     assert main(["propose", "--data", str(photos), "--run", str(tmp_path / "run")]) == 0
     output = capsys.readouterr()
-    assert output.out == (f"4 masks of 3 photos; 3 new in 2 s (2.00 photos/s). {tmp_path / 'run' / 'proposals.json'}\n")
-    assert output.err == "Weights: focus_vits14, because chosen by name. Offline.\n"
+    assert output.out == f"4 masks of 3 photos. {tmp_path / 'run'}\n"
+    expected = "proposals: 4 masks of 3 photos.\nWeights: focus_vits14, because chosen by name. Offline.\n"
+    assert output.err == expected
 
 
-def test_flags_reach_the_stage(photos, stage, tmp_path):
+def test_flags_reach_the_stages(photos, stages, tmp_path):
     arguments = ["run", "--data", str(photos), "--run", str(tmp_path / "run"), "--limit", "2", "--shard", "2/3"]
     arguments += ["--workers", "4", "--quiet", "--seed", "9", "--set", "proposals.tau=0.4", "--set", "seed=11"]
+    arguments += ["--num-classes", "7"]
     assert main([*arguments, "--backbone", "dinov2_vits14", "--preset", "paper-voc"]) == 0
-    call = stage[0]
-    assert (call["shard"], call["num_workers"], call["quiet"], call["preset"]) == (Shard(2, 3), 4, True, "paper-voc")
-    assert len(call["source"].photos) == 2
+    call = stages[0]
+    assert call["how"] == Options(shard=Shard(2, 3), limit=2, num_workers=4, quiet=True)
+    assert (call["data"], call["preset"]) == (str(photos), "paper-voc")
     expected = ["features.backbone=dinov2_vits14", "features.shorter_side=0", "proposals.tau=0.4", "seed=11"]
+    expected.append("clusters.num_classes=7")
     assert call["config"] == load_preset("paper-voc").with_overrides(expected)  # --set wins over --seed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wanted"),
+    [
+        (["run"], NAMES),
+        (["run", "--until", "proposals"], ("proposals",)),
+        (["run", "--until", "filter"], NAMES[: NAMES.index("filter") + 1]),
+        (["propose"], ("proposals",)),
+        (["embed"], ("embeddings",)),
+        (["cluster"], ("clusters",)),
+        (["project"], ("projection",)),
+        (["train-stage1"], ("stage1", "candidates")),
+        (["filter"], ("filter",)),
+        (["pseudo-label"], ("pseudo_labels",)),
+        (["train-stage2"], ("stage2",)),
+    ],
+)
+def test_each_command_asks_for_its_stages(arguments, wanted, stages, tmp_path):
+    assert main([*arguments, "--data", "sample", "--run", str(tmp_path / "run")]) == 0
+    assert tuple(stages[0]["wanted"]) == wanted
+
+
+@pytest.mark.parametrize(
+    ("said", "result"),
+    [
+        (
+            {"proposals": "Nothing to do: 4 masks.", "embeddings": "Nothing to do."},
+            "Nothing to do: 2 stages of RUN are",
+        ),
+        ({"proposals": "4 masks.", "embeddings": "4 vectors."}, "4 vectors. RUN"),
+        ({"stage2": "Trained.", "evaluation": "mIoU 0.5.", "projection": "A map."}, "mIoU 0.5. RUN"),
+        ({"evaluation": "Nothing to do.", "projection": "A map."}, "A map. RUN"),
+    ],
+)
+def test_result_is_the_report_or_what_was_made_last(said, result, stages, tmp_path, capsys):
+    stages.said = said
+    assert main(["run", "--data", "sample", "--run", str(tmp_path / "run"), "--quiet"]) == 0
+    assert capsys.readouterr().out.startswith(result.replace("RUN", str(tmp_path / "run")))
 
 
 @pytest.mark.parametrize(
@@ -78,6 +127,23 @@ def test_flags_reach_the_stage(photos, stage, tmp_path):
         (["propose", "--run", "x", "--zzz"], "unknown argument '--zzz'. See: maskdistill propose --help."),
         (["propose", "--data", "x"], "propose needs --run FOLDER"),
         (["status"], "status needs --run FOLDER"),
+        (["evaluate"], "evaluate needs --run FOLDER"),
+        (["predict", "--images", "x", "--out", "y"], "predict needs --run FOLDER"),
+        (["export", "--format", "coco", "--out", "y"], "export needs --run FOLDER"),
+        (["predict", "--run", "x", "--out", "y"], "required: --images"),
+        (["predict", "--run", "x", "--images", "y"], "required: --out"),
+        (["export", "--run", "x", "--out", "y"], "required: --format"),
+        (["export", "--run", "x", "--format", "voc"], "required: --out"),
+        (["export", "--run", "x", "--format", "csv", "--out", "y"], "--format: invalid choice: 'csv'"),
+        (["export", "--run", "x", "--format", "voc", "--out", "y", "--keptonly"], "Did you mean --kept-only?"),
+        (["evaluate", "--run", "x", "--stage", "stage3"], "--stage: invalid choice: 'stage3'"),
+        (["evaluate", "--run", "x", "--jsno"], "unknown argument '--jsno'. Did you mean --json?"),
+        (
+            ["cluster", "--run", "x", "--num-clases", "3"],
+            "unknown argument '--num-clases'. Did you mean --num-classes?",
+        ),
+        (["cluster", "--run", "x", "--num-classes", "-1"], "--num-classes: must be a whole number, got '-1'"),
+        (["filter", "--run", "x", "--until", "filter"], "unknown argument '--until'"),
         (["propse", "--run", "x"], "invalid choice: 'propse'"),
         ([], "required: COMMAND"),
         (["run", "--run", "x", "--limit", "0"], "--limit: must be at least 1, got 0"),
@@ -97,6 +163,7 @@ def test_typing_mistake_is_2_and_names_what_was_meant(arguments, message, capsys
     [
         (["--set", "proposals.tua=0.3"], "No setting 'proposals.tua'. Did you mean 'proposals.tau'?"),
         (["--set", "proposals.tau"], "--set wants section.name=value"),
+        (["--num-classes", "1"], "clusters.num_classes must be 0 (suggest) or in [2, 254], got 1"),
         (["--set", "proposals.tau=2"], "proposals.tau must be in [-1, 1], got 2"),
         (["--shard", "3"], "--shard wants i/n with 1 <= i <= n, such as 3/16, got '3'"),
     ],
@@ -117,9 +184,75 @@ def test_missing_data_is_2(tmp_path, capsys):
     assert "No file or folder" in capsys.readouterr().err
 
 
-def test_status_of_no_run_is_2(tmp_path, capsys):
-    assert main(["status", "--run", str(tmp_path)]) == 2
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["status"],
+        ["evaluate"],
+        ["predict", "--images", "x", "--out", "OUT"],
+        ["export", "--format", "coco", "--out", "OUT"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_no_run_is_2(arguments, tmp_path, capsys):
+    out = tmp_path / "out"
+    arguments = [argument.replace("OUT", str(out)) for argument in arguments]
+    assert main([*arguments, "--run", str(tmp_path / "run")]) == 2
     assert "No run in" in capsys.readouterr().err
+    assert not out.exists()
+
+
+class TestReports:
+    """Commands that ask a run about something hand their flags on, and print what comes back."""
+
+    @pytest.fixture
+    def spy(self, monkeypatch):
+        def spy(module, name, result):
+            calls = []
+            monkeypatch.setattr(module, name, lambda *args, **flags: calls.append((*args, flags)) or result)
+            return calls
+
+        return spy
+
+    def test_evaluate(self, spy, capsys):
+        from maskdistill import reporting
+
+        found = {"miou": 0.5, "pixel_accuracy": 0.75, "num_images": 3, "iou": {"cat": 0.25, "dog": None}}
+        calls = spy(reporting, "evaluate", found)
+        arguments = ["evaluate", "--run", "r", "--data", "d", "--split", "train", "--crf", "--stage", "stage1"]
+        assert main([*arguments, "--json"]) == 0
+        run, data, flags = calls[0]
+        assert (run.name, data) == ("r", "d")
+        assert flags == {"split": "train", "crf": True, "stage": "stage1"}
+        lines = capsys.readouterr().out.splitlines()
+        assert [json.loads(line) for line in lines] == [found]
+        assert main(["evaluate", "--run", "r"]) == 0
+        assert calls[1][1:] == (None, {"split": "auto", "crf": False, "stage": "stage2"})
+        text = capsys.readouterr().out
+        assert "mIoU 0.500, pixel accuracy 0.750, 3 photos" in text
+        assert text.split()[-4:] == ["cat", "0.250", "dog", "-"]
+
+    def test_predict(self, spy, capsys):
+        from maskdistill import reporting
+
+        calls = spy(reporting, "predict_folder", "3 label maps.")
+        assert main(["predict", "--run", "r", "--images", "i", "--out", "o", "--quiet"]) == 0
+        run, images, out, flags = calls[0]
+        assert (run.name, images, out) == ("r", "i", Path("o"))
+        assert flags == {"crf": False, "stage": "stage2", "quiet": True}
+        assert capsys.readouterr().out == "3 label maps.\n"
+
+    @pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+    def test_export(self, format, spy, capsys):
+        from maskdistill.exports import run as exports
+
+        calls = spy(exports, "export_run", "4 masks.")
+        assert main(["export", "--run", "r", "--format", format, "--out", "o", "--kept-only"]) == 0
+        run, *rest = calls[0]
+        assert (run.name, *rest) == ("r", format, Path("o"), {"kept_only": True})
+        assert main(["export", "--run", "r", "--format", format, "--out", "o"]) == 0
+        assert calls[1][-1] == {"kept_only": False}
+        assert capsys.readouterr().out == "4 masks.\n4 masks.\n"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +267,7 @@ def test_exit_codes(error, code, message, monkeypatch, tmp_path, capsys):
     def fail(_options):
         raise error
 
-    monkeypatch.setattr(cli, "propose_command", fail)
+    monkeypatch.setattr(cli, "stage_command", fail)
     assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == code
     output = capsys.readouterr()
     assert message in output.err
@@ -142,7 +275,7 @@ def test_exit_codes(error, code, message, monkeypatch, tmp_path, capsys):
 
 
 def test_request_to_end_is_taken_as_a_stop(monkeypatch, tmp_path):
-    monkeypatch.setattr(cli, "propose_command", lambda _options: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr(cli, "stage_command", lambda _options: signal.raise_signal(signal.SIGTERM))
     assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
 
 
@@ -150,7 +283,7 @@ def test_error_that_nobody_expected_is_not_hidden(monkeypatch, tmp_path):
     def fail(_options):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(cli, "propose_command", fail)
+    monkeypatch.setattr(cli, "stage_command", fail)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         main(["propose", "--data", "sample", "--run", str(tmp_path)])
 
@@ -176,11 +309,17 @@ class TestSettings:
         assert read("--set", "seed=4") == (config.with_overrides(["seed=4"]), "paper-voc")
         assert read("--preset", "quick") == (load_preset("quick"), "quick")
 
-    def test_existing_run_needs_no_data(self, photos, stage, tmp_path):
+    def test_existing_run_needs_no_data(self, photos, stages, tmp_path):
         run = ["--run", str(tmp_path / "run")]
         assert main(["propose", "--data", str(photos), *run]) == 0
         assert main(["propose", *run]) == 0
-        assert stage[1]["source"].spec == stage[0]["source"].spec
+        assert stages[1]["data"] == stages[0]["data"] == str(photos)
+
+    def test_number_of_classes_changes_an_existing_run(self, read, tmp_path):
+        config = load_preset("quick")
+        Run(tmp_path / "run").write_info({"config": config.to_dict(), "preset": "quick"})
+        assert read("--num-classes", "5")[0] == config.with_overrides(["clusters.num_classes=5"])
+        assert read("--num-classes", "5", "--set", "clusters.num_classes=6")[0].clusters.num_classes == 6
 
 
 class TestShard:
@@ -199,15 +338,24 @@ LIST_MODULES = """
 import sys
 from maskdistill.cli import main
 try:
-    main(sys.argv[1:])
+    code = main(sys.argv[1:])
 except SystemExit as end:
     code = end.code
 print(code, sorted({"torch", "timm", "scipy.sparse.linalg", "onnx", "streamlit"} & set(sys.modules)))
 """
 
 
-@pytest.mark.parametrize(("arguments", "code"), [(["propose", "--help"], 0), (["propose", "--rum", "x"], 2)])
-def test_help_and_typos_do_not_wait_for_torch(arguments, code):
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["propose", "--help"], 0),
+        (["propose", "--rum", "x"], 2),
+        (["evaluate", "--help"], 0),
+        (["predict", "--run", "x"], 2),
+        (["status", "--run", "."], 2),
+    ],
+)
+def test_help_typos_and_status_do_not_wait_for_torch(arguments, code):
     result = subprocess.run(
         [sys.executable, "-c", LIST_MODULES, *arguments], capture_output=True, text=True, timeout=60, check=True
     )
@@ -217,9 +365,13 @@ def test_help_and_typos_do_not_wait_for_torch(arguments, code):
 def test_help_names_every_command_and_setting(capsys):
     assert exits(["--help"]) == 0
     overview = capsys.readouterr().out
-    assert all(command in overview for command in ("run", "propose", "status"))
+    commands = ("run", "evaluate", "predict", "export", "status", *cli.STAGE_COMMANDS)
+    assert {line.split()[0] for line in overview.splitlines() if line.startswith("    ")} >= set(commands)
     assert exits(["run", "--help"]) == 0
-    assert "proposals.tau" in capsys.readouterr().out
+    text = capsys.readouterr().out
+    assert all(
+        name in text for name in ("proposals.tau", "stage2.epochs", "filter.min_score", "{proposals,embeddings,")
+    )
 
 
 def test_version(capsys):

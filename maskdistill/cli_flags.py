@@ -1,0 +1,68 @@
+"""The flags of the command line, by command."""
+
+import argparse
+from pathlib import Path
+
+from maskdistill.config import preset_names, setting_names
+from maskdistill.stages.chain import NAMES
+
+
+def stage_flags(command: argparse.ArgumentParser) -> None:
+    """Of every command that makes something in a run: photos, settings, and how to work."""
+    command.add_argument("--data", help="folder of photos, VOC folder, COCO folder or json, sample, sample-views")
+    command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
+    command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
+    command.add_argument(
+        "--num-classes", type=_not_negative, help="K, the number of clusters (0: suggested by a curve)"
+    )
+    command.add_argument("--seed", type=_not_negative, help="seed of every random choice (0)")
+    command.add_argument(
+        "--set", action="append", default=[], metavar="A.B=C", help=f"one setting: {', '.join(setting_names())}"
+    )
+    command.add_argument("--limit", type=_positive, help="at most so many photos, spread over the source")
+    command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
+    command.add_argument("--workers", type=_not_negative, default=0, help="processes (0: one per core)")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def until_flag(command: argparse.ArgumentParser) -> None:
+    """Of ``run``: where to stop."""
+    command.add_argument("--until", choices=NAMES, default=NAMES[-1], help="last stage to do")
+
+
+def evaluate_flags(command: argparse.ArgumentParser) -> None:
+    """Of ``evaluate``."""
+    command.add_argument("--data", help="other photos with ground truth (the run's own)")
+    command.add_argument("--split", default="auto", help="val, train, all; auto: val where there is one")
+    command.add_argument("--stage", choices=("stage1", "stage2"), default="stage2", help="which model (stage2)")
+    command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
+    command.add_argument("--json", action="store_true", help="one JSON object on standard output")
+
+
+def predict_flags(command: argparse.ArgumentParser) -> None:
+    """Of ``predict``."""
+    command.add_argument("--images", required=True, help="folder of photos, or one photo")
+    command.add_argument("--out", required=True, type=Path, help="folder for the label maps")
+    command.add_argument("--stage", choices=("stage1", "stage2"), default="stage2", help="which model (stage2)")
+    command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def export_flags(command: argparse.ArgumentParser) -> None:
+    """Of ``export``."""
+    command.add_argument("--format", required=True, choices=("coco", "voc", "yolo"), help="what the other tool reads")
+    command.add_argument("--out", required=True, type=Path, help="folder for the export")
+    command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
+
+
+def _positive(text: str) -> int:
+    value = _not_negative(text)
+    if value == 0:
+        raise argparse.ArgumentTypeError("must be at least 1, got 0")
+    return value
+
+
+def _not_negative(text: str) -> int:
+    if not text.isdigit():
+        raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
+    return int(text)

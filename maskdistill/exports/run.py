@@ -1,0 +1,217 @@
+"""A run as files for other tools: what its latest stage knows of every photo, in COCO, VOC or YOLO."""
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from maskdistill.config import LabelConfig
+from maskdistill.datasets import ViewRecipe
+from maskdistill.errors import RunError
+from maskdistill.exports import ExportFormat, ExportImage, ExportMask
+from maskdistill.exports.coco import export_coco
+from maskdistill.exports.voc import export_voc
+from maskdistill.exports.yolo import export_yolo
+from maskdistill.masks import decode_mask
+from maskdistill.painting import paint_labels, read_label_png
+from maskdistill.stages.chain import BY_NAME, read_record
+from maskdistill.store import Run, read_json
+
+SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
+CRF, STAGE2 = "stage2_crf", "stage2"  # kinds of predictions; the first that a photo has is taken
+LabelOf = Callable[[ExportImage], np.ndarray | None]
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a run has to export."""
+
+    images: list[ExportImage]
+    masks: list[ExportMask]
+    class_names: list[str]
+    notes: tuple[str, ...] = ()
+
+
+def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = False) -> str:
+    """Write the run's photos with their masks (COCO, YOLO) or label maps (VOC).
+
+    Masks of the photos that training saw are those that the first model draws, with its class, its score and whether
+    the filter keeps them; of all other photos, and before that stage, they are the proposals with their clusters; and
+    before there are clusters, proposals of one class "object". Stages made from older ones than there are now are left
+    out, with a note.
+
+    Label maps are the pseudo-labels; for photos without one the final model's predictions, with the CRF if there are
+    such. Before there are pseudo-labels they are painted from the masks above.
+
+    Args:
+        run: The run.
+        format: What the other tool reads.
+        out: New, empty, or the folder of an earlier export.
+        kept_only: Only masks that the filter keeps, and only photos that have one (VOC: a pseudo-label): the others
+            hold objects that nobody has judged, so they are no examples of background.
+
+    Returns:
+        A sentence on what was written.
+
+    Raises:
+        RunError: If there is nothing to export yet, or ``kept_only`` comes before the filter or finds nothing.
+        ConfigError: If the folder cannot be used.
+        DatasetError: If none of the photos can be read.
+    """
+    content = _read_content(run, kept_only)
+    if format == "voc":
+        images, label_of, notes = _label_maps(run, content, kept_only)
+        summary = export_voc(out, images, label_of, content.class_names)
+    else:
+        notes = ()
+        export = export_coco if format == "coco" else export_yolo
+        summary = export(out, content.images, content.masks, content.class_names)
+    return " ".join([summary.sentence, *content.notes, *notes])
+
+
+def _read_content(run: Run, kept_only: bool) -> Content:
+    run.info()  # says what is wrong if this is no run
+    if not _fits(run, "proposals") or not run.proposals_path.is_file():
+        raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
+    if kept_only and not _fits(run, "filter"):
+        raise RunError(f"{run.path} has no kept masks yet. Choose them with: maskdistill filter --run {run.path}")
+    proposals = read_json(run.proposals_path)
+    images = _read_images(run, proposals["images"])
+    judged, masks = _candidate_masks(run) if _fits(run, "candidates") else (set(), [])
+    others = [item for item in proposals["annotations"] if item["image_id"] not in judged]
+    names, more, notes = _proposal_masks(run, others)
+    masks += more
+    if kept_only:
+        masks = [mask for mask in masks if mask.kept and mask.image in judged]
+        if not masks:
+            raise RunError(f"The filter of {run.path} keeps no mask. Loosen its thresholds and run it again.")
+        images = [image for image in images if image.number in {mask.image for mask in masks}]
+    readable = {image.number for image in images}
+    masks = sorted((mask for mask in masks if mask.image in readable), key=lambda mask: mask.id)
+    return Content(images, masks, names, (*_old_notes(run, ("clusters", "candidates", "filter")), *notes))
+
+
+def _fits(run: Run, name: str) -> bool:
+    """Whether a stage is finished, and was made from what the stages before it hold now."""
+    record = read_record(run, name)
+    if record is None or not all((run.path / artifact).exists() for artifact in BY_NAME[name].artifacts):
+        return False
+    made_from = record["made_from"].get("from", {})
+    return all(_fits(run, need) and made_from.get(need) == _fingerprint(run, need) for need in BY_NAME[name].needs)
+
+
+def _fingerprint(run: Run, name: str) -> str | None:
+    record = read_record(run, name)
+    return None if record is None else record["fingerprint"]
+
+
+def _old_notes(run: Run, names: Iterable[str]) -> tuple[str, ...]:
+    """A note on stages whose artifacts cannot be used any more."""
+    old = [name for name in names if read_record(run, name) is not None and not _fits(run, name)]
+    return (f"Left out, because a stage before it was made again: {', '.join(old)}.",) if old else ()
+
+
+def _read_images(run: Run, entries: Sequence[dict[str, Any]]) -> list[ExportImage]:
+    """Readable photos; their number is their place in the source."""
+    table = run.images()
+    rows = table[table["digest"].notna()].to_dict("records")  # what could not be opened at all has no number
+    if [(row["height"], row["width"]) for row in rows] != [(item["height"], item["width"]) for item in entries]:
+        raise RunError(f"The masks of {run.path} are those of other photos. Run: maskdistill propose --run {run.path}")
+    return [
+        ExportImage(
+            number=item["id"],
+            id=row["id"],
+            path=Path(row["path"]),
+            file_name=item["file_name"],
+            height=item["height"],
+            width=item["width"],
+            split=row["split"] if isinstance(row["split"], str) else None,  # an empty cell may come back as NaN
+            view=_read_view(row["view"]) if isinstance(row["view"], str) else None,
+        )
+        for item, row in zip(entries, rows, strict=True)
+        if row["readable"]
+    ]
+
+
+def _read_view(text: str) -> ViewRecipe:
+    values = json.loads(text)
+    return ViewRecipe(**{**values, "box": tuple(values["box"])})
+
+
+def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
+    """Numbers of the photos that the first model has judged, and the masks that it draws there."""
+    coco = read_json(run.path / "candidates.json")
+    signals = run.candidates().set_index("mask_id")
+    rules = run.kept().set_index("mask_id") if _fits(run, "filter") else None
+    masks = []
+    for item in coco["annotations"]:
+        id = item["id"]
+        extra = {name: signals.at[id, name] for name in SIGNALS}
+        if rules is not None:
+            extra["rule"] = rules.at[id, "rule"]
+        kept = rules is None or bool(rules.at[id, "kept"])
+        masks.append(
+            ExportMask(id, item["image_id"], item["category_id"], item["score"], item["segmentation"], kept, extra)
+        )
+    return {item["id"] for item in coco["images"]}, masks
+
+
+def _proposal_masks(
+    run: Run, annotations: Sequence[dict[str, Any]]
+) -> tuple[list[str], list[ExportMask], tuple[str, ...]]:
+    """Names of all classes, and the proposals given with theirs; a note on those that are in no cluster."""
+    names, clusters = ["object"], {item["id"]: 1 for item in annotations}
+    if _fits(run, "clusters"):
+        clusters = run.cluster_of_mask()
+        num_classes = read_json(run.path / "clusters.json")["num_classes"]
+        names = [f"cluster {label}" for label in range(1, num_classes + 1)]
+    masks = [
+        ExportMask(item["id"], item["image_id"], clusters[item["id"]], item["score"], item["segmentation"])
+        for item in annotations
+        if item["id"] in clusters
+    ]
+    lost = len(annotations) - len(masks)
+    return names, masks, (f"{lost} masks in no cluster were left out.",) if lost else ()
+
+
+def _label_maps(run: Run, content: Content, kept_only: bool) -> tuple[list[ExportImage], LabelOf, tuple[str, ...]]:
+    """Photos, their label maps, and notes."""
+    notes = _old_notes(run, ("pseudo_labels", "predictions"))
+    if not _fits(run, "pseudo_labels"):
+        if kept_only:
+            raise RunError(f"{run.path} has no label maps yet. Make: maskdistill pseudo-label --run {run.path}")
+        return content.images, _painted(content.masks), notes
+    files = {number: run.pseudo_label(number) for number in read_json(run.path / "pseudo_labels.json")["photos"]}
+    if kept_only:
+        return [image for image in content.images if image.number in files], _stored(files), notes
+    if _fits(run, "predictions"):
+        made = read_json(run.path / "predictions.json")
+        for kind, numbers in ((CRF, made["crf"]), (STAGE2, made["photos"])):
+            files = {number: run.prediction(kind, number) for number in numbers} | files
+    return content.images, _stored(files), notes
+
+
+def _stored(files: Mapping[int, Path]) -> LabelOf:
+    return lambda image: read_label_png(files[image.number]) if image.number in files else None
+
+
+def _painted(masks: Sequence[ExportMask]) -> LabelOf:
+    by_image: dict[int, list[ExportMask]] = {}
+    for mask in masks:
+        by_image.setdefault(mask.image, []).append(mask)
+
+    def paint(image: ExportImage) -> np.ndarray:
+        mine = by_image.get(image.number, [])
+        return paint_labels(
+            (image.height, image.width),
+            [decode_mask(mask.code) for mask in mine],
+            [mask.label for mask in mine],
+            [mask.score for mask in mine],
+            [mask.kept for mask in mine],
+            LabelConfig(),
+        )
+
+    return paint

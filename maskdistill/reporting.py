@@ -1,0 +1,117 @@
+"""A finished run asked about: measures on any photos with ground truth, label maps of any photos."""
+
+from pathlib import Path
+from typing import Any
+
+from maskdistill.config import RunConfig
+from maskdistill.confusion import Confusion, match_one_to_one, report
+from maskdistill.crf import INSTALL_HINT, crf_available
+from maskdistill.datasets import open_source, read_label
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
+from maskdistill.inference import label_photo, load_model
+from maskdistill.painting import write_label_png
+from maskdistill.progress import Reporter
+from maskdistill.stages.predict import reported_numbers
+from maskdistill.store import Run, read_json
+
+
+def evaluate(
+    run: Run, data: str | None = None, *, split: str = "auto", crf: bool = False, stage: str = "stage2"
+) -> dict[str, Any]:
+    """Label photos with the run's model and compare with ground truth.
+
+    Args:
+        run: A trained run.
+        data: Other photos with ground truth; None takes the run's own.
+        split: ``val``, ``train``, ``all``, or ``auto`` for val where there is one, else all.
+        crf: Refine by the dense CRF.
+        stage: Which model.
+
+    Returns:
+        ``miou``, ``iou`` by class, ``pixel_accuracy``, ``matching``, ``num_images`` and more, ready for JSON; of the
+        run's own photos ``mask_ap50`` and ``corloc`` of its proposals too, from metrics.json.
+
+    Raises:
+        DatasetError: If no photo has ground truth.
+        RunError: If the run is not trained.
+    """
+    config = RunConfig.from_dict(run.info()["config"])
+    _check_crf(crf)
+    source = open_source(data or run.info()["data"])
+    if not source.has_labels:
+        raise DatasetError(f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed.")
+    num_clusters = read_json(run.path / "clusters.json")["num_classes"]
+    counts = Confusion(num_classes=len(source.classes), num_clusters=num_clusters)
+    predictor = load_model(run, stage)
+    for number in reported_numbers(source, split):
+        photo = source.photos[number]
+        truth = read_label(source, photo)
+        if truth is not None:
+            counts.update(truth, label_photo(predictor, photo, config, crf=crf))
+    if not counts.num_images:
+        raise DatasetError(f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split.")
+    found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
+    own = data is None or source.fingerprint == _fingerprint_of(run)
+    return {**found, **(_mask_measures(run, split) if own else {})}
+
+
+def predict_folder(
+    run: Run, images: str, out: Path, *, crf: bool = False, stage: str = "stage2", quiet: bool = False
+) -> str:
+    """Write a palette PNG for each photo: same stem, the photo's size, 0 background, 1 to K clusters.
+
+    A photo in a subfolder keeps its subfolder, and one whose stem another has too its suffix. One that cannot be read
+    is named in the sentence and left out.
+
+    Raises:
+        DatasetError: If there is no photo to read.
+        RunError: If the run is not trained.
+    """
+    config = RunConfig.from_dict(run.info()["config"])
+    _check_crf(crf)
+    source = open_source(Path(images).expanduser())
+    predictor = load_model(run, stage)
+    failed = [str(item.path) for item in source.skipped]
+    reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)
+    with reporter:
+        for photo in source.photos:
+            try:
+                labels = label_photo(predictor, photo, config, crf=crf)
+            except (MaskDistillError, OSError, ValueError) as error:
+                failed.append(f"{photo.path} ({error})")
+                continue
+            write_label_png(out / f"{photo.id}.png", labels)
+            reporter.advance()
+    (out / ".progress.json").unlink(missing_ok=True)
+    written = len(source.photos) + len(source.skipped) - len(failed)
+    problem = f" {len(failed)} left out, the first: {failed[0]}." if failed else ""
+    return f"{written} label maps in {out}.{problem}"
+
+
+def describe_report(found: dict[str, Any]) -> str:
+    """A few lines for people."""
+    lines = [f"mIoU {found['miou']:.3f}, pixel accuracy {found['pixel_accuracy']:.3f}, {found['num_images']} photos"]
+    for name, value in found["iou"].items():
+        lines.append(f"  {name:20s} {'-' if value is None else f'{value:.3f}'}")
+    for name in ("mask_ap50", "corloc"):
+        if found.get(name) is not None:
+            lines.append(f"{name} of the proposals {found[name]:.3f}")
+    return "\n".join(lines)
+
+
+def _check_crf(wanted: bool) -> None:
+    if wanted and not crf_available():
+        raise ConfigError(INSTALL_HINT)
+
+
+def _fingerprint_of(run: Run) -> str:
+    return read_json(run.stage_path("proposals"))["made_from"]["photos"]
+
+
+def _mask_measures(run: Run, split: str) -> dict[str, Any]:
+    """CorLoc and mask AP of the run's proposals, if metrics.json has them for this split."""
+    path = run.path / "metrics.json"
+    metrics = read_json(path) if path.is_file() else {}
+    if metrics.get("split") != split or "masks" not in metrics:
+        return {}
+    return {name: metrics["masks"][name] for name in ("mask_ap50", "corloc")}

@@ -1,0 +1,132 @@
+"""Heads trained with ground truth, beside which the report puts the run's own result. FOR REPORTING ONLY.
+
+No stage reads anything that is made here: not the weights, not the measures. The chain never trains with labels.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from maskdistill.backbones import choose_device
+from maskdistill.config import TrainConfig
+from maskdistill.confusion import Confusion, identity_matching, report
+from maskdistill.datasets import read_label
+from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
+from maskdistill.stages.context import Context
+from maskdistill.training import train
+
+LINEAR, SUPERVISED = "linear", "supervised"
+LAST_LAYER = "net.3."  # of a PatchHead's parameters
+
+
+def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
+    """Train with the ground truth of the training photos, and measure. FOR REPORTING ONLY.
+
+    ``linear`` is the published linear evaluation: all of the final model is frozen but its last layer, which starts
+    afresh with an output per class. ``supervised`` is a fresh head of the same size on the same frozen tokens: what
+    labels reach there. Both go on where they were stopped, in run/evaluation/linear and run/evaluation/supervised.
+
+    Args:
+        context: A run whose second stage is trained.
+        numbers: Photos to measure on.
+
+    Returns:
+        ``num_photos`` with ground truth that were trained on, and by name what ``SegmentationReport.to_dict`` says
+        with ``num_training``, how many of the measured photos are among them. ``linear`` is None if the final model is
+        no patch_head; all is None without ground truth to train on, or to measure with.
+
+    Source: linear evaluation of Van Gansbeke et al., arXiv 2206.06363.
+    """
+    labelled = [number for number in context.training_numbers if _is_labelled(context, number)]
+    heads = _heads(context, labelled) if labelled else {}
+    found: dict[str, Any] = {"num_photos": len(labelled), LINEAR: None, SUPERVISED: None}
+    for name, (head, config) in heads.items():
+        _train(context, name, head, config, labelled)
+        found[name] = _measure(context, head, config, numbers, set(labelled))
+    return found
+
+
+def _is_labelled(context: Context, number: int) -> bool:
+    has_tokens = context.tokens.path(number).is_file()
+    return has_tokens and read_label(context.source, context.photo(number)) is not None
+
+
+def _heads(context: Context, numbers: list[int]) -> dict[str, tuple[PatchHead, TrainConfig]]:
+    """Both heads before their training, and their settings."""
+    num_classes, seed = len(context.source.classes), context.config.seed
+    device = choose_device(context.config.features.device)
+    config = context.config.stage2
+    heads = {}
+    if config.model == "patch_head":
+        # Dropout belongs to the training of the layer before, which is over.
+        heads[LINEAR] = (linear_head(context.predictor("stage2").model, num_classes, config, seed), _plain(config))
+    else:
+        config = TrainConfig()  # those of another network would not suit a head
+    fresh = PatchHead(num_classes, context.tokens.read(numbers[0]).shape[-1], config, seed=seed)
+    fresh.standardise(context.tokens, numbers)
+    heads[SUPERVISED] = (fresh, config)
+    return {name: (head.to(device), settings) for name, (head, settings) in heads.items()}
+
+
+def linear_head(trained: PatchHead, num_classes: int, config: TrainConfig, seed: int) -> PatchHead:
+    """A copy of a trained head, frozen, with a fresh last layer of ``num_classes`` + 1 outputs that is not."""
+    head = PatchHead(num_classes, len(trained.mean), _plain(config), seed=seed)
+    frozen = {name: value for name, value in trained.state_dict().items() if not name.startswith(LAST_LAYER)}
+    head.load_state_dict({**head.state_dict(), **frozen})
+    for name, parameter in head.named_parameters():
+        parameter.requires_grad_(name.startswith(LAST_LAYER))
+    return head
+
+
+def _plain(config: TrainConfig) -> TrainConfig:
+    return replace(config, dropout=0.0)
+
+
+def _train(context: Context, name: str, head: PatchHead, config: TrainConfig, numbers: list[int]) -> None:
+    """Train a head in place, or load what was trained before."""
+    photos = [context.photo(number) for number in numbers]
+    geometries = [context.geometry(photo) for photo in photos]
+    task = PatchHeadTask(
+        head, context.tokens, numbers, geometries, lambda index: read_label(context.source, photos[index]), config
+    )
+    done = 0
+
+    def on_step(step: int, _total: int) -> None:
+        nonlocal done
+        reporter.advance(step - done)
+        done = step
+
+    steps = config.epochs * -(-len(numbers) // config.batch_size)
+    folder = context.run.path / "evaluation" / name
+    with context.reporter("evaluation", steps, unit="steps") as reporter:
+        train(task, config, folder=folder, seed=context.config.seed, key=context.key, on_step=on_step)
+
+
+def _measure(
+    context: Context, head: PatchHead, config: TrainConfig, numbers: Sequence[int], trained_on: set[int]
+) -> dict[str, Any] | None:
+    """As ``evaluate.measure``, but value n of the prediction is class n: nothing is matched."""
+    num_classes = len(context.source.classes)
+    counts = Confusion(num_classes=num_classes, num_clusters=num_classes)
+    predictor = PatchHeadPredictor(
+        head, config, lambda photo: (context.tokens.read(context.numbers[photo.id]), context.geometry(photo))
+    )
+    seen = 0
+    for number in numbers:
+        truth = read_label(context.source, context.photo(number))
+        if truth is not None:
+            counts.update(truth, _predict(context, predictor, number))
+            seen += number in trained_on
+    if not counts.num_images:
+        return None
+    return {**report(counts, context.source.classes, identity_matching(num_classes)).to_dict(), "num_training": seen}
+
+
+def _predict(context: Context, predictor: PatchHeadPredictor, number: int) -> np.ndarray:
+    """(H, W) uint8 label map; background only, as in the other measures, for a photo that could not be read."""
+    photo = context.photo(number)
+    if not context.tokens.path(number).is_file():
+        return np.zeros((photo.height, photo.width), np.uint8)
+    return predictor.probabilities(photo).argmax(axis=0).astype(np.uint8)

