@@ -129,8 +129,11 @@ def choose_precision(name: str, device: torch.device) -> str:
         return name
     if device.type in ("cuda", "mps"):
         return "float16"
-    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return "bfloat16" if fast and _has_bfloat16_units() else "float32"
+    return "bfloat16" if _mkldnn_takes_bfloat16() and _has_bfloat16_units() else "float32"
+
+
+def _mkldnn_takes_bfloat16() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 def _has_bfloat16_units() -> bool:

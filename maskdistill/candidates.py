@@ -1,5 +1,6 @@
 """What the first model says of each mask, and which objects it sees where there was none: candidates for the labels."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -40,35 +41,38 @@ def see_masks(
         One item a proposal, in order; then the components that no proposal overlaps by an IoU of 0.5, largest first.
     """
     predicted = probabilities.argmax(axis=0)
-    components = _components(predicted)
+    pieces = _number_pieces(predicted)
     seen = [
-        _see(probabilities, predicted, components, index, mask, cluster)
+        _see(probabilities, predicted, pieces, index, mask, cluster)
         for index, (mask, cluster) in enumerate(zip(masks, clusters, strict=True))
     ]
-    for component, label in components:
-        large = component.mean() >= min_area
-        if large and all(mask_iou(component, mask) < SAME_OBJECT for mask in (*masks, *(item.mask for item in seen))):
-            score = float(probabilities[label][component].mean())
-            seen.append(_seen(component, None, label, score, float("nan"), float("nan")))
+    drawn = np.unique(pieces[np.any([item.mask for item in seen], axis=0)]) if seen else np.zeros(0, pieces.dtype)
+    areas = np.bincount(pieces.ravel())
+    areas[0] = 0
+    areas[drawn] = 0  # part of what was drawn for a proposal
+    for number in np.argsort(-areas, kind="stable"):
+        if areas[number] < max(1, min_area * predicted.size):
+            break
+        piece = pieces == number
+        if all(mask_iou(piece, mask) < SAME_OBJECT for mask in masks):
+            label = int(predicted[piece][0])
+            seen.append(_seen(piece, None, label, float(probabilities[label][piece].mean()), math.nan, math.nan))
     return seen
 
 
-def _components(predicted: np.ndarray) -> list[tuple[np.ndarray, int]]:
-    """4-connected pieces of every class but background, with their class, largest first."""
-    found = []
+def _number_pieces(predicted: np.ndarray) -> np.ndarray:
+    """(H, W) number of the 4-connected piece of one class that each pixel belongs to, from 1; 0 is background."""
+    pieces = np.zeros(predicted.shape, np.int32)
+    total = 0
     for label in np.unique(predicted[predicted > 0]):
-        pieces, count = ndimage.label(predicted == label)
-        found += [(pieces == number, int(label)) for number in range(1, count + 1)]
-    return sorted(found, key=lambda item: -int(np.count_nonzero(item[0])))
+        found, count = ndimage.label(predicted == label)
+        pieces[found > 0] = found[found > 0] + total
+        total += count
+    return pieces
 
 
 def _see(
-    probabilities: np.ndarray,
-    predicted: np.ndarray,
-    components: list[tuple[np.ndarray, int]],
-    index: int,
-    mask: np.ndarray,
-    cluster: int,
+    probabilities: np.ndarray, predicted: np.ndarray, pieces: np.ndarray, index: int, mask: np.ndarray, cluster: int
 ) -> Seen:
     if not mask.any():
         return _seen(mask, index, cluster, 0.0, 0.0, 0.0)
@@ -77,10 +81,9 @@ def _see(
     inside = np.bincount(predicted[mask], minlength=len(probabilities))[1:]
     label = int(inside.argmax()) + 1 if inside.any() else cluster
     # All pieces of the class that the proposal touches belong to what the model draws there.
-    touching = [piece for piece, kind in components if kind == label and np.count_nonzero(piece & mask)]
-    drawn = np.any(touching, axis=0) if touching else np.zeros_like(mask)
-    iou = mask_iou(mask, drawn)
-    return _seen(drawn if drawn.any() else mask, index, label, score, iou, agreement)
+    touching = np.unique(pieces[mask & (predicted == label)])
+    drawn = np.isin(pieces, touching[touching > 0])
+    return _seen(drawn if drawn.any() else mask, index, label, score, mask_iou(mask, drawn), agreement)
 
 
 def _seen(mask: np.ndarray, proposal: int | None, label: int, score: float, iou: float, agreement: float) -> Seen:

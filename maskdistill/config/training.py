@@ -18,23 +18,20 @@ class TrainConfig:
     optimizer: Literal["adamw", "sgd"] = "adamw"
     learning_rate: float = 1e-3
     momentum: float = 0.9  # sgd
-    weight_decay: float = 1e-2
+    weight_decay: float = 1e-4
     schedule: Literal["cosine", "step"] = "cosine"
     milestones: tuple[int, ...] = ()  # epochs after which "step" multiplies the rate by 0.1
-    warmup: float = 0.1  # share of all steps in which the rate rises from 0
+    warmup: float = 0.0  # share of all steps in which the rate rises from 0
     ema: float = 0.0  # decay per step of the averaged weights that are kept, [0, 1); 0 keeps the last ones
     clip_norm: float = 0.0  # largest norm of the gradient; 0 does not clip
     precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     checkpoint_seconds: float = 30.0  # time between two checkpoints; one is written after each epoch anyway
     hard_pixels: float = 1.0  # share of pixels with the largest loss that count, (0, 1]; published for deeplabv3: 0.2
-    class_balance: float = 0.6  # weight of a class = (its share) ** -balance, [0, 1]
+    class_balance: float = 0.0  # weight of a class = (its share) ** -balance, [0, 1]
     label_smoothing: float = 0.0  # [0, 1)
     hidden: int = 256  # units of the head's middle layer (patch_head)
     patch_share: float = 0.25  # of each photo's patches that a step sees, drawn anew each time (patch_head)
-    smoothing: float = (
-        0.1  # predictions are averaged over patches that are alike, by softmax(cosine / this); 0 does not
-    )
-    # (patch_head)
+    smoothing: float = 0.1  # predictions are averaged over like patches by softmax(cosine / this); 0: not (patch_head)
     dropout: float = 0.1  # share of those units left out in a step, [0, 1) (patch_head)
     weights: str = ""  # ResNet-50 initial weights: a file as DINO or MoCo publish it; "" starts at random
     frozen_stages: int = 2  # first ResNet stages, of stem and four layers, that are not trained (mask_rcnn, deeplabv3)
@@ -65,10 +62,10 @@ class TrainConfig:
 
 
 def default_stage1() -> TrainConfig:
-    """Stage 1 unless a preset says otherwise."""
-    return TrainConfig()
+    """Stage 1 unless a preset says otherwise: the patch head, as the preset ``quick`` trains it."""
+    return TrainConfig(weight_decay=1e-2, warmup=0.1, class_balance=0.6)
 
 
 def default_stage2() -> TrainConfig:
     """Stage 2 unless a preset says otherwise."""
-    return TrainConfig()
+    return default_stage1()

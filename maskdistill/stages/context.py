@@ -71,8 +71,17 @@ class Context:
         """Network pixels, side of the patches that tokens are stored of."""
         return read_json(self.tokens_path / TOKEN_INFO)["patch_size"]
 
+    @cached_property
+    def _predictors(self) -> dict[str, "Predictor"]:
+        return {}
+
     def predictor(self, stage: str) -> "Predictor":
-        """The trained model of ``stage1`` or ``stage2``; a ``patch_head`` reads stored tokens."""
+        """The trained model of ``stage1`` or ``stage2``, loaded once; a ``patch_head`` reads stored tokens."""
+        if stage not in self._predictors:
+            self._predictors[stage] = self._load_predictor(stage)
+        return self._predictors[stage]
+
+    def _load_predictor(self, stage: str) -> "Predictor":
         from maskdistill.inference import load_model  # loads torch too
 
         return load_model(

@@ -34,8 +34,11 @@ def embed(context: Context) -> str:
 
 
 def make_tokens(context: Context) -> None:
-    """Patch tokens of photos that have masks but no tokens yet."""
-    missing = context.tokens.missing(sorted(context.annotations))
+    """Patch tokens of the photos that have none yet, as where the head's blocks were changed after the masks."""
+    table = context.run.images()
+    readable = set(table.loc[table["readable"].astype(bool), "id"])
+    numbers = [number for number, photo in enumerate(context.source.photos) if photo.id in readable]
+    missing = context.tokens.missing(numbers)
     if not missing:
         return
     spec = WorkerSpec(

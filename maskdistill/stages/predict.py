@@ -17,7 +17,7 @@ from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.store import Run, write_json
 
 STAGE1, STAGE2, CRF = "stage1", "stage2", "stage2_crf"
-AHEAD = 256  # photos whose probabilities wait for the CRF at most
+WAITING_BYTES = 256 * 2**20  # of probabilities that wait for the CRF at most
 
 
 def predict_photos(context: Context) -> str:
@@ -36,7 +36,8 @@ def predict_photos(context: Context) -> str:
             reporter.advance()
             if refined and number in reported:
                 waiting.append((number, photo, probabilities))
-            if waiting and (len(waiting) == AHEAD or number == numbers[-1]):
+            size = sum(item.nbytes for _, _, item in waiting)
+            if waiting and (size >= WAITING_BYTES or number == numbers[-1]):
                 for _ in _refine(context, waiting):
                     reporter.advance()
                 waiting = []

@@ -8,6 +8,7 @@ import torch
 
 from maskdistill.backbones import choose_device
 from maskdistill.config import LabelConfig, TrainConfig
+from maskdistill.errors import DatasetError
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, read_label_png
 from maskdistill.stages.context import Context
@@ -84,6 +85,8 @@ def _train(
     label_of: LabelsOf,
     masks_of: Callable[[int], tuple[np.ndarray, np.ndarray]],
 ) -> TrainResult:
+    if not numbers:
+        raise DatasetError("No training photo has a mask. Loosen the proposals' settings, or add photos.")
     device = choose_device(context.config.features.device)
     num_classes = read_json(context.run.path / "clusters.json")["num_classes"]
     task = _make_task(context, config, numbers, num_classes, label_of, masks_of, device)

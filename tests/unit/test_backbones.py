@@ -315,7 +315,7 @@ class TestPrecision:
         ],
     )
     def test_auto_on_a_cpu(self, monkeypatch, supported, capabilities, expected):
-        monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: supported)
+        monkeypatch.setattr("maskdistill.backbones._mkldnn_takes_bfloat16", lambda: supported)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
         assert choose_precision("auto", torch.device("cpu")) == expected
 

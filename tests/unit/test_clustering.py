@@ -254,8 +254,8 @@ def test_consensus_is_the_same_for_the_same_seed():
     ],
 )
 def test_impossible_numbers_are_refused(find, num, num_classes, match):
+    vectors = blobs()[0][:num]
     with pytest.raises(ConfigError, match=match):
-        vectors = blobs()[0][:num]
         find([vectors] if find is consensus_cluster else vectors, num_classes, seed=0)
 
 

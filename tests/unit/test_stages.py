@@ -162,7 +162,6 @@ class TestCandidates:
         assert (proposals["cluster"] == fitted.loc[proposals.index, "cluster"]).all()
         np.testing.assert_array_equal(proposals["distance"], fitted.loc[proposals.index, "distance"])
         assert proposals[["iou", "agreement", "proposal_score"]].notna().all(axis=None)
-        assert len(new) > 0
         assert not set(new.index) & set(clusters.index)
         assert new[["iou", "agreement", "distance", "proposal_score"]].isna().all(axis=None)
 
