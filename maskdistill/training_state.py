@@ -29,6 +29,8 @@ PREVIOUS = "checkpoint.previous.safetensors"
 WEIGHTS = "model.safetensors"
 HISTORY = "history.jsonl"
 
+METADATA = "maskdistill"  # key of our values in the header of a safetensors file
+
 
 @dataclass(frozen=True)
 class EpochReport:
@@ -119,7 +121,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str
         CheckpointError: If the file cannot be written.
     """
     copies = {name: tensor.detach().to("cpu", copy=True).contiguous() for name, tensor in tensors.items()}
-    metadata = {"values": json.dumps(values), "crc32": str(_checksum(copies))}
+    # One entry only: safetensors writes several in a random order, and equal trainings should give equal files.
+    metadata = {METADATA: json.dumps({"values": values, "crc32": _checksum(copies)}, sort_keys=True)}
     try:
         save_file(copies, path, metadata=metadata)
     except SafetensorError as error:
@@ -138,11 +141,12 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except (SafetensorError, OSError) as error:
         raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from error
-    if "crc32" not in metadata or "values" not in metadata:
+    if METADATA not in metadata:
         raise CheckpointError(f"{path} was not written by a training of this project.")
-    if int(metadata["crc32"]) != _checksum(tensors):
+    known = json.loads(metadata[METADATA])
+    if known["crc32"] != _checksum(tensors):
         raise CheckpointError(f"{path} is damaged: its checksum does not fit its content.")
-    return tensors, json.loads(metadata["values"])
+    return tensors, known["values"]
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

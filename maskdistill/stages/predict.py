@@ -17,7 +17,7 @@ from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.store import Run, write_json
 
 STAGE1, STAGE2, CRF = "stage1", "stage2", "stage2_crf"
-WAITING_BYTES = 256 * 2**20  # of probabilities that wait for the CRF at most
+WAITING_BYTES = 64 * 2**20  # of probabilities that wait for the CRF at most
 
 
 def predict_photos(context: Context) -> str:
@@ -68,7 +68,7 @@ def _wants_crf(context: Context) -> bool:
 
 
 def _refine(context: Context, waiting: list[tuple[int, Photo, np.ndarray]]) -> Iterator[Any]:
-    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config)
+    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, torch=False)
     return map_photos(spec, waiting, context.num_workers)
 
 

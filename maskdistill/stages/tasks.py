@@ -31,6 +31,7 @@ class WorkerSpec:
     run: Path
     config: RunConfig  # with the backbone already chosen
     options: dict[str, Any] = field(default_factory=dict)  # further arguments of the class
+    torch: bool = True  # whether the worker needs torch, and with it 700 MB and a device
 
     def make(self) -> Callable[..., Any]:
         """The worker, for this process."""
@@ -45,16 +46,19 @@ def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
     """Set up a process: its threads, its GPU in turn where there are several, its worker. Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    import torch
+    if spec.torch:
+        import torch
 
-    torch.set_num_threads(num_threads)
+        torch.set_num_threads(num_threads)
     threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
     with counter.get_lock():
         index = counter.value
         counter.value += 1
     try:
-        features = replace(spec.config.features, device=_own_device(spec.config.features.device, index))
-        _worker["worker"] = replace(spec, config=replace(spec.config, features=features)).make()
+        if spec.torch:
+            features = replace(spec.config.features, device=_own_device(spec.config.features.device, index))
+            spec = replace(spec, config=replace(spec.config, features=features))
+        _worker["worker"] = spec.make()
     except MaskDistillError as error:  # raised here it would only say that the pool is broken
         _worker["error"] = error
 
