@@ -31,6 +31,7 @@ class TrainConfig:
     label_smoothing: float = 0.0  # [0, 1)
     hidden: int = 256  # units of the head's middle layer (patch_head)
     patch_share: float = 0.25  # of each photo's patches that a step sees, drawn anew each time (patch_head)
+    whole_patches: bool = True  # a patch counts as its most frequent class; False: as the shares of all (patch_head)
     smoothing: float = 0.1  # predictions are averaged over like patches by softmax(cosine / this); 0: not (patch_head)
     dropout: float = 0.1  # share of those units left out in a step, [0, 1) (patch_head)
     weights: str = ""  # ResNet-50 initial weights: a file as DINO or MoCo publish it; "" starts at random

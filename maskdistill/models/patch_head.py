@@ -135,8 +135,10 @@ class PatchHeadTask:
     def _target(self, index: int) -> tuple[Tensor, Tensor]:
         if index in self._cache:
             return self._cache[index]
-        found = patch_targets(self._label_of(index), self._geometries[index], self.model.num_classes)
-        pair = (torch.from_numpy(found[0]).half(), torch.from_numpy(found[1]).half())
+        shares, weights = patch_targets(self._label_of(index), self._geometries[index], self.model.num_classes)
+        if self._config.whole_patches:
+            shares = np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)]
+        pair = (torch.from_numpy(shares).half(), torch.from_numpy(weights).half())
         size = sum(item.nbytes for item in pair)
         if self._cached_bytes + size <= CACHED_BYTES:
             self._cache[index] = pair

@@ -23,7 +23,15 @@ from maskdistill.training_state import write_tensors
 
 WIDTH = 5
 CONFIG = TrainConfig(
-    hidden=8, epochs=20, batch_size=2, learning_rate=0.05, dropout=0, class_balance=0, patch_share=1.0, smoothing=0
+    whole_patches=False,
+    hidden=8,
+    epochs=20,
+    batch_size=2,
+    learning_rate=0.05,
+    dropout=0,
+    class_balance=0,
+    patch_share=1.0,
+    smoothing=0,
 )
 SQUARE = patch_grid(16, 24, shorter_side=16, patch_size=8, mode="resize")  # 2 x 3 patches, pixels as they are
 PADDED = patch_grid(13, 21, shorter_side=13, patch_size=8, mode="pad")  # 2 x 3 patches, three pixels of padding
@@ -213,6 +221,16 @@ def test_loss_by_hand_and_what_is_ignored_does_not_count():
     assert loss_of(make_task([labels], tokens=Tokens({0: changed})), 0) == loss_of(task, 0)
     changed[0, 2] += 5
     assert loss_of(make_task([labels], tokens=Tokens({0: changed})), 0) != loss_of(task, 0)
+
+
+def test_whole_patches_count_as_their_most_frequent_class():
+    labels = random_labels(SQUARE)
+    shares, weights = slow_targets(labels, SQUARE, 2)
+    task = make_task([labels], replace(CONFIG, whole_patches=True))
+    logits = task.model.eval()(torch.from_numpy(random_tokens(2, 3)).reshape(6, WIDTH)).detach().double().numpy()
+    log_p = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    wanted = -(weights * log_p[np.arange(6), shares.argmax(axis=1)]).sum() / weights.sum()
+    assert loss_of(task, 0) == pytest.approx(wanted, rel=2e-3)
 
 
 def test_photo_without_any_label_gives_a_loss_of_zero_with_a_gradient():

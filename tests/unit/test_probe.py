@@ -17,7 +17,9 @@ from maskdistill.training_state import read_tensors, write_tensors
 
 SIDE, PATCH, WIDTH = 32, 8, 6
 STEMS = [f"{number:02}" for number in range(8)]
-TRAIN = TrainConfig(epochs=12, batch_size=4, learning_rate=0.1, hidden=12, patch_share=1.0, smoothing=0)
+TRAIN = TrainConfig(
+    epochs=12, batch_size=4, learning_rate=0.1, hidden=12, patch_share=1.0, smoothing=0, whole_patches=False
+)
 CONFIG = RunConfig(features=FeatureConfig(shorter_side=SIDE, device="cpu"), stage2=TRAIN)
 
 
@@ -111,7 +113,7 @@ def test_measured_against_a_slow_loop_where_value_n_is_class_n(context):
                     hits[label] += np.sum((truth == label) & (predicted == label))
                     unions[label] += np.sum(((truth == label) | (predicted == label)) & known)
         assert report["miou"] == pytest.approx(np.mean(hits / unions), abs=0.01)  # tokens are stored in float16
-        assert min(report["iou"].values()) > 0.7  # patches are all right, the edges between them are interpolated
+        assert min(report["iou"].values()) > 0.6  # patches are all right, the edges between them are interpolated
 
 
 def test_second_call_trains_nothing_again(context):
