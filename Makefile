@@ -3,6 +3,7 @@
 
 PYTHON ?= python3
 DATA ?= ../shared/data/msrc
+NUM_CLASSES ?= 14
 VENV := .venv
 BIN := $(VENV)/bin
 
@@ -32,6 +33,8 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)
 	$(BIN)/python -m benchmarks.speed --data $(DATA)
 	$(BIN)/python -m benchmarks.pages
+	$(BIN)/python -m benchmarks.filter
+	$(BIN)/python -m benchmarks.quality --data $(DATA) --num-classes $(NUM_CLASSES) --probe
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
