@@ -94,7 +94,7 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
         raise ConfigError("--data is needed for a new run: a folder of photos, a VOC or COCO folder, or sample.")
     how = Options(
         shard=Shard.parse(options.shard) if options.shard else None,
-        limit=options.limit or 0,
+        limit=options.limit or _known_limit(run, options.data),
         num_workers=options.workers,
         quiet=options.quiet,
     )
@@ -114,6 +114,11 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     else:
         told = "evaluation" if "evaluation" in busy else busy[-1]
         sys.stdout.write(f"{sentences[told]} {run.path}\n")
+
+
+def _known_limit(run: Run, data: str | None) -> int:
+    """The limit that a run was made with, unless other data is named."""
+    return run.info().get("limit", 0) if data is None and run.exists else 0
 
 
 def evaluate_command(options: argparse.Namespace) -> None:

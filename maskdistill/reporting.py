@@ -38,6 +38,9 @@ def evaluate(
     config = RunConfig.from_dict(run.info()["config"])
     _check_crf(crf)
     source = open_source(data or run.info()["data"])
+    limit = run.info().get("limit", 0)
+    if data is None and limit:
+        source = source.limited(limit)
     if not source.has_labels:
         raise DatasetError(f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed.")
     num_clusters = read_json(run.path / "clusters.json")["num_classes"]

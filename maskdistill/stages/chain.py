@@ -178,7 +178,7 @@ def run_stages(
         return
     try:
         with FileLock(run.path / ".stages.lock").acquire(timeout=0):
-            settled = _note_settings(run, config, preset)
+            settled = _note_settings(run, config, preset, options.limit)
             if "embeddings" in needed and settled.clusters.support:
                 _embed_support(run, settled, options)
             plan = Plan(run, source, settled)
@@ -275,11 +275,11 @@ def _section(config: RunConfig, name: str) -> dict[str, Any]:
     return values
 
 
-def _note_settings(run: Run, config: RunConfig, preset: str) -> RunConfig:
+def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunConfig:
     """Put the settings into run.json, beside the choices that the masks were made with; returns both together."""
     info = run.info()
     settled = dataclasses.replace(config, features=_merge_features(run, config))
-    info_now = {**info, "config": settled.to_dict(), "preset": preset or info["preset"]}
+    info_now = {**info, "config": settled.to_dict(), "preset": preset or info["preset"], "limit": limit}
     if info_now != info:
         run.write_info(info_now)
     return settled

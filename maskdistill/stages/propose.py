@@ -115,7 +115,7 @@ def propose_photos(
         raise ConfigError(INSTALL_HINT)
     requested = config.features.backbone
     choice = choose_backbone(requested, config.features.architecture)
-    config = _settle(config, choice)
+    config = _settle(config, choice, run)
     made_from = describe_inputs(source, config, choice)
     key = fingerprint(made_from)
     run.path.mkdir(parents=True, exist_ok=True)
@@ -178,11 +178,13 @@ def shards_of(source: PhotoSource) -> list[range]:
     return [range(first, min(first + PHOTOS_PER_SHARD, total)) for first in range(0, total, PHOTOS_PER_SHARD)]
 
 
-def _settle(config: RunConfig, choice: Choice) -> RunConfig:
-    """Replace every "auto" that could come out differently tomorrow."""
+def _settle(config: RunConfig, choice: Choice, run: Run) -> RunConfig:
+    """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
     precision = config.features.precision
     if precision == "auto":
-        precision = ask_precision(precision, config.features.device)
+        known = run.info()["config"]["features"] if run.exists else {}
+        same = known.get("device") == config.features.device and known.get("precision", "auto") != "auto"
+        precision = known["precision"] if same else ask_precision(precision, config.features.device)
     features = dataclasses.replace(
         config.features,
         backbone=choice.spec.path or choice.spec.name,
