@@ -348,10 +348,10 @@ def test_record_of_the_run(start, config, photos, tmp_path):
     assert {"maskdistill", "python", "torch", "timm"} <= set(info["versions"])
 
 
-def test_settled_config_holds_no_auto(config):
+def test_settled_config_holds_no_auto(config, tmp_path):
     features = dataclasses.replace(config.features, precision="auto", shorter_side=0)
     choice = choose_backbone(features.backbone, features.architecture)
-    settled = propose._settle(dataclasses.replace(config, features=features), choice)
+    settled = propose._settle(dataclasses.replace(config, features=features), choice, Run(tmp_path / "none"))
     assert settled.features.precision in ("float32", "bfloat16", "float16")
     assert settled.features.shorter_side == choice.spec.shorter_side
     assert settled.features.backbone == config.features.backbone
