@@ -6,7 +6,7 @@ from typing import Any
 from maskdistill.config import RunConfig
 from maskdistill.confusion import Confusion, match_one_to_one, report
 from maskdistill.crf import INSTALL_HINT, crf_available
-from maskdistill.datasets import open_source, read_label
+from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.inference import label_photo, load_model
 from maskdistill.painting import write_label_png
@@ -55,7 +55,7 @@ def evaluate(
         raise DatasetError(f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split.")
     found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
     own = data is None or source.fingerprint == _fingerprint_of(run)
-    return {**found, **(_mask_measures(run, split) if own else {})}
+    return {**found, **(_mask_measures(run, source, split) if own else {})}
 
 
 def predict_folder(
@@ -111,10 +111,10 @@ def _fingerprint_of(run: Run) -> str:
     return read_json(run.stage_path("proposals"))["made_from"]["photos"]
 
 
-def _mask_measures(run: Run, split: str) -> dict[str, Any]:
+def _mask_measures(run: Run, source: PhotoSource, split: str) -> dict[str, Any]:
     """CorLoc and mask AP of the run's proposals, if metrics.json has them for this split."""
     path = run.path / "metrics.json"
     metrics = read_json(path) if path.is_file() else {}
-    if metrics.get("split") != split or "masks" not in metrics:
+    if "masks" not in metrics or reported_numbers(source, metrics["split"]) != reported_numbers(source, split):
         return {}
     return {name: metrics["masks"][name] for name in ("mask_ap50", "corloc")}
