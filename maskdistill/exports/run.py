@@ -11,8 +11,8 @@ import numpy as np
 from maskdistill.config import LabelConfig
 from maskdistill.datasets import ViewRecipe
 from maskdistill.errors import RunError
-from maskdistill.exports import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.coco import export_coco
+from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import decode_mask

@@ -7,21 +7,10 @@ import numpy as np
 
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError, DatasetError, ShapeError
-from maskdistill.exports import (
-    JPEG_ONLY,
-    ExportImage,
-    ExportSummary,
-    PhotoMode,
-    begin_export,
-    check_images,
-    clean_class_names,
-    count_progress,
-    finish_export,
-    place_photo,
-    plan_photos,
-    split_names,
-    unreadable_notes,
-)
+from maskdistill.exports.folder import begin_export, finish_export
+from maskdistill.exports.names import clean_class_names, split_names
+from maskdistill.exports.photos import JPEG_ONLY, PhotoMode, count_progress, place_photo, plan_photos, unreadable_notes
+from maskdistill.exports.records import ExportImage, ExportSummary, check_images
 from maskdistill.painting import MAX_LABEL, write_label_png
 from maskdistill.progress import write_atomically
 

@@ -7,25 +7,18 @@ from pathlib import Path
 import numpy as np
 
 from maskdistill.errors import DatasetError
-from maskdistill.exports import (
-    NO_SPLIT,
+from maskdistill.exports.folder import begin_export, finish_export
+from maskdistill.exports.names import NO_SPLIT, clean_class_names, split_names
+from maskdistill.exports.photos import (
     PICTURE_SUFFIXES,
-    ExportImage,
-    ExportMask,
-    ExportSummary,
     PhotoMode,
-    begin_export,
-    check_images,
-    clean_class_names,
     count_progress,
-    finish_export,
-    group_masks,
     place_photo,
     plan_photos,
-    split_names,
     unreadable_notes,
 )
-from maskdistill.exports.coco import join_rings, mask_polygons
+from maskdistill.exports.polygons import join_rings, mask_polygons
+from maskdistill.exports.records import ExportImage, ExportMask, ExportSummary, check_images, group_masks
 from maskdistill.masks import decode_mask
 from maskdistill.progress import write_atomically
 

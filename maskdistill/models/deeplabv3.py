@@ -3,7 +3,6 @@
 Published: initial weights of MoCo, first two stages frozen, cross-entropy on the hardest 20 % of pixels, SGD.
 """
 
-import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo, read_photo
-from maskdistill.errors import CheckpointError, DatasetError, ShapeError
+from maskdistill.errors import DatasetError, ShapeError
 from maskdistill.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.augment import (
     crop_labels,
@@ -30,10 +29,8 @@ from maskdistill.models.augment import (
     sample_generators,
 )
 from maskdistill.models.resnet import freeze_stages, load_resnet50
+from maskdistill.models.trained import load_trained
 from maskdistill.optimisation import autocast
-from maskdistill.training_state import read_tensors
-
-logger = logging.getLogger(__name__)
 
 _LAST_LAYER = "net.classifier.4.weight"
 
@@ -166,11 +163,8 @@ class DeepLabPredictor:
         Raises:
             CheckpointError: If they cannot be read, or are of another model.
         """
-        tensors, _ = read_tensors(path)
-        if _LAST_LAYER not in tensors:
-            raise CheckpointError(f"{path} holds no DeepLab: it has no '{_LAST_LAYER}'. Train the stage again.")
-        model = DeepLab(len(tensors[_LAST_LAYER]) - 1, replace(config, weights=""))
-        model.load_state_dict(tensors)
+        bare = replace(config, weights="")
+        model = load_trained(path, "DeepLab", _LAST_LAYER, lambda num_classes, _: DeepLab(num_classes, bare))
         return cls(model.to(device), config)
 
     def probabilities(self, photo: Photo) -> np.ndarray:

@@ -4,7 +4,7 @@ Batch norm follows torchvision: with initial weights its statistics and scales a
 is too small for new ones; without them there is nothing to freeze, so plain batch norm is trained.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
@@ -21,7 +21,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.errors import CheckpointError, DatasetError, ShapeError
+from maskdistill.errors import DatasetError, ShapeError
 from maskdistill.masks import bounding_box, mask_iou
 from maskdistill.models import Candidate, paint_probabilities
 from maskdistill.models.augment import (
@@ -34,8 +34,8 @@ from maskdistill.models.augment import (
     sample_generators,
 )
 from maskdistill.models.resnet import STAGES, load_resnet50
+from maskdistill.models.trained import load_trained
 from maskdistill.optimisation import autocast
-from maskdistill.training_state import read_tensors
 
 MAX_RATIO = 1333 / 800  # longer side at most, in published shorter sides
 MIN_SCALE = 0.6  # of the training sizes; the published 480-800 pixels are 0.6-1 of image_side=800
@@ -189,14 +189,13 @@ class MaskRcnnPredictor:
         Raises:
             CheckpointError: If they cannot be read, or are of another model.
         """
-        tensors, _ = read_tensors(path)
-        if _LAST_LAYER not in tensors:
-            raise CheckpointError(f"{path} holds no Mask R-CNN: it has no '{_LAST_LAYER}'. Train the stage again.")
-        trained_norm = "backbone.body.bn1.num_batches_tracked" in tensors
-        norm = nn.BatchNorm2d if trained_norm else FrozenBatchNorm2d
-        model = _build(len(tensors[_LAST_LAYER]) - 1, norm, 0, replace(config, weights=""), 0, {})
-        model.load_state_dict(tensors)
-        return cls(model.to(device), config)
+
+        def build(num_classes: int, tensors: Mapping[str, Tensor]) -> MaskRCNN:
+            trained_norm = "backbone.body.bn1.num_batches_tracked" in tensors
+            norm = nn.BatchNorm2d if trained_norm else FrozenBatchNorm2d
+            return _build(num_classes, norm, 0, replace(config, weights=""), 0, {})
+
+        return cls(load_trained(path, "Mask R-CNN", _LAST_LAYER, build).to(device), config)
 
     def probabilities(self, photo: Photo) -> np.ndarray:
         """(K + 1, height, width) float32: each pixel has the score of the best candidate there as its class's

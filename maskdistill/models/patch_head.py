@@ -4,7 +4,7 @@ Two layers per patch (768 inputs for ViT-S with two blocks, a hidden layer, K + 
 the logits to the photo's pixels.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -17,14 +17,15 @@ from maskdistill.arrays import ArrayStore
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
-from maskdistill.errors import CheckpointError
 from maskdistill.losses import class_weights, soft_cross_entropy
-from maskdistill.training_state import read_tensors
+from maskdistill.models.trained import load_trained
 
 CACHED_BYTES = 256 * 2**20  # of targets kept in memory; the rest is made again for each batch
 STATISTICS_PHOTOS = 256  # photos whose tokens give mean and spread
+KEPT_BYTES = 16 * 2**20  # of a photo's affinity beyond which a predictor does not keep it for the next call
 
 LabelsOf = Callable[[int], np.ndarray]
+_LAST_LAYER = "net.3.weight"
 
 
 class PatchHead(nn.Module):
@@ -190,6 +191,7 @@ class PatchHeadPredictor:
     ) -> None:
         self.model, self.num_classes = model.eval(), model.num_classes
         self._config, self._read = config, read
+        self._kept: tuple[str, Tensor] | None = None  # affinity of the photo asked for last
 
     @classmethod
     def load(
@@ -204,12 +206,11 @@ class PatchHeadPredictor:
         Raises:
             CheckpointError: If they cannot be read, or are of another model.
         """
-        tensors, _ = read_tensors(path)
-        if "net.3.weight" not in tensors or tensors["net.0.weight"].shape[0] != config.hidden:
-            raise CheckpointError(f"{path} holds no patch head with {config.hidden} hidden units. Train it again.")
-        model = PatchHead(len(tensors["net.3.weight"]) - 1, tensors["net.0.weight"].shape[1], config)
-        model.load_state_dict(tensors)
-        return cls(model.to(device), config, read)
+
+        def build(num_classes: int, tensors: Mapping[str, Tensor]) -> PatchHead:
+            return PatchHead(num_classes, len(tensors["mean"]), config)
+
+        return cls(load_trained(path, "patch head", _LAST_LAYER, build).to(device), config, read)
 
     @torch.inference_mode()
     def probabilities(self, photo: Photo) -> np.ndarray:
@@ -218,12 +219,26 @@ class PatchHeadPredictor:
         flat = torch.from_numpy(np.array(tokens).reshape(-1, tokens.shape[-1])).to(self.model.mean.device)
         logits = self.model(flat)
         if self._config.smoothing:
-            logits = smooth_by_affinity(logits, flat, self._config.smoothing)
+            logits = smooth_by_affinity(logits, self._affinity(photo, flat))
         grid = logits.T.reshape(1, -1, geometry.rows, geometry.cols)
         return upsample(grid, geometry).softmax(dim=1)[0].cpu().numpy()
 
+    def _affinity(self, photo: Photo, tokens: Tensor) -> Tensor:
+        """Of the photo's patches; while a model is trained, the same photos are asked for again and again."""
+        kept = self._kept
+        if kept is None or kept[0] != photo.id:
+            kept = (photo.id, patch_affinity(tokens, self._config.smoothing))
+            self._kept = kept if kept[1].nbytes <= KEPT_BYTES else None
+        return kept[1]
 
-def smooth_by_affinity(logits: Tensor, tokens: Tensor, temperature: float) -> Tensor:
+
+def patch_affinity(tokens: Tensor, temperature: float) -> Tensor:
+    """How like the patches of a photo are: (N, D) to (N, N), softmax(cosine / temperature) over each row."""
+    units = F.normalize(tokens.float(), dim=1)
+    return (units @ units.T / temperature).softmax(dim=1)
+
+
+def smooth_by_affinity(logits: Tensor, affinity: Tensor) -> Tensor:
     """Average each patch's class probabilities over the patches of the photo that are like it.
 
     One step of a random walk on the graph of patches that the masks are cut from: what the head is sure of in one part
@@ -231,15 +246,12 @@ def smooth_by_affinity(logits: Tensor, tokens: Tensor, temperature: float) -> Te
 
     Args:
         logits: (N, C).
-        tokens: (N, D).
-        temperature: Weights are softmax(cosine / temperature) over the photo's patches.
+        affinity: (N, N) of ``patch_affinity``.
 
     Returns:
         (N, C) logarithms of the averaged probabilities.
     """
-    units = F.normalize(tokens.float(), dim=1)
-    weights = (units @ units.T / temperature).softmax(dim=1)  # (N, N)
-    return (weights @ logits.softmax(dim=1)).clamp_min(1e-6).log()
+    return (affinity @ logits.softmax(dim=1)).clamp_min(1e-6).log()
 
 
 def upsample(logits: Tensor, geometry: PatchGeometry) -> Tensor:

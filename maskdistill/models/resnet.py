@@ -51,7 +51,7 @@ def _read_body(path: Path) -> dict[str, Tensor]:
     with torch.device("meta"):
         wanted = resnet50(weights=None).state_dict()
     wanted = {name: value for name, value in wanted.items() if _wanted(name)}
-    _check_family(state, wanted, path)
+    _check_family(state, path)
     check_state(wanted, state, path, _REMEDY)
     return state
 
@@ -60,7 +60,7 @@ def _wanted(name: str) -> bool:
     return bool(_BODY.match(name)) and not name.endswith("num_batches_tracked")
 
 
-def _check_family(state: dict[str, Tensor], wanted: dict[str, Tensor], path: Path) -> None:
+def _check_family(state: dict[str, Tensor], path: Path) -> None:
     """Name the usual mistakes: another kind of network, or another depth."""
     if "conv1.weight" not in state or "layer1.0.conv1.weight" not in state:
         raise CheckpointError(

@@ -2,7 +2,8 @@
 
 import pandas as pd
 
-from maskdistill.filtering import RULES, MaskSignals, describe, filter_masks
+from maskdistill.filtering import RULES, describe, filter_masks
+from maskdistill.mask_signals import MaskSignals
 from maskdistill.stages.context import Context
 from maskdistill.store import write_table
 

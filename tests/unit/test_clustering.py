@@ -1,40 +1,15 @@
 import numpy as np
 import pytest
-from scipy.cluster.hierarchy import fcluster, linkage
+from blobs import blobs, slow_inertia
 from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
 from maskdistill import clustering
-from maskdistill.clustering import (
-    Clustering,
-    assign,
-    cluster,
-    cluster_table,
-    consensus_cluster,
-    draw_seeds,
-    mean_agreement,
-    merge_centres,
-    merge_clusters,
-    split_cluster,
-)
+from maskdistill.cluster_editing import cluster_table
+from maskdistill.clustering import Clustering, assign, cluster, draw_seeds, mean_agreement
+from maskdistill.consensus import consensus_cluster
 from maskdistill.errors import ConfigError, ShapeError
-
-
-def blobs(sizes=(40, 25, 20, 10), width=6, spread=0.15, seed=0):
-    """Gaussian blobs in shuffled order, and which blob each vector is of; the first blob is the largest."""
-    rng = np.random.default_rng(seed)
-    centres = rng.normal(size=(len(sizes), width)) * 2
-    truth = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
-    return (centres[truth] + rng.normal(size=(len(truth), width)) * spread).astype(np.float32), truth
-
-
-def slow_inertia(vectors, labels):
-    total = 0.0
-    for number in set(labels.tolist()):
-        members = vectors[labels == number].astype(np.float64)
-        total += sum(((member - members.mean(axis=0)) ** 2).sum() for member in members)
-    return total
 
 
 def test_finds_the_blobs_and_numbers_them_by_size():
@@ -175,75 +150,6 @@ def test_over_clustering_merges_down_to_the_blobs():
     assert result.inertia > max(result.inertias)  # those of 15 clusters
 
 
-@pytest.mark.parametrize("num_classes", [1, 2, 5, 9, 12])
-def test_merging_centres_of_one_size_is_ward_linkage(num_classes):
-    centres = np.random.default_rng(0).normal(size=(12, 3))
-    groups = merge_centres(centres, np.ones(12), num_classes)
-    expected = fcluster(linkage(centres, "ward"), num_classes, criterion="maxclust")
-    assert adjusted_rand_score(groups, expected) == 1
-    assert groups[0] == 0
-    assert sorted(set(groups.tolist())) == list(range(num_classes))
-
-
-@pytest.mark.parametrize("seed", range(3))
-def test_every_step_of_a_long_merge_is_ward_linkage(seed):
-    centres = np.random.default_rng(seed).normal(size=(60, 2))
-    tree = linkage(centres, "ward")
-    for num_classes in range(2, 60):
-        expected = fcluster(tree, num_classes, criterion="maxclust")
-        assert adjusted_rand_score(merge_centres(centres, np.ones(60), num_classes), expected) == 1
-
-
-@pytest.mark.parametrize("seed", range(4))
-def test_each_merge_is_the_one_that_adds_least_inertia(seed):
-    vectors, _ = blobs(sizes=(30, 20, 8), spread=1.5, seed=seed)
-    labels = cluster(vectors, 7, seed=seed, num_seeds=1).labels
-    for wanted in range(6, 1, -1):
-        pairs = [(one, other) for other in range(wanted + 1) for one in range(other)]
-        best = min(pairs, key=lambda pair: slow_inertia(vectors, np.where(labels == pair[1], pair[0], labels)))
-        expected = np.unique(np.where(labels == best[1], best[0], labels), return_inverse=True)[1]
-        now = Clustering.from_labels(vectors, labels)
-        merged = merge_centres(now.centres, np.bincount(labels), wanted)[labels]
-        np.testing.assert_array_equal(merged, expected)
-        labels = merged
-
-
-def test_an_empty_cluster_is_merged_without_a_trace():
-    centres = np.array([[0.0, 0], [9, 9], [5, 5], [0.1, 0]])
-    groups = merge_centres(centres, np.array([3, 4, 0, 2]), 2)
-    assert groups[0] == groups[3] != groups[1]
-
-
-def test_consensus_finds_the_blobs():
-    vectors, truth = blobs(sizes=(60, 40, 30, 20))
-    result = consensus_cluster([vectors], 4, seed=0, num_rounds=10)
-    np.testing.assert_array_equal(result.labels, truth)
-    assert 0.3 < result.agreement < 1  # the rounds cut some blobs in pieces
-    np.testing.assert_allclose(result.centres[1], vectors[truth == 1].mean(axis=0), atol=1e-5)
-
-
-def test_the_spectral_rows_are_eigenvectors_of_the_co_association_matrix():
-    vectors, _ = blobs(sizes=(12, 10, 8), spread=1.5)
-    rounds = [clustering.fit_kmeans(vectors, 3 + number % 3, number).labels_ for number in range(6)]
-    together = np.zeros((30, 30))
-    for labels in rounds:
-        for one in range(30):
-            for other in range(30):
-                together[one, other] += labels[one] == labels[other]
-    root = 1 / np.sqrt(together.sum(axis=1))
-    vectors = np.linalg.eigh(root[:, None] * together * root)[1][:, -3:]
-    expected = vectors / np.linalg.norm(vectors, axis=1)[:, None]
-    rows = clustering._spectral_rows(rounds, 3, 0)
-    np.testing.assert_allclose(rows @ rows.T, expected @ expected.T, atol=1e-4)  # whatever the rotation
-
-
-def test_consensus_is_the_same_for_the_same_seed():
-    vectors, _ = blobs(sizes=(30,) * 6, spread=1.5)
-    first = consensus_cluster([vectors], 6, seed=1, num_rounds=8)
-    np.testing.assert_array_equal(first.labels, consensus_cluster([vectors], 6, seed=1, num_rounds=8).labels)
-    assert set(first.labels.tolist()) == set(range(6))
-
-
 @pytest.mark.parametrize("find", [cluster, consensus_cluster])
 @pytest.mark.parametrize(
     ("num", "num_classes", "match"),
@@ -308,62 +214,6 @@ def test_labels_that_do_not_fit_are_refused():
     for labels in ([0, 0, 2, 2], [-1, 0, 1, 1]):
         with pytest.raises(ConfigError, match="Cluster ids must be 0..K-1"):
             Clustering.from_labels(vectors, np.array(labels))
-
-
-def test_merged_clusters_take_the_lowest_id_and_close_the_gaps():
-    labels = np.array([0, 1, 2, 3, 4, 5, 4, 1])
-    np.testing.assert_array_equal(merge_clusters(labels, [4, 1]), [0, 1, 2, 3, 1, 4, 1, 1])
-    np.testing.assert_array_equal(merge_clusters(labels, [2, 0, 3, 0]), [0, 1, 0, 0, 2, 3, 2, 1])
-    assert labels[4] == 4
-
-
-@pytest.mark.parametrize(
-    ("which", "match"), [([1], r"at least 2 different clusters, got \[1\]"), ([0, 7], "There is no cluster 7")]
-)
-def test_a_merge_that_means_nothing_is_refused(which, match):
-    with pytest.raises(ConfigError, match=match):
-        merge_clusters(np.array([0, 1, 2]), which)
-
-
-def test_a_split_leaves_the_other_ids_alone():
-    vectors, truth = blobs(sizes=(40, 25, 20, 10))
-    labels = np.choose(truth, [1, 0, 1, 1])  # three blobs in one cluster
-    split = split_cluster(vectors, labels, 1, 3, seed=0)
-    np.testing.assert_array_equal(split, np.choose(truth, [1, 0, 2, 3]))
-    np.testing.assert_array_equal(labels, np.choose(truth, [1, 0, 1, 1]))
-
-
-@pytest.mark.parametrize("into", [1, 11])
-def test_a_split_into_more_parts_than_masks_is_refused(into):
-    vectors, truth = blobs()
-    with pytest.raises(ConfigError, match=f"Cluster 3 can be split into 2 to 10 parts.*got {into}"):
-        split_cluster(vectors, truth, 3, into, seed=0)
-    with pytest.raises(ConfigError, match="There is no cluster 4. There are 0 to 3"):
-        split_cluster(vectors, truth, 4, 2, seed=0)
-
-
-def test_the_table_equals_a_slow_loop():
-    vectors, _ = blobs(spread=1.2)
-    result = cluster(vectors, 4, seed=0, num_seeds=3)
-    table = cluster_table(result, vectors)
-    assert [row["cluster"] for row in table] == [0, 1, 2, 3]
-    assert [row["size"] for row in table] == sorted((row["size"] for row in table), reverse=True)
-    for row in table:
-        members = [spot for spot in range(len(vectors)) if result.labels[spot] == row["cluster"]]
-        centre = result.centres[row["cluster"]]
-        cosines = [vectors[spot] @ centre / np.linalg.norm(vectors[spot]) / np.linalg.norm(centre) for spot in members]
-        assert row["size"] == len(members)
-        assert row["mean_cosine"] == pytest.approx(np.mean(cosines), abs=1e-5)
-        assert row["mean_distance"] == pytest.approx(np.mean([result.distances[spot] for spot in members]), abs=1e-5)
-        assert row["exemplars"] == sorted(members, key=lambda spot: result.distances[spot])[:12]
-        assert row["borderline"] == sorted(members, key=lambda spot: result.margins[spot])[:12]
-
-
-def test_the_table_refuses_other_vectors():
-    vectors, _ = blobs()
-    result = cluster(vectors, 4, seed=0, num_seeds=2)
-    with pytest.raises(ShapeError, match=r"vectors must have shape \(95, 6\), got \(94, 6\)"):
-        cluster_table(result, vectors[:-1])
 
 
 def test_ids_match_between_two_orders_of_the_same_vectors():

@@ -6,16 +6,9 @@ import pytest
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, RunError, ShapeError
-from maskdistill.filtering import (
-    RULE_HELP,
-    RULES,
-    THRESHOLDS,
-    MaskSignals,
-    curve,
-    describe,
-    filter_masks,
-    rule_values,
-)
+from maskdistill.filter_curves import curve, rule_values
+from maskdistill.filtering import RULE_HELP, RULES, THRESHOLDS, describe, filter_masks
+from maskdistill.mask_signals import MaskSignals
 
 FLOATS = ("score", "iou", "agreement", "distance", "area", "border")
 

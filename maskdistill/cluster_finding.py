@@ -1,0 +1,143 @@
+"""The clusters of mask embeddings, with all that the settings leave open: which embedding, how many clusters."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maskdistill.choosing import Choice, KCurve, choose_embedding, suggest_num_classes
+from maskdistill.clustering import Clustering, cluster
+from maskdistill.config import ClusterConfig
+from maskdistill.consensus import consensus_cluster
+from maskdistill.embedding_space import EmbeddingSpace
+from maskdistill.errors import ConfigError
+
+DIMENSIONS = (12, 16, 20, 24, 32, 48)  # tried when the dimensions are left open
+USUAL_CLASSES = 20  # K while the embedding is chosen and K itself is not known yet
+
+Embeddings = Mapping[str, np.ndarray]  # (N, D) raw vectors of the same masks, by name; each has a D of its own
+
+
+@dataclass(frozen=True)
+class Found:
+    """What ``find_clusters`` decided."""
+
+    choice: Choice
+    curve: KCurve | None  # None where the number of classes was given
+    space: EmbeddingSpace  # of the chosen embedding
+    clustering: Clustering  # of the masks, without the support
+
+
+def find_clusters(
+    candidates: Embeddings,
+    config: ClusterConfig,
+    seed: int,
+    support: Embeddings | None = None,
+    on_step: Callable[[int, int], None] | None = None,
+) -> Found:
+    """Choose what is left open, then cluster.
+
+    Args:
+        candidates: Of the masks.
+        config: Settings.
+        seed: Of all runs.
+        support: Of further masks, by the same names, that only help.
+        on_step: Called with the number of embeddings tried and their total.
+
+    Raises:
+        ConfigError: If there are fewer different masks than clusters, or the embedding is unknown.
+    """
+    wanted = _wanted(candidates, config.embedding)
+    num_masks = len(next(iter(wanted.values())))
+    choice = choose_embedding(
+        wanted,
+        _dimensions(config),
+        num_classes=config.num_classes or min(USUAL_CLASSES, max(2, num_masks // 5)),
+        seed=seed,
+        whiten=config.whiten,
+        normalise=config.normalise,
+        on_step=on_step,
+    )
+    spaces, views = zip(*fit_spaces(wanted, support, choice.table(), config), strict=True)
+    curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
+    num_classes = config.num_classes or curve.suggested
+    return Found(choice, curve, spaces[0], cluster_views(views, num_classes, num_masks, config, seed))
+
+
+def count_tried(candidates: Embeddings, config: ClusterConfig) -> int:
+    """How many embeddings, each in every number of dimensions, ``find_clusters`` tries.
+
+    Raises:
+        ConfigError: If the embedding is unknown.
+    """
+    return len(_wanted(candidates, config.embedding)) * len(_dimensions(config))
+
+
+def fit_spaces(
+    candidates: Embeddings, support: Embeddings | None, scores: Sequence[Mapping[str, Any]], config: ClusterConfig
+) -> list[tuple[EmbeddingSpace, np.ndarray]]:
+    """The spaces to cluster in: those that keep neighbours together best, the chosen one first.
+
+    Args:
+        candidates: Of the N masks.
+        support: Of M further masks, or None.
+        scores: Of the candidates, as ``Choice.table`` gives them.
+        config: Settings.
+
+    Returns:
+        Each space with its (N + M, d) vectors, those of the support last.
+    """
+    ranked = sorted(scores, key=lambda score: -score["neighbours"])
+    fitted = []
+    for score in ranked[: config.num_spaces if config.method == "consensus" else 1]:
+        name = score["name"]
+        values = candidates[name] if support is None else np.concatenate([candidates[name], support[name]])
+        space = EmbeddingSpace.fit(values, score["dimensions"], config.whiten, config.normalise)
+        fitted.append((space, space.transform(values)))
+    return fitted
+
+
+def cluster_views(
+    views: Sequence[np.ndarray], num_classes: int, num_masks: int, config: ClusterConfig, seed: int
+) -> Clustering:
+    """Clusters of masks by their vectors in one or more spaces.
+
+    Args:
+        views: (N, d) vectors in each space; "kmeans" takes the first.
+        num_classes: K.
+        num_masks: The rows from this one on only help, and are not in the result.
+        config: Settings.
+        seed: Of all runs.
+
+    Raises:
+        ConfigError: If there are fewer different vectors than clusters.
+    """
+    if config.method == "consensus":
+        clustering = consensus_cluster(
+            views, num_classes, seed=seed, num_rounds=config.num_rounds, minibatch_from=config.minibatch_from
+        )
+    else:
+        clustering = cluster(
+            views[0],
+            num_classes,
+            seed=seed,
+            num_seeds=config.num_seeds,
+            minibatch_from=config.minibatch_from,
+            overcluster=config.overcluster,
+            num_fit=num_masks,
+        )
+    return clustering.first(num_masks)
+
+
+def _wanted(candidates: Embeddings, name: str) -> Embeddings:
+    if name == "auto":
+        return candidates
+    if name not in candidates:
+        raise ConfigError(f"No embedding '{name}'. There are: auto, {', '.join(candidates)}.")
+    return {name: candidates[name]}
+
+
+def _dimensions(config: ClusterConfig) -> tuple[int, ...]:
+    """Those to try."""
+    return (config.dimensions,) if config.dimensions else DIMENSIONS

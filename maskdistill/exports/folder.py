@@ -1,0 +1,70 @@
+"""The folder of an export, with a marker that tells its files from those of anybody else."""
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from maskdistill import __version__
+from maskdistill.errors import ConfigError
+from maskdistill.exports.records import ExportFormat
+from maskdistill.progress import write_atomically
+
+MARKER = ".maskdistill-export"  # JSON; which files an export has written, so that the next one may replace them
+
+
+def begin_export(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
+    """Make the folder ready: what the last export wrote there goes, what anybody else put there stays.
+
+    Args:
+        out: New, empty, or the folder of an earlier export.
+        format: For the record.
+        files: All that may be written, relative to ``out``, with ``/``.
+
+    Raises:
+        ConfigError: If ``out`` is a file, or holds files that no export wrote.
+    """
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file, wanted a folder to export to. Give a new or an empty folder.")
+    marked = (out / MARKER).is_file()
+    if not marked and out.is_dir() and (others := sorted(path.name for path in out.iterdir())):
+        raise ConfigError(
+            f"{out} is not empty and no export has written it: it holds {others[0]}. Give a new or an empty folder."
+        )
+    old = _written_files(out) if marked else []
+    strange = next((name for name in files if name not in set(old) and os.path.lexists(out / name)), None)
+    if strange is not None:
+        raise ConfigError(f"The export would replace {out / strange}, which no export has written. Move it away.")
+    _write_marker(out, format, [*old, *files], complete=False)  # if killed from here on, the next one may clean up
+    _remove_files(out, old)
+    _write_marker(out, format, files, complete=False)
+
+
+def finish_export(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
+    """Note in the marker that the export is whole."""
+    _write_marker(out, format, files, complete=True)
+
+
+def _write_marker(out: Path, format: ExportFormat, files: Sequence[str], *, complete: bool) -> None:
+    about = {"written_by": f"maskdistill {__version__}", "format": format, "complete": complete, "files": list(files)}
+    write_atomically(out / MARKER, json.dumps(about, ensure_ascii=False, indent=0))
+
+
+def _written_files(out: Path) -> list[str]:
+    try:
+        files = json.loads((out / MARKER).read_text(encoding="utf-8"))["files"]
+        paths = [PurePosixPath(name) for name in files]
+    except (ValueError, LookupError, TypeError) as error:
+        raise ConfigError(f"{out / MARKER} is damaged ({error}). Delete the folder {out}, or give another.") from error
+    if any(path.is_absolute() or ".." in path.parts for path in paths):
+        raise ConfigError(f"{out / MARKER} names files outside of {out}. Delete that folder yourself, or give another.")
+    return files
+
+
+def _remove_files(out: Path, files: Sequence[str]) -> None:
+    for name in files:
+        (out / name).unlink(missing_ok=True)
+    folders = {folder for name in files for folder in PurePosixPath(name).parents if folder.parts}
+    for folder in sorted(folders, key=lambda folder: -len(folder.parts)):
+        if (out / folder).is_dir() and not any((out / folder).iterdir()):
+            (out / folder).rmdir()

@@ -1,0 +1,133 @@
+"""The photos of an export: as they are where every reader can take them, else saved as upright JPEG."""
+
+import shutil
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal, TypeVar
+
+from PIL import ExifTags, Image
+
+from maskdistill.datasets import Photo, inspect_image, read_photo
+from maskdistill.errors import DatasetError
+from maskdistill.exports.names import portable_stems
+from maskdistill.exports.records import ExportImage
+from maskdistill.progress import replace_atomically
+
+PhotoMode = Literal["link", "copy"]  # one file under two names where the system grants it, or a file of its own
+
+# Kinds of picture, as Pillow calls them, that YOLO's readers take, and the suffix each goes by. MPO is a camera's JPEG.
+PICTURE_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp"}
+JPEG_ONLY = {kind: suffix for kind, suffix in PICTURE_SUFFIXES.items() if suffix == ".jpg"}
+
+_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class PlacedPhoto:
+    """A readable photo, and how it comes into the export."""
+
+    image: ExportImage
+    stem: str  # file name without suffix
+    suffix: str
+    rewrite: bool  # the file cannot be taken as it is
+
+    @property
+    def name(self) -> str:
+        """File name."""
+        return f"{self.stem}{self.suffix}"
+
+
+def plan_photos(images: Sequence[ExportImage], suffixes: dict[str, str]) -> tuple[list[PlacedPhoto], tuple[str, ...]]:
+    """Which photos can be read, under which names they go, and notes on what is renamed or left out.
+
+    A file is taken as it is if it is one of the kinds in ``suffixes`` and every reader sees it upright: many ignore
+    EXIF orientation, and masks fit the upright photo. Others, and views, are saved as JPEG.
+
+    Raises:
+        DatasetError: If there are photos, and none can be read.
+    """
+    stems = portable_stems(images)
+    placed, problems = [], []
+    for image in images:
+        try:
+            suffix = _suffix_as_is(image, suffixes)
+        except DatasetError as error:
+            problems.append(str(error))
+        else:
+            placed.append(PlacedPhoto(image, stems[image.number], suffix or ".jpg", suffix is None))
+    if problems and not placed:
+        raise DatasetError(
+            f"None of the {len(images)} photos can be read. {problems[0]} If the photos were moved, run the first "
+            "stage again with --data and their new folder."
+        )
+    renamed = [(photo.image.id, photo.stem) for photo in placed if photo.stem != PurePosixPath(photo.image.id).name]
+    notes = list(unreadable_notes(problems))
+    if renamed:
+        old, new = renamed[0]
+        notes.append(f"{len(renamed)} photos go by another name, to be unique or portable, as '{old}' by '{new}'.")
+    if rewritten := sum(photo.rewrite for photo in placed):
+        notes.append(f"{rewritten} photos were saved as upright JPEG, because of their kind, orientation or view.")
+    return placed, tuple(notes)
+
+
+def place_photo(photo: PlacedPhoto, target: Path, mode: PhotoMode) -> None:
+    """Link, copy or save a photo as ``target``, which must not exist.
+
+    Raises:
+        DatasetError: If the picture turns out to be damaged.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    image = photo.image
+    if photo.rewrite:
+        rgb = read_photo(Photo(image.id, image.path, image.height, image.width, "", image.split, image.view))
+        replace_atomically(target, lambda temporary: rgb.save(temporary, **_JPEG))
+    elif mode == "copy" or not _link(image.path, target):
+        replace_atomically(target, lambda temporary: shutil.copyfile(image.path, temporary))
+
+
+def unreadable_notes(problems: Sequence[str]) -> tuple[str, ...]:
+    """A note on photos that were left out, if any."""
+    return (f"{len(problems)} photos were left out. The first: {problems[0]}",) if problems else ()
+
+
+def count_progress(items: Sequence[Item], on_progress: Callable[[int, int], None] | None) -> Iterable[Item]:
+    """The photos one by one; each is reported as done when the next is asked for."""
+    for done, item in enumerate(items, start=1):
+        yield item
+        if on_progress is not None:
+            on_progress(done, len(items))
+
+
+def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
+    """The suffix by which the photo's file can be taken; None if it must be rewritten."""
+    size = inspect_image(image.path)
+    if image.view is not None:
+        return None
+    if size != (image.height, image.width):
+        raise DatasetError(
+            f"Cannot use {image.path}. Its size is {size[1]} x {size[0]} pixels, its masks have "
+            f"{image.width} x {image.height}: it was replaced. Put the photo of the run back."
+        )
+    with Image.open(image.path) as picture:
+        # PngImageFile.getexif would decode the whole picture in search of a tag behind the pixels.
+        upright = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1) == 1
+        return suffixes.get(picture.format) if upright else None
+
+
+def _link(source: Path, target: Path) -> bool:
+    """Whether a link could be made.
+
+    Hard links come first: some readers refuse symbolic ones that lead out of their folder, and moving the data breaks
+    them. Across disks only symbolic ones work, and Windows and some network drives refuse these too.
+    """
+    real = source.resolve()
+    for link in (target.hardlink_to, target.symlink_to):
+        try:
+            link(real)
+        except (OSError, NotImplementedError):
+            continue
+        return True
+    return False

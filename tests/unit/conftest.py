@@ -1,0 +1,21 @@
+"""Shared by the unit tests: drawn photos, and a whole run on them that is made once."""
+
+import pytest
+from tiny_run import draw_voc, run_chain, tiny_config
+
+from maskdistill.store import Run
+
+
+@pytest.fixture(scope="session")
+def scene(tmp_path_factory):
+    """Folder of drawn photos, and settings; to look at only."""
+    folder = tmp_path_factory.mktemp("scene")
+    return draw_voc(folder / "voc"), tiny_config(folder)
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory, scene):
+    """A whole run, to look at only, and what its stages said."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    said = run_chain(path, *scene)
+    return Run(path), said
