@@ -1,8 +1,9 @@
 """Arrays of each photo on disk: patch tokens for the segmentation head, crop features for the clusters."""
 
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO, ClassVar, TypeVar
 
 import numpy as np
 
@@ -10,36 +11,55 @@ from maskdistill.errors import RunError
 from maskdistill.progress import replace_atomically
 
 PER_FOLDER = 1000  # files, so that no folder grows slow
+# A finished stage is known by its record, not by these files: without the record it makes those that are not there.
+_REMEDY = "embeddings.json in the run folder, then make both again with: maskdistill embed --run ..."
+
+T = TypeVar("T")
 
 
-class ArrayStore:
-    """One file a photo; reading maps the file, so memory holds only what is used.
+class _PhotoFiles:
+    """One file a photo in a folder."""
 
-    Args:
-        folder: Where the files lie.
-        dtype: What is stored.
-        stage: Command that makes the files, for the error when one is missing.
-    """
+    suffix: ClassVar[str]
 
-    def __init__(self, folder: Path, dtype: str = "float16", stage: str = "propose") -> None:
-        self.folder, self._dtype, self._stage = folder, dtype, stage
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def path(self, number: int) -> Path:
         """File of a photo."""
-        return self.folder / f"{number // PER_FOLDER:05d}" / f"{number:06d}.npy"
+        return self.folder / f"{number // PER_FOLDER:05d}" / f"{number:06d}.{self.suffix}"
 
     def missing(self, numbers: Sequence[int]) -> list[int]:
         """Those photos whose file is not there."""
         return [number for number in numbers if not self.path(number).is_file()]
 
+    def _save(self, number: int, save: Callable[[BinaryIO], object]) -> None:
+        """Store the file of a photo in one step."""
+
+        def fill(temporary: Path) -> None:
+            with temporary.open("wb") as file:
+                save(file)
+
+        replace_atomically(self.path(number), fill)
+
+    def _load(self, number: int, load: Callable[[Path], T]) -> T:
+        path = self.path(number)
+        try:
+            return load(path)
+        except FileNotFoundError as error:
+            raise RunError(f"{path} is missing. Delete {_REMEDY}") from error
+        except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
+            raise RunError(f"{path} is damaged ({error}). Delete it and {_REMEDY}") from error
+
+
+class ArrayStore(_PhotoFiles):
+    """A float16 array a photo; reading maps the file, so memory holds only what is used."""
+
+    suffix = "npy"
+
     def write(self, number: int, values: np.ndarray) -> None:
         """Store an array in one step."""
-
-        def save(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.save(file, np.ascontiguousarray(values, dtype=self._dtype))
-
-        replace_atomically(self.path(number), save)
+        self._save(number, lambda file: np.save(file, np.ascontiguousarray(values, dtype=np.float16)))
 
     def read(self, number: int) -> np.ndarray:
         """The array, mapped from its file.
@@ -47,37 +67,18 @@ class ArrayStore:
         Raises:
             RunError: If there is none, or the file is damaged.
         """
-        path = self.path(number)
-        if not path.is_file():
-            raise RunError(f"{path} is missing. Make it with: maskdistill {self._stage}")
-        try:
-            return np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError) as error:
-            raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
+        return self._load(number, lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
 
 
-class VectorStore:
+class VectorStore(_PhotoFiles):
     """Named vectors of each photo's masks, one .npz a photo: name -> (masks, D) float16."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def path(self, number: int) -> Path:
-        """File of a photo."""
-        return self.folder / f"{number // PER_FOLDER:05d}" / f"{number:06d}.npz"
-
-    def missing(self, numbers: Sequence[int]) -> list[int]:
-        """Those photos whose file is not there."""
-        return [number for number in numbers if not self.path(number).is_file()]
+    suffix = "npz"
 
     def write(self, number: int, vectors: Mapping[str, np.ndarray]) -> None:
         """Store the vectors of a photo in one step."""
-
-        def save(temporary: Path) -> None:
-            with temporary.open("wb") as file:
-                np.savez(file, **{name: values.astype(np.float16) for name, values in vectors.items()})
-
-        replace_atomically(self.path(number), save)
+        rounded = {name: values.astype(np.float16) for name, values in vectors.items()}
+        self._save(number, lambda file: np.savez(file, **rounded))
 
     def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
         """(all masks of these photos, D) float32 by name, in the order of the photos.
@@ -87,15 +88,11 @@ class VectorStore:
         """
         found: dict[str, list[np.ndarray]] = {}
         for number in numbers:
-            for name, values in self._load(self.path(number)).items():
+            for name, values in self._load(number, _read_vectors).items():
                 found.setdefault(name, []).append(values)
         return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
 
-    def _load(self, path: Path) -> dict[str, np.ndarray]:
-        try:
-            with np.load(path, allow_pickle=False) as file:
-                return dict(file)
-        except FileNotFoundError as error:
-            raise RunError(f"{path} is missing. Make it with: maskdistill embed") from error
-        except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
+
+def _read_vectors(path: Path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)

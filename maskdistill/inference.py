@@ -1,20 +1,23 @@
 """A run's trained model on photos it never saw."""
 
+from collections.abc import Callable
+
 import numpy as np
 
-from maskdistill.backbones import Backbone, choose_device, load_backbone
+from maskdistill.backbones import choose_device
 from maskdistill.config import RunConfig, TrainConfig
 from maskdistill.crf import refine_classes
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import RunError
 from maskdistill.models import Predictor
-from maskdistill.stages.worker import DECODE_FACTOR, head_blocks, stack_tokens
 from maskdistill.store import Run
-from maskdistill.vit import FeatureRequest
+from maskdistill.tokens import FreshTokens
+
+TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
 
 
-def load_model(run: Run, stage: str = "stage2", tokens_of: object = None) -> Predictor:
+def load_model(run: Run, stage: str = "stage2", tokens_of: TokensOf | None = None) -> Predictor:
     """The trained model of a run.
 
     Args:
@@ -42,24 +45,7 @@ def load_model(run: Run, stage: str = "stage2", tokens_of: object = None) -> Pre
         return MaskRcnnPredictor.load(path, settings, device)
     from maskdistill.models.patch_head import PatchHeadPredictor
 
-    return PatchHeadPredictor.load(path, settings, device, tokens_of or FreshTokens(config))
-
-
-class FreshTokens:
-    """Patch tokens of a photo by a forward pass, as the stage ``proposals`` stores them."""
-
-    def __init__(self, config: RunConfig) -> None:
-        self._config = config
-        self._backbone: Backbone = load_backbone(config.features)
-        self._blocks = head_blocks(self._backbone, config)
-
-    def __call__(self, photo: Photo) -> tuple[np.ndarray, PatchGeometry]:
-        """(rows, cols, D) float16 and the grid they lie on."""
-        side = self._config.features.shorter_side or self._backbone.spec.shorter_side
-        image = read_photo(photo, min_short_side=DECODE_FACTOR * side)
-        geometry = self._backbone.geometry(photo.height, photo.width, self._config.features)
-        features = self._backbone.features(image, geometry, FeatureRequest(token_blocks=self._blocks))
-        return stack_tokens(features, self._blocks).astype(np.float16), geometry
+    return PatchHeadPredictor.load(path, settings, device, tokens_of or FreshTokens(config.features))
 
 
 def label_photo(predictor: Predictor, photo: Photo, config: RunConfig, *, crf: bool) -> np.ndarray:

@@ -5,20 +5,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from maskdistill.arrays import ArrayStore
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.progress import Reporter
 from maskdistill.store import Run, read_json
-from maskdistill.weights import choose_backbone
 
 if TYPE_CHECKING:
     from maskdistill.datasets.transforms import PatchGeometry
     from maskdistill.models import Predictor
-
-TOKEN_INFO = "info.json"  # beside the patch tokens: patch size and blocks
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class Context:
 
     run: Run
     source: PhotoSource
-    config: RunConfig  # backbone and precision chosen
+    config: RunConfig  # backbone, precision and shorter side settled
     tokens_path: Path  # folder of patch tokens
     key: str  # fingerprint of everything the stage is made from
     num_workers: int = 0  # processes, 0 for one per core
@@ -62,14 +57,19 @@ class Context:
         from maskdistill.datasets.transforms import patch_grid  # loads torch, which many stages do without
 
         features = self.config.features
-        side = features.shorter_side or choose_backbone(features.backbone, features.architecture).spec.shorter_side
-        patch_size = self.patch_size
-        return patch_grid(photo.height, photo.width, shorter_side=side, patch_size=patch_size, mode=features.fit)
+        return patch_grid(
+            photo.height,
+            photo.width,
+            shorter_side=features.shorter_side,
+            patch_size=self._patch_size,
+            mode=features.fit,
+        )
 
     @cached_property
-    def patch_size(self) -> int:
-        """Network pixels, side of the patches that tokens are stored of."""
-        return read_json(self.tokens_path / TOKEN_INFO)["patch_size"]
+    def _patch_size(self) -> int:
+        from maskdistill.tokens import read_patch_size  # loads torch too
+
+        return read_patch_size(self.tokens_path)
 
     @cached_property
     def _predictors(self) -> dict[str, "Predictor"]:
@@ -91,10 +91,6 @@ class Context:
     def reporter(self, stage: str, total: int, done: int = 0, unit: str = "photos") -> Reporter:
         """Progress of this stage."""
         return Reporter(self.run.progress_path, stage, total, done, unit=unit, quiet=self.quiet)
-
-    def generator(self) -> np.random.Generator:
-        """Randomness of the run's seed."""
-        return np.random.default_rng(self.config.seed)
 
 
 def training_numbers(source: PhotoSource) -> list[int]:

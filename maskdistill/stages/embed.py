@@ -1,5 +1,7 @@
 """Stage ``embeddings``: the raw vectors of every mask, one file a photo."""
 
+from contextlib import closing
+
 from maskdistill.arrays import VectorStore
 from maskdistill.progress import Reporter
 from maskdistill.stages.context import Context
@@ -44,18 +46,15 @@ def make_tokens(context: Context) -> None:
     spec = WorkerSpec(
         "maskdistill.stages.worker:TokenWorker", context.run.path, context.config, {"tokens": context.tokens_path}
     )
+    tasks = [(number, context.photo(number)) for number in missing]
     with context.reporter("features", len(missing)) as reporter:
-        for _ in _work(spec, [(number, context.photo(number)) for number in missing], context.num_workers, reporter):
-            pass
+        _work(spec, tasks, context.num_workers, reporter)
 
 
 def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[tuple[int, str]]:
-    results = map_photos(spec, tasks, num_workers)
     found = []
-    try:
+    with closing(map_photos(spec, tasks, num_workers)) as results:
         for result in results:
             found.append(result)
             reporter.advance()
-    finally:
-        results.close()
     return found

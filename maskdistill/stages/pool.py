@@ -2,7 +2,7 @@
 
 import multiprocessing
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
@@ -12,6 +12,7 @@ from maskdistill.stages.tasks import WorkerSpec, settle_precision, start_worker,
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
+BYTES_AHEAD = 256 * 2**20  # of the arrays in those tasks, beyond which none is added
 
 
 def usable_cores() -> int:
@@ -19,7 +20,9 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def map_photos(spec: WorkerSpec, tasks: Sequence[tuple[Any, ...]], num_workers: int = 0) -> Iterator[Any]:
+def map_photos(
+    spec: WorkerSpec, tasks: Iterable[tuple[Any, ...]], num_workers: int = 0, num_tasks: int | None = None
+) -> Generator[Any, None, None]:
     """Process photos and yield their results as they finish, in any order.
 
     One process with one thread per core beats one process with all the threads: nothing waits between small products,
@@ -27,14 +30,18 @@ def map_photos(spec: WorkerSpec, tasks: Sequence[tuple[Any, ...]], num_workers: 
 
     Args:
         spec: What each process makes once. Every GPU of the machine is used unless one is named.
-        tasks: Arguments of each call.
+        tasks: Arguments of each call. They are drawn as processes come free, so they may be made, and be large.
         num_workers: Processes; 0 chooses one per core, at most ``MAX_WORKERS``; 1 works in this process.
+        num_tasks: How many tasks there are, if known and ``tasks`` has no length: no more processes are started.
 
     Raises:
         RunError: If a process was ended from outside, usually for lack of memory.
     """
     cores = usable_cores()
-    num_workers = min(num_workers or min(cores, MAX_WORKERS), max(1, len(tasks)))
+    num_workers = num_workers or min(cores, MAX_WORKERS)
+    num_tasks = len(tasks) if isinstance(tasks, Sized) else num_tasks
+    if num_tasks is not None:
+        num_workers = min(num_workers, max(1, num_tasks))
     if num_workers == 1:
         worker = spec.make()
         yield from (worker(*task) for task in tasks)
@@ -53,18 +60,20 @@ def map_photos(spec: WorkerSpec, tasks: Sequence[tuple[Any, ...]], num_workers: 
         _shut_down(pool)
 
 
-def _stream(pool: ProcessPoolExecutor, tasks: Sequence[tuple[Any, ...]], ahead: int) -> Iterator[Any]:
-    waiting: set[Future] = set()
+def _stream(pool: ProcessPoolExecutor, tasks: Iterable[tuple[Any, ...]], ahead: int) -> Iterator[Any]:
+    waiting: dict[Future, int] = {}  # bytes of the arrays that each keeps in memory
     queue = iter(tasks)
     while True:
-        for task in queue:
-            waiting.add(pool.submit(work, *task))
-            if len(waiting) >= ahead:
+        while len(waiting) < ahead and sum(waiting.values()) < BYTES_AHEAD:
+            task = next(queue, None)
+            if task is None:
                 break
+            waiting[pool.submit(work, *task)] = sum(getattr(item, "nbytes", 0) for item in task)
         if not waiting:
             return
-        finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+        finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in finished:
+            del waiting[future]
             yield future.result()
 
 

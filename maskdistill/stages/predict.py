@@ -1,8 +1,8 @@
 """Stage ``predictions``: label maps by both models, and of the photos the report is about with the CRF too."""
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Sequence
+from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -11,38 +11,45 @@ from maskdistill.crf import crf_available, refine_classes
 from maskdistill.datasets import Photo, PhotoSource, read_photo
 from maskdistill.errors import ConfigError
 from maskdistill.painting import write_label_png
+from maskdistill.progress import Reporter
 from maskdistill.stages.context import Context
+from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.store import Run, write_json
 
 STAGE1, STAGE2, CRF = "stage1", "stage2", "stage2_crf"
-WAITING_BYTES = 64 * 2**20  # of probabilities that wait for the CRF at most
 
 
 def predict_photos(context: Context) -> str:
     """Write predictions/stage1, predictions/stage2 and predictions/stage2_crf, one palette PNG a photo."""
+    make_tokens(context)  # without its file a photo would pass for one that cannot be read
     numbers = [number for number in range(len(context.source.photos)) if context.tokens.path(number).is_file()]
     reported = set(reported_numbers(context.source, context.config.predictions.split))
     refined = [number for number in numbers if number in reported] if _wants_crf(context) else []
-    predictors = {kind: context.predictor(kind) for kind in (STAGE1, STAGE2)}
+    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, torch=False)
     with context.reporter("predictions", len(numbers) + len(refined)) as reporter:
-        waiting: list[tuple[int, Photo, np.ndarray]] = []
-        for number in numbers:
-            photo = context.photo(number)
-            for kind, predictor in predictors.items():
-                probabilities = predictor.probabilities(photo)
-                write_label_png(context.run.prediction(kind, number), probabilities.argmax(axis=0).astype(np.uint8))
-            reporter.advance()
-            if refined and number in reported:
-                waiting.append((number, photo, probabilities))
-            size = sum(item.nbytes for _, _, item in waiting)
-            if waiting and (size >= WAITING_BYTES or number == numbers[-1]):
-                for _ in _refine(context, waiting):
-                    reporter.advance()
-                waiting = []
+        tasks = _predict(context, numbers, set(refined), reporter)
+        with closing(map_photos(spec, tasks, context.num_workers, len(refined))) as results:
+            for _ in results:
+                reporter.advance()
     write_json(context.run.path / "predictions.json", {"photos": numbers, "crf": refined})
     return f"{len(numbers)} photos by both models{f', {len(refined)} with the CRF' if refined else ''}."
+
+
+def _predict(
+    context: Context, numbers: Sequence[int], refined: Container[int], reporter: Reporter
+) -> Iterator[tuple[int, Photo, np.ndarray]]:
+    """Label maps by both models; yields the tasks of ``CrfWorker`` on the way, so that few of them are in memory."""
+    predictors = {kind: context.predictor(kind) for kind in (STAGE1, STAGE2)}
+    for number in numbers:
+        photo = context.photo(number)
+        for kind, predictor in predictors.items():
+            probabilities = predictor.probabilities(photo)
+            write_label_png(context.run.prediction(kind, number), probabilities.argmax(axis=0).astype(np.uint8))
+        reporter.advance()
+        if number in refined:
+            yield number, photo, probabilities
 
 
 def reported_numbers(source: PhotoSource, split: str) -> list[int]:
@@ -65,11 +72,6 @@ def reported_numbers(source: PhotoSource, split: str) -> list[int]:
 
 def _wants_crf(context: Context) -> bool:
     return context.config.predictions.crf and crf_available()
-
-
-def _refine(context: Context, waiting: list[tuple[int, Photo, np.ndarray]]) -> Iterator[Any]:
-    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, torch=False)
-    return map_photos(spec, waiting, context.num_workers)
 
 
 class CrfWorker:

@@ -9,24 +9,23 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.arrays import ArrayStore, VectorStore
-from maskdistill.backbones import Backbone, load_backbone
+from maskdistill.backbones import load_backbone
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
+from maskdistill.disk import is_disk_full
 from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.progress import replace_atomically
 from maskdistill.proposals import Proposal, Recipe, look, propose
-from maskdistill.stages.context import TOKEN_INFO
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.store import MASKS_PER_PHOTO, Run, write_json
-from maskdistill.vit import FeatureRequest, Features
+from maskdistill.store import MASKS_PER_PHOTO, thumbnail_in
+from maskdistill.tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 
 logger = logging.getLogger(__name__)
 
 THUMB_SIDE = 96  # pixels
 THUMB_MARGIN = 0.1  # fraction of the box's longer side
-DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
 # What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
 PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError)
 
@@ -34,12 +33,12 @@ PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError
 class PhotoWorker:
     """A loaded backbone and the settings, applied to one photo after the other."""
 
-    def __init__(self, run: Path, config: RunConfig, tokens: Path | None = None) -> None:
-        self._run, self._config = Run(run), config
-        self._backbone: Backbone = load_backbone(config.features)
+    def __init__(self, run: Path, config: RunConfig, thumbs: Path, tokens: Path | None = None) -> None:
+        self._thumbs, self._config = thumbs, config
+        self._backbone = load_backbone(config.features)
         self._recipe = Recipe.resolve(config.proposals, config.crf, self._backbone)
         self._tokens = None if tokens is None else ArrayStore(tokens)
-        self._blocks = head_blocks(self._backbone, config)
+        self._blocks = head_blocks(self._backbone, config.features)
         if tokens is not None:
             write_token_info(tokens, self._backbone, self._blocks)
 
@@ -54,8 +53,7 @@ class PhotoWorker:
     def _read(self, photo: Photo) -> Image.Image:
         if self._config.crf.enabled:
             return read_photo(photo)
-        side = self._config.features.shorter_side or self._backbone.spec.shorter_side
-        return read_photo(photo, min_short_side=DECODE_FACTOR * side)
+        return read_for_network(photo, self._backbone, self._config.features)
 
     def _propose(self, number: int, photo: Photo, image: Image.Image) -> PhotoResult:
         size = (photo.height, photo.width)
@@ -71,7 +69,7 @@ class PhotoWorker:
         found = propose(first, second, image, self._recipe)
         annotations = [_annotation(number, rank, item) for rank, item in enumerate(found.proposals)]
         for annotation in annotations:
-            write_thumbnail(self._run.thumbnail(annotation["id"]), image, annotation["bbox"], size)
+            write_thumbnail(thumbnail_in(self._thumbs, annotation["id"]), image, annotation["bbox"], size)
         return PhotoResult(number, annotations, found.problem)
 
 
@@ -79,21 +77,16 @@ class TokenWorker:
     """Writes the patch tokens of photos whose masks are there but whose tokens are not."""
 
     def __init__(self, run: Path, config: RunConfig, tokens: Path) -> None:
-        self._config, self._tokens = config, ArrayStore(tokens)
-        self._backbone = load_backbone(config.features)
-        self._blocks = head_blocks(self._backbone, config)
-        write_token_info(tokens, self._backbone, self._blocks)
+        self._tokens, self._fresh = ArrayStore(tokens), FreshTokens(config.features)
+        write_token_info(tokens, self._fresh.backbone, self._fresh.blocks)
 
     def __call__(self, number: int, photo: Photo) -> tuple[int, str]:
         """Write the tokens of one photo; returns its number and, if it could not be read, why."""
-        side = self._config.features.shorter_side or self._backbone.spec.shorter_side
-        geometry = self._backbone.geometry(photo.height, photo.width, self._config.features)
         try:
-            image = read_photo(photo, min_short_side=DECODE_FACTOR * side)
-            features = self._backbone.features(image, geometry, FeatureRequest(token_blocks=self._blocks))
+            values, _ = self._fresh(photo)
         except PHOTO_ERRORS as error:
             return number, _reason(photo, error)
-        self._tokens.write(number, stack_tokens(features, self._blocks))
+        self._tokens.write(number, values)
         return number, ""
 
 
@@ -103,7 +96,7 @@ class EmbedWorker:
     def __init__(self, run: Path, config: RunConfig, tokens: Path, vectors: Path) -> None:
         self._config, self._tokens, self._vectors = config, ArrayStore(tokens), VectorStore(vectors)
         self._backbone = load_backbone(config.features)
-        self._blocks = head_blocks(self._backbone, config)
+        self._blocks = head_blocks(self._backbone, config.features)
 
     def __call__(self, number: int, photo: Photo, codes: list[dict[str, Any]]) -> tuple[int, str]:
         """Write the vectors of one photo's masks; returns its number and, if it could not be read, why."""
@@ -119,29 +112,9 @@ class EmbedWorker:
         return number, ""
 
 
-def head_blocks(backbone: Backbone, config: RunConfig) -> tuple[int, ...]:
-    """Blocks whose patch tokens feed the segmentation head.
-
-    Raises:
-        ConfigError: If a block number is not one of the backbone's.
-    """
-    blocks = config.features.head_blocks or backbone.blocks(backbone.spec.head_blocks)
-    backbone.check_blocks(blocks)
-    return blocks
-
-
-def write_token_info(folder: Path, backbone: Backbone, blocks: tuple[int, ...]) -> None:
-    """Say beside the tokens what they are, so that a reader needs no model."""
-    write_json(folder / TOKEN_INFO, {"patch_size": backbone.patch_size, "blocks": list(blocks)})
-
-
-def stack_tokens(features: Features, blocks: tuple[int, ...]) -> np.ndarray:
-    """(rows, cols, D * blocks) patch tokens of several blocks, side by side."""
-    stacked = np.concatenate([features.patch_tokens[block].numpy() for block in blocks], axis=1)
-    return stacked.reshape(*features.grid, -1)
-
-
 def _reason(photo: Photo, error: Exception) -> str:
+    if is_disk_full(error):  # not for the photo to answer for: it would stay out of the run for ever
+        raise error
     reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
     logger.warning("Skipped %s: %s", photo.id, reason)
     return reason

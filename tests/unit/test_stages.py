@@ -5,47 +5,40 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from test_chain import (
+from tiny_run import (
     CLASSES,
     NUM_TRAIN,
     NUM_VAL,
     WITHOUT_MAP,
     assert_same_artifacts,
     contents_of,
-    draw_voc,
     interrupt_stage,
     redone,
     run_chain,
-    tiny_config,
 )
 
-from maskdistill.arrays import VectorStore
+from maskdistill.arrays import ArrayStore, VectorStore
+from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.embedding_space import EmbeddingSpace
+from maskdistill.errors import RunError
 from maskdistill.filtering import RULES
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.painting import read_label_png
-from maskdistill.stages.chain import BY_NAME
+from maskdistill.stages.chain import BY_NAME, Options, Plan
+from maskdistill.stages.predict import predict_photos
 from maskdistill.store import MASKS_PER_PHOTO, Run, read_json
+from maskdistill.tokens import FreshTokens, read_patch_size
 
 NUM_PHOTOS = NUM_TRAIN + NUM_VAL
 NUM_CLASSES = len(CLASSES)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    """Folder of drawn photos, and settings."""
-    folder = tmp_path_factory.mktemp("scene")
-    return draw_voc(folder / "voc"), tiny_config(folder)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, scene):
+@pytest.fixture
+def run(finished):
     """A whole run, to look at only."""
-    path = tmp_path_factory.mktemp("stages") / "run"
-    run_chain(path, *scene)
-    return Run(path)
+    return finished[0]
 
 
 def label_maps(folder):
@@ -82,6 +75,41 @@ class TestEmbeddings:
         (copy.path / "features" / folder / "00000" / "000001.npz").unlink()
         (copy.path / "embeddings.json").unlink()
         assert redone(run_chain(copy.path, *scene)) == ["embeddings"]
+        assert_same_artifacts(copy, run)
+
+
+class TestTokens:
+    def test_fresh_ones_are_the_stored_ones(self, run, scene):
+        config = RunConfig.from_dict(run.info()["config"])
+        source = open_source(scene[0])
+        context = Plan(run, source, config).context("stage1", Options())
+        fresh = FreshTokens(config.features)
+        for number, photo in enumerate(source.photos):
+            tokens, geometry = fresh(photo)
+            np.testing.assert_array_equal(tokens, context.tokens.read(number))
+            assert geometry == context.geometry(photo)
+            assert tokens.shape == (geometry.rows, geometry.cols, 2 * 32)  # two blocks
+
+    @pytest.mark.parametrize(
+        ("lost", "read"),
+        [
+            ("00000/000000.npy", lambda path: ArrayStore(path.parents[1]).read(0)),
+            ("00000/000000.npz", lambda path: VectorStore(path.parents[1]).read([0])),
+            ("info.json", lambda path: read_patch_size(path.parent)),
+        ],
+    )
+    def test_remedy_for_a_deleted_file_makes_it_again(self, run, scene, tmp_path, lost, read):
+        """What the message says is done."""
+        shutil.copytree(run.path, tmp_path / "copy")
+        copy = Run(tmp_path / "copy")
+        (path,) = copy.path.glob(f"features/*/{lost}")
+        path.unlink()
+        with pytest.raises(RunError, match=f"{path.name} is missing. Delete .*embeddings.json .*: maskdistill embed"):
+            read(path)
+        if lost == "info.json":
+            shutil.rmtree(path.parent)
+        (copy.path / "embeddings.json").unlink()
+        assert redone(run_chain(copy.path, *scene, wanted=("embeddings",))) == ["embeddings"]
         assert_same_artifacts(copy, run)
 
 
@@ -256,6 +284,27 @@ class TestPredictions:
         assert sorted(crf) == made["crf"]
         pytest.importorskip("pydensecrf")
         assert made["crf"] == list(range(NUM_TRAIN, NUM_PHOTOS))
+
+    def test_deleted_tokens_are_made_again_first(self, run, scene, tmp_path):
+        """Else the photo would pass for one that cannot be read."""
+        shutil.copytree(run.path, tmp_path / "copy")
+        copy = Run(tmp_path / "copy")
+        forget_from(copy, "predictions")
+        for path in copy.path.glob("features/*/00000/00000[39].npy"):
+            path.unlink()
+        run_chain(copy.path, *scene)
+        assert_same_artifacts(copy, run)
+
+    @pytest.mark.slow
+    def test_several_processes_refine_to_the_same_maps(self, run, scene, tmp_path):
+        pytest.importorskip("pydensecrf")
+        shutil.copytree(run.path, tmp_path / "copy")
+        copy = Run(tmp_path / "copy")
+        shutil.rmtree(copy.path / "predictions")
+        config = RunConfig.from_dict(run.info()["config"])
+        context = Plan(copy, open_source(scene[0]), config).context("predictions", Options(num_workers=2, quiet=True))
+        predict_photos(context)
+        assert_same_artifacts(copy, run)
 
     def test_they_are_palette_pictures(self, run):
         labels = read_label_png(run.prediction("stage2", 0))

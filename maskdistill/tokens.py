@@ -1,0 +1,76 @@
+"""Patch tokens as the segmentation head reads them: of which blocks, side by side in which order, from which photo."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from maskdistill.backbones import Backbone, load_backbone
+from maskdistill.config import FeatureConfig
+from maskdistill.datasets import Photo, read_photo
+from maskdistill.datasets.transforms import PatchGeometry
+from maskdistill.errors import RunError
+from maskdistill.store import read_json, write_json
+from maskdistill.vit import FeatureRequest, Features
+
+TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
+DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
+
+
+class FreshTokens:
+    """Patch tokens of a photo by a forward pass, as the stage ``proposals`` stores them."""
+
+    def __init__(self, config: FeatureConfig) -> None:
+        self._config = config
+        self.backbone = load_backbone(config)
+        self.blocks = head_blocks(self.backbone, config)
+
+    def __call__(self, photo: Photo) -> tuple[np.ndarray, PatchGeometry]:
+        """(rows, cols, D * blocks) float16 and the grid they lie on."""
+        image = read_for_network(photo, self.backbone, self._config)
+        geometry = self.backbone.geometry(photo.height, photo.width, self._config)
+        features = self.backbone.features(image, geometry, FeatureRequest(token_blocks=self.blocks))
+        return stack_tokens(features, self.blocks).astype(np.float16), geometry
+
+
+def head_blocks(backbone: Backbone, config: FeatureConfig) -> tuple[int, ...]:
+    """Blocks whose patch tokens feed the segmentation head.
+
+    Raises:
+        ConfigError: If a block number is not one of the backbone's.
+    """
+    blocks = config.head_blocks or backbone.blocks(backbone.spec.head_blocks)
+    backbone.check_blocks(blocks)
+    return blocks
+
+
+def read_for_network(photo: Photo, backbone: Backbone, config: FeatureConfig) -> Image.Image:
+    """The photo, decoded no larger than a forward pass has use for."""
+    side = config.shorter_side or backbone.spec.shorter_side
+    return read_photo(photo, min_short_side=DECODE_FACTOR * side)
+
+
+def stack_tokens(features: Features, blocks: tuple[int, ...]) -> np.ndarray:
+    """(rows, cols, D * blocks) float32 patch tokens of several blocks, side by side."""
+    stacked = np.concatenate([features.patch_tokens[block].numpy() for block in blocks], axis=1)
+    return stacked.reshape(*features.grid, -1)
+
+
+def write_token_info(folder: Path, backbone: Backbone, blocks: tuple[int, ...]) -> None:
+    """Say beside the tokens what they are, so that a reader needs no model."""
+    write_json(folder / TOKEN_INFO, {"patch_size": backbone.patch_size, "blocks": list(blocks)})
+
+
+def read_patch_size(folder: Path) -> int:
+    """Network pixels, side of the patches that the tokens in this folder are of.
+
+    Raises:
+        RunError: If ``write_token_info`` left nothing there.
+    """
+    path = folder / TOKEN_INFO
+    if not path.is_file():
+        raise RunError(
+            f"{path} is missing. Delete its folder and embeddings.json in the run folder, then make both again with: "
+            "maskdistill embed --run ..."
+        )
+    return read_json(path)["patch_size"]
