@@ -91,7 +91,8 @@ def _watch(process: subprocess.Popen, peak: list[int]) -> None:
 def _table(part: str, rows: tuple[str, ...], metrics: list[dict[str, Any]]) -> dict[str, Any]:
     found = {}
     for name in rows:
-        values = [item[part][name]["miou"] for item in metrics if item[part].get(name)]
+        measured = [item[part][name] for item in metrics if item[part].get(name)]
+        values = [entry["miou"] for entry in measured if entry["miou"] is not None]
         if values:
             mean, spread = mean_and_std(values)
             found[name] = {"miou": values, "mean": mean, "std": spread}

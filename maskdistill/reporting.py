@@ -51,7 +51,7 @@ def evaluate(
         truth = read_label(source, photo)
         if truth is not None:
             counts.update(truth, label_photo(predictor, photo, config, crf=crf))
-    if not counts.num_images:
+    if counts.coverage is None:
         raise DatasetError(f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split.")
     found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
     own = data is None or source.fingerprint == _fingerprint_of(run)

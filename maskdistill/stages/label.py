@@ -1,5 +1,7 @@
 """Stage ``pseudo_labels``: a label map for every training photo that has a mask left."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -10,17 +12,18 @@ from maskdistill.painting import paint_labels, write_label_png
 from maskdistill.stages.context import Context
 from maskdistill.store import Run, read_json, write_json
 
+LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map
+
 
 def paint_pseudo_labels(context: Context) -> str:
     """Write pseudo_labels/*.png, and pseudo_labels.json with the numbers of their photos."""
     config = context.config.labels
-    table = context.run.candidates().merge(context.run.kept(), on="mask_id")
-    photos = sorted(table.loc[table["kept"], "image"].unique().tolist())
+    by_photo = candidates_by_photo(context.run)
+    photos = [number for number, rows in by_photo.items() if rows["kept"].any()]
     if not photos:
         raise RunError("The filter keeps no mask, so there is nothing to learn from. Loosen its thresholds.")
     codes = mask_codes(context.run, config)
     unsure = np.zeros(256, dtype=np.int64)
-    by_photo = dict(tuple(table.groupby("image")))
     with context.reporter("pseudo_labels", len(photos)) as reporter:
         for number in photos:
             labels = paint_photo(context, number, by_photo[number], codes, config)
@@ -31,6 +34,12 @@ def paint_pseudo_labels(context: Context) -> str:
     for number in set(context.training_numbers) - set(photos):  # of an earlier filter
         context.run.pseudo_label(number).unlink(missing_ok=True)
     return f"{len(photos)} label maps; {unsure[255] / unsure.sum():.0%} of their pixels are left open."
+
+
+def candidates_by_photo(run: Run) -> dict[int, pd.DataFrame]:
+    """Rows of candidates.parquet with the filter's column ``kept``, of each photo that has any, by rising number."""
+    table = run.candidates().merge(run.kept(), on="mask_id")
+    return {int(number): rows for number, rows in table.groupby("image")}
 
 
 def paint_photo(
@@ -50,6 +59,26 @@ def paint_photo(
         config,
         probability,
     )
+
+
+def clustered_labels(context: Context, number: int, clusters: dict[int, int]) -> np.ndarray:
+    """(H, W) uint8 label map of a photo's proposals, each in its cluster, before any filter."""
+    photo = context.photo(number)
+    items = [item for item in context.annotations.get(number, []) if item["id"] in clusters]
+    return paint_labels(
+        (photo.height, photo.width),
+        [decode_mask(item["segmentation"]) for item in items],
+        [clusters[item["id"]] for item in items],
+        [item["score"] for item in items],
+        [True] * len(items),
+        LabelConfig(),
+    )
+
+
+def flat_labels(context: Context, number: int, value: int = 0) -> np.ndarray:
+    """(H, W) uint8 label map that says the same of every pixel of a photo: background, or 255 for unknown."""
+    photo = context.photo(number)
+    return np.full((photo.height, photo.width), value, np.uint8)
 
 
 def mask_codes(run: Run, config: LabelConfig) -> dict[int, dict]:

@@ -15,7 +15,8 @@ from maskdistill.confusion import Confusion, identity_matching, report
 from maskdistill.datasets import read_label
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.stages.context import Context
-from maskdistill.training import train
+from maskdistill.stages.label import flat_labels
+from maskdistill.training import Callbacks, train
 
 LINEAR, SUPERVISED = "linear", "supervised"
 LAST_LAYER = "net.3."  # of a PatchHead's parameters
@@ -35,12 +36,14 @@ def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
     Returns:
         ``num_photos`` with ground truth that were trained on, and by name what ``SegmentationReport.to_dict`` says
         with ``num_training``, how many of the measured photos are among them. ``linear`` is None if the final model is
-        no patch_head; all is None without ground truth to train on, or to measure with.
+        no patch_head. Without ground truth to train on, or to measure with, nothing is trained and both are None.
 
     Source: linear evaluation of Van Gansbeke et al., arXiv 2206.06363.
     """
-    labelled = [number for number in context.training_numbers if _is_labelled(context, number)]
-    heads = _heads(context, labelled) if labelled else {}
+    with_tokens = [number for number in context.training_numbers if context.tokens.path(number).is_file()]
+    labelled = [number for number in with_tokens if _has_truth(context, number)]
+    measurable = any(_has_truth(context, number) for number in numbers)
+    heads = _heads(context, labelled) if labelled and measurable else {}
     found: dict[str, Any] = {"num_photos": len(labelled), LINEAR: None, SUPERVISED: None}
     for name, (head, config) in heads.items():
         _train(context, name, head, config, labelled)
@@ -48,9 +51,8 @@ def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
     return found
 
 
-def _is_labelled(context: Context, number: int) -> bool:
-    has_tokens = context.tokens.path(number).is_file()
-    return has_tokens and read_label(context.source, context.photo(number)) is not None
+def _has_truth(context: Context, number: int) -> bool:
+    return read_label(context.source, context.photo(number)) is not None
 
 
 def _heads(context: Context, numbers: list[int]) -> dict[str, tuple[PatchHead, TrainConfig]]:
@@ -91,23 +93,23 @@ def _train(context: Context, name: str, head: PatchHead, config: TrainConfig, nu
     task = PatchHeadTask(
         head, context.tokens, numbers, geometries, lambda index: read_label(context.source, photos[index]), config
     )
-    done = 0
-
-    def on_step(step: int, _total: int) -> None:
-        nonlocal done
-        reporter.advance(step - done)
-        done = step
-
     steps = config.epochs * -(-len(numbers) // config.batch_size)
     folder = context.run.path / "evaluation" / name
     with context.reporter("evaluation", steps, unit="steps") as reporter:
-        train(task, config, folder=folder, seed=context.config.seed, key=context.key, on_step=on_step)
+        train(
+            task,
+            config,
+            folder=folder,
+            seed=context.config.seed,
+            key=context.key,
+            calls=Callbacks(on_step=lambda done, _total: reporter.reach(done)),
+        )
 
 
 def _measure(
     context: Context, head: PatchHead, config: TrainConfig, numbers: Sequence[int], trained_on: set[int]
 ) -> dict[str, Any] | None:
-    """As ``evaluate.measure``, but value n of the prediction is class n: nothing is matched."""
+    """As ``evaluate.compare``, but value n of the prediction is class n: nothing is matched."""
     num_classes = len(context.source.classes)
     counts = Confusion(num_classes=num_classes, num_clusters=num_classes)
     predictor = PatchHeadPredictor(
@@ -119,14 +121,13 @@ def _measure(
         if truth is not None:
             counts.update(truth, _predict(context, predictor, number))
             seen += number in trained_on
-    if not counts.num_images:
+    if counts.coverage is None:
         return None
     return {**report(counts, context.source.classes, identity_matching(num_classes)).to_dict(), "num_training": seen}
 
 
 def _predict(context: Context, predictor: PatchHeadPredictor, number: int) -> np.ndarray:
     """(H, W) uint8 label map; background only, as in the other measures, for a photo that could not be read."""
-    photo = context.photo(number)
     if not context.tokens.path(number).is_file():
-        return np.zeros((photo.height, photo.width), np.uint8)
-    return predictor.probabilities(photo).argmax(axis=0).astype(np.uint8)
+        return flat_labels(context, number)
+    return predictor.probabilities(context.photo(number)).argmax(axis=0).astype(np.uint8)

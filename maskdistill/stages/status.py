@@ -11,6 +11,7 @@ import pyarrow.parquet as parquet
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
+from maskdistill.jobs import list_jobs
 from maskdistill.progress import Progress, format_duration, read_progress_file
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
 from maskdistill.store import Run, read_json
@@ -41,7 +42,7 @@ class StageState:
 
 
 def describe_run(run: Run) -> str:
-    """A few lines: photos, backbone, and each stage with its state.
+    """A few lines: photos, backbone, each stage with its state, and the jobs under way.
 
     Raises:
         RunError: If the folder holds no run, or a file of it is damaged.
@@ -51,7 +52,9 @@ def describe_run(run: Run) -> str:
     states = stage_states(run)
     width = max(map(len, NAMES))
     lines = [f"{name:{width}} {value}" for name, value in head.items()]
-    return "\n".join(lines + [f"{item.name:{width}} {item.text}" for item in states])
+    lines += [f"{item.name:{width}} {item.text}" for item in states]
+    lines += [f"{'Job':{width}} {job.text}" for job in reversed(list_jobs(run.path)) if job.state.is_active]
+    return "\n".join(lines)
 
 
 def stage_states(run: Run) -> list[StageState]:
@@ -219,6 +222,8 @@ def _describe_metrics(run: Run) -> str:
     if not metrics.get("ground_truth", True):
         return "no ground truth"
     found = metrics["reported"].get("stage2_crf") or metrics["reported"]["stage2"]
+    if found is None:
+        return "no reported photo has ground truth"
     return f"mIoU {found['miou']:.3f} on {found['num_images']} photos"
 
 

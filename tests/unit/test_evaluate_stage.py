@@ -2,14 +2,18 @@ import dataclasses
 import itertools
 import json
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 from PIL import Image
 from scipy import ndimage
-from test_chain import CLASSES, NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, tiny_config
+from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, tiny_config
 
-from maskdistill.clustering import Clustering
+from maskdistill import reporting
+from maskdistill.cli import main
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.stages import evaluate
@@ -95,6 +99,11 @@ def best_of_all_matchings(pairs, skip_unknown=False):
     return max(tried, key=lambda ious: sum(iou or 0 for iou in ious))
 
 
+def best_of(metrics):
+    """The measures that the closing sentence names."""
+    return metrics["reported"].get("stage2_crf") or metrics["reported"]["stage2"]
+
+
 def mean_of(ious):
     known = [iou for iou in ious if iou is not None]
     return sum(known) / len(known)
@@ -164,14 +173,11 @@ def test_several_seeds_begin_with_the_runs_own(metrics):
 
 def test_seeds_are_judged_by_their_own_clusters(evaluate_again, run, scene, monkeypatch):
     """Those of a consensus are not always the nearest centre's."""
-    fitted = run.clusters()["fitted"].to_numpy()
-    ids, vectors = run.clusters()["mask_id"].to_numpy()[fitted], np.load(run.path / "embeddings.npy")[fitted]
-    labels = np.arange(len(ids)) % NUM_CLASSES
-    made_up = Clustering.from_labels(vectors, labels)
-    assert (made_up.margins < 0).any()
-    monkeypatch.setattr(evaluate, "recluster", lambda _context, _seed: (ids, vectors, made_up))
+    table = run.clusters()
+    made_up = {id: place % NUM_CLASSES + 1 for place, id in enumerate(table.loc[table["fitted"], "mask_id"])}
+    monkeypatch.setattr(evaluate, "recluster", lambda _context, seeds: dict.fromkeys(seeds, made_up))
     found = evaluate_again()["clustering_seeds"]["miou"]
-    pairs = painted_pairs(run, scene, TRAIN, dict(zip(ids.tolist(), (labels + 1).tolist(), strict=True)))
+    pairs = painted_pairs(run, scene, TRAIN, made_up)
     assert found == pytest.approx([mean_of(best_of_all_matchings(pairs))] * 2)
 
 
@@ -219,13 +225,79 @@ def test_photos_without_ground_truth_are_left_out(evaluate_again, scene, tmp_pat
     assert found["masks"]["num_images"] == NUM_VAL - 2
 
 
-def test_reported_photos_without_any_ground_truth_are_told(evaluate_again, scene, tmp_path):
-    data = tmp_path / "voc"
-    shutil.copytree(scene[0], data)
-    for number in VAL:
-        (data / "SegmentationClass" / f"{number:02d}.png").unlink()
-    with pytest.raises(DatasetError, match=r"has ground truth. Choose another predictions\.split"):
-        evaluate_again(data=data)
+@pytest.fixture
+def without_truth_of(run, scene, tmp_path):
+    """Finishes a copy of the run where photos have no ground truth; returns it, the data and the closing sentence."""
+
+    def work(numbers):
+        data = tmp_path / "voc"
+        shutil.copytree(scene[0], data)
+        for number in numbers:
+            (data / "SegmentationClass" / f"{number:02d}.png").unlink()
+        shutil.copytree(run.path, tmp_path / "copy")
+        said = run_chain(tmp_path / "copy", data, scene[1].with_overrides(["evaluation.probe=true"]))
+        assert redone(said) == ["evaluation"]
+        return Run(tmp_path / "copy"), data, said["evaluation"]
+
+    return work
+
+
+def test_only_the_reported_photos_are_labelled(without_truth_of, metrics):
+    """The run failed at its last stage, as no photo that it trained on had ground truth."""
+    run, _, sentence = without_truth_of(TRAIN)
+    found = read_json(run.path / "metrics.json")
+    assert found["training"] == dict.fromkeys(metrics["training"])
+    assert found["clustering_seeds"] is None
+    assert found["with_labels"] == {"num_photos": 0, "linear": None, "supervised": None}
+    assert (found["reported"], found["masks"]) == (metrics["reported"], metrics["masks"])
+    assert sentence.startswith(f"mIoU {best_of(metrics)['miou']:.3f} on 4 photos, 0 of them trained on. (")
+
+
+def test_only_the_training_photos_are_labelled(without_truth_of, metrics):
+    """The run failed at its last stage, as no reported photo had ground truth."""
+    run, _, sentence = without_truth_of(VAL)
+    found = read_json(run.path / "metrics.json")
+    assert found["reported"] == dict.fromkeys(metrics["reported"])
+    assert found["masks"] == {**dict.fromkeys(metrics["masks"]), "num_images": 0}
+    assert found["with_labels"] == {"num_photos": NUM_TRAIN, "linear": None, "supervised": None}
+    assert (found["training"], found["clustering_seeds"]) == (metrics["training"], metrics["clustering_seeds"])
+    trained = f"mIoU {metrics['training']['stage2']['miou']:.3f} on 8 photos trained on. ("
+    assert sentence.startswith(f"No reported photo has ground truth: choose another predictions.split. {trained}")
+
+
+def test_pixels_all_ignored_are_no_ground_truth(without_truth_of, scene):
+    run, data, _ = without_truth_of([])
+    for path in (data / "SegmentationClass").iterdir():
+        Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
+    said = run_chain(run.path, data, scene[1])
+    assert said["evaluation"].startswith("No reported photo has ground truth: choose another predictions.split. (")
+    found = read_json(run.path / "metrics.json")
+    assert set(found["reported"].values()) == set(found["training"].values()) == {None}
+    with pytest.raises(DatasetError, match=r"No photo of split 'auto' in .* has ground truth. Choose another --split"):
+        reporting.evaluate(run, str(data))
+
+
+def test_commands_tell_of_reported_photos_without_ground_truth(without_truth_of, scene, metrics, capsys):
+    run, data, _ = without_truth_of(VAL)
+    path = str(run.path)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert main(["status", "--run", path]) == 0
+        assert "no reported photo has ground truth" in capsys.readouterr().out
+        assert main(["evaluate", "--run", path, "--data", str(data)]) == 2
+        assert "No photo of split 'auto'" in capsys.readouterr().err
+        assert main(["evaluate", "--run", path, "--data", str(data), "--split", "train"]) == 0
+        assert capsys.readouterr().out.startswith(f"mIoU {metrics['training']['stage2']['miou']:.3f}")
+        # The photos of the run with ground truth, elsewhere: metrics.json is found and holds no measure of the masks.
+        assert main(["evaluate", "--run", path, "--data", str(scene[0])]) == 0
+        assert "of the proposals" not in capsys.readouterr().out
+    finally:
+        signal.signal(signal.SIGTERM, before)  # which ``main`` takes over
+
+
+def test_report_is_made_without_torch():
+    code = "import sys, maskdistill.stages.evaluate; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], timeout=60).returncode == 0
 
 
 def test_source_without_labels_is_counted_only(evaluate_again, metrics):

@@ -10,9 +10,11 @@ from maskdistill.arrays import ArrayStore
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import open_source, read_label
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
-from maskdistill.stages.context import TOKEN_INFO, Context
+from maskdistill.progress import read_progress_file
+from maskdistill.stages.context import Context
 from maskdistill.stages.probe import linear_head, train_probes
 from maskdistill.store import Run, write_json
+from maskdistill.tokens import TOKEN_INFO
 from maskdistill.training_state import read_tensors, write_tensors
 
 SIDE, PATCH, WIDTH = 32, 8, 6
@@ -118,6 +120,8 @@ def test_measured_against_a_slow_loop_where_value_n_is_class_n(context):
 
 def test_second_call_trains_nothing_again(context):
     first = train_probes(context, [5, 7])
+    progress = read_progress_file(context.run.progress_path)
+    assert (progress.stage, progress.done, progress.total, progress.unit) == ("evaluation", 12, 12, "steps")
     files = [context.run.path / "evaluation" / name / "model.safetensors" for name in ("linear", "supervised")]
     times = [file.stat().st_mtime_ns for file in files]
     assert train_probes(context, [5, 7]) == first
@@ -153,6 +157,7 @@ def test_without_ground_truth_there_is_nothing(tmp_path):
 def test_no_ground_truth_to_measure_with(context):
     found = train_probes(context, [6])
     assert found == {"num_photos": 3, "linear": None, "supervised": None}
+    assert not (context.run.path / "evaluation").exists()
 
 
 def test_nothing_of_the_run_is_touched(context):

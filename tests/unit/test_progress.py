@@ -171,6 +171,17 @@ class TestReporter:
         )  # since the first photo: an earlier call's and the start-up do not count
         assert last.seconds_left == pytest.approx(11 / 1.5)
 
+    def test_reaches_a_count(self, tmp_path, clock):
+        """Steps of a training that goes on count from its beginning: 7 are known by the first one finished here."""
+        path = tmp_path / "progress.json"
+        reporter = Reporter(path, "stage1", total=20, unit="steps", quiet=True)
+        for done in (8, 9, 9, 12):
+            clock[0] += 2
+            reporter.reach(done)
+        progress = read_progress_file(path)
+        assert progress.done == 12
+        assert progress.rate == pytest.approx((12 - 8) / 6)
+
     def test_writes_the_file_twice_a_second_at_most(self, tmp_path, clock, monkeypatch):
         writes = []
         monkeypatch.setattr(progress, "write_atomically", lambda _path, text: writes.append(json.loads(text)["done"]))

@@ -4,7 +4,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from test_chain import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo, draw_voc, run_chain, tiny_config
+from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo
 
 from maskdistill import reporting
 from maskdistill.errors import ConfigError, DatasetError, RunError
@@ -14,18 +14,10 @@ from maskdistill.store import Run, read_json
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
 
 
-@pytest.fixture(scope="module")
-def scene(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("scene")
-    return draw_voc(folder / "voc"), tiny_config(folder)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory, scene):
+@pytest.fixture
+def run(finished):
     """A whole run, to ask only."""
-    path = tmp_path_factory.mktemp("reporting") / "run"
-    run_chain(path, *scene)
-    return Run(path)
+    return finished[0]
 
 
 @pytest.fixture
