@@ -36,6 +36,12 @@ class Key(StrEnum):
     DROP_COUNT = "drop count"
     DROP_TURN = "drop turn"
     RANK = "rank"
+    DUPLICATE = "duplicate"
+    DISCARD = "discard"
+    COMPARED = "compared jobs"
+    LOG_OPEN = "log open"
+    FILM_STAGE = "film stage"
+    READING = "machine reading"
 
 
 @dataclass(frozen=True)
@@ -50,6 +56,8 @@ class Selection:
     compare: str = ""  # what stands beside it: one of COMPARISONS
     pinned: tuple[str, ...] = ()  # changes of the pinned settings
     sort: str = "order"  # one of SORTS
+    stage: str = ""  # of the method; empty takes the one that matters now
+    job: int = 0  # number of a job of the run; 0 takes the current one
 
 
 def selection() -> Selection:
@@ -144,6 +152,10 @@ def _parse(link: dict[str, list[str]]) -> Selection:
         elif name == "patch" and re.fullmatch(r"\d{1,4}-\d{1,4}", value):
             row, _, col = value.partition("-")
             chosen = replace(chosen, patch=(int(row), int(col)))
+        elif name == "stage" and re.fullmatch(r"[a-z0-9_]{1,30}", value):
+            chosen = replace(chosen, stage=value)
+        elif name == "job" and re.fullmatch(r"\d{1,9}", value):
+            chosen = replace(chosen, job=int(value))
         elif name == "compare" and value in COMPARISONS:
             chosen = replace(chosen, compare=value)
         elif name == "sort" and value in SORTS:
@@ -172,6 +184,10 @@ def _format(chosen: Selection) -> dict[str, list[str]]:
         link["pin"] = list(chosen.pinned)
     if chosen.sort != "order":
         link["sort"] = [chosen.sort]
+    if chosen.stage:
+        link["stage"] = [chosen.stage]
+    if chosen.job:
+        link["job"] = [str(chosen.job)]
     return link
 
 
@@ -180,11 +196,21 @@ def control_key(name: str) -> str:
     return f"control:{name}"
 
 
+def field_key(name: str) -> str:
+    """Widget key of a setting's field in a form, apart from its control on another page."""
+    return f"field:{name}"
+
+
 def sync_widget(key: str, value: Any) -> str:
     """Make a keyed widget show ``value`` when it is drawn next, without fighting the user's hand."""
     if key not in st.session_state or st.session_state[key] != value:
         st.session_state[key] = value
     return key
+
+
+def put_widget(key: str, value: Any) -> None:
+    """Make a keyed widget show ``value``, also if something was typed there that was not sent yet."""
+    st.session_state[key] = value
 
 
 def widget_value(key: str) -> Any:

@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from maskdistill.cli_settings import SetAction
 from maskdistill.config import preset_names, setting_names
 from maskdistill.stages.chain import NAMES
 
@@ -17,7 +18,11 @@ def stage_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--seed", type=_not_negative, help="seed of every random choice (0)")
     command.add_argument(
-        "--set", action="append", default=[], metavar="A.B=C", help=f"one setting: {', '.join(setting_names())}"
+        "--set",
+        action=SetAction,
+        default=[],
+        metavar="A.B=C",
+        help=f"one setting; help explains all, help=filter those of a section: {', '.join(setting_names())}",
     )
     command.add_argument("--limit", type=_positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")

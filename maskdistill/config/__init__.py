@@ -10,10 +10,11 @@ from typing import Any, Self
 
 from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
 from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
-from maskdistill.config.parsing import assign, build, names_in
+from maskdistill.config.parsing import assign, build, names_in, unknown_name
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
 from maskdistill.config.reports import EvaluationConfig, PredictionConfig
-from maskdistill.config.training import ModelName, TrainConfig, default_stage1, default_stage2
+from maskdistill.config.settings import Setting, check_values, describe, setting
+from maskdistill.config.training import ModelName, TrainConfig
 from maskdistill.errors import ConfigError
 
 __all__ = [
@@ -32,9 +33,12 @@ __all__ = [
     "ProjectionConfig",
     "ProposalConfig",
     "RunConfig",
+    "Setting",
     "TrainConfig",
+    "describe_settings",
     "load_preset",
     "preset_names",
+    "section_names",
     "setting_names",
 ]
 
@@ -43,20 +47,23 @@ __all__ = [
 class RunConfig:
     """Everything that decides what a run makes, saved as ``run.json``."""
 
-    seed: int = 0
+    seed: int = setting(0, "start of every random choice", "[0, 4294967295]", basic=True)
     features: FeatureConfig = field(default_factory=FeatureConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     crf: CrfConfig = field(default_factory=CrfConfig)
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
-    stage1: TrainConfig = field(default_factory=default_stage1)
+    stage1: TrainConfig = field(default_factory=TrainConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
-    stage2: TrainConfig = field(default_factory=default_stage2)
+    stage2: TrainConfig = field(default_factory=TrainConfig)
     predictions: PredictionConfig = field(default_factory=PredictionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        check_values(RunConfig, vars(self))
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""
@@ -106,3 +113,20 @@ def load_preset(name: str) -> RunConfig:
 def setting_names() -> list[str]:
     """Every name that ``--set`` takes, as ``section.name``."""
     return names_in(RunConfig().to_dict())
+
+
+def section_names() -> list[str]:
+    """The sections of the settings, in the order of the method."""
+    return [name for name, value in vars(RunConfig()).items() if dataclasses.is_dataclass(value)]
+
+
+def describe_settings(section: str) -> list[Setting]:
+    """What there is to know of each setting of a section, in their order; "" for those that are in none.
+
+    Raises:
+        ConfigError: If there is no such section (the nearest is suggested).
+    """
+    if section and section not in section_names():
+        raise ConfigError(unknown_name(section, section_names(), "section of settings"))
+    config = RunConfig()
+    return describe(getattr(config, section) if section else config, section)

@@ -8,6 +8,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
+from maskdistill.config.settings import check_values
 from maskdistill.errors import ConfigError
 
 
@@ -28,7 +29,7 @@ def assign(values: dict[str, Any], assignment: str) -> None:
         raise ConfigError(f"--set wants section.name=value, got '{assignment}'.")
     names = names_in(values)
     if name.strip() not in names:
-        raise ConfigError(_unknown(name.strip(), names))
+        raise ConfigError(unknown_name(name.strip(), names))
     *sections, leaf = name.strip().split(".")
     target = values[sections[0]] if sections else values
     target[leaf] = _parse(text.strip(), target[leaf], name)
@@ -44,7 +45,7 @@ def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: st
         prefix: Section, with its dot.
 
     Raises:
-        ConfigError: If a name is unknown or a value has another type, naming it.
+        ConfigError: If a name is unknown, or a value has another type or lies outside of its range, naming it.
     """
     if not isinstance(values, Mapping):
         raise ConfigError(
@@ -53,26 +54,30 @@ def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: st
     hints = typing.get_type_hints(cls)
     for name in values:
         if name not in hints:
-            raise ConfigError(_unknown(f"{prefix}{name}", names))
-    return cls(**{name: _coerce(hints[name], value, names, f"{prefix}{name}") for name, value in values.items()})
+            raise ConfigError(unknown_name(f"{prefix}{name}", names))
+    known = {name: _coerce(hints[name], value, names, f"{prefix}{name}") for name, value in values.items()}
+    check_values(cls, known, prefix)  # here with the section's name: two sections may share a dataclass
+    return cls(**known)
 
 
-def _unknown(name: str, names: Sequence[str]) -> str:
+def unknown_name(name: str, names: Sequence[str], what: str = "setting") -> str:
+    """A sentence that names the nearest of the names there are, or all of them."""
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(names)}."
-    return f"No setting '{name}'.{hint}"
+    return f"No {what} '{name}'.{hint}"
 
 
 def _parse(text: str, current: Any, name: str) -> Any:
     """Text of the command line as a value of the current one's type."""
     if isinstance(current, str):
         return text
-    if isinstance(current, list) and not text.startswith("["):
-        text = f"[{text}]"
+    is_list = isinstance(current, list)
+    value = f"[{text}]" if is_list and not text.startswith("[") else text
     try:
-        return json.loads(text.lower() if isinstance(current, bool) else text)
+        return json.loads(value.lower() if isinstance(current, bool) else value)
     except json.JSONDecodeError as error:
-        raise ConfigError(f"{name} wants {type(current).__name__}, got '{text}'.") from error
+        wanted = "a list of whole numbers" if is_list else type(current).__name__
+        raise ConfigError(f"{name} wants {wanted}, got '{text}'.") from error
 
 
 def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:

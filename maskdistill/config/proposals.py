@@ -3,67 +3,73 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from maskdistill.config.checks import check_range
-from maskdistill.errors import ConfigError
+from maskdistill.config.settings import check_values, setting
 
+Component = Literal["auto", "large", "seed"]
 Engine = Literal["ncut", "published"]
 FeatureKind = Literal["auto", "tokens", "keys"]
+Foreground = Literal["attended", "border", "largest"]
+Precision = Literal["auto", "float32", "bfloat16", "float16"]
+Views = Literal["none", "score", "merge"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class FeatureConfig:
     """Which frozen transformer reads the photos, and at which size."""
 
-    backbone: str = "auto"  # a short name, a timm name, or the path of a .safetensors or .pth file
-    architecture: str = ""  # timm name of the model that a file of weights belongs to
-    shorter_side: int = 0  # pixels, size the photo is read at; 0 takes the backbone's default
-    fit: Literal["resize", "pad"] = "resize"  # how the sides become whole patches; "pad" is the published way
-    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1", "mps"
-    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    head_blocks: tuple[int, ...] = ()  # block numbers from 1 whose patch tokens the head reads; () the default
-    store: bool = True  # keep those tokens on disk (float16, 1.2 MB a photo at 336 pixels); training needs them
+    backbone: str = setting("auto", "a short name, a timm name, or the path of a .safetensors or .pth file", basic=True)
+    architecture: str = setting("", "timm name of the model that a file of weights belongs to")
+    shorter_side: int = setting(
+        0, "size the photo is read at", "[28, 2048]", unit="pixels", zero="the backbone's default", basic=True
+    )
+    fit: Literal["resize", "pad"] = setting("resize", "how the sides become whole patches; pad is the published way")
+    device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", basic=True)
+    precision: Precision = setting("auto", "number format of the forward pass; auto: what is fast on the device")
+    head_blocks: tuple[int, ...] = setting((), "blocks, from 1, whose patch tokens the head reads; none: the default")
+    store: bool = setting(True, "keep the head's tokens on disk, 1.2 MB a photo at 336 pixels; training needs them")
 
     def __post_init__(self) -> None:
-        if self.shorter_side and not 28 <= self.shorter_side <= 2048:
-            raise ConfigError(f"features.shorter_side must be 0 or in [28, 2048] pixels, got {self.shorter_side}.")
+        check_values(FeatureConfig, vars(self), "features.")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalConfig:
     """How object masks are taken out of the features. Published values: METHOD names in each engine's docstring."""
 
-    engine: Engine = "ncut"
-    num_objects: int = 1  # at most so many masks per photo, 1 to 10; "published" gives one
-    feature: FeatureKind = "auto"  # which features make the affinity; "auto" takes the backbone's default
-    blocks: tuple[int, ...] = ()  # block numbers from 1, cosines averaged; () takes the backbone's default
-    tau: float = 0.2  # cosine above which two patches are linked, [-1, 1]
-    foreground: Literal["attended", "border", "largest"] = "attended"  # side that touches the photo's border less,
-    # unless CLS attends to the other plainly more / touches the border less / holds the largest |value|
-    component: Literal["auto", "large", "seed"] = "auto"  # pieces kept: all large ones / the seed's; "auto": seed's if
-    # several objects are looked for
-    min_piece: float = 0.1  # fraction of the largest piece's area below which a piece is dropped, [0, 1]
-    refine_steps: int = 2  # rounds of assigning patches to the nearer of two mean directions; 0 keeps the cut as it is
-    refine_blocks: tuple[int, ...] = ()  # blocks whose tokens are compared in those rounds; () takes the default
-    smooth: bool = True  # interpolate to pixels, then split; False: split patches, then nearest pixels
-    min_area: float = 0.01  # fraction of the photo below which a further object is dropped, [0, 1]
-    max_overlap: float = 0.5  # IoU with an earlier object above which a further one is dropped, [0, 1]
-    views: Literal["none", "score", "merge"] = "merge"  # second look at the mirror image in a smaller size: not at
-    # all / for the score only / averaged into the mask too
-    view_scale: float = 0.75  # size of the second look, as a fraction of the first, [0.25, 1]
-    num_heads: int = 5  # "published": CLS attention is the mean of so many first heads
-    topk: float = 0.4  # "published": fraction of patches kept as candidates, (0, 1]
-    mass: float = 0.5  # "published": fraction of the row's mass kept, (0, 1]
+    engine: Engine = setting("ncut", "normalised cut of the graph of patches, or the published rule", basic=True)
+    num_objects: int = setting(1, "at most so many masks per photo; published gives one", "[1, 10]", basic=True)
+    feature: FeatureKind = setting("auto", "which features make the affinity; auto: the backbone's default")
+    blocks: tuple[int, ...] = setting((), "blocks, from 1, whose cosines are averaged; none: the backbone's default")
+    tau: float = setting(0.2, "ncut: cosine above which two patches are linked", "[-1, 1]", basic=True)
+    foreground: Foreground = setting(
+        "attended",
+        "the object: the side off the border, unless CLS prefers the other / off the border / of largest |value|",
+    )
+    component: Component = setting(
+        "auto", "pieces kept: all large ones, or the seed's; auto: the seed's if several objects are looked for"
+    )
+    min_piece: float = setting(0.1, "share of the largest piece's area below which a piece is dropped", "[0, 1]")
+    refine_steps: int = setting(
+        2, "rounds of assigning patches to the nearer of two mean directions; 0 keeps the cut as it is", "[0, 20]"
+    )
+    refine_blocks: tuple[int, ...] = setting(
+        (), "blocks, from 1, compared in the refinement; none: the backbone's default"
+    )
+    smooth: bool = setting(True, "interpolate to pixels, then split; false: split patches, then nearest pixels")
+    min_area: float = setting(
+        0.01, "fraction of the photo below which a further object is dropped", "[0, 1]", step=0.001
+    )
+    max_overlap: float = setting(0.5, "IoU with an earlier object above which a further one is dropped", "[0, 1]")
+    views: Views = setting(
+        "merge", "second look, at the smaller mirror image: not at all, for the score only, averaged into the mask too"
+    )
+    view_scale: float = setting(0.75, "size of the second look, as a fraction of the first", "[0.25, 1]")
+    num_heads: int = setting(5, "published: CLS attention is the mean of so many first heads", "[1, 64]")
+    topk: float = setting(0.4, "published: fraction of patches kept as candidates", "(0, 1]", basic=True)
+    mass: float = setting(0.5, "published: fraction of the attention's mass kept", "(0, 1]", basic=True)
 
     def __post_init__(self) -> None:
-        check_range("proposals.num_objects", self.num_objects, 1, 10)
-        check_range("proposals.tau", self.tau, -1, 1)
-        check_range("proposals.num_heads", self.num_heads, 1, 64)
-        check_range("proposals.refine_steps", self.refine_steps, 0, 20)
-        check_range("proposals.view_scale", self.view_scale, 0.25, 1)
-        for name in ("min_piece", "min_area", "max_overlap"):
-            check_range(f"proposals.{name}", getattr(self, name), 0, 1)
-        for name in ("topk", "mass"):
-            check_range(f"proposals.{name}", getattr(self, name), 1e-6, 1)
+        check_values(ProposalConfig, vars(self), "proposals.")
 
     @property
     def seed_piece_only(self) -> bool:
@@ -75,20 +81,19 @@ class ProposalConfig:
 class CrfConfig:
     """Dense CRF of Krähenbühl and Koltun (NIPS 2011) at image resolution; published weights and widths."""
 
-    enabled: bool = False
-    iterations: int = 10
-    max_pixels: int = 120_000  # photos with more pixels are refined on a copy of this size; 0: image resolution always
-    gaussian_weight: float = 3.0
-    gaussian_sigma: float = 1.0  # pixels
-    bilateral_weight: float = 4.0
-    bilateral_sigma_xy: float = 67.0  # pixels
-    bilateral_sigma_rgb: float = 3.0  # grey levels of 255
-    min_agreement: float = 0.5  # IoU of the mask before and after, below which the refinement is not taken
+    enabled: bool = setting(False, "refine the proposals; predictions.crf says it of the predictions", basic=True)
+    iterations: int = setting(10, "rounds of mean-field inference", "[1, 100]", basic=True)
+    max_pixels: int = setting(
+        120_000, "photos with more are refined on a copy of this size", "[1000, inf)", unit="pixels", zero="no limit"
+    )
+    gaussian_weight: float = setting(3.0, "pull of pixels that are near", "[0, 1000]", step=0.5)
+    gaussian_sigma: float = setting(1.0, "reach of the pull of near pixels", "[0.1, 1000]", unit="pixels", step=0.5)
+    bilateral_weight: float = setting(4.0, "pull of pixels that are near and alike in colour", "[0, 1000]", step=0.5)
+    bilateral_sigma_xy: float = setting(67.0, "reach of the pull of like colours", "[0.1, 1000]", unit="pixels", step=1)
+    bilateral_sigma_rgb: float = setting(
+        3.0, "how different colours may be and still pull", "[0.1, 1000]", unit="grey levels of 255", step=0.5
+    )
+    min_agreement: float = setting(0.5, "IoU with the mask before, below which the refinement is not taken", "[0, 1]")
 
     def __post_init__(self) -> None:
-        check_range("crf.iterations", self.iterations, 1, 100)
-        if self.max_pixels and self.max_pixels < 1000:
-            raise ConfigError(f"crf.max_pixels must be 0 (no limit) or at least 1000, got {self.max_pixels}.")
-        check_range("crf.min_agreement", self.min_agreement, 0, 1)
-        for name in ("gaussian_sigma", "bilateral_sigma_xy", "bilateral_sigma_rgb"):
-            check_range(f"crf.{name}", getattr(self, name), 0.1, 1000)
+        check_values(CrfConfig, vars(self), "crf.")

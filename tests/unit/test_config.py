@@ -6,15 +6,20 @@ import numpy as np
 import pytest
 
 from maskdistill.config import (
+    ClusterConfig,
     CrfConfig,
     FeatureConfig,
     FilterConfig,
     ProposalConfig,
     RunConfig,
+    TrainConfig,
+    describe_settings,
     load_preset,
     preset_names,
+    section_names,
     setting_names,
 )
+from maskdistill.config.settings import Interval
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.embedding_space import unit_rows
 from maskdistill.errors import ConfigError
@@ -92,7 +97,7 @@ def test_overrides_apply_in_order_and_leave_the_original():
         ("proposals.smooth=1", r"proposals\.smooth must be bool, got 1"),
         ("proposals.engine=fast", r"proposals\.engine must be one of ncut, published, got 'fast'"),
         ("proposals.blocks=9.5", r"proposals\.blocks must be a list of whole numbers, got \[9\.5\]"),
-        ("proposals.blocks=last", r"proposals\.blocks wants list"),
+        ("proposals.blocks=last", r"proposals\.blocks wants a list of whole numbers, got 'last'"),
         ("proposals.tau=NaN", r"proposals\.tau must be in \[-1, 1\], got nan"),
     ],
 )
@@ -104,7 +109,10 @@ def test_bad_override_says_what_is_wrong(assignment, message):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: FeatureConfig(shorter_side=27), r"features\.shorter_side must be 0 or in \[28, 2048\] pixels, got 27"),
+        (
+            lambda: FeatureConfig(shorter_side=27),
+            r"features\.shorter_side must be 0 \(the backbone's default\) or in \[28, 2048\] pixels, got 27",
+        ),
         (lambda: FeatureConfig(shorter_side=2049), r"features\.shorter_side"),
         (lambda: FeatureConfig(shorter_side=-1), r"features\.shorter_side"),
         (lambda: ProposalConfig(num_objects=0), r"proposals\.num_objects must be in \[1, 10\], got 0"),
@@ -115,13 +123,22 @@ def test_bad_override_says_what_is_wrong(assignment, message):
         (lambda: ProposalConfig(max_overlap=2), r"proposals\.max_overlap"),
         (lambda: ProposalConfig(refine_steps=-1), r"proposals\.refine_steps"),
         (lambda: ProposalConfig(num_heads=0), r"proposals\.num_heads"),
-        (lambda: ProposalConfig(topk=0), r"proposals\.topk must be in \[1e-06, 1\], got 0"),
+        (lambda: ProposalConfig(topk=0), r"proposals\.topk must be in \(0, 1\], got 0\."),
         (lambda: ProposalConfig(mass=1.5), r"proposals\.mass"),
         (lambda: CrfConfig(iterations=0), r"crf\.iterations must be in \[1, 100\]"),
-        (lambda: CrfConfig(max_pixels=999), r"crf\.max_pixels must be 0 .* or at least 1000, got 999"),
+        (lambda: CrfConfig(max_pixels=999), r"crf\.max_pixels must be 0 \(no limit\) or at least 1000 pixels, got 999"),
         (lambda: ProposalConfig(view_scale=0.2), r"proposals\.view_scale must be in \[0\.25, 1\]"),
         (lambda: CrfConfig(min_agreement=1.5), r"crf\.min_agreement"),
-        (lambda: CrfConfig(bilateral_sigma_xy=0), r"crf\.bilateral_sigma_xy must be in \[0\.1, 1000\], got 0"),
+        (lambda: CrfConfig(bilateral_sigma_xy=0), r"crf\.bilateral_sigma_xy must be in \[0\.1, 1000\] pixels, got 0"),
+        (lambda: CrfConfig(gaussian_weight=-1), r"crf\.gaussian_weight must be in \[0, 1000\], got -1"),
+        (lambda: TrainConfig(dropout=1), r"dropout must be in \[0, 1\), got 1\."),
+        (lambda: TrainConfig(milestones=(3, 0)), r"milestones must be in \[1, 100000\], got 0"),
+        (lambda: ClusterConfig(num_classes=1), r"clusters\.num_classes must be 0 \(suggest\) or in \[2, 254\], got 1"),
+        (
+            lambda: ClusterConfig(num_classes=5, overcluster=4),
+            r"overcluster must be 0 or at least num_classes \(5\), got 4",
+        ),
+        (lambda: RunConfig(seed=-1), r"seed must be in \[0, 4294967295\], got -1"),
     ],
 )
 def test_value_out_of_range_is_refused(make, message):
@@ -133,6 +150,81 @@ def test_limits_themselves_are_allowed():
     assert FeatureConfig(shorter_side=28).shorter_side == 28
     assert FeatureConfig(shorter_side=2048).shorter_side == 2048
     assert ProposalConfig(num_objects=10, tau=-1, min_piece=0, min_area=1, topk=1, mass=1).num_objects == 10
+    assert ProposalConfig(topk=1e-9).topk == 1e-9
+    assert (FeatureConfig(shorter_side=0).shorter_side, CrfConfig(max_pixels=0).max_pixels) == (0, 0)
+
+
+@pytest.mark.parametrize("stage", ["stage1", "stage2"])
+def test_two_sections_of_one_dataclass_are_told_apart(stage):
+    with pytest.raises(ConfigError, match=rf"^{stage}\.epochs must be in \[1, 100000\], got 0\.$"):
+        RunConfig().with_overrides([f"{stage}.epochs=0"])
+
+
+@pytest.mark.parametrize(
+    ("text", "inside", "outside", "words"),
+    [
+        ("[0, 1]", (0, 0.5, 1), (-0.1, 1.1, math.nan, math.inf), "in [0, 1]"),
+        ("(0, 1]", (1e-12, 1), (0, -1, 2), "in (0, 1]"),
+        ("[0, 1)", (0, 0.999), (1, -1), "in [0, 1)"),
+        ("[-1, 1000000]", (-1, 0, 1_000_000), (-2, 1_000_001), "in [-1, 1000000]"),
+        ("[3, inf)", (3, 10**9), (2, math.inf), "at least 3"),
+        ("(0, inf)", (0.1,), (0,), "above 0"),
+    ],
+)
+def test_interval(text, inside, outside, words):
+    interval = Interval.parse(text)
+    assert str(interval) == words
+    assert all(value in interval for value in inside)
+    assert not any(value in interval for value in outside)
+
+
+def test_interval_that_is_none_is_refused():
+    with pytest.raises(ValueError, match=r"written as \[0, 1\] or \(0, 1\], got '0\.\.1'"):
+        Interval.parse("0..1")
+
+
+class TestDescriptions:
+    SETTINGS = tuple(setting for section in ("", *section_names()) for setting in describe_settings(section))
+
+    def test_every_setting_is_described(self):
+        assert [setting.full_name for setting in self.SETTINGS] == setting_names()
+
+    @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.full_name)
+    def test_description(self, setting):
+        assert 10 < len(setting.help) < 120
+        assert "\n" not in setting.help
+        assert not setting.help.endswith(".")
+        assert isinstance(setting.default, setting.type)
+        assert (setting.within is None) == (setting.type not in (int, float) and setting.name != "milestones")
+        assert not setting.choices or setting.default in setting.choices
+        setting.check(setting.default, setting.full_name)
+
+    def test_every_section_has_few_basic_settings(self):
+        for section in section_names():
+            assert 1 <= sum(not setting.advanced for setting in describe_settings(section)) <= 6, section
+
+    def test_values(self):
+        rate = next(setting for setting in self.SETTINGS if setting.full_name == "stage1.learning_rate")
+        assert (rate.type, rate.default, rate.low, rate.high, rate.advanced) == (float, 1e-3, 0, 100, False)
+        assert (rate.words, rate.allowed, rate.choices) == ("Learning rate", "in [0, 100]", ())
+        model = next(setting for setting in self.SETTINGS if setting.full_name == "stage2.model")
+        assert (model.type, model.choices) == (str, ("patch_head", "mask_rcnn", "deeplabv3"))
+        assert model.allowed == "one of patch_head, mask_rcnn, deeplabv3"
+        side = next(setting for setting in self.SETTINGS if setting.name == "shorter_side")
+        assert (side.words, side.low, side.high) == ("Shorter side (pixels)", 0, 2048)
+        pixels = next(setting for setting in self.SETTINGS if setting.name == "max_pixels")
+        assert (pixels.words, pixels.low, pixels.high) == ("Maximum pixels", 0, None)
+        blocks = next(setting for setting in self.SETTINGS if setting.full_name == "proposals.blocks")
+        assert (blocks.type, blocks.low, blocks.high, blocks.allowed) == (tuple, None, None, "")
+
+    def test_defaults_are_those_of_the_section(self):
+        defaults = {setting.name: setting.default for setting in describe_settings("stage1")}
+        assert defaults == vars(RunConfig().stage1)
+        assert defaults["weight_decay"] != TrainConfig().weight_decay
+
+    def test_unknown_section_suggests_the_nearest(self):
+        with pytest.raises(ConfigError, match=r"No section of settings 'filtr'\. Did you mean 'filter'\?"):
+            describe_settings("filtr")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,69 @@
+"""``--set``: collects ``section.name=value``, and lists every setting for ``--set help``."""
+
+import argparse
+import json
+import shutil
+import sys
+import textwrap
+from collections.abc import Sequence
+
+from maskdistill.config import RunConfig, Setting, describe_settings, load_preset, section_names
+from maskdistill.errors import ConfigError
+
+_INDENT = " " * 8  # before the help of a setting
+_VALUES = 36  # columns of names and values, before what is allowed
+_WIDEST = 110  # columns of the list on a wide terminal
+
+
+class SetAction(argparse.Action):
+    """Appends to a list; ``help`` and ``help=section`` print the settings and end the program, as ``--help`` does."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[str] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Called by argparse for each ``--set``."""
+        word, _, section = str(values).partition("=")
+        if word.strip() != "help":
+            setattr(namespace, self.dest, [*getattr(namespace, self.dest), values])
+            return
+        try:
+            text = list_settings(getattr(namespace, "preset", None) or "quick", section.strip())
+        except ConfigError as error:
+            parser.error(str(error))
+        sys.stdout.write(text)
+        parser.exit()
+
+
+def list_settings(preset: str, section: str = "") -> str:
+    """Every setting with a preset's value, what it may be, and what it means.
+
+    Args:
+        preset: Name of the preset.
+        section: Only this section; empty for all.
+
+    Raises:
+        ConfigError: If there is no such section or preset (the nearest is suggested).
+    """
+    config = load_preset(preset)
+    width = min(shutil.get_terminal_size().columns, _WIDEST)
+    head = f"Settings, with the values of the preset {preset}. * marks those that people change most."
+    lines = textwrap.wrap(head, width)
+    for name in [section] if section else ["", *section_names()]:
+        lines.append("")
+        for setting in describe_settings(name):
+            lines += _describe(setting, config, width)
+    return "\n".join(lines) + "\n"
+
+
+def _describe(setting: Setting, config: RunConfig, width: int) -> list[str]:
+    value = getattr(getattr(config, setting.section) if setting.section else config, setting.name)
+    text = value if isinstance(value, str) else json.dumps(value)
+    mark = " " if setting.advanced else "*"
+    return [
+        f"{f'{mark} {setting.full_name}={text}':<{_VALUES}}  {setting.allowed}".rstrip(),
+        *textwrap.wrap(setting.help, width, initial_indent=_INDENT, subsequent_indent=_INDENT),
+    ]
