@@ -24,8 +24,8 @@ from maskdistill.confusion import mean_and_std
 from maskdistill.store import Run, read_json
 
 ROWS = {
-    "reported": ("proposals", "stage1", "stage2", "stage2_crf"),
-    "training": ("proposals", "proposals_on_kept", "unfiltered", "pseudo_labels", "stage1", "stage2"),
+    "reported": ("proposals", "stage1", "stage2", "stage2_crf", "rounds", "rounds_crf"),
+    "training": ("proposals", "proposals_on_kept", "unfiltered", "pseudo_labels", "stage1", "stage2", "rounds"),
 }
 SAMPLE_SECONDS = 0.5  # between two looks at the memory
 
@@ -38,7 +38,8 @@ def main() -> None:
     result: dict[str, Any] = {"benchmark": "quality", "data": options.data, "preset": options.preset}
     for seed, path in enumerate(runs):
         if seed and not path.exists():
-            shutil.copytree(runs[0], path, ignore=shutil.ignore_patterns("stage1", "stage2", "predictions", ".*.lock"))
+            made = shutil.ignore_patterns("stage1", "stage2", "rounds", "predictions", ".*.lock")
+            shutil.copytree(runs[0], path, ignore=made)
         probe = ["--set", f"evaluation.probe={'true' if seed == 0 and options.probe else 'false'}"]
         taken = _run(options, path, seed, probe)
         print(f"seed {seed}: {taken['seconds']:.0f} s, {taken['gib']:.2f} GiB at most", flush=True)

@@ -17,23 +17,24 @@ from maskdistill.tokens import FreshTokens
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
 
 
-def load_model(run: Run, stage: str = "stage2", tokens_of: TokensOf | None = None) -> Predictor:
-    """The trained model of a run.
+def load_model(run: Run, stage: str = "final", tokens_of: TokensOf | None = None) -> Predictor:
+    """A trained model of a run.
 
     Args:
         run: The run.
-        stage: ``stage1`` or ``stage2``.
+        stage: ``stage1``, ``stage2``, ``rounds/<number>`` of a round after stage 2, or ``final``, the last of these.
         tokens_of: Photo -> its (rows, cols, D) tokens and its grid, for a ``patch_head``; None runs the backbone.
 
     Raises:
-        RunError: If the stage was not trained.
+        RunError: If it was not trained.
         CheckpointError: If its weights cannot be used.
     """
     config = RunConfig.from_dict(run.info()["config"])
-    settings: TrainConfig = getattr(config, stage)
+    stage = run.final_model if stage == "final" else stage
+    settings: TrainConfig = config.stage1 if stage == "stage1" else config.stage2
     path = run.path / stage / "model.safetensors"
     if not path.is_file():
-        raise RunError(f"No trained model at {path}. Make it with: maskdistill train-{stage} --run {run.path}")
+        raise RunError(f"No trained model at {path}. {_remedy(run, stage)} --run {run.path}")
     device = choose_device(config.features.device)
     if settings.model == "deeplabv3":
         from maskdistill.models.deeplabv3 import DeepLabPredictor
@@ -46,6 +47,12 @@ def load_model(run: Run, stage: str = "stage2", tokens_of: TokensOf | None = Non
     from maskdistill.models.patch_head import PatchHeadPredictor
 
     return PatchHeadPredictor.load(path, settings, device, tokens_of or FreshTokens(config.features))
+
+
+def _remedy(run: Run, stage: str) -> str:
+    if stage in ("stage1", "stage2"):
+        return f"Make it with: maskdistill train-{stage}"
+    return f"Delete {run.rounds_path} and make it again with: maskdistill run --until rounds"
 
 
 def label_photo(predictor: Predictor, photo: Photo, config: RunConfig, *, crf: bool) -> np.ndarray:

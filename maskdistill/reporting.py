@@ -16,7 +16,7 @@ from maskdistill.store import Run, read_json
 
 
 def evaluate(
-    run: Run, data: str | None = None, *, split: str = "auto", crf: bool = False, stage: str = "stage2"
+    run: Run, data: str | None = None, *, split: str = "auto", crf: bool = False, stage: str = "final"
 ) -> dict[str, Any]:
     """Label photos with the run's model and compare with ground truth.
 
@@ -25,7 +25,7 @@ def evaluate(
         data: Other photos with ground truth; None takes the run's own.
         split: ``val``, ``train``, ``all``, or ``auto`` for val where there is one, else all.
         crf: Refine by the dense CRF.
-        stage: Which model.
+        stage: Which model, as ``load_model`` takes it.
 
     Returns:
         ``miou``, ``iou`` by class, ``pixel_accuracy``, ``matching``, ``num_images`` and more, ready for JSON; of the
@@ -59,7 +59,7 @@ def evaluate(
 
 
 def predict_folder(
-    run: Run, images: str, out: Path, *, crf: bool = False, stage: str = "stage2", quiet: bool = False
+    run: Run, images: str, out: Path, *, crf: bool = False, stage: str = "final", quiet: bool = False
 ) -> str:
     """Write a palette PNG for each photo: same stem, the photo's size, 0 background, 1 to K clusters.
 

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -17,13 +18,49 @@ from maskdistill.masks import decode_mask
 from maskdistill.progress import replace_atomically, write_atomically
 
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
+FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
 
 
-class Run:
-    """A run folder. Making the object touches nothing on disk."""
+class LabelFolder:
+    """Where a model's word on the training photos lies: what it sees, which of that is kept, and the label maps."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
+
+    @property
+    def candidates_path(self) -> Path:
+        """candidates.parquet: what the model says of each mask of the training photos."""
+        return self.path / "candidates.parquet"
+
+    @property
+    def kept_path(self) -> Path:
+        """kept.parquet: mask_id, kept, rule."""
+        return self.path / "kept.parquet"
+
+    def candidates(self) -> pd.DataFrame:
+        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads."""
+        return self._table(self.candidates_path, "train-stage1")
+
+    def kept(self) -> pd.DataFrame:
+        """mask_id, kept, and the rule that decided."""
+        return self._table(self.kept_path, "filter")
+
+    def pseudo_label(self, number: int) -> Path:
+        """Label map of a photo, palette PNG."""
+        return self.path / "pseudo_labels" / f"{number // 1000:05d}" / f"{number:06d}.png"
+
+    def labelled(self) -> list[int]:
+        """Numbers of the photos that have a label map, rising."""
+        return read_json(self.path / "pseudo_labels.json")["photos"]
+
+    def _table(self, path: Path, command: str = "propose") -> pd.DataFrame:
+        if not path.is_file():
+            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill {command} --run {self.path}")
+        return pd.read_parquet(path)
+
+
+class Run(LabelFolder):
+    """A run folder. Making the object touches nothing on disk."""
 
     @property
     def name(self) -> str:
@@ -56,14 +93,18 @@ class Run:
         return self.path / "clusters.parquet"
 
     @property
-    def candidates_path(self) -> Path:
-        """candidates.parquet: what the first model says of each mask of the training photos."""
-        return self.path / "candidates.parquet"
+    def rounds_path(self) -> Path:
+        """rounds.json: what the rounds after stage 2 brought, and the model that they ended with."""
+        return self.path / "rounds.json"
 
     @property
-    def kept_path(self) -> Path:
-        """kept.parquet: mask_id, kept, rule."""
-        return self.path / "kept.parquet"
+    def final_model(self) -> str:
+        """Folder of the final model: ``rounds/<number>`` of the last round upon this very stage 2, else ``stage2``."""
+        record = self.stage_path("stage2")
+        if not self.rounds_path.is_file() or not record.is_file():
+            return "stage2"
+        rounds = read_json(self.rounds_path)
+        return rounds["model"] if rounds["stage2"] == read_json(record)["fingerprint"] else "stage2"
 
     @property
     def progress_path(self) -> Path:
@@ -87,9 +128,20 @@ class Run:
         """Folder of the raw vectors of the masks."""
         return self.path / "features" / f"masks-{fingerprint[:12]}"
 
+    def thumbs_path(self, fingerprint: str) -> Path:
+        """Folder of the masks' thumbnails, for one set of settings and photos."""
+        return self.path / "thumbs" / fingerprint[:12]
+
     def thumbnail(self, mask_id: int) -> Path:
-        """96-pixel JPEG of a mask's crop; a thousand a folder."""
-        return self.path / "thumbs" / f"{mask_id // 1000:05d}" / f"{mask_id}.jpg"
+        """96-pixel JPEG of a mask's crop.
+
+        Raises:
+            RunError: If the masks are not finished.
+        """
+        record = self.stage_path("proposals")
+        if not record.is_file():
+            raise RunError(f"No finished masks in {self.path}. Finish them with: maskdistill propose --run {self.path}")
+        return thumbnail_in(self.thumbs_path(read_json(record)["fingerprint"]), mask_id)
 
     def info(self) -> dict[str, Any]:
         """run.json.
@@ -106,7 +158,7 @@ class Run:
         write_json(self.path / "run.json", info)
 
     def images(self) -> pd.DataFrame:
-        """id, path, height, width, digest, split, readable, reason: one row a photo, in the source's order."""
+        """id, path, height, width, digest, split, readable, reason, problem: one row a photo, in the source's order."""
         return self._table(self.images_path)
 
     def masks(self) -> pd.DataFrame:
@@ -122,26 +174,9 @@ class Run:
         table = self.clusters()
         return dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
 
-    def candidates(self) -> pd.DataFrame:
-        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads."""
-        return self._table(self.candidates_path, "train-stage1")
-
-    def kept(self) -> pd.DataFrame:
-        """mask_id, kept, and the rule that decided."""
-        return self._table(self.kept_path, "filter")
-
     def prediction(self, kind: str, number: int) -> Path:
-        """Label map of a photo by ``stage1``, ``stage2`` or ``stage2_crf``, palette PNG."""
+        """Label map of a photo, palette PNG, by ``stage1`` or ``stage2``, or as one of ``FINAL_KINDS``."""
         return self.path / "predictions" / kind / f"{number // 1000:05d}" / f"{number:06d}.png"
-
-    def pseudo_label(self, number: int) -> Path:
-        """Label map of a photo, palette PNG."""
-        return self.path / "pseudo_labels" / f"{number // 1000:05d}" / f"{number:06d}.png"
-
-    def _table(self, path: Path, command: str = "propose") -> pd.DataFrame:
-        if not path.is_file():
-            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill {command} --run {self.path}")
-        return pd.read_parquet(path)
 
     @cached_property
     def _codes(self) -> dict[int, dict[str, Any]]:
@@ -159,14 +194,36 @@ class Run:
         return decode_mask(self._codes[mask_id])
 
 
-def write_images(run: Run, source: PhotoSource) -> None:
-    """Write images.parquet: the photos of a source, then what was skipped and why."""
+def thumbnail_in(folder: Path, mask_id: int) -> Path:
+    """A mask's file in a folder of thumbnails, a thousand a subfolder."""
+    return folder / f"{mask_id // 1000:05d}" / f"{mask_id}.jpg"
+
+
+def write_images(
+    run: Run, source: PhotoSource, errors: Mapping[str, str] | None = None, problems: Mapping[str, str] | None = None
+) -> None:
+    """Write images.parquet: the photos of a source, then what was skipped and why.
+
+    Args:
+        run: Run folder.
+        source: Photos.
+        errors: Photo id -> why it could not be read after all.
+        problems: Photo id -> why its masks are doubtful.
+    """
+    errors, problems = errors or {}, problems or {}
     rows = [
-        {**asdict(photo), "path": str(photo.path), "view": _view_text(photo.view), "readable": True, "reason": ""}
+        {
+            **asdict(photo),
+            "path": str(photo.path),
+            "view": _view_text(photo.view),
+            "readable": photo.id not in errors,
+            "reason": errors.get(photo.id, ""),
+            "problem": problems.get(photo.id, ""),
+        }
         for photo in source.photos
     ]
     rows += [
-        {"id": str(item.path), "path": str(item.path), "readable": False, "reason": item.reason}
+        {"id": str(item.path), "path": str(item.path), "readable": False, "reason": item.reason, "problem": ""}
         for item in source.skipped
     ]
     write_table(run.images_path, pd.DataFrame(rows))
@@ -174,6 +231,11 @@ def write_images(run: Run, source: PhotoSource) -> None:
 
 def _view_text(view: Any) -> str | None:
     return None if view is None else json.dumps(asdict(view))
+
+
+def final_measures(measured: Mapping[str, Any]) -> dict[str, Any] | None:
+    """What a part of metrics.json says of the final label maps; None if no photo had ground truth."""
+    return next((measured[kind] for kind in FINAL_KINDS if measured.get(kind)), None)
 
 
 def list_runs(folder: Path) -> list[Run]:

@@ -13,6 +13,7 @@ from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
 from maskdistill.config.parsing import assign, build, names_in, unknown_name
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
 from maskdistill.config.reports import EvaluationConfig, PredictionConfig
+from maskdistill.config.rounds import RoundsConfig
 from maskdistill.config.settings import Setting, check_values, describe, setting
 from maskdistill.config.training import ModelName, TrainConfig
 from maskdistill.errors import ConfigError
@@ -32,6 +33,7 @@ __all__ = [
     "PredictionConfig",
     "ProjectionConfig",
     "ProposalConfig",
+    "RoundsConfig",
     "RunConfig",
     "Setting",
     "TrainConfig",
@@ -59,6 +61,7 @@ class RunConfig:
     filter: FilterConfig = field(default_factory=FilterConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)
     stage2: TrainConfig = field(default_factory=TrainConfig)
+    rounds: RoundsConfig = field(default_factory=RoundsConfig)
     predictions: PredictionConfig = field(default_factory=PredictionConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 

@@ -21,7 +21,6 @@ from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.store import Run, read_json
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
-CRF, STAGE2 = "stage2_crf", "stage2"  # kinds of predictions; the first that a photo has is taken
 LabelOf = Callable[[ExportImage], np.ndarray | None]
 
 
@@ -99,8 +98,15 @@ def _fits(run: Run, name: str) -> bool:
     record = read_record(run, name)
     if record is None or not all((run.path / artifact).exists() for artifact in BY_NAME[name].artifacts):
         return False
+    if name == "predictions" and _predicting_model(run) != run.final_model:
+        return False
     made_from = record["made_from"].get("from", {})
-    return all(_fits(run, need) and made_from.get(need) == _fingerprint(run, need) for need in BY_NAME[name].needs)
+    return all(_fits(run, need) and found == _fingerprint(run, need) for need, found in made_from.items())
+
+
+def _predicting_model(run: Run) -> str:
+    """Folder of the final model at the time of the predictions."""
+    return read_json(run.path / "predictions.json").get("model", "stage2")
 
 
 def _fingerprint(run: Run, name: str) -> str | None:
@@ -184,12 +190,12 @@ def _label_maps(run: Run, content: Content, kept_only: bool) -> tuple[list[Expor
         if kept_only:
             raise RunError(f"{run.path} has no label maps yet. Make: maskdistill pseudo-label --run {run.path}")
         return content.images, _painted(content.masks), notes
-    files = {number: run.pseudo_label(number) for number in read_json(run.path / "pseudo_labels.json")["photos"]}
+    files = {number: run.pseudo_label(number) for number in run.labelled()}
     if kept_only:
         return [image for image in content.images if image.number in files], _stored(files), notes
     if _fits(run, "predictions"):
-        made = read_json(run.path / "predictions.json")
-        for kind, numbers in ((CRF, made["crf"]), (STAGE2, made["photos"])):
+        made, last = read_json(run.path / "predictions.json"), _predicting_model(run).partition("/")[0]
+        for kind, numbers in ((f"{last}_crf", made["crf"]), (last, made["photos"])):
             files = {number: run.prediction(kind, number) for number in numbers} | files
     return content.images, _stored(files), notes
 

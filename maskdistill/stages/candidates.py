@@ -1,5 +1,6 @@
 """Stage ``candidates``: the first model's view of every mask of the training photos, and of objects none had."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -8,27 +9,39 @@ import pandas as pd
 from maskdistill.candidates import Seen, see_masks
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.stages.context import Context
-from maskdistill.store import MASKS_PER_PHOTO, write_json, write_table
+from maskdistill.store import MASKS_PER_PHOTO, LabelFolder, read_json, write_json, write_table
+
+Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # of one photo: rows of the table, COCO annotations
 
 
 def find_candidates(context: Context) -> str:
-    """Write candidates.parquet (signals, one row a mask) and candidates.json (COCO, masks as the model draws them)."""
+    """Write what the first model makes of the training photos."""
     predictor = context.predictor("stage1")
+    views = ((number, predictor.probabilities(context.photo(number))) for number in context.training_numbers)
+    return write_candidates(context, views, context.run, "stage1")
+
+
+def write_candidates(
+    context: Context, views: Iterable[tuple[int, np.ndarray]], folder: LabelFolder, origin: str
+) -> str:
+    """Write candidates.parquet (signals, one row a mask) and candidates.json (COCO, masks as the model draws them).
+
+    Args:
+        context: The run.
+        views: Number of every training photo, in any order, with the model's (K + 1, H, W) probabilities.
+        folder: Where to.
+        origin: The model, as the origin of what no proposal was.
+    """
     table = context.run.clusters().set_index("mask_id")
-    rows: list[dict[str, Any]] = []
-    annotations: list[dict[str, Any]] = []
+    judged: dict[int, Judged] = {}
     with context.reporter("candidates", len(context.training_numbers)) as reporter:
-        for number in context.training_numbers:
-            items = [item for item in context.annotations[number] if item["id"] in table.index]
-            masks = [decode_mask(item["segmentation"]) for item in items]
-            clusters = [int(table.at[item["id"], "cluster"]) for item in items]
-            probabilities = predictor.probabilities(context.photo(number))
-            seen = see_masks(probabilities, masks, clusters, context.config.candidates.min_area)
-            for mask_id, item in _numbered(number, items, seen, len(context.annotations[number])):
-                rows.append(_row(context, number, mask_id, item, items, table))
-                annotations.append(_annotation(number, mask_id, item))
+        for number, probabilities in views:
+            judged[number] = _judge(context, number, probabilities, table, origin)
             reporter.advance()
-    write_table(context.run.candidates_path, pd.DataFrame(rows))
+    rows = [row for number in context.training_numbers for row in judged[number][0]]
+    annotations = [item for number in context.training_numbers for item in judged[number][1]]
+    write_table(folder.candidates_path, pd.DataFrame(rows))
+    num_classes = read_json(context.run.path / "clusters.json")["num_classes"]
     coco = {
         "images": [
             {"id": number, "file_name": context.photo(number).id, "height": photo.height, "width": photo.width}
@@ -36,11 +49,21 @@ def find_candidates(context: Context) -> str:
             for photo in [context.photo(number)]
         ],
         "annotations": annotations,
-        "categories": [{"id": label, "name": f"cluster {label}"} for label in range(1, predictor.num_classes + 1)],
+        "categories": [{"id": label, "name": f"cluster {label}"} for label in range(1, num_classes + 1)],
     }
-    write_json(context.run.path / "candidates.json", coco)
-    new = sum(row["origin"] == "stage1" for row in rows)
+    write_json(folder.path / "candidates.json", coco)
+    new = sum(row["origin"] == origin for row in rows)
     return f"{len(rows)} candidates, {new} of them where no proposal was."
+
+
+def _judge(context: Context, number: int, probabilities: np.ndarray, table: pd.DataFrame, origin: str) -> Judged:
+    items = [item for item in context.annotations[number] if item["id"] in table.index]
+    masks = [decode_mask(item["segmentation"]) for item in items]
+    clusters = [int(table.at[item["id"], "cluster"]) for item in items]
+    seen = see_masks(probabilities, masks, clusters, context.config.candidates.min_area)
+    numbered = _numbered(number, items, seen, len(context.annotations[number]))
+    rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
+    return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
 
 
 def _numbered(number: int, items: list[dict[str, Any]], seen: list[Seen], taken: int) -> list[tuple[int, Seen]]:
@@ -51,14 +74,20 @@ def _numbered(number: int, items: list[dict[str, Any]], seen: list[Seen], taken:
 
 
 def _row(
-    context: Context, number: int, mask_id: int, seen: Seen, items: list[dict[str, Any]], table: pd.DataFrame
+    context: Context,
+    number: int,
+    mask_id: int,
+    seen: Seen,
+    items: list[dict[str, Any]],
+    table: pd.DataFrame,
+    origin: str,
 ) -> dict[str, Any]:
     known = seen.proposal is not None
     return {
         "mask_id": mask_id,
         "image_id": context.photo(number).id,
         "image": number,
-        "origin": "proposal" if known else "stage1",
+        "origin": "proposal" if known else origin,
         "cluster": int(table.at[mask_id, "cluster"]) if known else seen.label,
         "label": seen.label,
         "score": seen.score,

@@ -50,7 +50,7 @@ STAGES = (
         ("embeddings",),
         ("clusters",),
         seeded=True,
-        artifacts=("clusters.parquet", "embeddings.npy", "space.npz"),
+        artifacts=("clusters.parquet", "clusters.json", "embeddings.npy", "space.npz"),
     ),
     Stage(
         "stage1",
@@ -95,10 +95,18 @@ STAGES = (
         artifacts=("stage2/model.safetensors",),
     ),
     Stage(
-        "predictions",
-        "label maps by both models, with and without CRF",
-        "maskdistill.stages.predict:predict_photos",
+        "rounds",
+        "optional rounds: the final model, trained again on its own label maps",
+        "maskdistill.stages.rounds:do_rounds",
         ("stage2",),
+        ("rounds",),
+        artifacts=("rounds.json",),
+    ),
+    Stage(
+        "predictions",
+        "label maps by every model, with and without CRF",
+        "maskdistill.stages.predict:predict_photos",
+        ("rounds",),
         ("predictions", "crf"),
         artifacts=("predictions.json",),
     ),
@@ -213,6 +221,11 @@ class Plan:
         """Fingerprint of ``made_from``."""
         return fingerprint(self.made_from(name))
 
+    def needs(self, name: str) -> tuple[str, ...]:
+        """The stages that a stage is made from now: without rounds, stage 2 stands where they would."""
+        needs = BY_NAME[name].needs
+        return ("stage2",) if needs == ("rounds",) and not self.config.rounds.count else needs
+
     def is_done(self, name: str) -> bool:
         """Whether the stage was finished from exactly these inputs and its artifacts are still there."""
         record = read_record(self.run, name)
@@ -229,8 +242,10 @@ class Plan:
         if stage.name == "proposals":
             return describe_inputs(self.source, self.config, self._choice)
         values: dict[str, Any] = {"stage": stage.name, "code": stage.code}
-        values["from"] = {name: self.key(name) for name in stage.needs}
+        values["from"] = {name: self.key(name) for name in self.needs(stage.name)}
         values["settings"] = {section: _section(self.config, section) for section in stage.sections}
+        if stage.name == "rounds" and self.config.rounds.count and self.config.rounds.crf:
+            values["settings"]["crf"] = _section(self.config, "crf")
         if stage.seeded:
             values["seed"] = self.config.seed
         if stage.name == "embeddings":

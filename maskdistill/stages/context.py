@@ -27,6 +27,7 @@ class Context:
     key: str  # fingerprint of everything the stage is made from
     num_workers: int = 0  # processes, 0 for one per core
     quiet: bool = False
+    reports_as: str = ""  # the stage whose progress every step is; empty: each reports under its own name
 
     @cached_property
     def numbers(self) -> dict[str, int]:
@@ -76,7 +77,7 @@ class Context:
         return {}
 
     def predictor(self, stage: str) -> "Predictor":
-        """The trained model of ``stage1`` or ``stage2``, loaded once; a ``patch_head`` reads stored tokens."""
+        """A trained model, as ``load_model`` takes its name, loaded once; a ``patch_head`` reads stored tokens."""
         if stage not in self._predictors:
             self._predictors[stage] = self._load_predictor(stage)
         return self._predictors[stage]
@@ -90,7 +91,8 @@ class Context:
 
     def reporter(self, stage: str, total: int, done: int = 0, unit: str = "photos") -> Reporter:
         """Progress of this stage."""
-        return Reporter(self.run.progress_path, stage, total, done, unit=unit, quiet=self.quiet)
+        name = self.reports_as or stage
+        return Reporter(self.run.progress_path, name, total, done, unit=unit, quiet=self.quiet)
 
 
 def training_numbers(source: PhotoSource) -> list[int]:

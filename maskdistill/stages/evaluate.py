@@ -23,8 +23,8 @@ from maskdistill.stages.label import (
     mask_codes,
     paint_photo,
 )
-from maskdistill.stages.predict import CRF, STAGE1, STAGE2, reported_numbers
-from maskdistill.store import read_json, write_json
+from maskdistill.stages.predict import STAGE1, STAGE2, reported_numbers
+from maskdistill.store import final_measures, read_json, write_json
 
 
 def evaluate_run(context: Context) -> str:
@@ -91,16 +91,16 @@ def _describe(context: Context, counts: Confusion, num_training: int) -> dict[st
 
 
 def _sentence(result: dict[str, Any]) -> str:
-    best = result["reported"].get(CRF) or result["reported"][STAGE2]
+    best = final_measures(result["reported"])
     if best:
         return f"mIoU {best['miou']:.3f} on {best['num_images']} photos, {best['num_training']} of them trained on."
-    trained = result["training"][STAGE2]
+    trained = final_measures(result["training"])
     rest = f" mIoU {trained['miou']:.3f} on {trained['num_images']} photos trained on." if trained else ""
     return f"No reported photo has ground truth: choose another predictions.split.{rest}"
 
 
 def _prediction_kinds(context: Context) -> dict[str, LabelsOf]:
-    """What can be compared on any photo: the clustered proposals, both models, and the CRF."""
+    """What can be compared on any photo: the clustered proposals, every model, and the CRF."""
     made = read_json(context.run.path / "predictions.json")
     readable = set(made["photos"])
 
@@ -109,7 +109,8 @@ def _prediction_kinds(context: Context) -> dict[str, LabelsOf]:
         there = number in readable
         return read_label_png(context.run.prediction(kind, number)) if there else flat_labels(context, number)
 
-    kinds = (STAGE1, STAGE2, *((CRF,) if made["crf"] else ()))
+    last = made.get("model", STAGE2).partition("/")[0]
+    kinds = (STAGE1, STAGE2, last, *((f"{last}_crf",) if made["crf"] else ()))
     proposals = partial(clustered_labels, context, clusters=context.run.cluster_of_mask())
     return {"proposals": proposals, **{kind: partial(predicted, kind) for kind in kinds}}
 
@@ -140,8 +141,7 @@ def _training_kinds(context: Context) -> dict[str, LabelsOf]:
         "unfiltered": unfiltered,
         "proposals_on_kept": proposals_on_kept,
         "pseudo_labels": filtered,
-        STAGE1: kinds[STAGE1],
-        STAGE2: kinds[STAGE2],
+        **{kind: kinds[kind] for kind in (STAGE1, STAGE2, "rounds") if kind in kinds},
     }
 
 

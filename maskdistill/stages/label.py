@@ -10,46 +10,65 @@ from maskdistill.errors import RunError
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, write_label_png
 from maskdistill.stages.context import Context
-from maskdistill.store import Run, read_json, write_json
+from maskdistill.store import LabelFolder, Run, read_json, write_json
 
 LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map
 
 
 def paint_pseudo_labels(context: Context) -> str:
-    """Write pseudo_labels/*.png, and pseudo_labels.json with the numbers of their photos."""
+    """Paint what is kept of the first model's candidates."""
+    return write_label_maps(context, context.run, "stage1")
+
+
+def write_label_maps(context: Context, folder: LabelFolder, model: str) -> str:
+    """Write pseudo_labels/*.png, and pseudo_labels.json with the numbers of their photos.
+
+    Args:
+        context: The run.
+        folder: Where the candidates and what is kept of them lie, and where to write.
+        model: Whose candidates they are, as ``Context.predictor`` takes it.
+
+    Raises:
+        RunError: If no mask is kept.
+    """
     config = context.config.labels
-    by_photo = candidates_by_photo(context.run)
+    by_photo = candidates_by_photo(folder)
     photos = [number for number, rows in by_photo.items() if rows["kept"].any()]
     if not photos:
         raise RunError("The filter keeps no mask, so there is nothing to learn from. Loosen its thresholds.")
-    codes = mask_codes(context.run, config)
+    codes = mask_codes(context.run, config, folder)
     unsure = np.zeros(256, dtype=np.int64)
     with context.reporter("pseudo_labels", len(photos)) as reporter:
         for number in photos:
-            labels = paint_photo(context, number, by_photo[number], codes, config)
-            write_label_png(context.run.pseudo_label(number), labels)
+            labels = paint_photo(context, number, by_photo[number], codes, config, model)
+            write_label_png(folder.pseudo_label(number), labels)
             unsure += np.bincount(labels.ravel(), minlength=256)
             reporter.advance()
-    write_json(context.run.path / "pseudo_labels.json", {"photos": photos})
+    write_json(folder.path / "pseudo_labels.json", {"photos": photos})
     for number in set(context.training_numbers) - set(photos):  # of an earlier filter
-        context.run.pseudo_label(number).unlink(missing_ok=True)
+        folder.pseudo_label(number).unlink(missing_ok=True)
     return f"{len(photos)} label maps; {unsure[255] / unsure.sum():.0%} of their pixels are left open."
 
 
-def candidates_by_photo(run: Run) -> dict[int, pd.DataFrame]:
+def candidates_by_photo(folder: LabelFolder) -> dict[int, pd.DataFrame]:
     """Rows of candidates.parquet with the filter's column ``kept``, of each photo that has any, by rising number."""
-    table = run.candidates().merge(run.kept(), on="mask_id")
+    table = folder.candidates().merge(folder.kept(), on="mask_id")
     return {int(number): rows for number, rows in table.groupby("image")}
 
 
 def paint_photo(
-    context: Context, number: int, rows: pd.DataFrame, codes: dict[int, dict], config: LabelConfig
+    context: Context,
+    number: int,
+    rows: pd.DataFrame,
+    codes: dict[int, dict],
+    config: LabelConfig,
+    model: str = "stage1",
 ) -> np.ndarray:
-    """(H, W) uint8 label map of one photo from its candidates; ``rows`` has a column ``kept``."""
+    """(H, W) uint8 label map of one photo from a model's candidates; ``rows`` has a column ``kept``."""
     photo = context.photo(number)
     probability = None
     if config.min_probability > 0:
-        probability = context.predictor("stage1").probabilities(photo).max(axis=0)
+        probability = context.predictor(model).probabilities(photo).max(axis=0)
     return paint_labels(
         (photo.height, photo.width),
         [decode_mask(codes[mask_id]) for mask_id in rows["mask_id"]],
@@ -81,9 +100,13 @@ def flat_labels(context: Context, number: int, value: int = 0) -> np.ndarray:
     return np.full((photo.height, photo.width), value, np.uint8)
 
 
-def mask_codes(run: Run, config: LabelConfig) -> dict[int, dict]:
-    """Run-length codes of the masks to paint: as the first model draws them, or the proposals where there is one."""
-    found = {item["id"]: item["segmentation"] for item in read_json(run.path / "candidates.json")["annotations"]}
+def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None) -> dict[int, dict]:
+    """Run-length codes of the masks to paint: as the model draws them, or the proposals where there is one.
+
+    ``folder`` holds the candidates; None means the first model's, in the run itself.
+    """
+    path = (folder or run).path / "candidates.json"
+    found = {item["id"]: item["segmentation"] for item in read_json(path)["annotations"]}
     if config.masks == "proposals":
         found |= {item["id"]: item["segmentation"] for item in read_json(run.proposals_path)["annotations"]}
     return found

@@ -1,6 +1,7 @@
-"""Stage ``predictions``: label maps by both models, and of the photos the report is about with the CRF too."""
+"""Stage ``predictions``: label maps by every model, and of the photos the report is about with the CRF too."""
 
-from collections.abc import Container, Iterator, Sequence
+import shutil
+from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -18,30 +19,46 @@ from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.store import Run, write_json
 
-STAGE1, STAGE2, CRF = "stage1", "stage2", "stage2_crf"
+STAGE1, STAGE2 = "stage1", "stage2"
+Task = tuple[int, Photo, np.ndarray]  # number of a photo, the photo, (K + 1, H, W) probabilities
 
 
 def predict_photos(context: Context) -> str:
-    """Write predictions/stage1, predictions/stage2 and predictions/stage2_crf, one palette PNG a photo."""
+    """Write predictions/stage1 and predictions/stage2, rounds if there were, one palette PNG a photo; <last>_crf too.
+
+    predictions.json holds the numbers of the photos, of those with the CRF, and the folder of the final model.
+    """
     make_tokens(context)  # without its file a photo would pass for one that cannot be read
     numbers = [number for number in range(len(context.source.photos)) if context.tokens.path(number).is_file()]
     reported = set(reported_numbers(context.source, context.config.predictions.split))
     refined = [number for number in numbers if number in reported] if _wants_crf(context) else []
-    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, torch=False)
+    final = context.run.final_model
+    last = final.partition("/")[0]  # "stage2" or "rounds"
+    models = {STAGE1: STAGE1, STAGE2: STAGE2, last: final}
+    options = {"kind": f"{last}_crf"}
+    _remove_others(context.run, {*models, options["kind"]} if refined else {*models})
+    spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, options, torch=False)
     with context.reporter("predictions", len(numbers) + len(refined)) as reporter:
-        tasks = _predict(context, numbers, set(refined), reporter)
+        tasks = _predict(context, models, numbers, set(refined), reporter)
         with closing(map_photos(spec, tasks, context.num_workers, len(refined))) as results:
             for _ in results:
                 reporter.advance()
-    write_json(context.run.path / "predictions.json", {"photos": numbers, "crf": refined})
-    return f"{len(numbers)} photos by both models{f', {len(refined)} with the CRF' if refined else ''}."
+    write_json(context.run.path / "predictions.json", {"photos": numbers, "crf": refined, "model": final})
+    return f"{len(numbers)} photos by {len(models)} models{f', {len(refined)} with the CRF' if refined else ''}."
+
+
+def _remove_others(run: Run, kinds: Container[str]) -> None:
+    """Label maps of kinds that are made no more, as those of rounds that there are no longer."""
+    for folder in (run.path / "predictions").glob("*/"):
+        if folder.name not in kinds:
+            shutil.rmtree(folder)
 
 
 def _predict(
-    context: Context, numbers: Sequence[int], refined: Container[int], reporter: Reporter
-) -> Iterator[tuple[int, Photo, np.ndarray]]:
-    """Label maps by both models; yields the tasks of ``CrfWorker`` on the way, so that few of them are in memory."""
-    predictors = {kind: context.predictor(kind) for kind in (STAGE1, STAGE2)}
+    context: Context, models: Mapping[str, str], numbers: Sequence[int], refined: Container[int], reporter: Reporter
+) -> Iterator[Task]:
+    """Label maps by every model; yields the tasks of ``CrfWorker`` on the way, so that few of them are in memory."""
+    predictors = {kind: context.predictor(model) for kind, model in models.items()}
     for number in numbers:
         photo = context.photo(number)
         for kind, predictor in predictors.items():
@@ -74,14 +91,26 @@ def _wants_crf(context: Context) -> bool:
     return context.config.predictions.crf and crf_available()
 
 
-class CrfWorker:
+class Refiner:
+    """Refines the probabilities of a photo."""
+
+    def __init__(self, _run: Path, config: RunConfig) -> None:
+        self._crf = config.crf
+
+    def __call__(self, number: int, photo: Photo, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
+        """The photo's number and its (K + 1, H, W) probabilities after the CRF."""
+        return number, refine_classes(np.asarray(read_photo(photo)), probabilities, self._crf)
+
+
+class CrfWorker(Refiner):
     """Refines the probabilities of a photo and writes its label map."""
 
-    def __init__(self, run: Path, config: RunConfig) -> None:
-        self._run, self._config = Run(run), config
+    def __init__(self, run: Path, config: RunConfig, kind: str) -> None:
+        super().__init__(run, config)
+        self._run, self._kind = Run(run), kind
 
     def __call__(self, number: int, photo: Photo, probabilities: np.ndarray) -> int:
-        """Write predictions/stage2_crf of one photo; returns its number."""
-        refined = refine_classes(np.asarray(read_photo(photo)), probabilities, self._config.crf)
-        write_label_png(self._run.prediction(CRF, number), refined.argmax(axis=0).astype(np.uint8))
+        """Write predictions/<kind> of one photo; returns its number."""
+        _, refined = super().__call__(number, photo, probabilities)
+        write_label_png(self._run.prediction(self._kind, number), refined.argmax(axis=0).astype(np.uint8))
         return number

@@ -14,7 +14,7 @@ from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.jobs import list_jobs
 from maskdistill.progress import Progress, format_duration, read_progress_file
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run, final_measures, read_json
 from maskdistill.weights import SPECS, BackboneSpec, Choice
 
 State = Literal["done", "stale", "running", "missing"]
@@ -141,10 +141,12 @@ def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: 
     why = _changed_photos_or_masks(old, new) if name == "proposals" else _changed_stage(name, old, new)
     if why:
         return why
-    for need in BY_NAME[name].needs:
+    for need in plan.needs(name):
         if before[need].state != "done":
             return _unfinished(before[need])
-        if old["from"].get(need) != new["from"][need]:
+        if need not in old["from"]:
+            return f"it is made from {need} now"
+        if old["from"][need] != new["from"][need]:
             return f"{need} was redone"
     if record["fingerprint"] != plan.key(name):
         return "it was made from something else"
@@ -217,11 +219,17 @@ def _count_kept(run: Run) -> str:
     return f"{sum(kept)} of {len(kept)} masks"
 
 
+def _describe_rounds(run: Run) -> str:
+    rounds = read_json(run.rounds_path)["rounds"]
+    shares = ", ".join(f"{item['agreement']:.1%}" for item in rounds)
+    return f"{sum(item['trained'] for item in rounds)} trained; labels kept: {shares}" if rounds else "none asked for"
+
+
 def _describe_metrics(run: Run) -> str:
     metrics = read_json(run.path / "metrics.json")
     if not metrics.get("ground_truth", True):
         return "no ground truth"
-    found = metrics["reported"].get("stage2_crf") or metrics["reported"]["stage2"]
+    found = final_measures(metrics["reported"])
     if found is None:
         return "no reported photo has ground truth"
     return f"mIoU {found['miou']:.3f} on {found['num_images']} photos"
@@ -237,6 +245,7 @@ SUMMARIES: dict[str, Callable[[Run], str]] = {
     "candidates": lambda run: f"{_num_rows(run.candidates_path)} candidates",
     "filter": _count_kept,
     "pseudo_labels": lambda run: f"{len(read_json(run.path / 'pseudo_labels.json')['photos'])} label maps",
+    "rounds": _describe_rounds,
     "predictions": lambda run: f"{len(read_json(run.path / 'predictions.json')['photos'])} photos",
     "evaluation": _describe_metrics,
 }

@@ -61,10 +61,11 @@ def test_stages_are_done_in_order_and_leave_a_record_and_their_artifacts(finishe
     assert read_record(run, "projection") is None
 
 
-def test_record_names_the_fingerprints_of_what_it_was_made_from(finished):
+def test_record_names_the_fingerprints_of_what_it_was_made_from(finished, scene):
     run, _ = finished
+    plan = Plan(run, open_source(str(scene[0])), scene[1])
     for name in WITHOUT_MAP[1:]:
-        needed = {need: read_record(run, need)["fingerprint"] for need in BY_NAME[name].needs}
+        needed = {need: read_record(run, need)["fingerprint"] for need in plan.needs(name)}
         assert read_record(run, name)["made_from"]["from"] == needed
 
 

@@ -105,8 +105,15 @@ def label(run):
     write_json(run.path / "pseudo_labels.json", {"photos": [0]})
 
 
+def train_rounds(run, model="stage2"):
+    finish(run, "stage2", "rounds")
+    stage2 = read_json(run.stage_path("stage2"))["fingerprint"]
+    write_json(run.rounds_path, {"stage2": stage2, "model": model, "rounds": []})
+
+
 def predict(run, refined=(2,)):
-    finish(run, "stage2", "predictions")
+    train_rounds(run)
+    finish(run, "predictions")
     for kind, value, numbers in (("stage2", 2, (0, 1, 2)), ("stage2_crf", 3, refined)):
         for number in numbers:
             write_label_png(run.prediction(kind, number), np.full((HEIGHT, WIDTH), value, np.uint8))
@@ -233,6 +240,19 @@ def test_photos_without_a_pseudo_label_have_predictions_with_crf_first(run, tmp_
     assert [np.unique(maps[stem]).tolist() for stem in ("1", "2")] == [[2], [3]]
     assert list(voc_of(run, tmp_path / "kept", kept_only=True)) == ["0"]
     assert [path.stem for path in (tmp_path / "kept" / "JPEGImages").iterdir()] == ["0"]
+
+
+def test_predictions_of_the_last_round(run, tmp_path):
+    for step in (cluster, judge, choose, label, predict):
+        step(run)
+    train_rounds(run, "rounds/2")
+    sentence = export_run(run, "voc", tmp_path / "old")
+    assert "Left out, because a stage before it was made again: predictions." in sentence
+    for kind, value, number in (("rounds", 1, 1), ("rounds_crf", 2, 2)):
+        write_label_png(run.prediction(kind, number), np.full((HEIGHT, WIDTH), value, np.uint8))
+    write_json(run.path / "predictions.json", {"photos": [1, 2], "crf": [2], "model": "rounds/2"})
+    maps = voc_of(run, tmp_path / "out")
+    assert [np.unique(maps[stem]).tolist() for stem in ("1", "2")] == [[1], [2]]
 
 
 def test_views_come_as_pictures_of_their_own(tmp_path):

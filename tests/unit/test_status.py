@@ -7,12 +7,14 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from jobs_data import add_row
 from PIL import Image
 from safetensors.numpy import save_file
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
+from maskdistill.jobs.processes import ProcessId
 from maskdistill.progress import Reporter
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.stages.status import describe_run, stage_states
@@ -26,6 +28,7 @@ TABLES["candidates.parquet"] = {"mask_id": [0, 1]}
 JSONS = {
     "clusters.json": {"num_classes": 7, "embedding": "CLS 11", "dimensions": 24},
     "pseudo_labels.json": {"photos": [0, 2]},
+    "rounds.json": {"rounds": []},
     "predictions.json": {"photos": [0, 1, 2]},
     "metrics.json": {"ground_truth": True, "reported": {"stage2": {"miou": 0.4567, "num_images": 3}}},
 }
@@ -96,6 +99,7 @@ def test_finished_run(run):
         "candidates": "done: 2 candidates",
         "filter": "done: 1 of 2 masks",
         "pseudo_labels": "done: 2 label maps",
+        "rounds": "done: none asked for",
         "predictions": "done: 3 photos",
         "evaluation": "done: mIoU 0.457 on 3 photos",
     }
@@ -119,9 +123,20 @@ def test_lines_for_people(run):
     assert lines[3] == f"{'proposals':13} done: 3 masks of 3 photos"
 
 
+def test_jobs_under_way_come_last(run):
+    me = ProcessId.of(os.getpid())
+    add_row(run.path, title="Masks", arguments=["run"], state="done")
+    add_row(run.path, title="Training", arguments=["train-stage1"], state="running", process=me)
+    add_row(run.path, title="Report", arguments=["evaluate"], state="queued", process=me, turn=2)
+    lines = describe_run(run).splitlines()
+    assert lines[-3].startswith(NAMES[-1])
+    assert lines[-2:] == [f"{'Job':13} job 2 running: Training", f"{'Job':13} job 3 queued: Report"]
+
+
 AFTER_FILTER = {
     "pseudo_labels": "filter is stale",
     "stage2": "pseudo_labels is stale",
+    "rounds": "stage2 is stale",
     "predictions": "stage2 is stale",
     "evaluation": "predictions is stale",
 }

@@ -14,6 +14,7 @@ from maskdistill.store import (
     list_runs,
     read_json,
     runs_folder,
+    thumbnail_in,
     write_images,
     write_json,
     write_table,
@@ -30,21 +31,29 @@ def test_making_a_run_touches_nothing(tmp_path):
 def test_every_path_lies_inside_the_run(tmp_path):
     run = Run(str(tmp_path / "a"))
     paths = [run.images_path, run.proposals_path, run.masks_path, run.progress_path, run.logs_path]
-    paths += [run.parts_path("proposals", "f" * 32), run.stage_path("proposals"), run.thumbnail(12345)]
+    paths += [run.parts_path("proposals", "f" * 32), run.stage_path("proposals"), run.thumbs_path("f" * 32)]
     assert len(set(paths)) == len(paths)
     assert all(path.is_relative_to(tmp_path / "a") for path in paths)
 
 
 def test_thumbnails_are_a_thousand_a_folder(tmp_path):
+    paths = [thumbnail_in(tmp_path, id) for id in range(3000)]
+    assert len({path.parent for path in paths}) == 3
+    assert len(set(paths)) == 3000
+
+
+def test_thumbnail_is_that_of_the_finished_masks(tmp_path):
     run = Run(tmp_path)
-    folders = {run.thumbnail(id).parent for id in range(3000)}
-    assert len(folders) == 3
-    assert len({run.thumbnail(id) for id in range(3000)}) == 3000
+    with pytest.raises(RunError, match="No finished masks in .*maskdistill propose --run"):
+        run.thumbnail(12345)
+    write_json(run.stage_path("proposals"), {"fingerprint": "a" * 32})
+    assert run.thumbnail(12345) == thumbnail_in(run.thumbs_path("a" * 32), 12345)
 
 
-def test_settings_have_parts_of_their_own(tmp_path):
+def test_settings_have_parts_and_thumbnails_of_their_own(tmp_path):
     run = Run(tmp_path)
     assert run.parts_path("proposals", fingerprint(1)) != run.parts_path("proposals", fingerprint(2))
+    assert run.thumbs_path(fingerprint(1)) != run.thumbs_path(fingerprint(2))
 
 
 def test_info_is_written_and_read(tmp_path):
@@ -80,12 +89,14 @@ def test_images_table_holds_photos_and_what_was_skipped(tmp_path):
     )
     skipped = (SkippedPhoto(Path("/data/c.jpg"), "The file is empty (0 bytes); copy it again."),)
     run = Run(tmp_path)
-    write_images(run, PhotoSource("folder", "/data", Path("/data"), photos, skipped))
+    source = PhotoSource("folder", "/data", Path("/data"), photos, skipped)
+    write_images(run, source, {"a": "It ends early."}, {"b": "No object."})
     table = run.images()
     assert table["id"].tolist() == ["b", "a", "/data/c.jpg"]
     assert table["path"].tolist() == ["/data/b.jpg", "/data/a.jpg", "/data/c.jpg"]
-    assert table["readable"].tolist() == [True, True, False]
-    assert table["reason"].tolist() == ["", "", "The file is empty (0 bytes); copy it again."]
+    assert table["readable"].tolist() == [True, False, False]
+    assert table["reason"].tolist() == ["", "It ends early.", "The file is empty (0 bytes); copy it again."]
+    assert table["problem"].tolist() == ["No object.", "", ""]
     assert table["height"].tolist()[:2] == [30, 10]
     assert table["digest"].tolist()[:2] == ["d1", "d2"]
     assert table["split"].tolist()[0] == "train"
