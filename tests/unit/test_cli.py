@@ -227,7 +227,7 @@ class TestReports:
         lines = capsys.readouterr().out.splitlines()
         assert [json.loads(line) for line in lines] == [found]
         assert main(["evaluate", "--run", "r"]) == 0
-        assert calls[1][1:] == (None, {"split": "auto", "crf": False, "stage": "stage2"})
+        assert calls[1][1:] == (None, {"split": "auto", "crf": False, "stage": "final"})
         text = capsys.readouterr().out
         assert "mIoU 0.500, pixel accuracy 0.750, 3 photos" in text
         assert text.split()[-4:] == ["cat", "0.250", "dog", "-"]
@@ -239,7 +239,7 @@ class TestReports:
         assert main(["predict", "--run", "r", "--images", "i", "--out", "o", "--quiet"]) == 0
         run, images, out, flags = calls[0]
         assert (run.name, images, out) == ("r", "i", Path("o"))
-        assert flags == {"crf": False, "stage": "stage2", "quiet": True}
+        assert flags == {"crf": False, "stage": "final", "quiet": True}
         assert capsys.readouterr().out == "3 label maps.\n"
 
     @pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
@@ -272,6 +272,24 @@ def test_exit_codes(error, code, message, monkeypatch, tmp_path, capsys):
     output = capsys.readouterr()
     assert message in output.err
     assert output.out == ""
+
+
+def test_command_line_that_a_server_checks_does_not_end_it(capsys):
+    with pytest.raises(cli.UsageError, match=r"unknown argument '--rum'\. Did you mean --run\?"):
+        cli.parse(["propose", "--rum", "x"])
+    with pytest.raises(cli.UsageError, match="invalid choice: 'propse'"):
+        cli.parse(["propse", "--run", "x"])
+    assert capsys.readouterr() == ("", "")
+
+
+def test_call_says_what_was_made_and_tells_of_each_stage(stages, tmp_path, capsys):
+    stages.said = {"proposals": "4 masks.", "embeddings": "Nothing to do."}
+    options = cli.parse(["run", "--data", "sample", "--run", str(tmp_path / "run"), "--quiet"])
+    told = []
+    options.on_stage = lambda *stage: told.append(stage)
+    assert cli.call(options) == f"4 masks. {tmp_path / 'run'}"
+    assert told == list(stages.said.items())
+    assert capsys.readouterr().out == ""
 
 
 def test_request_to_end_is_taken_as_a_stop(monkeypatch, tmp_path):
@@ -365,7 +383,7 @@ def test_help_typos_and_status_do_not_wait_for_torch(arguments, code):
 def test_help_names_every_command_and_setting(capsys):
     assert exits(["--help"]) == 0
     overview = capsys.readouterr().out
-    commands = ("run", "evaluate", "predict", "export", "status", *cli.STAGE_COMMANDS)
+    commands = ("run", "evaluate", "predict", "export", "status", "jobs", *cli.STAGE_COMMANDS)
     assert {line.split()[0] for line in overview.splitlines() if line.startswith("    ")} >= set(commands)
     assert exits(["run", "--help"]) == 0
     text = capsys.readouterr().out

@@ -1,0 +1,149 @@
+"""``maskdistill jobs``: background jobs for people without a browser."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from maskdistill.cli_flags import positive
+from maskdistill.errors import JobError
+from maskdistill.jobs import (
+    Event,
+    Job,
+    follow_log,
+    get_job,
+    list_jobs,
+    log_tail,
+    read_events,
+    resume_job,
+    stop_job,
+    wait_until_ended,
+)
+from maskdistill.progress import format_duration
+
+_LINES = 40  # of a log, unless told
+# Far more than a job takes to stop, or a hung one to be found out and ended.
+_PATIENCE = 180.0  # seconds
+_INTERNAL = ("process", "token", "beat", "turn", "oom_kills", "folder")
+
+
+def add_jobs_command(commands: argparse._SubParsersAction, add: Callable[..., None]) -> None:
+    """``jobs`` and its actions.
+
+    Args:
+        commands: Commands of the whole parser.
+        add: Adds one with --run: (where, name, summary, function, *functions that add flags).
+    """
+    summary = "background jobs of a run: list, show, stop, resume, logs"
+    jobs = commands.add_parser("jobs", help=summary, description=summary[0].upper() + summary[1:] + ".")
+    actions = jobs.add_subparsers(dest="action", required=True, metavar="ACTION")
+    add(actions, "list", "every job, newest first", list_command, _json_flag)
+    add(actions, "show", "all that is known of a job", show_command, _id_flag, _json_flag)
+    add(actions, "stop", "stop a job and wait until it has; what is finished is kept", stop_command, _id_flag)
+    add(actions, "resume", "go on with a job from its last checkpoint, in the background", resume_command, _id_flag)
+    add(actions, "logs", "what a job printed", logs_command, _id_flag, _log_flags)
+
+
+def list_command(options: argparse.Namespace) -> str:
+    """Every job, newest first."""
+    jobs = _jobs_of(options.run)
+    if options.json:
+        return json.dumps([_as_json(job) for job in jobs])
+    return "\n".join(job.text for job in jobs) or f"No jobs in {options.run}."
+
+
+def show_command(options: argparse.Namespace) -> str:
+    """All that is known of a job."""
+    job = _find(options)
+    events = read_events(job.run, job.id)
+    if options.json:
+        return json.dumps({**_as_json(job), "events": [event.__dict__ for event in events]})
+    times = {"Created": job.created, "Started": job.started, "Ended": job.ended}
+    rows = {
+        "Job": f"{job.id} {job.title}",
+        "State": ", ".join(filter(None, (job.state, job.how_far))),
+        "Message": job.message,
+        "Command": job.command,
+        **{name: time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(value)) for name, value in times.items() if value},
+        "At work": f"{format_duration(job.seconds)}, attempt {job.attempts}",
+        "Device": job.device,
+        "Process": f"{job.pid} on {job.host}" if job.process else "",
+        "Epochs": _last_epoch(events),
+    }
+    return "\n".join(f"{name:8} {value}" for name, value in rows.items() if value)
+
+
+def stop_command(options: argparse.Namespace) -> str:
+    """Ask, and wait until it has ended."""
+    job = _find(options, lambda job: job.state.is_active)
+    if not job.state.is_active:
+        raise JobError(f"Job {job.id} of {job.run} is {job.state} already.")
+    return wait_until_ended(stop_job(job.run, job.id), _PATIENCE).text
+
+
+def resume_command(options: argparse.Namespace) -> str:
+    """Into the queue again; returns at once."""
+    job, is_new = resume_job(options.run, _find(options, lambda job: job.state.can_resume).id)
+    if not is_new:
+        return f"Nothing to do: {job.text}"
+    return f"Job {job.id} goes on in the background: maskdistill jobs logs --run {options.run} {job.id} --follow"
+
+
+def logs_command(options: argparse.Namespace) -> str:
+    """The last lines, or all that comes until the job has ended."""
+    job = _find(options)
+    if not options.follow:
+        return log_tail(job.run, job.id, options.lines)
+    try:
+        for text in follow_log(job.run, job.id, lambda: not get_job(job.run, job.id).state.is_active):
+            sys.stdout.write(text)
+            sys.stdout.flush()
+    except KeyboardInterrupt:  # ends the looking, not the job
+        return ""
+    return get_job(job.run, job.id).text
+
+
+def _find(options: argparse.Namespace, fits: Callable[[Job], bool] = lambda _job: True) -> Job:
+    """The job that was named; else the newest that fits, else the newest."""
+    if options.id is not None:
+        return get_job(options.run, options.id)
+    jobs = _jobs_of(options.run)
+    if not jobs:
+        raise JobError(f"No jobs in {options.run}.")
+    return next(filter(fits, jobs), jobs[0])
+
+
+def _jobs_of(run: Path) -> list[Job]:
+    if not run.is_dir():
+        raise JobError(f"No run folder {run}. --run wants the folder that the job works on.")
+    return list_jobs(run)
+
+
+def _last_epoch(events: Sequence[Event]) -> str:
+    epochs = [event.value for event in events if event.kind == "epoch"]
+    if not epochs:
+        return ""
+    last = epochs[-1]
+    numbers = {**last.get("losses", {}), **last.get("metrics", {})}
+    return f"{last['stage']} {last['epoch']}: " + ", ".join(f"{name} {value:.4g}" for name, value in numbers.items())
+
+
+def _as_json(job: Job) -> dict[str, Any]:
+    values = {name: value for name, value in vars(job).items() if name not in _INTERNAL}
+    return {**values, "run": str(job.run), "pid": job.pid, "host": job.host, "command": job.command}
+
+
+def _id_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument("id", nargs="?", type=int, metavar="ID", help="number of the job (the newest that fits)")
+
+
+def _json_flag(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def _log_flags(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--follow", action="store_true", help="go on until the job has ended; Ctrl-C ends the looking")
+    command.add_argument("--lines", type=positive, default=_LINES, help=f"how many of the last lines ({_LINES})")

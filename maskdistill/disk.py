@@ -1,0 +1,42 @@
+"""Full disks: seen in an error, and said so that a person can act on it."""
+
+import errno
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+# How libraries that do not raise OSError put it: safetensors, SQLite, the C library.
+PHRASES = ("No space left on device", "Disk quota exceeded", "disk is full", "os error 28", "os error 122")
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether a full disk, or a used-up quota, is behind an error or behind what it came from."""
+    return any(_says_full(cause) for cause in _causes(error))
+
+
+def describe_full_disk(folder: Path) -> str:
+    """The sentence for people."""
+    return (
+        f"The disk of {folder} is full ({_free(folder)}). What is finished is kept, the last good checkpoint too: "
+        "free some space, then resume."
+    )
+
+
+def _says_full(error: BaseException) -> bool:
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    return any(phrase in str(error) for phrase in PHRASES)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _free(folder: Path) -> str:
+    existing = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), Path("/"))
+    return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB free"

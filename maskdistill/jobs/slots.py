@@ -1,0 +1,74 @@
+"""One slot a device: jobs of all runs of a user on this machine take turns.
+
+A slot is a locked file. The kernel lets go of it when its process dies, however that happens. The files lie in the
+user's cache folder and not with the runs: two servers may keep their runs in different places, and a folder of runs may
+be shared by machines that have devices of their own.
+"""
+
+import contextlib
+import getpass
+import os
+import platform
+import socket
+import sys
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from maskdistill.errors import JobError
+from maskdistill.folders import cache_dir
+
+
+def take_slot(device: str) -> ExitStack | None:
+    """Take the device, at once or not at all.
+
+    Args:
+        device: As ``device_of`` gives it.
+
+    Returns:
+        What lets go of it when closed; None if another job has it.
+    """
+    with ExitStack() as taken:
+        for name in _parts(device):
+            lock = FileLock(_folder() / f"{socket.gethostname()}-{name.replace(':', '-')}.lock")
+            try:
+                taken.enter_context(lock.acquire(timeout=0))
+            except Timeout:
+                return None
+        return taken.pop_all()
+
+
+def device_of(name: str) -> str:
+    """What ``features.device`` stands for here, without asking torch, which takes seconds to load.
+
+    Returns:
+        ``cpu``, ``mps``, ``cuda`` for every GPU, or ``cuda:N``.
+    """
+    if name != "auto":
+        return name
+    if _num_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
+        return "cuda"
+    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
+
+
+def _parts(device: str) -> list[str]:
+    """The slots that make up a device; always in the same order, so that two jobs cannot wait for each other."""
+    return [f"cuda:{number}" for number in range(max(1, _num_gpus()))] if device == "cuda" else [device]
+
+
+def _num_gpus() -> int:
+    """NVIDIA's devices, as Linux shows them."""
+    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
+def _folder() -> Path:
+    """``slots`` in the user's cache folder, or in a temporary folder of the user's own where that cannot be written."""
+    for parent in (cache_dir, lambda: Path(tempfile.gettempdir()) / f"maskdistill-{getpass.getuser()}"):
+        with contextlib.suppress(OSError, RuntimeError):  # no such place, or no home at all
+            folder = parent() / "slots"
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
+    raise JobError("No folder for the locks of the devices. Set MASKDISTILL_CACHE to a folder that can be written.")

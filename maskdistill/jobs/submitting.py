@@ -1,0 +1,177 @@
+"""Asking for a job: its row is written first, in one transaction, then its process is started."""
+
+import contextlib
+import json
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskdistill.database import writing
+from maskdistill.errors import JobError, RunError
+from maskdistill.jobs.commands import read_command
+from maskdistill.jobs.logs import heading, log_path
+from maskdistill.jobs.processes import MARK, ProcessId, end_processes
+from maskdistill.jobs.reconcile import list_jobs
+from maskdistill.jobs.records import RESUMABLE, Job, JobState, Submitted, in_states
+from maskdistill.jobs.slots import device_of
+from maskdistill.jobs.table import find_active, load_job, next_turn, note_state
+
+# One core is left to the pages. Processes of a pool set their own number.
+_THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def submit(run: Path, arguments: Sequence[str], *, title: str) -> Submitted:
+    """Have a command of the command line done in the background; it outlives the browser tab and the server.
+
+    Args:
+        run: Run folder; made if missing.
+        arguments: What a person would type after ``maskdistill``, without ``--run``.
+        title: What it does, for people.
+
+    Returns:
+        The job. ``is_new`` is False if the same command was under way in this run already.
+
+    Raises:
+        JobError: If it is no command, or its process cannot be started.
+        ConfigError: If a setting cannot work.
+        RunError: If the run's database cannot be written.
+    """
+    run = run.absolute()
+    command = read_command(run, arguments)
+    list_jobs(run)  # one that died with the same arguments must not be taken for this one
+    text = json.dumps(list(arguments))
+    with writing(run) as db:
+        known = find_active(db, text)
+        if known is None:
+            job_id = db.execute(
+                "INSERT INTO jobs (title, arguments, folder, device, settings, state, turn, token, created) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    title,
+                    text,
+                    os.getcwd(),
+                    device_of(command.device),
+                    json.dumps(command.settings),
+                    JobState.QUEUED,
+                    next_turn(db),
+                    secrets.token_hex(16),
+                    time.time(),
+                ),
+            ).lastrowid
+            note_state(db, job_id)
+    if known is not None:
+        return Submitted(load_job(run, known), False)
+    return Submitted(_launch(load_job(run, job_id)), True)
+
+
+def start_stage(
+    run: Path,
+    data: str,
+    *,
+    until: str = "proposals",
+    overrides: Sequence[str] = (),
+    preset: str | None = None,
+    limit: int | None = None,
+    title: str | None = None,
+) -> Submitted:
+    """``submit`` for ``maskdistill run``.
+
+    Args:
+        run: Run folder; made if missing.
+        data: Source of photos.
+        until: Last stage.
+        overrides: ``section.name=value`` settings.
+        preset: Settings to start from; None keeps the run's own, or takes the default.
+        limit: At most so many photos.
+        title: What it does, for people; None names the last stage.
+
+    Raises:
+        JobError: If the process cannot be started.
+        ConfigError: If a setting cannot work.
+        RunError: If the run's database cannot be written.
+    """
+    arguments = ["run", "--data", data, "--until", until]
+    arguments += ["--preset", preset] if preset else []
+    arguments += ["--limit", str(limit)] if limit else []
+    arguments += [part for override in overrides for part in ("--set", override)]
+    return submit(run, arguments, title=title or f"Everything up to {until}")
+
+
+def resume_job(run: Path, job_id: int) -> Submitted:
+    """Put a job that was stopped, failed or was lost into the queue again; it goes on from its last checkpoint.
+
+    Returns:
+        The job. ``is_new`` is False if it, or another one with the same command, was under way already.
+
+    Raises:
+        JobError: If there is no such job, if it is done, or if its process cannot be started.
+        RunError: If the run's database cannot be written.
+    """
+    run = run.absolute()
+    list_jobs(run)
+    job = load_job(run, job_id)
+    with writing(run) as db:
+        known = find_active(db, json.dumps(list(job.arguments)))
+        changed = 0
+        if known is None:
+            changed = db.execute(
+                "UPDATE jobs SET state = ?, message = '', turn = ?, token = ?, attempts = attempts + 1, "
+                f"process = NULL, ended = NULL, rate = 0, seconds_left = NULL WHERE id = ? AND {in_states(RESUMABLE)}",
+                (JobState.QUEUED, next_turn(db), secrets.token_hex(16), job_id),
+            ).rowcount
+        if changed:
+            note_state(db, job_id)
+    if known is not None:
+        return Submitted(load_job(run, known), False)
+    if not changed:
+        raise JobError(f"Job {job_id} of {run} is {job.state}: there is nothing to resume. Start a new one.")
+    end_processes(job.token)  # of the attempt before, if it left any
+    return Submitted(_launch(load_job(run, job_id)), True)
+
+
+def _launch(job: Job) -> Job:
+    """Start the job's process in a session of its own and note which it is."""
+    try:
+        process = _start(job)
+    except OSError as error:
+        message = f"Its process cannot be started: {error.strerror or error} ({error.filename})."
+        with writing(job.run) as db:
+            db.execute(
+                "UPDATE jobs SET state = ?, message = ?, ended = ? WHERE id = ? AND token = ?",
+                (JobState.FAILED, message, time.time(), job.id, job.token),
+            )
+            note_state(db, job.id)
+        raise JobError(f"Job {job.id} of {job.run} failed. {message}") from error
+    threading.Thread(target=process.wait, daemon=True).start()  # else it ends as a zombie of this process
+    known = ProcessId.of(process.pid)
+    if known is not None:
+        with contextlib.suppress(RunError), writing(job.run) as db:  # else it notes that itself
+            note = "UPDATE jobs SET process = ? WHERE id = ? AND token = ? AND process IS NULL"
+            db.execute(note, (known.to_json(), job.id, job.token))
+    return load_job(job.run, job.id)
+
+
+def _start(job: Job) -> subprocess.Popen:
+    from maskdistill.stages.pool import usable_cores
+
+    path = log_path(job.run, job.id)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    environment = {name: str(max(1, usable_cores() - 1)) for name in _THREADS}
+    environment |= {"PYTHONUNBUFFERED": "1", **os.environ, MARK: job.token}
+    with path.open("a", encoding="utf-8") as log:
+        log.write(heading(job.attempts, job.command))
+        log.flush()
+        return subprocess.Popen(
+            [sys.executable, "-m", "maskdistill.jobs.worker", str(job.run), str(job.id)],
+            cwd=job.folder if Path(job.folder).is_dir() else None,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )

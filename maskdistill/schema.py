@@ -1,0 +1,50 @@
+"""The tables of ``run.sqlite``."""
+
+# One entry a version of the file, each a list of statements. Append; never change one that was released.
+MIGRATIONS: tuple[tuple[str, ...], ...] = (
+    (
+        """CREATE TABLE jobs (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            title TEXT NOT NULL,
+            arguments TEXT NOT NULL,  -- JSON list: what a person types after 'maskdistill', without --run
+            folder TEXT NOT NULL,  -- the working folder that relative paths among them start from
+            device TEXT NOT NULL,
+            settings TEXT NOT NULL DEFAULT '{}',  -- JSON of RunConfig
+            state TEXT NOT NULL,
+            message TEXT NOT NULL DEFAULT '',
+            turn INTEGER NOT NULL,  -- place in the run's queue
+            attempts INTEGER NOT NULL DEFAULT 1,
+            token TEXT NOT NULL,  -- of this attempt; marks its processes
+            process TEXT,  -- JSON of ProcessId
+            beat INTEGER NOT NULL DEFAULT 0,  -- counts signs of life, over all attempts
+            oom_kills INTEGER,  -- the system's count when the attempt began to work
+            created REAL NOT NULL, started REAL, ended REAL,  -- seconds since 1970
+            seconds REAL NOT NULL DEFAULT 0,  -- at work, over all attempts
+            stage TEXT NOT NULL DEFAULT '',
+            done INTEGER NOT NULL DEFAULT 0,
+            total INTEGER NOT NULL DEFAULT 0,
+            unit TEXT NOT NULL DEFAULT '',
+            rate REAL NOT NULL DEFAULT 0,
+            seconds_left REAL
+        )""",
+        # Whatever the code does: the same work is under way once, and one job at a time works on a run.
+        "CREATE UNIQUE INDEX job_once ON jobs(arguments) WHERE state IN ('queued', 'running', 'stopping')",
+        "CREATE UNIQUE INDEX one_at_work ON jobs((state IS NULL)) WHERE state IN ('running', 'stopping')",
+        """CREATE TABLE events (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            time REAL NOT NULL,  -- seconds since 1970
+            kind TEXT NOT NULL,
+            key TEXT,  -- what must not come twice in a job, such as an epoch of a stage; NULL for the others
+            value TEXT NOT NULL,  -- JSON object
+            UNIQUE (job, kind, key)
+        )""",
+        """CREATE TABLE observations (
+            job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
+            observer TEXT NOT NULL,  -- a machine since it was switched on
+            beat INTEGER NOT NULL,  -- of the job when this machine looked
+            since REAL NOT NULL,  -- seconds of that machine's monotonic clock at which it first saw this beat
+            PRIMARY KEY (job, observer)
+        )""",
+    ),
+)

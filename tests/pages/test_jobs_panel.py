@@ -1,0 +1,101 @@
+"""A run's job as the Start page and the sidebar show it, with rows of jobs made by hand."""
+
+import json
+import os
+import time
+
+import pytest
+
+from app import jobs_panel
+from maskdistill.database import writing
+from maskdistill.jobs import JobState, get_job, list_jobs
+from maskdistill.jobs.processes import ProcessId
+from maskdistill.progress import Reporter
+
+
+@pytest.fixture
+def add_job(runs_folder):
+    """Writes a job of the run ``sample``, which is what the Start page suggests."""
+
+    def add(state, **values):
+        row = {"title": "Finding masks", "arguments": json.dumps([state]), "folder": "/", "device": "cpu"}
+        row |= {"state": state, "turn": 1, "token": "t", "created": 1.0, **values}
+        row["process"] = ProcessId.of(os.getpid()).to_json()
+        with writing(runs_folder / "sample") as db:
+            marks = ", ".join("?" * len(row))
+            db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+        return runs_folder / "sample"
+
+    return add
+
+
+def buttons(app, label):
+    return [item for item in app.button if item.label == label]
+
+
+def progress_texts(app):
+    return [item.proto.text for item in app.get("progress")]
+
+
+def test_job_at_work_shows_how_far_it_is(add_job, open_page):
+    far = {"stage": "proposals", "done": 3, "total": 12, "unit": "photos", "rate": 0.5, "seconds_left": 18.0}
+    add_job("running", **far)
+    add_job("queued", title="Training", turn=2)
+    app = open_page("start")
+    assert not app.exception
+    assert progress_texts(app)[-1] == "proposals: 3 of 12 photos · 0.5 per second · 18 s left"
+    assert "1 more waits." in [item.value for item in app.caption]
+    assert buttons(app, "Find masks")[0].disabled
+
+
+def test_stop_asks_and_does_not_wait(add_job, open_page):
+    run = add_job("running")
+    app = open_page("start")
+    began = time.monotonic()
+    buttons(app, "Stop")[-1].click().run()
+    assert time.monotonic() - began < 5
+    assert get_job(run, 1).state is JobState.STOPPING
+    assert not buttons(app, "Stop")
+    assert progress_texts(app)[-1] == "Asked to stop."
+
+
+@pytest.mark.parametrize("state", ["lost", "failed", "stopped"])
+def test_job_that_ended_before_its_end_can_be_resumed(add_job, open_page, monkeypatch, state):
+    run = add_job(state, message="Its process was ended from outside.")
+    resumed = []
+    monkeypatch.setattr(jobs_panel, "resume_job", lambda *job: resumed.append(job))
+    app = open_page("start")
+    shown = app.info if state == "stopped" else app.error
+    assert "Its process was ended from outside." in [item.value for item in shown]
+    buttons(app, "Resume")[0].click().run()
+    assert resumed == [(run, 1)]
+
+
+def test_job_that_is_done_leads_on(add_job, open_page):
+    run = add_job("done", message="12 masks.")
+    (run / "run.json").write_text(json.dumps({"data": "sample", "config": {}}))
+    app = open_page("start")
+    assert "12 masks." in [item.value for item in app.success]
+    assert buttons(app, "See the masks")
+
+
+def test_command_typed_in_a_terminal_is_shown_and_cannot_be_stopped(runs_folder, open_page):
+    Reporter(runs_folder / "sample" / "progress.json", "proposals", 12, 5, quiet=True)
+    app = open_page("start")
+    assert progress_texts(app)[-1].startswith("proposals: 5 of 12 photos · It was typed in a terminal")
+    assert not buttons(app, "Stop")
+    assert list_jobs(runs_folder / "sample") == []
+
+
+def test_damaged_database_is_told_and_the_page_stays(runs_folder, open_page):
+    (runs_folder / "sample").mkdir(parents=True)
+    (runs_folder / "sample" / "run.sqlite").write_bytes(b"not a database" * 100)
+    app = open_page("start")
+    assert not app.exception
+    assert buttons(app, "Find masks")
+
+
+def test_nothing_polls_when_nothing_runs(add_job, open_page, monkeypatch):
+    add_job("done")
+    monkeypatch.setattr(jobs_panel.st, "fragment", None)
+    assert not open_page("start").exception

@@ -1,0 +1,187 @@
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from maskdistill import database
+from maskdistill.database import connect, database_path, reading, transaction, writing
+from maskdistill.errors import RunError
+from maskdistill.schema import MIGRATIONS
+
+
+def add_note(run, text):
+    with writing(run) as db:
+        db.execute("INSERT INTO notes VALUES (?)", (text,))
+
+
+def notes(run):
+    with reading(run) as db:
+        return [row["text"] for row in db.execute("SELECT text FROM notes")]
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """A run whose database has one table more, added as anybody would."""
+    monkeypatch.setattr(database, "MIGRATIONS", (*MIGRATIONS, ("CREATE TABLE notes (text TEXT)",)))
+    add_note(tmp_path / "run", "first")
+    return tmp_path / "run"
+
+
+def test_reading_makes_nothing(tmp_path):
+    with reading(tmp_path / "run") as db:
+        assert db is None
+    assert not (tmp_path / "run").exists()
+
+
+def test_what_is_written_is_there(run):
+    add_note(run, "second")
+    assert notes(run) == ["first", "second"]
+
+
+def test_all_or_nothing(run):
+    def break_off():
+        with writing(run) as db:
+            db.execute("INSERT INTO notes VALUES ('half')")
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        break_off()
+    assert notes(run) == ["first"]
+
+
+def test_keeps_a_write_ahead_log(run):
+    with reading(run) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def test_network_folder_takes_the_journal_that_needs_no_shared_memory(tmp_path, monkeypatch):
+    class Mount:
+        mountpoint, fstype = str(tmp_path), "nfs4"
+
+    monkeypatch.setattr(database.psutil, "disk_partitions", lambda all: [Mount])
+    with writing(tmp_path / "run") as db:
+        assert db.execute("PRAGMA journal_mode").fetchone()[0] == "delete"
+
+
+def test_older_file_is_brought_up_to_date_and_keeps_what_it_holds(run, monkeypatch):
+    more = (*database.MIGRATIONS, ("ALTER TABLE notes ADD COLUMN author TEXT DEFAULT 'me'",))
+    monkeypatch.setattr(database, "MIGRATIONS", more)
+    with reading(run) as db:
+        assert [tuple(row) for row in db.execute("SELECT * FROM notes")] == [("first", "me")]
+
+
+def test_migration_that_breaks_leaves_the_old_file(run, monkeypatch):
+    good = database.MIGRATIONS
+    monkeypatch.setattr(database, "MIGRATIONS", (*good, ("DROP TABLE notes", "CREATE NONSENSE")))
+    with pytest.raises(sqlite3.OperationalError, match="syntax error"):
+        add_note(run, "second")
+    monkeypatch.setattr(database, "MIGRATIONS", good)
+    assert notes(run) == ["first"]
+
+
+def test_file_of_a_newer_version_is_left_alone(run, monkeypatch):
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
+    with pytest.raises(RunError, match="written by a newer version"):
+        notes(run)
+    with pytest.raises(RunError, match="written by a newer version"):
+        add_note(run, "second")
+
+
+def test_damaged_file_is_named(run):
+    database_path(run).write_bytes(b"not a database, but long enough to be looked at" * 40)
+    with pytest.raises(RunError, match=r"run\.sqlite cannot be used: .*It is damaged: put back a copy"):
+        notes(run)
+
+
+def test_file_in_the_way_of_the_folder(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(RunError, match=r"Cannot make the run folder .*file/run: Not a directory"):
+        add_note(tmp_path / "file" / "run", "x")
+
+
+def test_mistake_in_a_statement_is_no_matter_of_the_file(run):
+    with pytest.raises(sqlite3.OperationalError, match="no such table"), reading(run) as db:
+        db.execute("SELECT * FROM missing")
+
+
+def test_writer_waits_for_another_and_says_if_it_takes_too_long(run, monkeypatch):
+    monkeypatch.setattr(database, "BUSY", 0.1)
+    with writing(run), pytest.raises(RunError, match=r"locked.*Another program has held it for 0 s: try again"):
+        add_note(run, "second")
+    add_note(run, "third")
+    assert notes(run) == ["first", "third"]
+
+
+def test_reader_does_not_wait_for_a_writer(run):
+    with writing(run) as db:
+        db.execute("INSERT INTO notes VALUES ('second')")
+        began = time.monotonic()
+        assert notes(run) == ["first"]
+        assert time.monotonic() - began < 5
+
+
+def test_connection_that_is_kept(run):
+    connection = connect(run, durable=False)
+    for text in ("second", "third"):
+        with transaction(connection) as db:
+            db.execute("INSERT INTO notes VALUES (?)", (text,))
+    connection.close()
+    assert notes(run) == ["first", "second", "third"]
+
+
+def test_folder_that_cannot_be_written_is_still_read(run, monkeypatch):
+    """Neither the log nor the shared memory can be made; who is root can, so the first two ways are closed here."""
+    opened = database._open
+
+    def open_read_only(path, options=""):
+        if "immutable" not in options:
+            raise cannot_open()
+        return opened(path, options)
+
+    def cannot_open():
+        with pytest.raises(sqlite3.OperationalError) as info:
+            sqlite3.connect(run / "nowhere" / "x").execute("SELECT 1")
+        return info.value
+
+    monkeypatch.setattr(database, "_open", open_read_only)
+    assert notes(run) == ["first"]
+
+
+CREATE = """
+import sys
+from pathlib import Path
+from maskdistill.database import writing
+for run in sys.stdin.read().split():
+    with writing(Path(run)) as db:
+        db.execute(
+            "INSERT INTO jobs (title, arguments, folder, device, state, turn, token, created)"
+            " VALUES (?, '', '', '', '', 0, '', 0)", (sys.argv[1],)
+        )
+"""
+
+
+def test_two_processes_make_the_same_file_at_once(tmp_path):
+    runs = [tmp_path / str(number) for number in range(30)]
+    text = "\n".join(map(str, runs))
+    for run in runs[::3]:  # some are there before
+        with writing(run):
+            pass
+    errors = []
+
+    def create(name):
+        command = [sys.executable, "-c", CREATE, name]
+        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
+        errors.append(done.stderr)
+
+    threads = [threading.Thread(target=create, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == ["", ""]
+    for run in runs:
+        with reading(run) as db:
+            assert sorted(row["title"] for row in db.execute("SELECT title FROM jobs")) == ["one", "two"]

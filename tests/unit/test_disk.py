@@ -1,0 +1,57 @@
+import errno
+import shutil
+from pathlib import Path
+
+import pytest
+
+from maskdistill.datasets import Photo
+from maskdistill.disk import describe_full_disk, is_disk_full
+from maskdistill.errors import CheckpointError
+from maskdistill.stages import worker
+
+FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
+
+
+def chained(error, cause):
+    error.__cause__ = cause
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "full"),
+    [
+        (FULL, True),
+        (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
+        (CheckpointError("Cannot write x: No space left on device (os error 28)"), True),
+        (chained(CheckpointError("Cannot write x."), FULL), True),
+        (chained(CheckpointError("Cannot write x."), chained(ValueError("y"), FULL)), True),
+        (OSError(errno.EACCES, "Permission denied"), False),
+        (ValueError("28"), False),
+        (None, False),
+    ],
+)
+def test_full_disk_is_seen_behind_an_error(error, full):
+    assert is_disk_full(error) is full
+
+
+def test_error_that_is_its_own_cause_ends():
+    first, second = ValueError("a"), ValueError("b")
+    first.__context__, second.__context__ = second, first
+    assert not is_disk_full(first)
+
+
+def test_sentence_names_the_folder_and_what_is_left(tmp_path):
+    text = describe_full_disk(tmp_path / "missing" / "run")
+    free = shutil.disk_usage(tmp_path).free / 1e6
+    found = float(text.partition("(")[2].partition(" MB free")[0].replace(",", ""))
+    assert found == pytest.approx(free, rel=0.1)
+    assert text.startswith(f"The disk of {tmp_path / 'missing' / 'run'} is full")
+    assert text.endswith("free some space, then resume.")
+
+
+def test_full_disk_is_not_taken_for_a_photo_that_cannot_be_read():
+    """Such a photo would be noted as unreadable, and would stay out of the run once there is space again."""
+    photo = Photo(id="a", path=Path("/photos/a.jpg"), height=4, width=4, digest="", split="")
+    with pytest.raises(OSError, match="No space left"):
+        worker._reason(photo, FULL)
+    assert worker._reason(photo, OSError(5, "Input/output error")) == "OSError: [Errno 5] Input/output error"
