@@ -71,6 +71,10 @@ class Reporter:
             self._last_file = now
             self._write("running", "")
 
+    def reach(self, done: int) -> None:
+        """Note that ``done`` are finished by now, those of an earlier call among them."""
+        self.advance(done - self._done)
+
     def finish(self, state: State, message: str) -> None:
         """Close the bar and leave the final state."""
         if self._bar is not None:

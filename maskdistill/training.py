@@ -19,7 +19,7 @@ from maskdistill.store import fingerprint
 from maskdistill.training_loop import Training, step_generator
 from maskdistill.training_state import WEIGHTS, EpochReport, read_history, read_tensors
 
-__all__ = ["EpochReport", "Task", "TrainResult", "step_generator", "train"]
+__all__ = ["Callbacks", "EpochReport", "Task", "TrainResult", "step_generator", "train"]
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +47,17 @@ class Task(Protocol):
 
 
 @dataclass(frozen=True)
+class Callbacks:
+    """Who is told how far a training has come, in its first process; raising KeyboardInterrupt stops it."""
+
+    on_epoch: Callable[[EpochReport], None] | None = None  # after each epoch done by this call
+    on_step: Callable[[int, int], None] | None = None  # after each step, with (done, total) in steps
+    # With the epochs done, 0 before the first step, to look at the model: as ``Task.metrics`` finds it. An epoch whose
+    # end was not saved before the training was killed is looked at again.
+    on_look: Callable[[int], None] | None = None
+
+
+@dataclass(frozen=True)
 class TrainResult:
     """A finished training."""
 
@@ -62,8 +73,7 @@ def train(
     folder: Path,
     seed: int,
     key: str = "",
-    on_epoch: Callable[[EpochReport], None] | None = None,
-    on_step: Callable[[int, int], None] | None = None,
+    calls: Callbacks = Callbacks(),
 ) -> TrainResult:
     """Train the task's model, going on from the last checkpoint in ``folder`` if it is of the same training.
 
@@ -74,8 +84,7 @@ def train(
             must share it.
         seed: Of the order of photos, their augmentation and dropout.
         key: Fingerprint of the data and of whatever else decides the result; another key starts afresh.
-        on_epoch: Called after each epoch done by this call; raising KeyboardInterrupt stops.
-        on_step: Called after each step with (done, total) in steps; raising KeyboardInterrupt stops.
+        calls: Who is told how far it has come.
 
     Returns:
         At once, with the weights loaded, if this training was finished before.
@@ -92,8 +101,7 @@ def train(
     finished = _load_finished(task.model, folder, identity)
     if finished is not None:
         return finished
-    training = Training(task, config, folder, seed, identity)
-    training.on_epoch, training.on_step = on_epoch, on_step
+    training = Training(task, config, folder, seed, identity, calls)
     cuda = [training.device] if training.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda):
         resumed_at = training.start()

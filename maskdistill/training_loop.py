@@ -4,7 +4,7 @@ import contextlib
 import logging
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -37,7 +37,7 @@ from maskdistill.training_state import (
 )
 
 if TYPE_CHECKING:
-    from maskdistill.training import Task
+    from maskdistill.training import Callbacks, Task
 
 logger = logging.getLogger(__name__)
 
@@ -57,8 +57,11 @@ def derive_seed(seed: int, *numbers: int) -> int:
 class Training:
     """A training at work. ``step`` steps are done, and between two steps everything here is of one moment."""
 
-    def __init__(self, task: "Task", config: TrainConfig, folder: Path, seed: int, identity: str) -> None:
+    def __init__(
+        self, task: "Task", config: TrainConfig, folder: Path, seed: int, identity: str, calls: "Callbacks"
+    ) -> None:
         self.task, self.config, self.folder, self.seed, self.identity = task, config, folder, seed, identity
+        self.calls = calls
         self.processes = Processes.join(next(task.model.parameters()).device)
         self.device = self.processes.device
         self.model = task.model.to(self.device)
@@ -70,8 +73,6 @@ class Training:
         self.total = self.steps_per_epoch * config.epochs
         self.step = 0
         self.sums = EpochSums()
-        self.on_epoch: Callable[[EpochReport], None] | None = None
-        self.on_step: Callable[[int, int], None] | None = None
         self._saved_at = time.monotonic()
         self._buffers: list[Tensor] | None = None  # as they were before the step at work; None between steps
         self._updating = False
@@ -92,14 +93,16 @@ class Training:
 
     def run(self) -> None:
         """All steps that are left."""
+        if self.step == 0:
+            self._look()
         while True:
             if self.sums.steps == self.steps_per_epoch:
                 self._end_epoch()
             if self.step == self.total:
                 return
             self._one_step()
-            if self.on_step and self.processes.is_first:
-                self.on_step(self.step, self.total)
+            if self.calls.on_step and self.processes.is_first:
+                self.calls.on_step(self.step, self.total)
             if time.monotonic() - self._saved_at >= self.config.checkpoint_seconds:
                 self.save()
 
@@ -213,12 +216,13 @@ class Training:
 
     def _end_epoch(self) -> None:
         report = self._report()
+        self._look()
         if self.processes.is_first:
             append_history(self.folder, report)
         self.sums = EpochSums()
         self.save()
-        if self.on_epoch and self.processes.is_first:
-            self.on_epoch(report)
+        if self.calls.on_epoch and self.processes.is_first:
+            self.calls.on_epoch(report)
 
     def _report(self) -> EpochReport:
         sums = self.sums
@@ -235,10 +239,21 @@ class Training:
         )
 
     def _metrics(self) -> dict[str, float]:
+        with self._kept_weights():
+            return {name: float(value) for name, value in self.task.metrics().items()}
+
+    def _look(self) -> None:
+        if self.calls.on_look and self.processes.is_first:
+            with self._kept_weights():
+                self.calls.on_look(self.step // self.steps_per_epoch)
+
+    @contextlib.contextmanager
+    def _kept_weights(self) -> Iterator[None]:
+        """The model in eval mode with the weights that would be kept; no gradients."""
         self.model.eval()
         kept = self.average.placed_in(self.model) if self.average else contextlib.nullcontext()
         with kept, torch.no_grad():
-            return {name: float(value) for name, value in self.task.metrics().items()}
+            yield
 
     def _snapshot(self) -> Snapshot:
         memory, numbers = optimizer_state(self.optimizer)

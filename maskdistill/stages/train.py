@@ -2,63 +2,88 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cache
 
 import numpy as np
 import torch
 
 from maskdistill.backbones import choose_device
-from maskdistill.config import LabelConfig, TrainConfig
+from maskdistill.config import TrainConfig
+from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.masks import decode_mask
-from maskdistill.painting import paint_labels, read_label_png
+from maskdistill.painting import read_label_png
 from maskdistill.stages.context import Context
-from maskdistill.store import read_json
-from maskdistill.training import EpochReport, Task, TrainResult, train
+from maskdistill.stages.label import LabelsOf, clustered_labels
+from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
+from maskdistill.store import LabelFolder, read_json
+from maskdistill.training import Callbacks, EpochReport, Task, TrainResult, train
 
-LabelsOf = Callable[[int], np.ndarray]
+MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo -> (n, H, W) bool masks, (n,) classes
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What a stage's model is taught."""
+
+    context: Context
+    stage: str  # folder of its model in the run
+    numbers: list[int]  # of the photos
+    label_of: LabelsOf
+    masks_of: MasksOf
+
+    @property
+    def config(self) -> TrainConfig:
+        """Settings of the training."""
+        return self.context.config.stage1 if self.stage == "stage1" else self.context.config.stage2
+
+    @property
+    def num_classes(self) -> int:
+        """K, background not counted."""
+        return read_json(self.context.run.path / "clusters.json")["num_classes"]
+
+    @property
+    def photos(self) -> list[Photo]:
+        """The photos, in the order of their numbers."""
+        return [self.context.photo(number) for number in self.numbers]
 
 
 def train_stage1(context: Context) -> str:
     """Train on all masks of the training photos and their clusters, noise and all."""
-    numbers = context.training_numbers
     clusters = context.run.cluster_of_mask()
-    result = _train(
-        context,
-        "stage1",
-        context.config.stage1,
-        numbers,
-        lambda number: clustered_labels(context, number, clusters),
-        lambda number: clustered_masks(context, number, clusters),
+    return _train(
+        Lesson(
+            context,
+            "stage1",
+            context.training_numbers,
+            lambda number: clustered_labels(context, number, clusters),
+            lambda number: clustered_masks(context, number, clusters),
+        )
     )
-    return _sentence(result, len(numbers))
 
 
 def train_stage2(context: Context) -> str:
-    """Train on the pseudo-labels, from the initial weights again."""
-    record = read_json(context.run.path / "pseudo_labels.json")
-    numbers = record["photos"]
-    result = _train(
-        context,
-        "stage2",
-        context.config.stage2,
-        numbers,
-        lambda number: read_label_png(context.run.pseudo_label(number)),
-        lambda number: split_labels(read_label_png(context.run.pseudo_label(number))),
-    )
-    return _sentence(result, len(numbers))
+    """Train on the pseudo-labels."""
+    return train_on_labels(context, "stage2", context.run)
 
 
-def clustered_labels(context: Context, number: int, clusters: dict[int, int]) -> np.ndarray:
-    """(H, W) label map of a photo's masks, each in its cluster, before any filter."""
-    photo = context.photo(number)
-    items = [item for item in context.annotations.get(number, []) if item["id"] in clusters]
-    return paint_labels(
-        (photo.height, photo.width),
-        [decode_mask(item["segmentation"]) for item in items],
-        [clusters[item["id"]] for item in items],
-        [item["score"] for item in items],
-        [True] * len(items),
-        LabelConfig(),
+def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
+    """Train on the label maps of a folder with the settings of stage 2, from the initial weights again.
+
+    Args:
+        context: The run; its key must tell apart what the label maps are made from.
+        stage: Folder of the model in the run: ``stage2`` or ``rounds/<number>``.
+        folder: Where the label maps lie.
+    """
+    return _train(
+        Lesson(
+            context,
+            stage,
+            folder.labelled(),
+            lambda number: read_label_png(folder.pseudo_label(number)),
+            lambda number: split_labels(read_label_png(folder.pseudo_label(number))),
+        )
     )
 
 
@@ -77,37 +102,26 @@ def split_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return labels[None] == present[:, None, None], present
 
 
-def _train(
-    context: Context,
-    stage: str,
-    config: TrainConfig,
-    numbers: list[int],
-    label_of: LabelsOf,
-    masks_of: Callable[[int], tuple[np.ndarray, np.ndarray]],
-) -> TrainResult:
-    if not numbers:
+def _train(lesson: Lesson) -> str:
+    if not lesson.numbers:
         raise DatasetError("No training photo has a mask. Loosen the proposals' settings, or add photos.")
-    device = choose_device(context.config.features.device)
-    num_classes = read_json(context.run.path / "clusters.json")["num_classes"]
-    task = _make_task(context, config, numbers, num_classes, label_of, masks_of, device)
-    steps = config.epochs * -(-len(numbers) // config.batch_size)
-    done = 0
-
-    def on_step(step: int, _total: int) -> None:
-        nonlocal done
-        reporter.advance(step - done)
-        done = step
-
-    with context.reporter(stage, steps, unit="steps") as reporter:
-        return train(
+    context, config = lesson.context, lesson.config
+    task, predict = _MAKERS[config.model](lesson, choose_device(context.config.features.device))
+    steps = config.epochs * -(-len(lesson.numbers) // config.batch_size)
+    with context.reporter(lesson.stage, steps, unit="steps") as reporter:
+        result = train(
             task,
             config,
-            folder=context.run.path / stage,
+            folder=context.run.path / lesson.stage,
             seed=context.config.seed,
             key=context.key,
-            on_epoch=None if context.quiet else _say,
-            on_step=on_step,
+            calls=Callbacks(
+                on_epoch=None if context.quiet else _say,
+                on_step=lambda done, _total: reporter.reach(done),
+                on_look=_sample_writer(lesson, predict),
+            ),
         )
+    return _sentence(result, len(lesson.numbers))
 
 
 def _say(report: EpochReport) -> None:
@@ -118,34 +132,70 @@ def _say(report: EpochReport) -> None:
         sys.stderr.write(f"epoch {report.epoch}: {losses}; {metrics}\n")
 
 
-def _make_task(
-    context: Context,
-    config: TrainConfig,
-    numbers: list[int],
-    num_classes: int,
-    label_of: LabelsOf,
-    masks_of: Callable[[int], tuple[np.ndarray, np.ndarray]],
-    device: torch.device,
-) -> Task:
-    photos = [context.photo(number) for number in numbers]
-    seed = context.config.seed
-    if config.model == "deeplabv3":
-        from maskdistill.models.deeplabv3 import DeepLab, DeepLabTask
+def _sample_writer(lesson: Lesson, predict: Predict) -> SampleWriter:
+    context = lesson.context
+    photos = [
+        SamplePhoto(number, photo.id, photo.height, photo.width)
+        for number in choose_samples(lesson.numbers, context.run.clusters())
+        for photo in [context.photo(number)]
+    ]
+    about = {"training": context.key, "num_epochs": lesson.config.epochs, "num_classes": lesson.num_classes}
+    return SampleWriter(context.run, lesson.stage, about, photos, lesson.label_of, predict)
 
-        model = DeepLab(num_classes, config, seed=seed).to(device)
-        return DeepLabTask(model, photos, lambda index: label_of(numbers[index]), config)
-    if config.model == "mask_rcnn":
-        from maskdistill.models.mask_rcnn import MaskRcnnTask, build_mask_rcnn
 
-        model = build_mask_rcnn(num_classes, config, seed=seed).to(device)
-        return MaskRcnnTask(model, photos, lambda index: masks_of(numbers[index]), config)
-    from maskdistill.models.patch_head import PatchHead, PatchHeadTask
+def _make_patch_head(lesson: Lesson, device: torch.device) -> tuple[Task, Predict]:
+    from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 
+    context, config, numbers = lesson.context, lesson.config, lesson.numbers
     tokens = context.tokens
-    head = PatchHead(num_classes, tokens.read(numbers[0]).shape[-1], config, seed=seed).to(device)
+    dimensions = tokens.read(numbers[0]).shape[-1]
+    head = PatchHead(lesson.num_classes, dimensions, config, seed=context.config.seed).to(device)
     head.standardise(tokens, numbers)
-    geometries = [context.geometry(photo) for photo in photos]
-    return PatchHeadTask(head, tokens, numbers, geometries, lambda index: label_of(numbers[index]), config)
+    geometries = [context.geometry(photo) for photo in lesson.photos]
+
+    @cache  # each photo's own predictor keeps the affinity of its patches
+    def predictor_of(number: int, size: tuple[int, int]) -> PatchHeadPredictor:
+        geometry = replace(context.geometry(context.photo(number)), height=size[0], width=size[1])
+        return PatchHeadPredictor(head, config, lambda _photo: (tokens.read(number), geometry))
+
+    def predict(number: int, size: tuple[int, int]) -> np.ndarray:
+        return predictor_of(number, size).probabilities(context.photo(number))
+
+    label_of = lesson.label_of
+    return PatchHeadTask(head, tokens, numbers, geometries, lambda index: label_of(numbers[index]), config), predict
+
+
+def _make_deeplab(lesson: Lesson, device: torch.device) -> tuple[Task, Predict]:
+    from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
+
+    context, config = lesson.context, lesson.config
+    model = DeepLab(lesson.num_classes, config, seed=context.config.seed).to(device)
+    task = DeepLabTask(model, lesson.photos, lambda index: lesson.label_of(lesson.numbers[index]), config)
+
+    def predict(number: int, size: tuple[int, int]) -> np.ndarray:
+        image = read_photo(context.photo(number), min_short_side=config.image_side)
+        return DeepLabPredictor(model, config).predict(image, size)
+
+    return task, predict
+
+
+def _make_mask_rcnn(lesson: Lesson, device: torch.device) -> tuple[Task, Predict]:
+    from maskdistill.models import paint_probabilities
+    from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn
+
+    context, config = lesson.context, lesson.config
+    model = build_mask_rcnn(lesson.num_classes, config, seed=context.config.seed).to(device)
+    task = MaskRcnnTask(model, lesson.photos, lambda index: lesson.masks_of(lesson.numbers[index]), config)
+
+    def predict(number: int, size: tuple[int, int]) -> np.ndarray:
+        image = read_photo(context.photo(number), min_short_side=config.image_side)
+        predictor = MaskRcnnPredictor(model, config)
+        return paint_probabilities(predictor.predict(image, size), predictor.num_classes, *size)
+
+    return task, predict
+
+
+_MAKERS = {"patch_head": _make_patch_head, "deeplabv3": _make_deeplab, "mask_rcnn": _make_mask_rcnn}
 
 
 def _sentence(result: TrainResult, num_photos: int) -> str:

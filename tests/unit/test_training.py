@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from maskdistill.config import TrainConfig
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, JobError
 from maskdistill.optimisation import AveragedWeights, learning_rate, make_optimizer, number_format
-from maskdistill.training import step_generator, train
+from maskdistill.training import Callbacks, step_generator, train
+from maskdistill.training_loop import Training
 from maskdistill.training_state import (
     CHECKPOINT,
     HISTORY,
@@ -78,7 +79,7 @@ def stop_at(step):
 
 def interrupted(folder, step, config=CONFIG, **options):
     with pytest.raises(KeyboardInterrupt):
-        train(ToyTask(), config, folder=folder, seed=1, on_step=stop_at(step), **options)
+        train(ToyTask(), config, folder=folder, seed=1, calls=Callbacks(on_step=stop_at(step)), **options)
 
 
 def same(first, second):
@@ -103,7 +104,7 @@ def whole(tmp_path_factory):
 def test_fits_and_leaves_weights_history_and_settings(tmp_path):
     task, reports = ToyTask(), []
     config = replace(CONFIG, epochs=40, learning_rate=0.03)
-    result = train(task, config, folder=tmp_path / "new" / "stage1", seed=0, on_epoch=reports.append)
+    result = train(task, config, folder=tmp_path / "new" / "stage1", seed=0, calls=Callbacks(on_epoch=reports.append))
     assert result.weights == tmp_path / "new" / "stage1" / WEIGHTS
     assert result.resumed_at == 0
     assert [report.epoch for report in reports] == list(range(1, 41))
@@ -156,7 +157,7 @@ def test_stopped_after_any_step_it_ends_as_if_undisturbed(tmp_path, whole, step)
     interrupted(tmp_path, step)
     assert not (tmp_path / WEIGHTS).exists()
     task, reports = ToyTask(), []
-    result = train(task, CONFIG, folder=tmp_path, seed=1, on_epoch=reports.append)
+    result = train(task, CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_epoch=reports.append))
     assert result.resumed_at == step
     assert task.seen == whole[1].seen[step:]
     same(load_file(tmp_path / WEIGHTS), load_file(whole[0] / WEIGHTS))
@@ -171,15 +172,15 @@ def test_stopped_several_times_in_one_process(tmp_path, optimizer):
     task = ToyTask()
     for step in (2, 3, 7, 8):
         with pytest.raises(KeyboardInterrupt):
-            train(task, config, folder=tmp_path / "broken", seed=1, on_step=stop_at(step))
+            train(task, config, folder=tmp_path / "broken", seed=1, calls=Callbacks(on_step=stop_at(step)))
     train(task, config, folder=tmp_path / "broken", seed=1)
     same(load_file(tmp_path / "broken" / WEIGHTS), load_file(tmp_path / "whole" / WEIGHTS))
 
 
-@pytest.mark.parametrize("place", ["forward", "metrics", "on_epoch"])
+@pytest.mark.parametrize("place", ["forward", "metrics", "on_epoch", "on_look"])
 def test_ctrl_c_in_the_middle_of_anything(tmp_path, whole, place):
     task = ToyTask()
-    arm = {"left": 5 if place == "forward" else 2}
+    arm = {"left": {"forward": 5, "on_look": 3}.get(place, 2)}  # looked at before the first epoch too
 
     def count(*_):
         arm["left"] -= 1
@@ -191,8 +192,9 @@ def test_ctrl_c_in_the_middle_of_anything(tmp_path, whole, place):
     elif place == "metrics":
         metrics = task.metrics
         task.metrics = lambda: (count(), metrics())[1]
+    calls = Callbacks(**({place: count} if place.startswith("on_") else {}))
     with pytest.raises(KeyboardInterrupt):
-        train(task, CONFIG, folder=tmp_path, seed=1, on_epoch=count if place == "on_epoch" else None)
+        train(task, CONFIG, folder=tmp_path, seed=1, calls=calls)
     result = train(ToyTask(), CONFIG, folder=tmp_path, seed=1)
     assert result.resumed_at == (4 if place == "forward" else 6)
     same(load_file(tmp_path / WEIGHTS), load_file(whole[0] / WEIGHTS))
@@ -208,7 +210,7 @@ def test_killed_without_a_word_it_goes_on_from_the_last_checkpoint(tmp_path, who
             raise KilledError
 
     with pytest.raises(KilledError):
-        train(ToyTask(), CONFIG, folder=tmp_path, seed=1, on_step=kill)
+        train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_step=kill))
     with (tmp_path / HISTORY).open("a") as file:  # an epoch that was written after the checkpoint, and half a line
         file.write((whole[0] / HISTORY).read_text().splitlines()[2] + '\n{"epoch": 4, "num_')
     (tmp_path / f".{CHECKPOINT}.123.tmp").write_bytes(b"half")
@@ -227,8 +229,9 @@ def test_checkpoints_by_the_clock(tmp_path, whole):
         if done == 5:
             raise KilledError
 
+    config = replace(CONFIG, checkpoint_seconds=0.0)
     with pytest.raises(KilledError):
-        train(ToyTask(), replace(CONFIG, checkpoint_seconds=0.0), folder=tmp_path, seed=1, on_step=kill)
+        train(ToyTask(), config, folder=tmp_path, seed=1, calls=Callbacks(on_step=kill))
     result = train(ToyTask(), CONFIG, folder=tmp_path, seed=1)  # the interval is not part of what makes the result
     assert result.resumed_at == 4
     same(load_file(tmp_path / WEIGHTS), load_file(whole[0] / WEIGHTS))
@@ -460,6 +463,44 @@ def test_metrics_see_the_averaged_weights(tmp_path):
     last = read_tensors(tmp_path / CHECKPOINT)[0]
     assert torch.equal(task.looked, last["average:0.weight"])
     assert not torch.equal(task.looked, last["model:0.weight"])
+
+
+def test_looking_finds_the_weights_that_would_be_kept_and_changes_nothing(tmp_path, whole):
+    task, looked = ToyTask(), {}
+    first = task.model[0].weight.detach().clone()
+
+    def look(epoch):
+        assert not task.model.training
+        assert not torch.is_grad_enabled()
+        torch.rand(epoch + 1)  # whatever it draws
+        looked[epoch] = task.model[0].weight.detach().clone()
+
+    train(task, CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=look))
+    assert list(looked) == [0, 1, 2, 3, 4]
+    assert torch.equal(looked[0], first)
+    assert torch.equal(looked[4], load_file(tmp_path / WEIGHTS)["0.weight"])
+    same(load_file(tmp_path / WEIGHTS), load_file(whole[0] / WEIGHTS))
+    assert lines(tmp_path) == lines(whole[0])
+
+
+def test_only_the_first_process_tells(tmp_path):
+    def fail(*_):
+        raise AssertionError("another process was told")
+
+    training = Training(ToyTask(), CONFIG, tmp_path, 1, "identity", Callbacks(fail, fail, fail))
+    training.processes = replace(training.processes, rank=1)
+    training.run()
+    assert training.step == STEPS
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_training_that_goes_on_is_looked_at_after_the_epochs_left(tmp_path):
+    looked = []
+    interrupted(tmp_path, 7)
+    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=looked.append))
+    assert looked == [3, 4]
+    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=looked.append))
+    assert looked == [3, 4]  # finished: nothing is left to see
 
 
 def test_step_generators_depend_on_every_number():
