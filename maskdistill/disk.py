@@ -1,18 +1,27 @@
 """Full disks: seen in an error, and said so that a person can act on it."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-# How libraries that do not raise OSError put it: safetensors, SQLite, the C library.
-PHRASES = ("No space left on device", "Disk quota exceeded", "disk is full", "os error 28", "os error 122")
+# How those put it that give no number: the C library, SQLite, safetensors, numpy.
+_PHRASES = re.compile(
+    r"No space left on device|Disk quota exceeded|disk is full|os error (28|122)\b|\d+ requested and \d+ written"
+)
 
 
 def is_disk_full(error: BaseException | None) -> bool:
     """Whether a full disk, or a used-up quota, is behind an error or behind what it came from."""
-    return any(_says_full(cause) for cause in _causes(error))
+    numbers = (getattr(cause, "errno", None) in _FULL for cause in _causes(error))
+    return any(numbers) or any(says_full(str(cause)) for cause in _causes(error))
+
+
+def says_full(text: str) -> bool:
+    """Whether a message, or a log, speaks of a full disk."""
+    return _PHRASES.search(text) is not None
 
 
 def describe_full_disk(folder: Path) -> str:
@@ -21,12 +30,6 @@ def describe_full_disk(folder: Path) -> str:
         f"The disk of {folder} is full ({_free(folder)}). What is finished is kept, the last good checkpoint too: "
         "free some space, then resume."
     )
-
-
-def _says_full(error: BaseException) -> bool:
-    if isinstance(error, OSError) and error.errno in _FULL:
-        return True
-    return any(phrase in str(error) for phrase in PHRASES)
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

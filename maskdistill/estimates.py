@@ -29,6 +29,7 @@ FEWEST = 20  # photos, likewise
 MOSTLY = 0.8  # share of the time from which several stages count as measured
 RESUMABLE = ("embeddings", "stage1", "stage2")  # may have found part of their work done
 UNEVEN = ("rounds",)  # how much of it there is to do shows only while it is done
+NOTHING = "Nothing to do."
 WITHOUT_GPU = ("clusters", "filter", "pseudo_labels", "evaluation", "projection")
 
 
@@ -100,6 +101,8 @@ def estimate(work: Work, stage: str, config: RunConfig) -> Estimate:
     num_cores = usable_cores()
     speeds = Speeds(num_cores)
     expected = cost_of(stage, work, config).seconds(num_cores)
+    if not expected:
+        return Estimate(0.0, "measured here", NOTHING)
     known = speeds.slowness(*drivers_of(stage, config))
     if known is None:
         seconds = expected * speeds.benchmark()
@@ -120,8 +123,10 @@ def estimate_stages(work: Work, stages: Sequence[str], config: RunConfig) -> Est
     """
     parts = {stage: estimate(work, stage, config) for stage in stages}
     total = sum(part.seconds for part in parts.values())
+    if not total:
+        return Estimate(0.0, "measured here", NOTHING)
     measured = sum(part.seconds for part in parts.values() if part.basis == "measured here")
-    if not parts or measured >= MOSTLY * total:
+    if measured >= MOSTLY * total:
         return Estimate(total, "measured here", f"About {_say(total)} in all, by what this machine did before.")
     longest = max(parts, key=lambda stage: parts[stage].seconds)
     sentence = f"Roughly {_say(total)} in all, {_say(parts[longest].seconds)} of them for {longest}."
@@ -163,7 +168,7 @@ def drivers_of(stage: str, config: RunConfig) -> tuple[str, dict[str, Any]]:
     """What decides the speed of a stage besides the amount of work.
 
     Returns:
-        The kind of work, which all trainings have in common, and the settings; None where any value will do.
+        The kind of work, which all trainings of a model have in common, and the settings; None where any value will do.
     """
     network = Network.of(config.features)
     precision = config.features.precision
@@ -174,7 +179,8 @@ def drivers_of(stage: str, config: RunConfig) -> tuple[str, dict[str, Any]]:
     }
     device = {"device": device_of(config.features.device)}
     if stage in ("stage1", "stage2", "rounds"):
-        return "training", device | _model_drivers(config.stage1 if stage == "stage1" else config.stage2, photos)
+        settings = config.stage1 if stage == "stage1" else config.stage2
+        return f"training of {settings.model}", device | _model_drivers(settings, photos)
     models = {name: _model_drivers(getattr(config, name), photos) for name in ("stage1", "stage2")}
     proposals, clusters = config.proposals, config.clusters
     found: Mapping[str, dict[str, Any]] = {

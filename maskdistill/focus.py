@@ -17,6 +17,7 @@ from torch import Tensor
 
 from maskdistill.errors import CheckpointError
 from maskdistill.folders import cache_dir
+from maskdistill.progress import replace_atomically
 from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)
@@ -61,12 +62,9 @@ def _check_digest(path: Path) -> None:
 
 
 def _save(state: dict[str, Tensor], path: Path) -> None:
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(state, temporary)
-        temporary.replace(path)
-    except OSError as error:  # a read-only home must not stop the run: the weights are in memory already
+        replace_atomically(path, lambda temporary: save_file(state, temporary))
+    except (OSError, SafetensorError) as error:  # a read-only home must not stop the run: the weights are in memory already
         logger.warning("Cannot keep the converted weights at %s: %s", path, error)
     else:
         logger.info("Converted focus_vits14 once; kept at %s", path)

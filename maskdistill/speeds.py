@@ -80,7 +80,8 @@ class Speeds:
         same = [item for item in known if _agrees(item["drivers"], drivers)]
         if not known:
             return None
-        return statistics.median(Measured(**item).slowness for item in same or known), bool(same)
+        # The lower one of two: whatever else was at work then can only have slowed it down.
+        return statistics.median_low(Measured(**item).slowness for item in same or known), bool(same)
 
     def benchmark(self) -> float:
         """How much slower than the reference one core is, by a product of matrices; timed once a machine."""

@@ -51,6 +51,7 @@ class PhotoSource:
     classes: tuple[str, ...] = ()  # names without background: class id n is classes[n - 1]
     has_labels: bool = False  # whether ``read_label`` can return ground truth; for reporting only
     label_paths: tuple[Path, ...] = field(default=(), repr=False)  # VOC: folders of PNGs; COCO: json files
+    limit: int = 0  # photos that it was limited to, 0 for all
 
     @property
     def splits(self) -> tuple[str, ...]:
@@ -85,4 +86,4 @@ class PhotoSource:
             return self
         ranked = sorted(self.photos, key=lambda photo: hashlib.blake2b(photo.id.encode(), digest_size=8).digest())
         kept = {photo.id for photo in ranked[:num_photos]}
-        return replace(self, photos=tuple(photo for photo in self.photos if photo.id in kept))
+        return replace(self, photos=tuple(photo for photo in self.photos if photo.id in kept), limit=num_photos)

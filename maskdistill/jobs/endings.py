@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskdistill.disk import PHRASES, describe_full_disk, is_disk_full
+from maskdistill.disk import describe_full_disk, is_disk_full, says_full
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs.processes import count_oom_kills
 from maskdistill.jobs.records import Job, JobState
@@ -74,7 +74,7 @@ def after_loss(job: Job, log: str) -> Ending:
     """
     if job.state is JobState.STOPPING:
         return Ending(JobState.STOPPED, f"Stopped. {KEPT}")
-    if any(phrase in log for phrase in PHRASES):
+    if says_full(log):
         return Ending(JobState.FAILED, describe_full_disk(job.run))
     if _NO_MEMORY.search(log):
         return Ending(JobState.FAILED, f"There was not enough memory. {KEPT} {_LESS_MEMORY}")

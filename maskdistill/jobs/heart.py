@@ -34,6 +34,7 @@ class Heart(threading.Thread):
         self.run_path, self.job_id, self.token, self.watch = run, job_id, token, watch
         self.asked: float | None = None  # when the work was asked to stop
         self.superseded = False  # whether the row is another attempt's now, or gone
+        self.settings: str | None = None  # JSON of RunConfig, to be written down once
         self._resting = threading.Event()
         self._reported = time.monotonic()
 
@@ -63,20 +64,22 @@ class Heart(threading.Thread):
         if self.asked is not None and time.monotonic() - self.asked > GRACE:
             self._end(row)
 
-    def tell(self, row: OwnRow, ending: Ending | None = None, settings: str | None = None) -> JobState | None:
+    def tell(self, row: OwnRow, ending: Ending | None = None) -> JobState | None:
         """Write down progress and new events, with the last word if there is one.
 
         Raises:
             RunError: If the database cannot be written; the events wait for the next time.
         """
         progress, now = self.watch.look(), time.monotonic()
-        events = tuple(self.watch.pending)
+        events, settings = tuple(self.watch.pending), self.settings
         report = Report(progress, now - self._reported, settings, events)
         if ending is None:
             state = row.report(report)
         else:
             state = ending.state if row.finish(ending, report) else None
         self._reported = now
+        if self.settings == settings:  # and not others meanwhile
+            self.settings = None
         del self.watch.pending[: len(events)]
         return state
 
@@ -91,9 +94,9 @@ class Heart(threading.Thread):
     def _end(self, row: OwnRow) -> None:
         """End this process and all that it started."""
         ending = after_force(GRACE)
-        sys.stderr.write(f"maskdistill: {ending.message}\n")
         with contextlib.suppress(RunError, OSError):  # whoever looks next sees that it was asked to stop, and is gone
             self.tell(row, ending)
+            sys.stderr.write(f"maskdistill: {ending.message}\n")
         end_processes(self.token, spare=os.getpid())
         os._exit(ending.code)
 

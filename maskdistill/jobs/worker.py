@@ -73,7 +73,6 @@ class Attempt:
         self._heart = Heart(job.run, job.id, token, self._watch)
         self._reserve = job.run / "logs" / f".job-{job.id}.reserve"
         self._ending: Ending | None = None
-        self._settings: str | None = None  # JSON of RunConfig
         self._guard: subprocess.Popen | None = None  # ends this process's group when the pipe to it is closed
         self.code = 0
 
@@ -88,9 +87,9 @@ class Attempt:
             self._guard = start_guard()
             self._heart.start()
             command = read_command(self._job.run, self._job.arguments)
-            self._settings = json.dumps(command.settings)
+            self._heart.settings = json.dumps(command.settings)
             text = self._call(command)
-            self._settings = _settled(self._job.run) or self._settings
+            self._heart.settings = _settled(self._job.run)
             self._ending = after_success(text)
 
     def __enter__(self) -> Self:
@@ -105,7 +104,7 @@ class Attempt:
         if error is not None:
             self._ending = self._explain(error)
             if not isinstance(error, MaskDistillError | OSError | KeyboardInterrupt):
-                traceback.print_exception(error)
+                _say("".join(traceback.format_exception(error)).rstrip())
         self.conclude()
         return True
 
@@ -115,8 +114,7 @@ class Attempt:
         ending = self._ending or after_stop(self._heart.asked is not None)
         self.code = ending.code
         if ending.code:
-            with contextlib.suppress(OSError):
-                sys.stderr.write(f"maskdistill: {ending.message}\n")
+            _say(f"maskdistill: {ending.message}")
         if self._heart.is_alive():
             self._heart.rest()
         if not self._heart.superseded:
@@ -142,12 +140,12 @@ class Attempt:
     def _tell(self, ending: Ending) -> None:
         for attempt in range(_TRIES):
             try:
-                self._heart.tell(self._row, ending, self._settings)
+                self._heart.tell(self._row, ending)
                 return
             except RunError as error:  # full, or held by another program; whoever looks next reads the log
                 if is_disk_full(error) or attempt:
                     self._reserve.unlink(missing_ok=True)
-                sys.stderr.write(f"maskdistill: {error}\n")
+                _say(f"maskdistill: {error}")
                 time.sleep(_PAUSE if attempt else 0.0)
 
 
@@ -157,6 +155,7 @@ def wait_for_turn(job: Job, row: OwnRow) -> ExitStack | None:
     Returns:
         The device, to be let go of by closing it; None if the job was stopped meanwhile.
     """
+    problem = ""
     while database_path(job.run).is_file():  # somebody may delete the run
         try:
             reason = _reason_to_wait(job, row)
@@ -167,7 +166,9 @@ def wait_for_turn(job: Job, row: OwnRow) -> ExitStack | None:
             if not row.wait(reason or f"Waits for {job.device}: a job of another run works there."):
                 return None
         except RunError as error:  # full, or held by another program: a reason to wait on
-            sys.stderr.write(f"maskdistill: {error}\n")
+            if str(error) != problem:
+                problem = str(error)
+                _say(f"maskdistill: {problem}")
         time.sleep(LOOK)
     return None
 
@@ -179,6 +180,12 @@ def _reason_to_wait(job: Job, row: OwnRow) -> str:
         return f"Waits for job {earlier}."
     typed = typed_command(job.run)
     return f"Waits for a command that was typed in a terminal ({typed.stage})." if typed else ""
+
+
+def _say(text: str) -> None:
+    """Into the log, if that can still be written."""
+    with contextlib.suppress(OSError):
+        sys.stderr.write(f"{text}\n")
 
 
 def _settled(run: Path) -> str | None:

@@ -10,7 +10,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from filelock import FileLock, Timeout
 
 from maskdistill import __version__
@@ -20,9 +19,10 @@ from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.progress import Reporter, format_duration
+from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.tasks import WorkerSpec
-from maskdistill.store import Run, fingerprint, read_json, write_images, write_json, write_table
+from maskdistill.store import Run, fingerprint, read_json, write_json
 from maskdistill.weights import Choice, choose_backbone
 
 logger = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ logger = logging.getLogger(__name__)
 STAGE = "proposals"
 CODE_VERSION = 1  # raise it when the same settings would make other masks
 PHOTOS_PER_SHARD = 32
+MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
 
 @dataclass(frozen=True)
@@ -123,11 +124,12 @@ def propose_photos(
     try:
         with lock.acquire(timeout=0):
             if is_done(run, key):
-                _note_move(run, source)
+                _restore(run, source, config, preset)
                 return _summarise(run, source, 0, time.monotonic() - started)
             _begin(run, source, config, choice, requested, preset)
             tokens = token_folder(run, source, config, choice) if config.features.store else None
-            spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, {"tokens": tokens})
+            options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
+            spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
             new = _run_shards(run, source, spec, shard, key, num_workers, quiet)
             return _conclude(run, source, made_from, key, new, time.monotonic() - started)
     except Timeout as error:
@@ -169,7 +171,9 @@ def _digest_weights(choice: Choice) -> str:
 def is_done(run: Run, key: str) -> bool:
     """Whether the stage was finished from exactly these inputs."""
     path = run.stage_path(STAGE)
-    return path.is_file() and read_json(path)["fingerprint"] == key and run.masks_path.is_file()
+    if not path.is_file() or read_json(path)["fingerprint"] != key:
+        return False
+    return all(path.is_file() for path in (run.proposals_path, run.masks_path, run.images_path))
 
 
 def shards_of(source: PhotoSource) -> list[range]:
@@ -194,7 +198,19 @@ def _settle(config: RunConfig, choice: Choice, run: Run) -> RunConfig:
     return dataclasses.replace(config, features=features)
 
 
+def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dict[str, Any]:
+    """What run.json says of the photos and settings that are wanted."""
+    return {
+        "format": 1,
+        "data": source.spec,
+        "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
+        "preset": preset,
+        "config": config.to_dict(),
+    }
+
+
 def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, requested: str, preset: str) -> None:
+    """Write run.json; the finished files of other settings stay as they are until these are finished."""
     if not source.photos:
         raise DatasetError(f"No usable photo in {source.spec}: all {len(source.skipped)} files were skipped.")
     backbone = {"requested": requested, "name": choice.spec.name, "reason": choice.reason}
@@ -204,11 +220,8 @@ def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, req
     packages = ("torch", "timm", "numpy", "scipy", "pillow", "streamlit")
     run.write_info(
         {
-            "format": 1,
-            "data": source.spec,
-            "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
-            "preset": preset,
-            "config": config.to_dict(),
+            **_describe_wanted(source, config, preset),
+            "limit": source.limit,
             "backbone": {**backbone, "weights": choice.spec.weights},
             "versions": {
                 "maskdistill": __version__,
@@ -217,22 +230,16 @@ def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, req
             },
         }
     )
-    write_images(run, source)
 
 
-def _note_move(run: Run, source: PhotoSource) -> None:
-    """The same photos under another path: write down where they are now; the masks stay as they are."""
-    info = run.info()
-    if info["data"] == source.spec:
-        return
-    run.write_info({**info, "data": source.spec})
-    old = run.images().set_index("id")
-    write_images(run, source)
-    known = [photo.id for photo in source.photos]
-    table = run.images().set_index("id")
-    for column in ("readable", "reason", "problem"):  # what the run itself found out stays
-        table.loc[known, column] = old.loc[known, column]
-    write_table(run.images_path, table.reset_index())
+def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str) -> None:
+    """The finished masks are the wanted ones: let the run speak of them, whatever was tried or moved since."""
+    follow_move(run, source)
+    info, record = run.info(), read_json(run.stage_path(STAGE))
+    made_by = {name: record[name] for name in MADE_BY if name in record}
+    wanted = {**info, **_describe_wanted(source, config, preset or info["preset"]), **made_by}
+    if wanted != info:
+        run.write_info(wanted)
 
 
 def _run_shards(
@@ -309,62 +316,11 @@ def _conclude(run: Run, source: PhotoSource, made_from: dict[str, Any], key: str
         if len(results) < len(source.photos):
             return Summary(len(source.photos), len(results), new, *_counts(results), False, seconds)
         if not is_done(run, key):
+            run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
             merge_results(run, source, results)
-            write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from})
+            made_by = {name: run.info()[name] for name in MADE_BY}
+            write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from, **made_by})
     return _summarise(run, source, new, seconds)
-
-
-def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
-    """Write proposals.json, masks.parquet and images.parquet from the results of all photos, in order."""
-    images = [
-        {"id": number, "file_name": _file_name(source, photo), "height": photo.height, "width": photo.width}
-        for number, photo in enumerate(source.photos)
-    ]
-    annotations = [annotation for item in results for annotation in item["annotations"]]
-    coco = {
-        "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
-        "images": images,
-        "annotations": annotations,
-        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
-    }
-    write_json(run.proposals_path, coco)
-    rows = [
-        _mask_row(source.photos[item["number"]], item, rank)
-        for item in results
-        for rank in range(len(item["annotations"]))
-    ]
-    write_table(run.masks_path, pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"]))
-    table = run.images()
-    failed = {source.photos[item["number"]].id: item["error"] for item in results if item["error"]}
-    table.loc[table["id"].isin(list(failed)), "readable"] = False
-    table["reason"] = [failed.get(id, reason) for id, reason in zip(table["id"], table["reason"], strict=True)]
-    problems = {source.photos[item["number"]].id: item["problem"] or "" for item in results}
-    table["problem"] = [problems.get(id, "") for id in table["id"]]
-    write_table(run.images_path, table)
-
-
-def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
-    annotation = item["annotations"][rank]
-    x, y, width, height = annotation["bbox"]
-    return {
-        "mask_id": annotation["id"],
-        "image_id": photo.id,
-        "rank": rank,
-        "score": annotation["score"],
-        "area": annotation["area"] / (photo.height * photo.width),
-        "bbox_x": x,
-        "bbox_y": y,
-        "bbox_w": width,
-        "bbox_h": height,
-        "problem": (item["problem"] or "") if rank == 0 else "",
-        **{f"part_{name}": value for name, value in annotation["parts"].items()},
-    }
-
-
-def _file_name(source: PhotoSource, photo: Photo) -> str:
-    if source.root is not None and photo.path.is_relative_to(source.root):
-        return photo.path.relative_to(source.root).as_posix()
-    return photo.path.name
 
 
 def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
@@ -375,7 +331,7 @@ def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
 
 def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> Summary:
     images, masks = run.images(), run.masks()
-    problems = int((images["problem"].fillna("") != "").sum()) if "problem" in images else 0
+    problems = int((images["problem"] != "").sum())
     skipped = int((~images["readable"].astype(bool)).sum())
     total = len(source.photos)
     return Summary(total, total, new, len(masks), skipped, problems, True, seconds)

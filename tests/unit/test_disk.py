@@ -23,6 +23,7 @@ def chained(error, cause):
         (FULL, True),
         (OSError(errno.EDQUOT, "Disk quota exceeded"), True),
         (CheckpointError("Cannot write x: No space left on device (os error 28)"), True),
+        (OSError("270000 requested and 1520 written"), True),  # numpy, in the middle of an array
         (chained(CheckpointError("Cannot write x."), FULL), True),
         (chained(CheckpointError("Cannot write x."), chained(ValueError("y"), FULL)), True),
         (OSError(errno.EACCES, "Permission denied"), False),

@@ -9,14 +9,16 @@ import pytest
 from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
+from safetensors.torch import save_file
 
+from maskdistill import proposals
 from maskdistill.backbones import load_backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.masks import bounding_box
 from maskdistill.progress import read_progress_file
-from maskdistill.stages import propose, worker
+from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.propose import Shard, propose_photos, shards_of
 from maskdistill.stages.status import describe_run
@@ -104,7 +106,7 @@ def assert_same_results(one, other):
     assert one.proposals_path.read_bytes() == other.proposals_path.read_bytes()
     pd.testing.assert_frame_equal(one.masks(), other.masks())
     pd.testing.assert_frame_equal(one.images(), other.images())
-    thumbs = [sorted(path.relative_to(run.path) for path in run.path.glob("thumbs/*/*")) for run in (one, other)]
+    thumbs = [sorted(path.relative_to(run.path) for path in run.path.glob("thumbs/*/*/*")) for run in (one, other)]
     assert thumbs[0] == thumbs[1]
     assert all((one.path / path).read_bytes() == (other.path / path).read_bytes() for path in thumbs[0])
 
@@ -283,6 +285,88 @@ def test_changed_setting_redoes_and_going_back_finds_the_old_shards(start, confi
     assert Run(tmp_path / "run").proposals_path.read_bytes() == original
 
 
+def contents(run):
+    """The content of every file that is not about the work itself, by its name."""
+    paths = [path for path in run.path.rglob("*.*") if path.suffix in (".json", ".parquet", ".jpg")]
+    kept = {path.relative_to(run.path).as_posix(): path.read_bytes() for path in paths if path != run.progress_path}
+    return {name: content for name, content in kept.items() if not name.startswith("parts/")}
+
+
+def different(run, old):
+    """Names of the files that are not any more what they were."""
+    found = contents(run)
+    return {name for name in old if found.get(name) != old[name]}
+
+
+@pytest.mark.parametrize("count", [0, 3])
+def test_interrupted_change_and_return_lose_nothing(start, config, photos, tmp_path, monkeypatch, count):
+    """It once left a table of photos without their problems, and thumbnails of masks that were never finished."""
+    source = open_source(photos)
+    (photos / "3.png").unlink()  # found out while the masks are made
+    monkeypatch.setattr(proposals, "describe_problem", lambda *_arguments: "Too small.")
+    start(source=source)
+    run = Run(tmp_path / "run")
+    old, images = contents(run), run.images().set_index("id")
+    assert images.loc["0", "problem"] == "Too small."
+    assert images.loc["3", "reason"]
+    interrupt_after(monkeypatch, count)
+    with pytest.raises(KeyboardInterrupt):
+        start(config=config.with_overrides(["proposals.tau=0.9"]), source=source)
+    assert different(run, old) == {"run.json"}
+    assert start(source=source).num_new == 0
+    assert different(run, old) == set()
+
+
+def test_return_after_a_finished_change_finds_its_own_thumbnails(start, config, tmp_path):
+    start()
+    run = Run(tmp_path / "run")
+    ids = run.masks()["mask_id"].tolist()
+    old = {id: run.thumbnail(id).read_bytes() for id in ids}
+    start(config=config.with_overrides(["proposals.tau=0.9"]))
+    assert any(run.thumbnail(id).read_bytes() != old[id] for id in run.masks()["mask_id"] if id in old)
+    assert start().num_new == 0
+    assert {id: run.thumbnail(id).read_bytes() for id in ids} == old
+
+
+def test_return_from_weights_that_were_tried_names_the_finished_ones(start, config, tmp_path, make_vit, monkeypatch):
+    start()
+    run = Run(tmp_path / "run")
+    info = run.info()
+    save_file(make_vit().state_dict(), tmp_path / "weights" / "other.safetensors")
+    monkeypatch.setattr(propose, "__version__", "9.9")
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        start(config=config.with_overrides([f"features.backbone={tmp_path / 'weights' / 'other.safetensors'}"]))
+    assert (run.info()["backbone"]["name"], run.info()["versions"]["maskdistill"]) == ("other", "9.9")
+    assert start().num_new == 0
+    assert run.info() == info
+
+
+def test_change_that_ends_between_its_files_does_not_pass_for_the_old_state(start, config, tmp_path, monkeypatch):
+    start()
+    run = Run(tmp_path / "run")
+    old = contents(run)
+
+    def interrupt(*_arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(merge, "write_images", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            start(config=config.with_overrides(["proposals.num_objects=1"]))
+    assert different(run, old) >= {"proposals.json", "masks.parquet"}
+    assert start().num_new == 0
+    assert different(run, old) == set()
+
+
+def test_started_run_knows_its_limit(start, photos, tmp_path, monkeypatch):
+    """So that it goes on with the same photos, also where nobody repeats the limit."""
+    interrupt_after(monkeypatch, 1)
+    with pytest.raises(KeyboardInterrupt):
+        start(source=open_source(photos).limited(3))
+    assert Run(tmp_path / "run").info()["limit"] == 3
+
+
 @pytest.mark.parametrize("assignment", ["features.device=auto", "seed=5", "crf.iterations=3"])
 def test_setting_that_changes_no_mask_redoes_nothing(start, config, assignment, seen):
     """The device, the seed of later stages, and the CRF's values while it is switched off."""
@@ -409,7 +493,6 @@ def test_setting_that_the_workers_refuse_is_told_by_several_processes_too(tmp_pa
 @pytest.mark.slow
 def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
     import timm
-    from safetensors.torch import save_file
 
     save_file(timm.create_model("vit_tiny_patch16_224", num_classes=0).state_dict(), tmp_path / "a.safetensors")
     changes = [f"features.backbone={tmp_path / 'a.safetensors'}", "features.architecture=vit_tiny_patch16_224"]
@@ -423,7 +506,8 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
 def test_one_worker_runs_in_this_process_and_in_order(tmp_path, photos, config, monkeypatch):
     monkeypatch.setattr(PhotoWorker, "__call__", lambda _self, number, _photo: PhotoResult(number))
     tasks = list(enumerate(open_source(photos).photos))
-    results = map_photos(WorkerSpec("maskdistill.stages.worker:PhotoWorker", tmp_path, config), tasks, 1)
+    spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", tmp_path, config, {"thumbs": tmp_path / "thumbs"})
+    results = map_photos(spec, tasks, 1)
     assert [result.number for result in results] == list(range(NUM_PHOTOS))
 
 
@@ -432,7 +516,7 @@ def test_failure_of_one_photo_is_returned_with_its_reason(tmp_path, photos, conf
         raise RuntimeError("out of memory")
 
     monkeypatch.setattr(worker, "propose", fail)
-    result = PhotoWorker(tmp_path, config)(3, open_source(photos).photos[3])
+    result = PhotoWorker(tmp_path, config, tmp_path / "thumbs")(3, open_source(photos).photos[3])
     assert result == PhotoResult(3, error="RuntimeError: out of memory")
 
 

@@ -1,0 +1,82 @@
+"""From the results of all photos, shard by shard, to the files of one run."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from maskdistill import __version__
+from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.store import Run, write_images, write_json, write_table
+
+
+def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
+    """Write proposals.json, masks.parquet and images.parquet.
+
+    Args:
+        run: Run folder.
+        source: Photos.
+        results: ``PhotoResult`` of every photo as a dictionary, in the order of the photos.
+    """
+    write_json(run.proposals_path, _as_coco(source, results))
+    rows = [
+        _mask_row(source.photos[item["number"]], item, rank)
+        for item in results
+        for rank in range(len(item["annotations"]))
+    ]
+    write_table(run.masks_path, pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"]))
+    write_images(run, source, *(_said(source, results, name) for name in ("error", "problem")))
+
+
+def follow_move(run: Run, source: PhotoSource) -> None:
+    """The same photos under other paths: write down where they are now, beside what was found out about them."""
+    table = run.images()
+    if table["path"].tolist() == [str(item.path) for item in (*source.photos, *source.skipped)]:
+        return
+    unreadable = table[~table["readable"].astype(bool)]
+    errors, problems = (
+        dict(zip(rows["id"], rows[column], strict=True))
+        for rows, column in ((unreadable, "reason"), (table, "problem"))
+    )
+    write_images(run, source, errors, problems)
+
+
+def _as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    return {
+        "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
+        "images": [
+            {"id": number, "file_name": _file_name(source, photo), "height": photo.height, "width": photo.width}
+            for number, photo in enumerate(source.photos)
+        ],
+        "annotations": [annotation for item in results for annotation in item["annotations"]],
+        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
+    }
+
+
+def _said(source: PhotoSource, results: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
+    """Photo id -> error or problem, of the photos that have one."""
+    return {source.photos[item["number"]].id: item[name] for item in results if item[name]}
+
+
+def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
+    annotation = item["annotations"][rank]
+    x, y, width, height = annotation["bbox"]
+    return {
+        "mask_id": annotation["id"],
+        "image_id": photo.id,
+        "rank": rank,
+        "score": annotation["score"],
+        "area": annotation["area"] / (photo.height * photo.width),
+        "bbox_x": x,
+        "bbox_y": y,
+        "bbox_w": width,
+        "bbox_h": height,
+        "problem": (item["problem"] or "") if rank == 0 else "",
+        **{f"part_{name}": value for name, value in annotation["parts"].items()},
+    }
+
+
+def _file_name(source: PhotoSource, photo: Photo) -> str:
+    if source.root is not None and photo.path.is_relative_to(source.root):
+        return photo.path.relative_to(source.root).as_posix()
+    return photo.path.name
