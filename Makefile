@@ -1,4 +1,5 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
+# make test-slow: the tests on real weights.  make test-run: of those, what runs the whole command.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  Everything lives in .venv.
 
 PYTHON ?= python3
@@ -7,7 +8,7 @@ NUM_CLASSES ?= 14
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-browser check format bench install install-dev clean
+.PHONY: app test test-slow test-run test-browser check format bench install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -17,6 +18,9 @@ test: install-dev
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
+
+test-run: install-dev
+	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py
 
 test-browser: install-dev
 	$(BIN)/python -m pytest -m browser
@@ -35,6 +39,7 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.pages
 	$(BIN)/python -m benchmarks.filter
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --num-classes $(NUM_CLASSES) --probe
+	$(BIN)/python -m benchmarks.kills --data $(DATA) --num-classes $(NUM_CLASSES)
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

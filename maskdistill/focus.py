@@ -64,7 +64,7 @@ def _check_digest(path: Path) -> None:
 def _save(state: dict[str, Tensor], path: Path) -> None:
     try:
         replace_atomically(path, lambda temporary: save_file(state, temporary))
-    except (OSError, SafetensorError) as error:  # a read-only home must not stop the run: the weights are in memory already
+    except (OSError, SafetensorError) as error:  # a read-only home is no reason to stop: they are in memory
         logger.warning("Cannot keep the converted weights at %s: %s", path, error)
     else:
         logger.info("Converted focus_vits14 once; kept at %s", path)

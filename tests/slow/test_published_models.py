@@ -20,7 +20,7 @@ from maskdistill.masks import mask_iou
 from maskdistill.models.augment import normalise
 from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn
-from maskdistill.training import train
+from maskdistill.training import Callbacks, train
 from maskdistill.training_state import read_history
 
 pytestmark = pytest.mark.slow
@@ -30,7 +30,7 @@ CPU = torch.device("cpu")
 
 
 class Drawn:
-    """Four photos of noise, each with a red disc (class 1) and a blue rectangle (class 2), and each listed twice."""
+    """Four photos of noise, each with a red disc (class 1) and a blue rectangle (class 2), listed four times."""
 
     def __init__(self, folder):
         self.labels = []
@@ -46,8 +46,8 @@ class Drawn:
                 ImageDraw.Draw(image).rectangle(box, fill=colours[1])
             photo.save(folder / f"{number}.png")
             self.labels.append(np.array(labels))
-        self.photos = open_source(folder).photos * 2  # longer epochs: a checkpoint of half a gigabyte ends each
-        self.labels *= 2
+        self.photos = open_source(folder).photos * 4  # longer epochs: a checkpoint of half a gigabyte ends each
+        self.labels *= 4
 
     def masks_of(self, index):
         return np.stack([self.labels[index] == 1, self.labels[index] == 2]), np.array([1, 2])
@@ -95,14 +95,14 @@ def moco_file(untrained, tmp_path_factory):
     return str(path)
 
 
-def mask_rcnn_task(drawn, config):
+def mask_rcnn_task(drawn, config, num_photos=16):
     model = build_mask_rcnn(2, config, box_batch_size_per_image=16, rpn_batch_size_per_image=64)
-    return MaskRcnnTask(model, drawn.photos, drawn.masks_of, config, num_checked=2)
+    return MaskRcnnTask(model, drawn.photos[:num_photos], drawn.masks_of, config, num_checked=2)
 
 
-def deeplab_task(drawn, config):
+def deeplab_task(drawn, config, num_photos=16):
     model = DeepLab(2, config)
-    return DeepLabTask(model, drawn.photos, lambda index: drawn.labels[index], config, num_checked=2)
+    return DeepLabTask(model, drawn.photos[:num_photos], lambda index: drawn.labels[index], config, num_checked=2)
 
 
 def stop_and_go_on(make_task, config, folder, stop):
@@ -113,7 +113,7 @@ def stop_and_go_on(make_task, config, folder, stop):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(make_task(), config, folder=folder, seed=3, on_step=interrupt)
+        train(make_task(), config, folder=folder, seed=3, calls=Callbacks(on_step=interrupt))
     result = train(make_task(), config, folder=folder, seed=3)
     assert result.resumed_at == stop
     return result
@@ -130,10 +130,10 @@ def check_resumed_equals_undisturbed(make_task, config, folder):
 
 
 MASK_RCNN = TrainConfig(
-    model="mask_rcnn", epochs=8, batch_size=2, learning_rate=5e-4, clip_norm=5.0, warmup=0.1, image_side=80
+    model="mask_rcnn", epochs=3, batch_size=2, learning_rate=5e-4, clip_norm=5.0, warmup=0.1, image_side=80
 )
 DEEPLAB = TrainConfig(
-    model="deeplabv3", epochs=10, batch_size=4, learning_rate=1e-3, hard_pixels=0.2, warmup=0.1, image_side=96
+    model="deeplabv3", epochs=3, batch_size=4, learning_rate=1e-3, hard_pixels=0.2, warmup=0.1, image_side=96
 )
 
 
@@ -148,7 +148,7 @@ def test_mask_rcnn_learns_shapes_though_stopped(drawn, dino_file, tmp_path):
 
 def test_mask_rcnn_resumed_equals_undisturbed(drawn, moco_file, tmp_path):
     config = replace(MASK_RCNN, weights=moco_file, epochs=1, batch_size=4, image_side=64, optimizer="sgd", ema=0.9)
-    check_resumed_equals_undisturbed(lambda: mask_rcnn_task(drawn, config), config, tmp_path)
+    check_resumed_equals_undisturbed(lambda: mask_rcnn_task(drawn, config, 8), config, tmp_path)
 
 
 def test_deeplab_learns_shapes_though_stopped(drawn, moco_file, tmp_path):
@@ -161,7 +161,7 @@ def test_deeplab_learns_shapes_though_stopped(drawn, moco_file, tmp_path):
 
 def test_deeplab_resumed_equals_undisturbed(drawn, dino_file, tmp_path):
     config = replace(DEEPLAB, weights=dino_file, epochs=1, image_side=64, optimizer="sgd", ema=0.9)
-    check_resumed_equals_undisturbed(lambda: deeplab_task(drawn, config), config, tmp_path)
+    check_resumed_equals_undisturbed(lambda: deeplab_task(drawn, config, 8), config, tmp_path)
 
 
 SCRIPT = """
@@ -171,7 +171,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from maskdistill.config import TrainConfig
-from maskdistill.training import train
+from maskdistill.training import Callbacks, train
 
 class Plane:
     def __init__(self):
@@ -191,7 +191,12 @@ class Plane:
 
 torch.set_num_threads(1)
 config = TrainConfig(epochs=5, batch_size=4, learning_rate=0.01, clip_norm=0.5, ema=0.5)
-train(Plane(), config, folder=Path(sys.argv[1]), seed=1)
+
+def look(epoch):  # only the first process does, while the others wait for it
+    with (Path(sys.argv[1]) / "looked.txt").open("a") as file:
+        file.write(f"{epoch} by {os.environ.get('RANK', '0')}\\n")
+
+train(Plane(), config, folder=Path(sys.argv[1]), seed=1, calls=Callbacks(on_look=look))
 """
 
 
@@ -225,4 +230,5 @@ def test_two_processes_train_as_one_does(tmp_path):
         torch.testing.assert_close(load_file(two / "model.safetensors")[name], value, rtol=1e-3, atol=1e-5)
     assert sorted(path.name for path in two.iterdir()) == sorted(path.name for path in one.iterdir())
     assert len((two / "history.jsonl").read_text().splitlines()) == 5
+    assert (two / "looked.txt").read_text().splitlines() == [f"{epoch} by 0" for epoch in range(6)]
     assert json.loads((two / "config.json").read_text())["seed"] == 1
