@@ -1,5 +1,6 @@
 """Shared by all tests: one thread, and a transformer small enough for a unit test."""
 
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
 
 
 @register_model
