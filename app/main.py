@@ -18,6 +18,7 @@ page = st.navigation(
     [
         st.Page(PAGES / "start.py", title="Start", icon=":material/photo_library:", default=True),
         st.Page(PAGES / "proposals.py", title="Proposals", icon=":material/filter_center_focus:"),
+        st.Page(PAGES / "training.py", title="Training", icon=":material/model_training:"),
     ]
 )
 state.read_link()

@@ -109,6 +109,11 @@ def take_notices() -> list[str]:
     return st.session_state.pop(_NOTICES, [])
 
 
+def has_notices() -> bool:
+    """Whether a sentence waits for the top of the page, as after a button of a part that is drawn by itself."""
+    return bool(st.session_state.get(_NOTICES))
+
+
 def apply_changes(base: RunConfig, changes: tuple[str, ...]) -> tuple[RunConfig, tuple[str, ...]]:
     """The settings with every change that is valid, and those changes; the others become notices."""
     config, good = base, []

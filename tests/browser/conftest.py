@@ -8,7 +8,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,24 +27,46 @@ FLAGS = [
 PATIENCE = 60.0  # seconds for the server to come up
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a server with an empty runs folder."""
-    folder = tmp_path_factory.mktemp("server")
+def free_port() -> int:
+    """A port that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        return probe.getsockname()[1]
+
+
+@contextmanager
+def running_server(folder: Path, port: int, **environment: str) -> Iterator[str]:
+    """Address of the real server, with its runs and its log in ``folder``; stopped at the end."""
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
     options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
-    environment = {**os.environ, "MASKDISTILL_RUNS": str(folder / "runs"), "HF_HUB_OFFLINE": "1"}
-    with (folder / "server.log").open("wb") as log:
-        process = subprocess.Popen([*command, *options], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    known = {**os.environ, "MASKDISTILL_RUNS": str(folder / "runs"), "HF_HUB_OFFLINE": "1", **environment}
+    with (folder / "server.log").open("ab") as log:
+        process = subprocess.Popen([*command, *options], cwd=ROOT, env=known, stdout=log, stderr=log)
         try:
             _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", process)
             yield f"http://127.0.0.1:{port}"
         finally:
             process.terminate()
             process.wait(10)
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Address of a server with an empty runs folder."""
+    with running_server(tmp_path_factory.mktemp("server"), free_port()) as address:
+        yield address
+
+
+@pytest.fixture(scope="session")
+def port() -> int:
+    """One that nobody listens at, for a server that is started more than once."""
+    return free_port()
+
+
+@pytest.fixture
+def serve() -> Callable[..., AbstractContextManager[str]]:
+    """``running_server``, for a test that stops it and starts it again."""
+    return running_server
 
 
 def _wait_until_healthy(address: str, process: subprocess.Popen) -> None:

@@ -1,0 +1,99 @@
+"""What the buttons do: start stages of a run with certain settings, also from other pages."""
+
+from collections.abc import Sequence
+
+from app.training.stages import label_of, with_needs
+from app.workspace import overrides_from
+from maskdistill.config import RunConfig
+from maskdistill.jobs import Job, JobState, Submitted, list_jobs, start_stage, submit
+from maskdistill.stages.chain import NAMES
+from maskdistill.store import Run
+
+ALL = "all"  # in place of a stage: every one of them
+BRANCH = "projection"  # off the way to the report: made by its own command, without the stages between
+
+
+def saved_config(run: Run) -> RunConfig:
+    """The settings in run.json, with the backbone that was chosen.
+
+    Raises:
+        RunError: If there is no run, or its run.json is damaged.
+        ConfigError: If it holds settings that this version does not know.
+    """
+    info = run.info()
+    config = RunConfig.from_dict(info["config"])
+    if config.features.backbone == "auto" and info.get("backbone"):
+        return config.with_overrides([f"features.backbone={info['backbone']['name']}"])
+    return config
+
+
+def coming_configs(run: Run, jobs: Sequence[Job]) -> list[RunConfig]:
+    """Settings that run.json holds now and will hold while the jobs under way work, the last to come at the end."""
+    under_way = [RunConfig.from_dict(job.settings) for job in reversed(jobs) if job.state.is_active and job.settings]
+    return [saved_config(run), *under_way]
+
+
+def start(run: Run, config: RunConfig, until: str) -> Submitted:
+    """Make what is missing or stale up to a stage, with these settings, in the background.
+
+    Args:
+        run: Run folder.
+        config: Settings.
+        until: Name of a stage, or ``ALL``.
+
+    Raises:
+        JobError: If the process cannot be started.
+        ConfigError: If a setting cannot work.
+        RunError: If the run cannot be read or written.
+    """
+    overrides = full_overrides(coming_configs(run, list_jobs(run.path)), config)
+    info = run.info()
+    if until == BRANCH:
+        return submit(run.path, ["project", *(part for text in overrides for part in ("--set", text))], title="Map")
+    return start_stage(
+        run.path,
+        info["data"],
+        until=NAMES[-1] if until == ALL else until,
+        overrides=overrides,
+        limit=info.get("limit") or None,
+        title="All stages" if until == ALL else label_of(until),
+    )
+
+
+def full_overrides(bases: Sequence[RunConfig], config: RunConfig) -> list[str]:
+    """Changes that lead to ``config`` whichever of ``bases`` run.json holds by the time the job begins."""
+    found = dict.fromkeys(text for base in bases for text in overrides_from(base, config))
+    return list(found)
+
+
+def train_on_kept(run: Run, changes: Sequence[str] = ()) -> Submitted:
+    """Train stage 2 on the masks that the filter keeps; for the Filter page's button.
+
+    Args:
+        run: Run folder, with stage 1 trained or not.
+        changes: ``section.name=value`` settings on top of the run's own, as those of the filter on show.
+
+    Raises:
+        JobError: If the process cannot be started.
+        ConfigError: If a setting cannot work.
+        RunError: If the run cannot be read or written.
+    """
+    config = coming_configs(run, list_jobs(run.path))[-1]
+    return start(run, config.with_overrides(changes), "stage2")
+
+
+def stage_at_work(jobs: Sequence[Job]) -> str:
+    """The stage that a job of the run is at; empty if none works."""
+    return next((job.stage for job in jobs if job.state in (JobState.RUNNING, JobState.STOPPING)), "")
+
+
+def stages_of(job: Job) -> tuple[str, ...]:
+    """The stages that a job makes or finds up to date; none if its command is not one of the page's."""
+    command, *flags = job.arguments or ("",)
+    if command == "project":
+        return tuple(with_needs(BRANCH))
+    if command != "run":
+        return ()
+    words = [part for flag in flags for part in flag.split("=", 1)]
+    until = words[words.index("--until") + 1] if "--until" in words else NAMES[-1]
+    return NAMES[: NAMES.index(until) + 1]

@@ -1,0 +1,129 @@
+"""What the page reads again and again, kept until the files behind it change."""
+
+import json
+import os
+from collections.abc import Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import cache
+from app.training.curves import Epoch, epochs_of
+from app.training.machine import Gpu, read_gpus
+from app.training.stages import work_to_do
+from maskdistill.config import RunConfig
+from maskdistill.datasets import ProgressCallback
+from maskdistill.errors import MaskDistillError
+from maskdistill.estimates import estimate, estimate_stages, work_of_run, work_of_source
+from maskdistill.jobs import Job, read_events
+from maskdistill.progress import read_progress_file
+from maskdistill.stages import status
+from maskdistill.stages.status import StageState
+from maskdistill.store import Run
+from maskdistill.weights import choose_backbone
+
+_GPU_TTL = 3  # seconds
+_LOOK_AT = 1000  # entries of a folder of photos among which its folders are looked for
+_TTL = 300  # seconds until a change is noticed that touches none of the files looked at, as of a picture's content
+
+
+def stage_states(run: Run) -> list[StageState]:
+    """The state of every stage; the photos are looked at again only if something may have changed.
+
+    Raises:
+        RunError: If a file of the run is damaged.
+    """
+    progress = read_progress_file(run.progress_path)
+    return _stage_states(run.path, _stamp(run), progress and (progress.stage, progress.state, progress.message))
+
+
+@st.cache_data(ttl=_TTL, max_entries=32, show_spinner=False)
+def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
+    return status.stage_states(Run(path))
+
+
+def work(run: Run, config: RunConfig, wanted: list[str], on_progress: ProgressCallback | None = None) -> list[str]:
+    """Which of these stages would be made with these settings.
+
+    Args:
+        run: Run folder.
+        config: Settings.
+        wanted: Names of stages, those they need among them.
+        on_progress: Told how far the photos are looked at, the first time.
+
+    Raises:
+        MaskDistillError: If the photos, the weights or the run cannot be used.
+    """
+    cache.source(run.info()["data"], on_progress)
+    return _work(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(wanted))
+
+
+@st.cache_data(ttl=_TTL, max_entries=128, show_spinner=False)
+def _work(path: Path, stamp: Any, config: str, wanted: tuple[str, ...]) -> list[str]:
+    run, settings = Run(path), RunConfig.from_dict(json.loads(config))
+    source = cache.source(run.info()["data"])
+    choice = choose_backbone(settings.features.backbone, settings.features.architecture)
+    return work_to_do(run, source, settings, choice, wanted)
+
+
+def time_needed(run: Run, config: RunConfig, stages: Sequence[str]) -> str:
+    """A sentence on how long these stages will take here, one after the other; empty if there are none.
+
+    It is empty too if a file is damaged that is needed for it: a stage that makes that file anew can be started yet.
+    """
+    try:
+        return _time_needed(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(stages)) if stages else ""
+    except MaskDistillError:
+        return ""
+
+
+@st.cache_data(ttl=_TTL, max_entries=128, show_spinner=False)
+def _time_needed(path: Path, stamp: Any, config: str, stages: tuple[str, ...]) -> str:
+    run, settings = Run(path), RunConfig.from_dict(json.loads(config))
+    if "proposals" in stages:
+        info = run.info()
+        source, limit = cache.source(info["data"]), info.get("limit", 0)
+        amount = work_of_source(source.limited(limit) if limit else source, settings)
+    else:
+        amount = work_of_run(run, settings)
+    found = estimate(amount, stages[0], settings) if len(stages) == 1 else estimate_stages(amount, stages, settings)
+    return found.sentence
+
+
+def job_epochs(job: Job) -> list[Epoch]:
+    """The epochs of a job; those of one that has ended are read once.
+
+    Raises:
+        RunError: If the run's database cannot be read.
+    """
+    if job.state.is_active:
+        return epochs_of(read_events(job.run, job.id))
+    return _job_epochs(job.run, job.id, job.attempts, job.ended)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _job_epochs(run: Path, job: int, attempts: int, ended: float | None) -> list[Epoch]:
+    return epochs_of(read_events(run, job))
+
+
+@st.cache_data(ttl=_GPU_TTL, max_entries=1, show_spinner=False)
+def gpus() -> list[Gpu]:
+    """What the GPUs do; all sessions ask their tool together, for it takes a part of a second."""
+    return read_gpus()
+
+
+def _stamp(run: Run) -> tuple[tuple[str, int], ...]:
+    """Names and times of what decides how far a run is: its settings, its stages' records, folders of photos."""
+    paths = [run.path / "run.json", *sorted((run.path / "stages").glob("*.json")), *_folders(Path(run.info()["data"]))]
+    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
+
+
+def _folders(root: Path) -> list[Path]:
+    """The source itself and the folders in it, whose times change when a photo comes or goes."""
+    if not root.is_dir():
+        return [root]
+    with os.scandir(root) as entries:
+        found = [Path(entry) for entry in islice(entries, _LOOK_AT) if entry.is_dir()]
+    return [root, *sorted(found)]

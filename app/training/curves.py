@@ -1,0 +1,142 @@
+"""Loss and agreement over the epochs, of one job or of several on top of each other."""
+
+import html
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pandas as pd
+import streamlit as st
+
+from app.training.stages import TRAINED, label_of
+from maskdistill.jobs import Event
+
+HISTORY = "history.jsonl"
+_HEIGHT = 170  # pixels of a chart with its axes
+_DOTS = 60  # epochs up to which each has a dot
+_COLOURS = ("#3FB8D0", "#E69F00", "#CC79A7", "#009E73")  # where the theme names none
+_MEASURES = {"loss": "Loss, mean over the epoch's steps", "agreement": "Agreement with the targets"}
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """What is drawn of a finished epoch."""
+
+    stage: str
+    epoch: int  # from 1
+    num_epochs: int
+    loss: float | None  # what was minimised, mean over the steps
+    agreement: float | None  # share of the targets that is predicted, 0 to 1
+    samples_per_second: float  # photos
+
+    @classmethod
+    def parse(cls, stage: str, report: Mapping[str, Any]) -> Self:
+        """From a line of history.jsonl, or the event that repeats it."""
+        losses, metrics = report.get("losses", {}), report.get("metrics", {})
+        return cls(
+            stage,
+            int(report["epoch"]),
+            int(report.get("num_epochs", report["epoch"])),
+            losses.get("total"),
+            metrics.get("agreement"),
+            float(report.get("samples_per_second", 0)),
+        )
+
+
+def epochs_of(events: Iterable[Event]) -> list[Epoch]:
+    """The epochs that a job told of, model by model; one that was trained again counts once, as it was last."""
+    found = {
+        (_order(event.value["stage"]), event.value["epoch"]): Epoch.parse(event.value["stage"], event.value)
+        for event in events
+        if event.kind == "epoch"
+    }
+    return [found[place] for place in sorted(found)]
+
+
+def trained_models(run: Path) -> list[str]:
+    """Names of the models that a run folder holds a history of, in the order of the method."""
+    found = [*(run / stage for stage in TRAINED), *(run / "rounds").glob("*/")]
+    names = [path.relative_to(run).as_posix() for path in found if (path / HISTORY).is_file()]
+    return sorted(names, key=_order)
+
+
+def saved_epochs(run: Path) -> list[Epoch]:
+    """The epochs of the models that lie in a run folder, whoever trained them; a line that is cut off is left out."""
+    found = []
+    for stage in trained_models(run):
+        for line in (run / stage / HISTORY).read_text(encoding="utf-8").splitlines():
+            try:
+                found.append(Epoch.parse(stage, json.loads(line)))
+            except (ValueError, KeyError, TypeError, AttributeError):
+                continue
+    return found
+
+
+def _order(stage: str) -> tuple[int, int]:
+    """Stage 1, stage 2, and then the rounds by their number."""
+    number = stage.rpartition("/")[2]
+    return (TRAINED.index(stage), 0) if stage in TRAINED else (len(TRAINED), int(number) if number.isdigit() else 0)
+
+
+def last_of(epochs: Sequence[Epoch], stage: str) -> Epoch | None:
+    """The last finished epoch of a stage."""
+    return next((item for item in reversed(epochs) if item.stage == stage), None)
+
+
+def as_table(series: Mapping[str, Sequence[Epoch]]) -> pd.DataFrame:
+    """epoch, loss, agreement, series: one row an epoch.
+
+    Args:
+        series: Epochs by what comes before the stage's name, such as "Job 3 · "; empty if there is but one.
+    """
+    rows = [
+        {"epoch": item.epoch, "loss": item.loss, "agreement": item.agreement, "series": f"{name}{label_of(item.stage)}"}
+        for name, epochs in series.items()
+        for item in epochs
+    ]
+    return pd.DataFrame(rows, columns=["epoch", "loss", "agreement", "series"])
+
+
+def draw(series: Mapping[str, Sequence[Epoch]], *, key: str) -> None:
+    """Two small charts side by side, a line a model, with one legend; nothing while there is no epoch."""
+    table = as_table(series)
+    if table.empty:
+        return
+    last = max(item.num_epochs for epochs in series.values() for item in epochs)
+    colours = _colours(list(table["series"].unique()))
+    for column, (name, title) in zip(st.columns(2, gap="medium"), _MEASURES.items(), strict=True):
+        with column:
+            st.markdown(f":small[**{title}**]")
+            st.vega_lite_chart(table, _spec(name, last, colours), height=_HEIGHT, key=f"{key}:{name}", alt=title)
+    items = [f'<span><b style="background:{colour}"></b>{html.escape(name)}</span>' for name, colour in colours.items()]
+    st.html(f'<div class="chart-legend">{"".join(items)}</div>')
+
+
+def _colours(names: Sequence[str]) -> dict[str, str]:
+    """The theme's colours of charts, in turn."""
+    known = st.get_option("theme.chartCategoricalColors") or _COLOURS
+    return {name: known[number % len(known)] for number, name in enumerate(names)}
+
+
+def _spec(name: str, last: int, colours: Mapping[str, str]) -> dict[str, Any]:
+    """Lines over the whole length of the training, so that one sees how much is left."""
+    axis = {"title": None, "grid": True, "tickCount": 4}
+    ticks = {"title": "epoch", "titlePadding": 2, "grid": False, "tickMinStep": 1, "format": "d", "tickCount": 8}
+    scale = {"zero": False, "nice": True, **({} if name == "loss" else {"domainMax": 1})}
+    shades = {"domain": list(colours), "range": list(colours.values())}
+    return {
+        "padding": {"left": 2, "top": 4, "right": 8, "bottom": 2},
+        "mark": {"type": "line", "point": {"size": 22 if last <= _DOTS else 0}, "strokeWidth": 2},
+        "encoding": {
+            "x": {"field": "epoch", "type": "quantitative", "axis": ticks, "scale": {"domain": [1, max(2, last)]}},
+            "y": {"field": name, "type": "quantitative", "axis": axis, "scale": scale},
+            "color": {"field": "series", "type": "nominal", "scale": shades, "legend": None},
+            "tooltip": [
+                {"field": "series", "title": "Model"},
+                {"field": "epoch", "title": "Epoch"},
+                {"field": name, "title": name.capitalize(), "format": ".3f"},
+            ],
+        },
+    }

@@ -1,0 +1,69 @@
+"""The settings that the forms show: those of the run, of a job that was duplicated, and what was typed on top."""
+
+from app import stage_form, state
+from app.workspace import overrides_from
+from maskdistill.config import RunConfig, load_preset, preset_names, section_names
+from maskdistill.jobs import Job
+from maskdistill.store import Run
+
+_DEFAULT = "quick"
+
+
+def preset_of(run: Run) -> tuple[str, RunConfig]:
+    """Name and settings of the preset that the run started from; of the usual one if that is no more."""
+    name = run.info().get("preset", "")
+    name = name if name in preset_names() else _DEFAULT
+    return name, load_preset(name)
+
+
+def start_config(run: Run, coming: RunConfig) -> RunConfig:
+    """What the fields show before anything is typed.
+
+    Args:
+        run: Run folder.
+        coming: The run's settings, once the jobs under way have begun. A duplicate made from others is forgotten.
+    """
+    kept = state.recall(state.Key.DUPLICATE)
+    if kept is None or kept[:2] != (run.path, coming):
+        return coming
+    return kept[2]
+
+
+def duplicate(job: Job, coming: RunConfig) -> None:
+    """Put a job's settings into the forms, in place of what was typed there.
+
+    What was chosen for "auto" stays as chosen: these masks are there.
+
+    Raises:
+        ConfigError: If the settings are of another version.
+    """
+    config = RunConfig.from_dict(job.settings)
+    if config.features.backbone == "auto":
+        config = RunConfig.from_dict({**config.to_dict(), "features": coming.to_dict()["features"]})
+    forget()
+    state.remember(state.Key.DUPLICATE, (job.run, coming, config))
+
+
+def forget() -> None:
+    """Throw away what was typed in any form and not started yet."""
+    state.remember(state.Key.DUPLICATE, None)
+    for section in section_names():
+        state.remember(state.field_key(section), None)
+
+
+def typed_config(start: RunConfig) -> RunConfig:
+    """The settings that a start would take: ``start``, and on top what was typed in the form of any stage.
+
+    Raises:
+        ConfigError: If a value cannot work.
+    """
+    config = start
+    for section in section_names():
+        if state.recall(state.field_key(section)) == getattr(start, section):  # the form was drawn, and for these
+            config = config.with_overrides(stage_form.changes(section, config))
+    return config
+
+
+def describe_changes(coming: RunConfig, config: RunConfig) -> list[str]:
+    """``section.name = value`` of each setting that a start would change, for people."""
+    return [text.replace("=", " = ", 1) for text in overrides_from(coming, config)]

@@ -1,0 +1,75 @@
+// Photos in columns: the photo, the target, and the prediction of the epoch that the slider is at. All epochs are here,
+// so that moving it and playing need no server. A slider at its end stays there as epochs come in.
+const STEP = 420; // milliseconds an epoch
+const states = new WeakMap();
+
+function tile(word, src, layer) {
+  const box = document.createElement("div");
+  box.className = "tile";
+  if (src) {
+    const photo = document.createElement("img");
+    Object.assign(photo, { src, alt: "", className: layer === null ? "" : "grey" });
+    box.append(photo);
+  }
+  if (layer !== null) {
+    const image = document.createElement("img");
+    Object.assign(image, { className: "layer", alt: word });
+    if (layer) image.src = layer;
+    box.append(image);
+  }
+  const name = document.createElement("span");
+  name.textContent = word;
+  box.append(name);
+  return box;
+}
+
+function column(photo) {
+  const figure = document.createElement("figure");
+  figure.title = photo.name;
+  figure.append(tile("Photo", photo.src, null), tile("Target", photo.src, photo.target), tile("Prediction", photo.src, ""));
+  return figure;
+}
+
+function describe(epoch, total) {
+  const words = epoch.number === 0 ? "before the training" : `after epoch ${epoch.number} of ${total}`;
+  return epoch.agreement == null ? words : `${words} · agreement ${epoch.agreement.toFixed(2)}`;
+}
+
+export default function ({ data, parentElement }) {
+  const root = parentElement.querySelector(".film");
+  const [slider, play, when, photos] = [".epoch", ".play", ".when", ".photos"].map((name) => root.querySelector(name));
+  const last = data.epochs.length - 1;
+  const state = states.get(root) || { shown: -1, atEnd: true, timer: null, photos: "" };
+  states.set(root, state);
+
+  const shape = JSON.stringify(data.photos.map((photo) => [photo.name, photo.target.length]));
+  if (state.photos !== shape) {
+    state.photos = shape;
+    photos.style.setProperty("--count", data.photos.length);
+    photos.replaceChildren(...data.photos.map(column));
+  }
+  const layers = [...photos.children].map((figure) => figure.lastChild.querySelector(".layer"));
+  const show = (place) => {
+    state.shown = place;
+    state.atEnd = place === last;
+    slider.value = place;
+    layers.forEach((image, number) => { image.src = data.frames[place][number] || ""; });
+    when.textContent = describe(data.epochs[place], data.total);
+    slider.setAttribute("aria-valuetext", when.textContent);
+  };
+  const stop = () => { clearInterval(state.timer); state.timer = null; play.textContent = "Play"; };
+  const start = () => {
+    if (state.shown >= last) show(0);
+    play.textContent = "Pause";
+    state.timer = setInterval(() => (state.shown < last ? show(state.shown + 1) : stop()), STEP);
+  };
+  const playing = state.timer !== null;
+  stop();
+  slider.max = last;
+  slider.disabled = play.disabled = last < 1;
+  slider.oninput = () => { stop(); show(Number(slider.value)); };
+  play.onclick = () => (state.timer === null ? start() : stop());
+  if (last >= 0) show(state.atEnd && !playing ? last : Math.min(Math.max(state.shown, 0), last));
+  if (playing) start();
+  return () => clearInterval(state.timer);
+}

@@ -1,0 +1,142 @@
+"""Left column: the settings of the chosen stage, what a start would do, how long that takes, and the buttons."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app import stage_form, state, widgets
+from app.training import actions, cached, draft
+from app.training.stages import TRAINED, Card, describe_work, label_of, sections_of, with_needs
+from maskdistill.config import RunConfig
+from maskdistill.errors import ConfigError, MaskDistillError
+from maskdistill.jobs import Job
+from maskdistill.stages.chain import BY_NAME, NAMES
+from maskdistill.store import Run
+
+_TITLES = {"proposals": "Masks", "features": "Transformer", "crf": "CRF", "predictions": "Predictions"}
+
+
+def draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
+    """The form of one stage. Moving a setting redraws this column alone.
+
+    Args:
+        run: Run folder.
+        card: The chosen stage.
+        jobs: Of the run, newest first.
+    """
+    st.fragment(_draw)(run, card, jobs)
+
+
+def _draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
+    with st.container(gap="xxsmall"):
+        st.subheader(card.label)
+        st.caption(_summary(card))
+    top = st.container(gap="small")  # above the fields, so that the button is in sight; filled once they are read
+    try:
+        coming = actions.coming_configs(run, jobs)[-1]
+        start = draft.start_config(run, coming)
+        if not _draw_fields(run, card.name, start):
+            top.caption("A setting below cannot work, so nothing can be started.")
+            return
+        config = draft.typed_config(start)
+    except ConfigError as error:
+        top.error(str(error))
+        return
+    with top:
+        _draw_buttons(run, card.name, config, [job for job in jobs if job.state.is_active], config == coming)
+        _draw_changes(coming, config)
+
+
+def _summary(card: Card) -> str:
+    summary = BY_NAME[card.name].summary
+    said = "" if summary in card.text else f" {card.text}"
+    return widgets.escape(f"{summary[0].upper()}{summary[1:]}.{said}")
+
+
+def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
+    """Every section of the stage; False if what they say cannot work, which then stands below them."""
+    name, preset = draft.preset_of(run)
+    sections = sections_of(stage)
+    with st.container(border=True, gap="small"):
+        found = []
+        for section in sections:
+            if len(sections) > 1:
+                st.markdown(f"**{_TITLES[section]}**")
+            found.append(stage_form.draw(section, preset, start=start))
+        st.button(
+            f"Back to the preset {name}",
+            icon=":material/restart_alt:",
+            key=state.field_key(f"{stage}:preset"),
+            type="tertiary",
+            on_click=_reset,
+            args=(sections, preset),
+        )
+    return None not in found
+
+
+def _reset(sections: Sequence[str], preset: RunConfig) -> None:
+    for section in sections:
+        stage_form.reset(section, preset)
+
+
+def _draw_changes(coming: RunConfig, config: RunConfig) -> None:
+    """What was changed in any form, so that nothing is started unseen."""
+    changes = draft.describe_changes(coming, config)
+    if not changes:
+        return
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(":small[**Changed, not started yet**]")
+        st.markdown("  \n".join(f":small[{widgets.escape(text)}]" for text in changes))
+        st.button(
+            "Discard",
+            icon=":material/undo:",
+            key=state.Key.DISCARD,
+            type="tertiary",
+            help="Back to the settings of the run",
+            on_click=draft.forget,
+        )
+
+
+def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job], unchanged: bool) -> None:
+    """What a start would do, and the buttons; neither is offered while a job does the very thing."""
+    try:
+        with widgets.scan_progress() as on_progress:
+            work = cached.work(run, config, with_needs(stage), on_progress)
+        left = cached.work(run, config, list(NAMES))
+        time, time_left = cached.time_needed(run, config, work), cached.time_needed(run, config, left)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    doing = [job for job in active if unchanged and stage in actions.stages_of(job)]
+    st.caption(f"Job {doing[0].id} does this." if doing else f"{describe_work(work, stage)} {time}".rstrip())
+    wait = " It waits for the job at work." if active else ""
+    first, second = st.columns(2, gap="small")
+    with first:
+        verb = "Train" if stage in TRAINED else "Make"
+        _button("Start", f"{verb} {label_of(stage)}.{wait}", run, config, stage, not work or bool(doing))
+    with second:
+        doing = [job for job in active if unchanged and NAMES[-1] in actions.stages_of(job)]
+        help = f"Make every stage that is not up to date. {time_left}{wait}"
+        _button("Run all", help, run, config, actions.ALL, not left or bool(doing))
+
+
+def _button(label: str, help: str, run: Run, config: RunConfig, until: str, disabled: bool) -> None:
+    if not st.button(
+        label,
+        help=help,
+        icon=":material/fast_forward:" if until == actions.ALL else ":material/play_arrow:",
+        type="secondary" if until == actions.ALL else "primary",
+        key=f"training:{label}",
+        width="stretch",
+        disabled=disabled,
+    ):
+        return
+    try:
+        job, is_new = actions.start(run, config, until)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    if not is_new:
+        state.notify(f"That is under way already, as job {job.id}.")
+    state.select(job=0)
+    st.rerun()

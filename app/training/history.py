@@ -1,0 +1,103 @@
+"""Below: every job of the run; those that are ticked are laid over each other, and two are compared."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import streamlit as st
+
+from app import state
+from app.training import cached, curves, draft
+from app.training.compare import differences, job_table
+from app.training.live import act, copy_settings
+from maskdistill.config import RunConfig
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import Job
+from maskdistill.store import Run
+
+_ROWS = 8  # shown without scrolling
+_ROW, _HEAD = 35, 35  # pixels
+
+
+def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
+    """Table of jobs, curves of the chosen ones, and what differs between two."""
+    if not jobs:
+        return
+    st.header("Jobs of this run")
+    st.caption(
+        "Tick one to see its settings, two to see what you changed, or more: their curves are laid over each other."
+    )
+    try:
+        epochs = {job.id: cached.job_epochs(job) for job in jobs}
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    answer = st.dataframe(
+        job_table(jobs, epochs),
+        hide_index=True,
+        height="content" if len(jobs) <= _ROWS else _HEAD + _ROW * _ROWS,
+        key=f"{state.Key.COMPARED}:{run.name}:{jobs[0].id}",  # ticks are of rows, which a new job moves
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config=_columns(),
+    )
+    chosen = [jobs[row] for row in sorted(answer.selection.rows, reverse=True) if row < len(jobs)]
+    if len(chosen) == 1:
+        _draw_one(chosen[0], coming)
+    curves.draw({f"Job {job.id} · ": epochs[job.id] for job in chosen}, key="history")
+    if len(chosen) == 1:
+        name, preset = draft.preset_of(run)
+        _draw_differences(f"Settings of job {chosen[0].id}", (f"Preset {name}", preset.to_dict()), _named(chosen[0]))
+        st.caption(f"As a command: `{chosen[0].command}`")
+    if len(chosen) == 2:
+        first, second = chosen
+        _draw_differences(f"What changed from job {first.id} to job {second.id}", _named(first), _named(second))
+
+
+def _columns() -> dict[str, object]:
+    columns = st.column_config
+    return {
+        "Job": columns.NumberColumn(width=60),
+        "What": columns.TextColumn(width=170),
+        "State": columns.TextColumn(width=90),
+        "Began": columns.DatetimeColumn(format="D MMM, HH:mm", width=120),
+        "Took": columns.TextColumn(width=110),
+        "Loss": columns.NumberColumn(format="%.3f", width=80, help="Of the last epoch that the job finished"),
+        "Agreement": columns.NumberColumn(format="%.3f", width=100, help="Share of the targets that is predicted"),
+        "Message": columns.TextColumn(width="large"),
+    }
+
+
+def _draw_one(job: Job, coming: RunConfig) -> None:
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            f"Show job {job.id} above",
+            icon=":material/visibility:",
+            on_click=state.select,
+            kwargs={"job": job.id},
+        )
+        if job.settings:
+            st.button(
+                "Duplicate",
+                key="history:Duplicate",
+                icon=":material/content_copy:",
+                on_click=copy_settings,
+                args=(job, coming),
+            )
+        if job.state.can_resume:
+            st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=act, args=("Resume", job))
+
+
+def _named(job: Job) -> tuple[str, dict[str, Any]]:
+    return f"Job {job.id}", job.settings
+
+
+def _draw_differences(title: str, first: tuple[str, dict[str, Any]], second: tuple[str, dict[str, Any]]) -> None:
+    st.subheader(title)
+    if not (first[1] and second[1]):
+        st.info("A job that began before its run had settings cannot be compared.")
+        return
+    table = differences(first, second)
+    if table.empty:
+        st.info(f"{first[0]} and {second[0].lower()} have the same settings.")
+        return
+    st.dataframe(table, hide_index=True, height="content" if len(table) <= _ROWS else _HEAD + _ROW * _ROWS)

@@ -1,0 +1,228 @@
+"""Right column: the job at work or the last one, live while something runs and still otherwise."""
+
+import socket
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import streamlit as st
+
+from app import cache, state, widgets
+from app.training import cached, curves, draft, machine
+from app.training.compare import word_of
+from app.training.curves import Epoch, last_of, saved_epochs
+from app.training.film import film
+from app.training.stages import LABELS, TRAINED, label_of
+from maskdistill.config import RunConfig
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail, resume_job, stop_job
+from maskdistill.progress import format_duration
+from maskdistill.stages.samples import read_samples
+from maskdistill.store import Run
+
+REFRESH = 1.5  # seconds
+LOG_LINES = 60
+_LOG_HEIGHT = 280  # pixels
+_TRAINING = (*TRAINED, "rounds")
+BADGES = {
+    JobState.QUEUED: ("waiting", "schedule", "gray"),
+    JobState.RUNNING: ("running", "progress_activity", "blue"),
+    JobState.STOPPING: ("stopping", "pending", "orange"),
+    JobState.DONE: ("done", "check_circle", "green"),
+    JobState.FAILED: ("failed", "cancel", "red"),
+    JobState.STOPPED: ("stopped", "stop_circle", "orange"),
+    JobState.LOST: ("lost", "help", "red"),
+}
+
+
+def shown_job(run: Run) -> Job | None:
+    """The job that was chosen, else the one at work, else the last; None if there never was one.
+
+    Raises:
+        JobError: If the chosen one is not there.
+    """
+    chosen = state.selection().job
+    return get_job(run.path, chosen) if chosen else current_job(run.path)
+
+
+def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
+    """Everything about one job. It is looked at again and again only while a job of the run waits or works."""
+    try:
+        job = shown_job(run)
+    except MaskDistillError as error:
+        st.error(str(error))
+        st.button("Show the current job", on_click=state.select, kwargs={"job": 0})
+        return
+    active = any(item.state.is_active for item in jobs) or (job is not None and job.state.is_active)
+    st.fragment(_draw, run_every=REFRESH if active else None)(run, coming, _moment(job, jobs))
+
+
+def _moment(job: Job | None, jobs: Sequence[Job]) -> tuple:
+    """What the rest of the page depends on: if it changes, the whole page is drawn again."""
+    shown = None if job is None else (job.id, job.state, job.stage, job.attempts)
+    return shown, tuple((item.id, item.state) for item in jobs), state.selection(), state.recall(state.Key.DUPLICATE)
+
+
+def _draw(run: Run, coming: RunConfig, moment: tuple) -> None:
+    try:
+        jobs, job = list_jobs(run.path), shown_job(run)
+        if _moment(job, jobs) != moment or state.has_notices():
+            st.rerun()
+        epochs = cached.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    if job is None and not epochs:
+        _draw_empty()
+        return
+    if job is None:
+        st.caption("What the models of this run learned. They were not trained from here.")
+    else:
+        _draw_job(job, coming, last_of(epochs, job.stage))
+    _draw_queue([item for item in reversed(jobs) if item.state is JobState.QUEUED and (not job or item.id != job.id)])
+    is_newest = job is None or not job.id or all((item.started or 0) <= (job.started or 0) for item in jobs)
+    if not epochs and is_newest and job is not None and not job.state.is_active:
+        epochs = saved_epochs(run.path)  # it trained nothing: those of the models that are there
+    curves.draw({"": epochs}, key="live")
+    if epochs or (job is not None and job.stage in _TRAINING):
+        _draw_film(run, epochs, job, is_newest)
+    if job is not None:
+        _draw_log(job)
+
+
+def _draw_empty() -> None:
+    st.info(
+        "Nothing was trained here yet. **Start** makes the chosen stage and whatever it needs first. "
+        "Here you will then see the loss fall, and what the model says of six photos after each epoch.",
+        icon=":material/school:",
+    )
+
+
+def _draw_job(job: Job, coming: RunConfig, last: Epoch | None) -> None:
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            word, icon, colour = BADGES[job.state]
+            st.markdown(f"**{widgets.escape(job.title)}**{f' · job {job.id}' if job.id else ''}", width="content")
+            st.badge(word, icon=f":material/{icon}:", color=colour)
+            _draw_controls(job, coming)
+        if job.state in (JobState.RUNNING, JobState.STOPPING):
+            st.progress(job.share, text=_describe(job, last))
+        if job.message:
+            st.markdown(f":small[{widgets.escape(word_of(job))}]")
+        if job.state in (JobState.RUNNING, JobState.STOPPING) and job.host == socket.gethostname():
+            _draw_machine(job)
+
+
+def _describe(job: Job, last: Epoch | None) -> str:
+    """Stage, how far it is, how fast, and what is left."""
+    if not job.total:
+        return f"{label_of(job.stage)}: starting" if job.stage else "Starting"
+    parts = [f"**{label_of(job.stage)}** · {job.done:,} of {job.total:,} {job.unit}"]
+    if last is not None and last.samples_per_second:
+        parts.append(f"{last.samples_per_second:.3g} photos per second")
+    elif job.rate:
+        parts.append(f"{job.rate:.3g} {job.unit} per second")
+    if job.seconds_left is not None:
+        parts.append(f"{format_duration(job.seconds_left)} left")
+    return " · ".join(parts)
+
+
+def _draw_controls(job: Job, coming: RunConfig) -> None:
+    """Buttons with callbacks: those come first, whatever else has changed; ``_moment`` then sees what they did."""
+    if job.id and job.state in (JobState.QUEUED, JobState.RUNNING):  # number 0 was typed in a terminal
+        _button("Stop", "stop_circle", "What is finished is kept.", partial(act, "Stop", job))
+    if job.state.can_resume:
+        _button("Resume", "resume", "Goes on from the last checkpoint.", partial(act, "Resume", job))
+    if job.settings:
+        help = "Put its settings into the forms on the left, to change and start them again."
+        _button("Duplicate", "content_copy", help, partial(copy_settings, job, coming))
+    if state.selection().job:
+        _button("Current job", "undo", "Back to what works now, or worked last.", partial(state.select, job=0))
+
+
+def _button(label: str, icon: str, help: str, action: Callable[[], None], key: str = "job") -> None:
+    st.button(label, icon=f":material/{icon}:", key=f"{key}:{label}", help=help, on_click=action)
+
+
+def act(label: str, job: Job) -> None:
+    """Stop or resume a job; what speaks against it becomes a notice."""
+    try:
+        if label == "Stop":
+            stop_job(job.run, job.id)
+        else:
+            resume_job(job.run, job.id)
+    except MaskDistillError as error:
+        state.notify(str(error))
+
+
+def copy_settings(job: Job, coming: RunConfig) -> None:
+    """Put a job's settings into the forms, and show the form of the stage it was for."""
+    try:
+        draft.duplicate(job, coming)
+    except MaskDistillError as error:
+        state.notify(f"The settings of job {job.id} cannot be used. {error}")
+        return
+    if job.stage in LABELS:
+        state.select(stage=job.stage)
+
+
+def _draw_queue(waiting: Sequence[Job]) -> None:
+    for job in waiting:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f":material/schedule: :small[**{widgets.escape(job.title)}** · job {job.id}]", width="content")
+            st.caption(widgets.escape(job.message) or "Waits for its turn.")
+            _button("Stop", "close", "Take it out of the queue.", partial(act, "Stop", job), key=f"queue:{job.id}")
+
+
+def _draw_machine(job: Job) -> None:
+    """Cores and memory since the last look, which each look remembers for the next."""
+    now = machine.read_processes(job.pid)
+    before = state.recall(state.Key.READING)
+    state.remember(state.Key.READING, now)
+    if now.cpu_seconds:
+        st.caption(f":material/memory: {machine.describe(before or now, now, cached.gpus())}")
+
+
+def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bool) -> None:
+    """What the model that is training, or the last that was, says of the same few photos; kept of the newest only."""
+    models = curves.trained_models(run.path)
+    found = {stage: samples for stage in models if (samples := read_samples(run, stage)) and samples.epochs}
+    if not found:
+        return
+    if not is_newest:
+        st.caption("Predictions on photos are kept of the newest training only.")
+        return
+    stage = list(found)[-1]
+    if job is not None and job.state.is_active and job.stage in models:
+        stage = job.stage
+        if stage not in found or (last_of(epochs, stage) is None and found[stage].epochs[-1] > 1):
+            return  # still those of the training before
+    if len(found) > 1:
+        stage = _choose_film(list(found), stage)
+    else:
+        st.markdown(f":small[**Predictions of {label_of(stage)}**]")
+    agreement = {item.epoch: item.agreement for item in epochs if item.stage == stage and item.agreement is not None}
+    try:
+        source = cache.source(run.info()["data"])
+    except MaskDistillError:
+        source = None
+    film(found[stage], source, agreement, key=f"film:{stage}")
+
+
+def _choose_film(models: list[str], suggested: str) -> str:
+    """One of several models; each new suggestion is followed at first."""
+    key = f"{state.Key.FILM_STAGE}:{suggested}"
+    picked = st.segmented_control(
+        "Predictions of", models, default=suggested, required=True, format_func=label_of, key=key
+    )
+    return picked if picked in models else suggested
+
+
+def _draw_log(job: Job) -> None:
+    if not job.id:
+        return
+    log = st.expander("Log", icon=":material/terminal:", key=state.Key.LOG_OPEN, on_change="rerun")
+    if log.open:
+        with log:
+            st.caption(f"`{job.command}`")
+            with st.container(height=_LOG_HEIGHT, border=False, autoscroll=True):
+                st.code(log_tail(job.run, job.id, LOG_LINES) or "Nothing printed yet.", language=None, wrap_lines=True)

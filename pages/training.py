@@ -1,0 +1,51 @@
+"""Training: the stages of a run, a form for each, the job at work, and the jobs before it."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.training import actions, cached, form, history, live
+from app.training.stages import LABELS, cards, default_stage, switched_off
+from app.training.strip import strip
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import list_jobs
+from maskdistill.store import list_runs, runs_folder
+
+st.title("Training")
+st.caption("One model learns from all masks; a second one from those that the first believes.")
+widgets.notices()
+
+runs = {run.name: run for run in list_runs(runs_folder())}
+run = runs.get(state.selection().run)
+if run is None:
+    if runs:
+        st.info(
+            "Choose a run in the sidebar on the left, or make a new one on the Start page.",
+            icon=":material/arrow_back:",
+        )
+    else:
+        st.info("There is no run yet. Choose photos on the Start page and find their masks first.")
+    st.page_link("../pages/start.py", label="Choose photos", icon=":material/photo_library:")
+    st.stop()
+
+try:
+    with st.spinner("Looking at what there is …"):
+        states = cached.stage_states(run)
+    jobs = list_jobs(run.path)
+    coming = actions.coming_configs(run, jobs)[-1]
+except MaskDistillError as error:
+    st.error(str(error))
+    st.stop()
+
+if state.selection().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
+    state.select(stage=default_stage(states))
+chosen = state.selection().stage
+found = cards(states, actions.stage_at_work(jobs), switched_off(coming))
+strip(found, chosen, key="stages", on_pick=lambda name: state.select(stage=name))
+
+left, right = st.columns([1, 2], gap="large")
+with left, st.container(key="stage-form"):
+    form.draw(run, next(card for card in found if card.name == chosen), jobs)
+with right, st.container(key="live"):
+    live.draw(run, coming, jobs)
+history.draw(run, coming, jobs)
+state.write_link()
