@@ -47,18 +47,51 @@ def draw(run: Path, place: str) -> None:
         stopped = job.state is JobState.STOPPED
         show, icon = (st.info, ":material/pause_circle:") if stopped else (st.error, ":material/error:")
         show(job.message, icon=icon)
-        if st.button("Resume", key=f"resume:{place}:{run.name}", icon=":material/play_arrow:"):
-            _try(lambda: resume_job(run, job.id))
-            st.rerun()
+        key = f"resume:{place}:{run.name}"
+        st.button("Resume", key=key, icon=":material/play_arrow:", on_click=resume, args=(job,))
 
 
 def draw_running(run: Path) -> None:
-    """The same in a few words, for the sidebar; nothing unless a job is under way."""
+    """The same in a few words, for the sidebar: while a job is under way, and its end until that is dismissed."""
     job = _current(run)
-    if job is not None and job.state.is_active:
+    if job is None:
+        return
+    watched = state.recall(state.Key.WATCHED, {})
+    if job.state.is_active:
+        state.remember(state.Key.WATCHED, {**watched, run.name: job.id})
         with st.container(border=True):
             st.caption(f"{job.title} · **{run.name}**")
             st.fragment(_draw_live, run_every=REFRESH)(run, "sidebar")
+    elif watched.get(run.name) == job.id and state.recall(state.Key.STARTED) != run.name:
+        _draw_end(run, job)
+
+
+def stop(job: Job) -> None:
+    """Ask a job to stop; what speaks against it becomes a notice. For ``on_click``: no redraw loses such a click."""
+    _try(lambda: stop_job(job.run, job.id))
+
+
+def resume(job: Job) -> None:
+    """Put a job into the queue again; as ``stop``."""
+    _try(lambda: resume_job(job.run, job.id))
+
+
+def _draw_end(run: Path, job: Job) -> None:
+    """What this session saw at work and has not been told the end of."""
+    done = job.state is JobState.DONE
+    show, icon = (st.success, ":material/check_circle:") if done else (st.warning, ":material/error:")
+    show(f"{job.title} · **{run.name}**: {job.state}.", icon=icon)
+    see, dismiss = st.columns(2)
+    dismiss.button("Dismiss", key=f"dismiss:{run.name}", width="stretch", on_click=_dismiss, args=(run.name,))
+    if see.button("See", key=f"see:{run.name}", width="stretch"):
+        _dismiss(run.name)
+        state.open_run(run.name)
+        st.switch_page("../pages/training.py")
+
+
+def _dismiss(name: str) -> None:
+    watched = state.recall(state.Key.WATCHED, {})
+    state.remember(state.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
 
 
 def _draw_live(run: Path, place: str) -> None:
@@ -71,9 +104,8 @@ def _draw_live(run: Path, place: str) -> None:
         st.caption(f"{waiting} more {'waits' if waiting == 1 else 'wait'}.")
     if not job.id or job.state is JobState.STOPPING:
         return
-    if st.button("Stop", key=f"stop:{place}:{run.name}", icon=":material/stop_circle:", help="What is done is kept."):
-        _try(lambda: stop_job(run, job.id))
-        st.rerun()
+    key = f"stop:{place}:{run.name}"
+    st.button("Stop", key=key, icon=":material/stop_circle:", help="What is done is kept.", on_click=stop, args=(job,))
 
 
 def _current(run: Path) -> Job | None:

@@ -42,6 +42,7 @@ class Key(StrEnum):
     LOG_OPEN = "log open"
     FILM_STAGE = "film stage"
     READING = "machine reading"
+    WATCHED = "watched jobs"
 
 
 @dataclass(frozen=True)

@@ -5,10 +5,10 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
+from app import jobs_panel, state
 from app.training import cached, curves, draft
 from app.training.compare import differences, job_table
-from app.training.live import act, copy_settings
+from app.training.live import copy_settings
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job
@@ -84,7 +84,7 @@ def _draw_one(job: Job, coming: RunConfig) -> None:
                 args=(job, coming),
             )
         if job.state.can_resume:
-            st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=act, args=("Resume", job))
+            st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=jobs_panel.resume, args=(job,))
 
 
 def _named(job: Job) -> tuple[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, state, widgets
+from app import cache, jobs_panel, state, widgets
 from app.training import cached, curves, draft, machine
 from app.training.compare import word_of
 from app.training.curves import Epoch, last_of, saved_epochs
@@ -14,7 +14,7 @@ from app.training.film import film
 from app.training.stages import LABELS, TRAINED, label_of
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
-from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail, resume_job, stop_job
+from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail
 from maskdistill.progress import format_duration
 from maskdistill.stages.samples import read_samples
 from maskdistill.store import Run
@@ -129,9 +129,9 @@ def _describe(job: Job, last: Epoch | None) -> str:
 def _draw_controls(job: Job, coming: RunConfig) -> None:
     """Buttons with callbacks: those come first, whatever else has changed; ``_moment`` then sees what they did."""
     if job.id and job.state in (JobState.QUEUED, JobState.RUNNING):  # number 0 was typed in a terminal
-        _button("Stop", "stop_circle", "What is finished is kept.", partial(act, "Stop", job))
+        _button("Stop", "stop_circle", "What is finished is kept.", partial(jobs_panel.stop, job))
     if job.state.can_resume:
-        _button("Resume", "resume", "Goes on from the last checkpoint.", partial(act, "Resume", job))
+        _button("Resume", "resume", "Goes on from the last checkpoint.", partial(jobs_panel.resume, job))
     if job.settings:
         help = "Put its settings into the forms on the left, to change and start them again."
         _button("Duplicate", "content_copy", help, partial(copy_settings, job, coming))
@@ -141,17 +141,6 @@ def _draw_controls(job: Job, coming: RunConfig) -> None:
 
 def _button(label: str, icon: str, help: str, action: Callable[[], None], key: str = "job") -> None:
     st.button(label, icon=f":material/{icon}:", key=f"{key}:{label}", help=help, on_click=action)
-
-
-def act(label: str, job: Job) -> None:
-    """Stop or resume a job; what speaks against it becomes a notice."""
-    try:
-        if label == "Stop":
-            stop_job(job.run, job.id)
-        else:
-            resume_job(job.run, job.id)
-    except MaskDistillError as error:
-        state.notify(str(error))
 
 
 def copy_settings(job: Job, coming: RunConfig) -> None:
@@ -170,7 +159,7 @@ def _draw_queue(waiting: Sequence[Job]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f":material/schedule: :small[**{widgets.escape(job.title)}** · job {job.id}]", width="content")
             st.caption(widgets.escape(job.message) or "Waits for its turn.")
-            _button("Stop", "close", "Take it out of the queue.", partial(act, "Stop", job), key=f"queue:{job.id}")
+            _button("Stop", "close", "Take it out of the queue.", partial(jobs_panel.stop, job), key=f"queue:{job.id}")
 
 
 def _draw_machine(job: Job) -> None:

@@ -79,6 +79,19 @@ def test_job_that_is_done_leads_on(add_job, open_page):
     assert buttons(app, "See the masks")
 
 
+def test_sidebar_says_once_how_what_it_saw_at_work_ended(add_job, open_page):
+    run = add_job("running", title="Stage 1", stage="stage1", done=3, total=12, unit="steps")
+    (run / "run.json").write_text(json.dumps({"data": "sample", "config": {}}))
+    app = open_page("start")
+    with writing(run) as db:
+        db.execute("UPDATE jobs SET state = 'done'")
+    app.run()
+    assert "Stage 1 · **sample**: done." in [item.value for item in app.sidebar.success]
+    buttons(app, "Dismiss")[0].click().run()
+    assert not app.sidebar.success
+    assert not open_page("start").sidebar.success  # a session that saw nothing at work is told nothing
+
+
 def test_command_typed_in_a_terminal_is_shown_and_cannot_be_stopped(runs_folder, open_page):
     Reporter(runs_folder / "sample" / "progress.json", "proposals", 12, 5, quiet=True)
     app = open_page("start")
