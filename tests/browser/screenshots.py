@@ -2,7 +2,7 @@
 
 Usage: ``python tests/browser/screenshots.py http://localhost:8501 assets``
 
-The app's runs folder should hold one run of the sample photos, named ``sample``.
+The app's runs folder should hold one run of the sample photos, named ``sample``, trained up to stage 2 by a job.
 """
 
 import io
@@ -25,6 +25,7 @@ SHOTS = {
     "affinity": ("proposals?run=sample&photo=cat&patch=10-12", TOP),
     "derivation": ("proposals?run=sample&photo=flower", "1. What the transformer attends to"),
     "compare": ("proposals?run=sample&photo=motorcycle&compare=published", TOP),
+    "training": ("training?run=sample&stage=stage2", TOP),
 }
 
 
