@@ -36,8 +36,13 @@ class Context:
 
     @cached_property
     def training_numbers(self) -> list[int]:
-        """Photos that training may see: the train split where there is one, else all; those with a mask only."""
-        return [number for number in training_numbers(self.source) if number in self.annotations]
+        """Photos that training may see: the train split where there is one, else all; those with a mask only.
+
+        Without vectors a photo's masks are in no cluster, and all of it would pass for background.
+        """
+        failed = read_json(self.run.path / "embeddings.json")["errors"]
+        numbers = [number for number in training_numbers(self.source) if number in self.annotations]
+        return [number for number in numbers if self.photo(number).id not in failed]
 
     @cached_property
     def annotations(self) -> dict[int, list[dict[str, Any]]]:

@@ -54,6 +54,7 @@ def make_context(root, *, unlabelled=("00", "06"), config=CONFIG):
     run, store = Run(root / "run"), ArrayStore(root / "tokens")
     run.write_info({"config": config.to_dict()})
     write_json(run.proposals_path, {"annotations": [{"id": 10 * n, "image_id": n} for n in range(8) if n != 1]})
+    write_json(run.path / "embeddings.json", {"errors": {}})
     for number in range(8):
         store.write(number, tokens_of(number))
     write_json(store.folder / TOKEN_INFO, {"patch_size": PATCH, "blocks": [1]})
@@ -165,4 +166,4 @@ def test_nothing_of_the_run_is_touched(context):
     train_probes(context, [5])
     assert all(path.read_bytes() == content for path, content in before.items())
     new = {path.relative_to(context.run.path).parts[0] for path in context.run.path.rglob("*")}
-    assert new == {"run.json", "proposals.json", "stage2", "evaluation", "progress.json"}
+    assert new == {"run.json", "proposals.json", "embeddings.json", "stage2", "evaluation", "progress.json"}

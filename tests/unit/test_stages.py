@@ -12,9 +12,11 @@ from tiny_run import (
     WITHOUT_MAP,
     assert_same_artifacts,
     contents_of,
+    draw_voc,
     interrupt_stage,
     redone,
     run_chain,
+    tiny_config,
 )
 
 from maskdistill.arrays import ArrayStore, VectorStore
@@ -26,6 +28,7 @@ from maskdistill.errors import RunError
 from maskdistill.filtering import RULES
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.painting import read_label_png
+from maskdistill.stages import worker
 from maskdistill.stages.chain import BY_NAME, Options, Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.store import MASKS_PER_PHOTO, Run, read_json
@@ -412,3 +415,19 @@ def test_labels_never_leak(run, scene, tmp_path):
     pd.testing.assert_frame_equal(run.masks(), unlabelled.masks())
     metrics = read_json(unlabelled.path / "metrics.json")
     assert metrics == {"ground_truth": False, "counts": read_json(run.path / "metrics.json")["counts"]}
+
+
+def test_photo_whose_vectors_cannot_be_made_is_not_trained_on(tmp_path, monkeypatch):
+    data = draw_voc(tmp_path / "voc")
+    call = worker.EmbedWorker.__call__
+
+    def fail(self, number, *rest):
+        return (number, "No memory.") if number == 2 else call(self, number, *rest)
+
+    monkeypatch.setattr(worker.EmbedWorker, "__call__", fail)
+    said = run_chain(tmp_path / "run", data, tiny_config(tmp_path))
+    run = Run(tmp_path / "run")
+    assert read_json(run.path / "embeddings.json")["errors"] == {"02": "No memory."}
+    assert "on 7 photos" in said["stage1"]
+    assert 2 not in read_json(run.path / "pseudo_labels.json")["photos"]
+    assert 2 in label_maps(run.path / "predictions" / "stage2")  # its tokens are there: the models can label it
