@@ -95,12 +95,18 @@ def _card(item: StageState, at_work: bool, follows: bool) -> Card:
             item.name, label, "done", WORDS["done"], f"Up to date{f': {item.summary}' if item.summary else ''}."
         )
     if item.state == "stale":
-        return Card(item.name, label, "stale", WORDS["stale"], f"Stale, because {item.why}.")
+        return Card(item.name, label, "stale", WORDS["stale"], f"Stale, because {_for_people(item.why)}.")
     if ending in _ENDINGS:
         text = said if said.lower().startswith(ending) else f"{ending.capitalize()}: {said}"
         return Card(item.name, label, _ENDINGS[ending], ending, text)
     mark: Mark = "next" if follows else "todo"
     return Card(item.name, label, mark, WORDS[mark], f"Not made yet: {summary}.")
+
+
+def _for_people(why: str) -> str:
+    """The reason with the label of the stage that it begins with, if it is one of those."""
+    first, space, rest = why.partition(" ")
+    return f"{LABELS.get(first, first)}{space}{rest}"
 
 
 def with_needs(name: str) -> list[str]:

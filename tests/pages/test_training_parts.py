@@ -61,12 +61,14 @@ def test_cards_show_state_by_word_and_say_why():
             clusters=("stale", "clusters.method was changed"),
             filter=("missing", "failed: Disk full."),
             stage2=("missing", "stopped: Stopped; start again to go on."),
+            predictions=("stale", "pseudo_labels is stale"),
         )
     )
     words = {card.name: (card.word, card.text) for card in found}
     assert words["stage2"] == ("stopped", "Stopped; start again to go on.")
     assert words["proposals"] == ("done", "Up to date.")
     assert words["clusters"] == ("stale", "Stale, because clusters.method was changed.")
+    assert words["predictions"] == ("stale", "Stale, because Pseudo-labels is stale.")
     assert words["filter"] == ("failed", "Failed: Disk full.")
 
 
