@@ -2,6 +2,7 @@
 
 import json
 import queue
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from maskdistill.jobs.row import NewEvent
 from maskdistill.progress import Progress, read_progress_file
 
 TRAININGS = ("stage1", "stage2")  # stages that keep a history of epochs
+ROUNDS = "rounds"  # the stage whose trainings keep one each, in rounds/1, rounds/2 and on
 
 
 class Watch:
@@ -20,6 +22,7 @@ class Watch:
     def __init__(self, run: Path) -> None:
         self._run = run
         self._told: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._since = time.time()
         self._stage = ""
         self._epochs: dict[tuple[str, int], str] = {}
         self.pending: list[NewEvent] = []  # not yet written down; whoever does so takes them out
@@ -47,11 +50,21 @@ class Watch:
         if progress.stage in TRAININGS:
             # Steps that this training has not come to are of the one before, whose history is about to be replaced.
             self._note_epochs(progress.stage, progress.done)
+        elif progress.stage == ROUNDS:
+            self._note_rounds()
 
     def _note_done(self, name: str, sentence: str) -> None:
         if name in TRAININGS and not sentence.startswith("Nothing to do"):
             self._note_epochs(name, None)
+        elif name == ROUNDS:
+            self._note_rounds()
         self.pending.append(NewEvent("stage", {"stage": name, "what": "done", "sentence": sentence}))
+
+    def _note_rounds(self) -> None:
+        """Take in the epochs of every round that was trained on since this attempt began."""
+        for history in sorted((self._run / ROUNDS).glob("*/history.jsonl")):
+            if history.stat().st_mtime >= self._since:
+                self._note_epochs(f"{ROUNDS}/{history.parent.name}", None)
 
     def _note_epochs(self, stage: str, num_steps: int | None) -> None:
         """Take in the finished epochs of a training, up to a step if one is given."""

@@ -1,4 +1,5 @@
 import json
+import os
 
 import pytest
 
@@ -12,11 +13,12 @@ def run(tmp_path):
     return tmp_path
 
 
-def write_history(run, *epochs, steps=10, **values):
+def write_history(run, *epochs, steps=10, stage="stage1", **values):
     lines = [
         json.dumps({"epoch": epoch, "step": steps * epoch, "losses": {"total": 1.0}, **values}) for epoch in epochs
     ]
-    (run / "stage1" / "history.jsonl").write_text("\n".join(lines) + "\n")
+    (run / stage).mkdir(parents=True, exist_ok=True)
+    (run / stage / "history.jsonl").write_text("\n".join(lines) + "\n")
 
 
 def report(run, stage, done, total=30):
@@ -116,3 +118,17 @@ def test_stages_begin_before_they_end(run):
     watch.stage_done("proposals", "4 masks.")
     watch.look()
     assert stages(watch) == [("proposals", "began"), ("proposals", "done")]
+
+
+def test_epochs_of_rounds_come_under_the_number_of_the_round(run):
+    write_history(run, 1, 2, stage="rounds/1")
+    os.utime(run / "rounds" / "1" / "history.jsonl", (1.0, 1.0))  # of a job before
+    watch = Watch(run)
+    write_history(run, 1, stage="rounds/2")
+    report(run, "rounds", 4)
+    watch.look()
+    assert epochs(watch) == [("rounds/2:1", 1)]
+    write_history(run, 1, 2, stage="rounds/2")
+    watch.stage_done("rounds", "2 rounds.")
+    watch.look()
+    assert epochs(watch) == [("rounds/2:1", 1), ("rounds/2:2", 2)]
