@@ -37,6 +37,7 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)
 	$(BIN)/python -m benchmarks.speed --data $(DATA)
 	$(BIN)/python -m benchmarks.pages
+	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.filter
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --num-classes $(NUM_CLASSES) --probe
 	$(BIN)/python -m benchmarks.kills --data $(DATA) --num-classes $(NUM_CLASSES)
