@@ -62,8 +62,10 @@ def draw_running(run: Path) -> None:
         with st.container(border=True):
             st.caption(f"{job.title} · **{run.name}**")
             st.fragment(_draw_live, run_every=REFRESH)(run, "sidebar")
-    elif watched.get(run.name) == job.id and state.recall(state.Key.STARTED) != run.name:
-        _draw_end(run, job)
+    elif watched.get(run.name) == job.id:
+        arrives = job.state is JobState.DONE and state.recall(state.Key.STARTED) == run.name  # the sidebar says so
+        if not arrives:
+            _draw_end(run, job)
 
 
 def stop(job: Job) -> None:

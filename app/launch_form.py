@@ -7,11 +7,12 @@ import streamlit as st
 
 from app import cache, jobs_panel, state
 from app.workspace import PRESET, free_run_name
+from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError
+from maskdistill.estimates import estimate, work_of_source
 from maskdistill.jobs import start_stage
-from maskdistill.progress import format_duration, read_progress_file
-from maskdistill.store import Run, list_runs, runs_folder
+from maskdistill.store import Run, runs_folder
 
 BACKBONES = {
     "auto": "Automatic",
@@ -100,27 +101,9 @@ def _is_free_or_same(name: str, source: PhotoSource) -> bool:
 
 
 def _estimate(source: PhotoSource, backbone: str) -> str:
-    """How long it will take, if this machine has done the like before."""
-    rate = _known_rate(backbone)
-    if rate is None:
-        return "How long it takes will be known after the first photos."
-    return f"About {format_duration(len(source.photos) / rate)}, at {rate:.1f} photos per second as measured here."
-
-
-def _known_rate(backbone: str) -> float | None:
-    name = cache.choice(backbone).spec.name
-    for run in list_runs(runs_folder())[:10]:
-        progress = read_progress_file(run.progress_path)
-        if (
-            progress
-            and progress.stage == "proposals"
-            and progress.state == "done"
-            and progress.rate
-            and progress.done >= 5
-            and (run.info().get("backbone") or {}).get("name") == name
-        ):
-            return progress.rate
-    return None
+    """How long the masks will take on this machine."""
+    config = load_preset(PRESET).with_overrides([f"features.backbone={cache.choice(backbone).spec.name}"])
+    return estimate(work_of_source(source, config), "proposals", config).sentence
 
 
 def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:

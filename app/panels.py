@@ -1,16 +1,13 @@
 """Component: the pictures of a derivation in a grid, each of which opens large."""
 
 from dataclasses import dataclass
-from pathlib import Path
-
-import streamlit as st
 
 from app import cache, drawing
+from app.component import register
 from app.derivation import Step
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 
-_FOLDER = Path(__file__).parent
 _PHOTO_SIDE = 640  # pixels, longest side of the photo beneath the maps
 _HTML = """
 <div class="panels">
@@ -26,12 +23,7 @@ _HTML = """
 </div>
 """
 
-_component = st.components.v2.component(
-    "panels",
-    html=_HTML,
-    css=(_FOLDER / "panels.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "panels.js").read_text(encoding="utf-8"),
-)
+_component = register(__file__, _HTML)
 
 
 @dataclass(frozen=True)

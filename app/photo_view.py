@@ -1,19 +1,16 @@
 """Component: a photo with its masks or an affinity map on it, scores below; a click on a patch comes back."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
-
-import streamlit as st
 
 from app import cache, drawing
 from app.cache import Live
+from app.component import register
 from app.derivation import Step
 from maskdistill.datasets import Photo
 from maskdistill.proposals import Proposal
 from maskdistill.scoring import PART_HELP, WEIGHTS
 
-_FOLDER = Path(__file__).parent
 _HTML = """
 <div class="view">
   <div class="bar">
@@ -36,12 +33,7 @@ _HTML = """
 </div>
 """
 
-_component = st.components.v2.component(
-    "photo_view",
-    html=_HTML,
-    css=(_FOLDER / "photo_view.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "photo_view.js").read_text(encoding="utf-8"),
-)
+_component = register(__file__, _HTML)
 
 PART_NAMES = {
     "view_agreement": "Views",

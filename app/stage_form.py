@@ -3,7 +3,7 @@
     with st.form("stage1"):
         changes = stage_form.draw("stage1", preset)
         start = st.form_submit_button("Train")
-    stage_form.draw_reset("stage1", preset)
+    st.button("Back to the preset", on_click=stage_form.reset, args=("stage1", preset))  # outside: it forgets typing
 
 It works without the ``st.form`` too; what differs from the preset is then marked at once, rather than on submission.
 """
@@ -45,20 +45,6 @@ def draw(section: str, preset: RunConfig, *, start: RunConfig | None = None) -> 
     except ConfigError as error:
         st.error(str(error))
         return None
-
-
-def draw_reset(section: str, preset: RunConfig) -> None:
-    """A button that puts the preset's values into the fields.
-
-    It stands outside of a ``st.form``, whose buttons send what was typed. That is forgotten here, sent or not.
-    """
-    st.button(
-        "Back to the preset",
-        icon=":material/restart_alt:",
-        key=state.field_key(f"{section}:reset"),
-        on_click=reset,
-        args=(section, preset),
-    )
 
 
 def changes(section: str, preset: RunConfig) -> list[str]:

@@ -2,23 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
-import streamlit as st
-
 from app import cache, state
+from app.component import register
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
 
-_FOLDER = Path(__file__).parent
-
-_component = st.components.v2.component(
-    "thumbs",
-    html='<div class="thumbs" role="listbox" aria-label="Photos"></div>',
-    css=(_FOLDER / "thumbs.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "thumbs.js").read_text(encoding="utf-8"),
-)
+_component = register(__file__, '<div class="thumbs" role="listbox" aria-label="Photos"></div>')
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,7 @@ def open_workspace(on_progress: ProgressCallback | None = None) -> Workspace:
     info = run.info()
     source = cache.source(info["data"], on_progress)
     scores, problems = _results(run)
-    return Workspace(run, source, _run_config(info), scores, problems)
+    return Workspace(run, source, run_config(info), scores, problems)
 
 
 def _find_run(name: str) -> Run | None:
@@ -50,7 +50,12 @@ def _find_run(name: str) -> Run | None:
     return known[name]
 
 
-def _run_config(info: dict) -> RunConfig:
+def run_config(info: dict) -> RunConfig:
+    """The settings in run.json, with the backbone that was chosen.
+
+    Raises:
+        RunError: If this version does not know them.
+    """
     try:
         config = RunConfig.from_dict(info["config"])
     except (ConfigError, KeyError) as error:

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from app.training.stages import label_of, with_needs
-from app.workspace import overrides_from
+from app.workspace import overrides_from, run_config
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs, start_stage, submit
 from maskdistill.stages.chain import NAMES
@@ -13,24 +13,10 @@ ALL = "all"  # in place of a stage: every one of them
 BRANCH = "projection"  # off the way to the report: made by its own command, without the stages between
 
 
-def saved_config(run: Run) -> RunConfig:
-    """The settings in run.json, with the backbone that was chosen.
-
-    Raises:
-        RunError: If there is no run, or its run.json is damaged.
-        ConfigError: If it holds settings that this version does not know.
-    """
-    info = run.info()
-    config = RunConfig.from_dict(info["config"])
-    if config.features.backbone == "auto" and info.get("backbone"):
-        return config.with_overrides([f"features.backbone={info['backbone']['name']}"])
-    return config
-
-
 def coming_configs(run: Run, jobs: Sequence[Job]) -> list[RunConfig]:
     """Settings that run.json holds now and will hold while the jobs under way work, the last to come at the end."""
     under_way = [RunConfig.from_dict(job.settings) for job in reversed(jobs) if job.state.is_active and job.settings]
-    return [saved_config(run), *under_way]
+    return [run_config(run.info()), *under_way]
 
 
 def start(run: Run, config: RunConfig, until: str) -> Submitted:

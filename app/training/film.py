@@ -7,6 +7,7 @@ import streamlit as st
 from PIL import Image
 
 from app import cache
+from app.component import register
 from app.label_colours import label_layer_url
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.errors import DatasetError
@@ -14,7 +15,6 @@ from maskdistill.stages.samples import Samples
 
 FRAMES = 40  # epochs sent at most; of more, some evenly between are left out
 _SIDE = 320  # pixels, longer side of a photo
-_FOLDER = Path(__file__).parent
 _HTML = """
 <div class="film">
   <div class="bar">
@@ -26,12 +26,7 @@ _HTML = """
 </div>
 """
 
-_component = st.components.v2.component(
-    "film",
-    html=_HTML,
-    css=(_FOLDER / "film.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "film.js").read_text(encoding="utf-8"),
-)
+_component = register(__file__, _HTML)
 
 
 def film(samples: Samples, source: PhotoSource | None, agreement: dict[int, float], *, key: str) -> None:

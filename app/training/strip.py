@@ -2,21 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
-from pathlib import Path
-
-import streamlit as st
 
 from app import state
+from app.component import register
 from app.training.stages import Card
 
-_FOLDER = Path(__file__).parent
-
-_component = st.components.v2.component(
-    "stage_strip",
-    html='<div class="strip" role="listbox" aria-label="Stages of the run"></div>',
-    css=(_FOLDER / "strip.css").read_text(encoding="utf-8"),
-    js=(_FOLDER / "strip.js").read_text(encoding="utf-8"),
-)
+_component = register(__file__, '<div class="strip" role="listbox" aria-label="Stages of the run"></div>')
 
 
 def strip(cards: Sequence[Card], selected: str, *, key: str, on_pick: Callable[[str], None]) -> None:

@@ -20,7 +20,7 @@ section = st.query_params.get("section", "stage1")
 with st.form(section):
     st.json(stage_form.draw(section, preset, start=start))
     st.form_submit_button("Train")
-stage_form.draw_reset(section, preset)
+st.button("Back to the preset", on_click=stage_form.reset, args=(section, preset))
 """
 MAIN = """
 import streamlit as st
