@@ -109,7 +109,12 @@ def jpeg_url(image: Image.Image, quality: int = 88) -> str:
     """The photo as a data URL."""
     buffer = io.BytesIO()
     image.save(buffer, "JPEG", quality=quality)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return jpeg_bytes_url(buffer.getvalue())
+
+
+def jpeg_bytes_url(content: bytes) -> str:
+    """A JPEG file as a data URL."""
+    return f"data:image/jpeg;base64,{base64.b64encode(content).decode('ascii')}"
 
 
 def contact_sheet(pictures: list[tuple[str, Image.Image]], width: int = 420, columns: int = 4) -> Image.Image:

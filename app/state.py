@@ -1,6 +1,8 @@
 """What this session looks at, and its mirror in the address bar. The only file that names session and link keys."""
 
+import getpass
 import re
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -11,6 +13,7 @@ from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError
 
 _SELECTION, _LINK, _NOTICES = "selection", "link", "notices"
+_LONGEST_OPTION = 200  # characters of an option in a link
 SORTS = ("order", "worst", "best")
 COMPARISONS = ("", "run", "published", "pinned")
 
@@ -45,6 +48,12 @@ class Key(StrEnum):
     WATCHED = "watched jobs"
 
 
+class Option(StrEnum):
+    """Small choices of a page that stand in the link under these names. Each page checks its own values."""
+
+    REVIEWER = "reviewer"  # whose decisions are written down
+
+
 @dataclass(frozen=True)
 class Selection:
     """Everything a link reopens. ``changes`` are ``section.name=value``, as the command line's ``--set`` takes them."""
@@ -59,6 +68,10 @@ class Selection:
     sort: str = "order"  # one of SORTS
     stage: str = ""  # of the method; empty takes the one that matters now
     job: int = 0  # number of a job of the run; 0 takes the current one
+    mask: int | None = None  # id of the mask whose details are open
+    cluster: int = 0  # 0 for none
+    picked: str = ""  # set of masks, as maskdistill.selecting writes it
+    options: tuple[tuple[str, str], ...] = ()  # by the names of Option
 
 
 def selection() -> Selection:
@@ -75,13 +88,45 @@ def select(**fields: Any) -> None:
 
 
 def open_run(name: str) -> None:
-    """Look at a run from its first photo, with its own settings."""
-    st.session_state[_SELECTION] = Selection(run=name)
+    """Look at a run from its first photo, with its own settings; who reviews stays the same."""
+    st.session_state[_SELECTION] = Selection(run=name, options=_kept_options())
 
 
 def open_data(spec: str, changes: tuple[str, ...] = ()) -> None:
     """Look at photos without a run."""
-    st.session_state[_SELECTION] = Selection(data=spec, changes=changes)
+    st.session_state[_SELECTION] = Selection(data=spec, changes=changes, options=_kept_options())
+
+
+def _kept_options() -> tuple[tuple[str, str], ...]:
+    return tuple(item for item in selection().options if item[0] == Option.REVIEWER)
+
+
+def option(name: Option, default: str = "", allowed: Collection[str] = ()) -> str:
+    """A page's choice; one of a link that is not among ``allowed`` gives the default, with a notice."""
+    value = dict(selection().options).get(name, default)
+    if allowed and value not in allowed:
+        notify(f"The link's '{name}={value[:40]}' means nothing here and was left out.")
+        set_option(name, "")
+        return default
+    return value
+
+
+def set_option(name: Option, value: str) -> None:
+    """Keep a page's choice; an empty one leaves the link."""
+    options = {**dict(selection().options), str(name): value[:_LONGEST_OPTION]}
+    select(options=tuple(item for item in options.items() if item[1]))
+
+
+def reviewer() -> str:
+    """Under whose name decisions are written down: the one in the link, else the account's."""
+    return option(Option.REVIEWER) or _account()
+
+
+def _account() -> str:
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in some containers
+        return "me"
 
 
 def change_setting(base: RunConfig, name: str, text: str) -> None:
@@ -162,6 +207,14 @@ def _parse(link: dict[str, list[str]]) -> Selection:
             chosen = replace(chosen, stage=value)
         elif name == "job" and re.fullmatch(r"\d{1,9}", value):
             chosen = replace(chosen, job=int(value))
+        elif name == "mask" and re.fullmatch(r"\d{1,12}", value):
+            chosen = replace(chosen, mask=int(value))
+        elif name == "cluster" and re.fullmatch(r"\d{1,4}", value):
+            chosen = replace(chosen, cluster=int(value))
+        elif name == "picked":
+            chosen = replace(chosen, picked=value)
+        elif name in tuple(Option):
+            chosen = replace(chosen, options=(*chosen.options, (name, value[:_LONGEST_OPTION])))
         elif name == "compare" and value in COMPARISONS:
             chosen = replace(chosen, compare=value)
         elif name == "sort" and value in SORTS:
@@ -194,7 +247,13 @@ def _format(chosen: Selection) -> dict[str, list[str]]:
         link["stage"] = [chosen.stage]
     if chosen.job:
         link["job"] = [str(chosen.job)]
-    return link
+    if chosen.mask is not None:
+        link["mask"] = [str(chosen.mask)]
+    if chosen.cluster:
+        link["cluster"] = [str(chosen.cluster)]
+    if chosen.picked:
+        link["picked"] = [chosen.picked]
+    return link | {name: [value] for name, value in chosen.options}
 
 
 def control_key(name: str) -> str:

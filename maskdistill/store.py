@@ -33,6 +33,11 @@ class LabelFolder:
         return self.path / "candidates.parquet"
 
     @property
+    def candidate_masks_path(self) -> Path:
+        """candidates.json: COCO, the masks as the model draws them."""
+        return self.path / "candidates.json"
+
+    @property
     def kept_path(self) -> Path:
         """kept.parquet: mask_id, kept, rule."""
         return self.path / "kept.parquet"
@@ -116,6 +121,11 @@ class Run(LabelFolder):
         """Folder of log files."""
         return self.path / "logs"
 
+    def fingerprint_of(self, stage: str) -> str:
+        """Of what a finished stage was made from; empty while it is not finished."""
+        record = self.stage_path(stage)
+        return read_json(record)["fingerprint"] if record.is_file() else ""
+
     def parts_path(self, stage: str, fingerprint: str) -> Path:
         """Folder of a stage's finished shards, for one set of settings and photos."""
         return self.path / "parts" / f"{stage}-{fingerprint[:12]}"
@@ -132,8 +142,9 @@ class Run(LabelFolder):
         """Folder of the masks' thumbnails, for one set of settings and photos."""
         return self.path / "thumbs" / fingerprint[:12]
 
-    def thumbnail(self, mask_id: int) -> Path:
-        """96-pixel JPEG of a mask's crop.
+    @property
+    def thumbs(self) -> Path:
+        """Folder of the masks' thumbnails.
 
         Raises:
             RunError: If the masks are not finished.
@@ -141,7 +152,15 @@ class Run(LabelFolder):
         record = self.stage_path("proposals")
         if not record.is_file():
             raise RunError(f"No finished masks in {self.path}. Finish them with: maskdistill propose --run {self.path}")
-        return thumbnail_in(self.thumbs_path(read_json(record)["fingerprint"]), mask_id)
+        return self.thumbs_path(read_json(record)["fingerprint"])
+
+    def thumbnail(self, mask_id: int) -> Path:
+        """96-pixel JPEG of a mask's crop.
+
+        Raises:
+            RunError: If the masks are not finished.
+        """
+        return thumbnail_in(self.thumbs, mask_id)
 
     def info(self) -> dict[str, Any]:
         """run.json.

@@ -7,10 +7,14 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.candidates import Seen, see_masks
+from maskdistill.datasets import read_photo
+from maskdistill.errors import DatasetError
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.stages.context import Context
 from maskdistill.store import MASKS_PER_PHOTO, LabelFolder, read_json, write_json, write_table
+from maskdistill.thumbnails import write_thumbnail
 
+SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
 Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # of one photo: rows of the table, COCO annotations
 
 
@@ -18,7 +22,9 @@ def find_candidates(context: Context) -> str:
     """Write what the first model makes of the training photos."""
     predictor = context.predictor("stage1")
     views = ((number, predictor.probabilities(context.photo(number))) for number in context.training_numbers)
-    return write_candidates(context, views, context.run, "stage1")
+    sentence = write_candidates(context, views, context.run, "stage1")
+    write_seen_thumbnails(context)
+    return sentence
 
 
 def write_candidates(
@@ -51,9 +57,27 @@ def write_candidates(
         "annotations": annotations,
         "categories": [{"id": label, "name": f"cluster {label}"} for label in range(1, num_classes + 1)],
     }
-    write_json(folder.path / "candidates.json", coco)
+    write_json(folder.candidate_masks_path, coco)
     new = sum(row["origin"] == origin for row in rows)
     return f"{len(rows)} candidates, {new} of them where no proposal was."
+
+
+def write_seen_thumbnails(context: Context) -> None:
+    """Crops of the objects that no proposal was, beside those of the proposals."""
+    proposed = {item["id"] for items in context.annotations.values() for item in items}
+    by_photo: dict[int, list[dict[str, Any]]] = {}
+    for item in read_json(context.run.candidate_masks_path)["annotations"]:
+        if item["id"] not in proposed:
+            by_photo.setdefault(item["image_id"], []).append(item)
+    for number, items in by_photo.items():
+        photo = context.photo(number)
+        try:
+            image = read_photo(photo, min_short_side=SHORT_SIDE)
+        except DatasetError:  # it went away since; whoever shows the mask says so
+            continue
+        for item in items:
+            path = context.run.thumbnail(item["id"])
+            write_thumbnail(path, image, item["bbox"], (photo.height, photo.width))
 
 
 def _judge(context: Context, number: int, probabilities: np.ndarray, table: pd.DataFrame, origin: str) -> Judged:

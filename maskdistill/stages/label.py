@@ -105,7 +105,7 @@ def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None)
 
     ``folder`` holds the candidates; None means the first model's, in the run itself.
     """
-    path = (folder or run).path / "candidates.json"
+    path = (folder or run).candidate_masks_path
     found = {item["id"]: item["segmentation"] for item in read_json(path)["annotations"]}
     if config.masks == "proposals":
         found |= {item["id"]: item["segmentation"] for item in read_json(run.proposals_path)["annotations"]}

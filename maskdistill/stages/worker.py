@@ -16,16 +16,14 @@ from maskdistill.disk import is_disk_full
 from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
-from maskdistill.progress import replace_atomically
 from maskdistill.proposals import Proposal, Recipe, look, propose
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.store import MASKS_PER_PHOTO, thumbnail_in
+from maskdistill.thumbnails import write_thumbnail
 from maskdistill.tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 
 logger = logging.getLogger(__name__)
 
-THUMB_SIDE = 96  # pixels
-THUMB_MARGIN = 0.1  # fraction of the box's longer side
 # What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
 PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError)
 
@@ -132,24 +130,3 @@ def _annotation(number: int, rank: int, proposal: Proposal) -> dict[str, Any]:
         "score": round(proposal.score, 6),
         "parts": {name: round(float(value), 6) for name, value in proposal.parts.items()},
     }
-
-
-def write_thumbnail(path: Path, image: Image.Image, box: list[int], size: tuple[int, int]) -> None:
-    """Write the crop of a mask, with a margin, as a JPEG of at most 96 pixels a side.
-
-    Args:
-        path: Where to.
-        image: The photo, perhaps decoded smaller than ``size``.
-        box: x, y, width, height in pixels of the full photo.
-        size: height, width of the full photo in pixels.
-    """
-    scale_x, scale_y = image.width / size[1], image.height / size[0]
-    x, y, width, height = box
-    margin = THUMB_MARGIN * max(width, height)
-    left, top = max(0, (x - margin) * scale_x), max(0, (y - margin) * scale_y)
-    right = min(image.width, (x + width + margin) * scale_x)
-    bottom = min(image.height, (y + height + margin) * scale_y)
-    ratio = THUMB_SIDE / max(right - left, bottom - top, 1)
-    sides = (max(1, round((right - left) * ratio)), max(1, round((bottom - top) * ratio)))
-    crop = image.resize(sides, Image.Resampling.BILINEAR, box=(left, top, right, bottom), reducing_gap=2.0)
-    replace_atomically(path, lambda temporary: crop.save(temporary, format="JPEG", quality=85))

@@ -25,6 +25,7 @@ from maskdistill.stages.status import describe_run
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.store import Run
+from maskdistill.thumbnails import THUMB_SIDE
 from maskdistill.weights import choose_backbone
 
 NUM_PHOTOS = 6  # readable ones of the folder below
@@ -170,7 +171,7 @@ def test_thumbnail_is_small_and_shows_the_box(start, tmp_path):
     run = Run(tmp_path / "run")
     for row in run.masks().itertuples():
         with Image.open(run.thumbnail(row.mask_id)) as image:
-            assert max(image.size) == worker.THUMB_SIDE
+            assert max(image.size) == THUMB_SIDE
             wide = row.bbox_w > 1.5 * row.bbox_h
             assert image.width > image.height or not wide
 

@@ -1,0 +1,165 @@
+"""What ground truth says of each mask, for reporting only: nothing that trains or selects reads it."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.confusion import BACKGROUND
+from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
+from maskdistill.errors import DatasetError, ShapeError
+from maskdistill.evaluation import MIN_REGION, class_regions
+from maskdistill.mask_codes import MaskCodes
+from maskdistill.run_photos import photos_of
+from maskdistill.store import Run, write_table
+
+FILE = "mask_truth.parquet"
+_MADE_FROM = {"proposals": "proposals", "seen": "candidates"}  # part of the file -> the stage whose masks it is of
+
+
+class Truth(NamedTuple):
+    """Of the masks of the photos that have ground truth."""
+
+    frame: pd.DataFrame  # mask_id, truth (class of most of its pixels, 0 background), truth_share, truth_iou
+    names: tuple[str, ...]  # of the classes, "background" first
+
+
+class PhotoTruth:
+    """Ground truth of a photo, made ready to be asked about many masks.
+
+    Args:
+        labels: (H, W) class ids, 0 background, 255 ignored.
+        min_area: Pixels; smaller regions of a class are no objects of their own.
+    """
+
+    def __init__(self, labels: np.ndarray, min_area: int = MIN_REGION) -> None:
+        self._labels = labels
+        self._regions = np.zeros(labels.shape, np.int32)  # 0: no object of its own; the regions do not overlap
+        for number, (_, region) in enumerate(class_regions(labels, min_area), start=1):
+            self._regions[region] = number
+        self._areas = np.bincount(self._regions.ravel())[1:]
+        self._objects = int(np.count_nonzero((labels != 0) & (labels != IGNORE_INDEX)))  # pixels
+
+    def of_mask(self, mask: np.ndarray) -> tuple[int, float, float]:
+        """What a mask is of, and how well it fits.
+
+        Args:
+            mask: (H, W) bool.
+
+        Returns:
+            The class of most of its pixels (0 background), the share of its pixels that are of that class, and its
+            highest IoU with a connected region of one class or with all objects together, as ``best_iou`` has it.
+            Ignored pixels count for nothing; a mask of such pixels alone gives -1, NaN, NaN.
+
+        Raises:
+            ShapeError: If mask and labels differ in size.
+        """
+        if mask.shape != self._labels.shape:
+            raise ShapeError("mask", f"{self._labels.shape}", mask.shape)
+        counts = np.bincount(self._labels[mask], minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
+        area = int(counts.sum())
+        if not area:
+            return -1, float("nan"), float("nan")
+        truth = int(counts.argmax())
+        return truth, float(counts[truth] / area), self._best_iou(mask, area, int(counts[1:].sum()))
+
+    def _best_iou(self, mask: np.ndarray, area: int, on_objects: int) -> float:
+        if not self._objects:
+            return 0.0
+        shared = np.bincount(self._regions[mask], minlength=len(self._areas) + 1)[1:]
+        each = shared / (area + self._areas - shared)
+        return float(max(each.max(initial=0.0), on_objects / (area + self._objects - on_objects)))
+
+
+def read_truth(run: Run) -> Truth | None:
+    """mask_truth.parquet, as far as it is of the masks that there are now; None if it is not, or there is none.
+
+    ``make_truth`` makes it where ``lacks_truth`` says that it is missing.
+    """
+    path = run.path / FILE
+    if not path.is_file():
+        return None
+    frame = pd.read_parquet(path)
+    made_from, names = frame.attrs["made_from"], tuple(frame.attrs["names"])
+    if made_from["proposals"] != run.fingerprint_of("proposals"):
+        return None
+    if made_from["seen"] != run.fingerprint_of("candidates"):
+        frame = frame[~frame["seen"]].reset_index(drop=True)
+    return Truth(frame.drop(columns="seen"), names)
+
+
+def lacks_truth(run: Run) -> bool:
+    """Whether the run's photos have ground truth that its masks, or some of them, were not compared with yet."""
+    if not run.info().get("source", {}).get("has_labels") or not run.proposals_path.is_file():
+        return False
+    path = run.path / FILE
+    return not path.is_file() or pd.read_parquet(path, columns=[]).attrs["made_from"] != _made_from(run)
+
+
+def make_truth(run: Run, source: PhotoSource, on_progress: ProgressCallback | None = None) -> Truth | None:
+    """Compare every mask of a run with ground truth and write mask_truth.parquet.
+
+    Args:
+        run: Run with masks; what the first model sees where no proposal was is compared too, if there is any.
+        source: Its photos.
+        on_progress: Told how many photos are done.
+
+    Returns:
+        What ``read_truth`` gives; None, and nothing written, if the photos have no ground truth.
+
+    Raises:
+        DatasetError: If a label cannot be read or does not fit.
+        RunError: If there are no masks yet.
+    """
+    if not source.has_labels:
+        return None
+    made_from = _made_from(run)
+    rows = list(_compare(run, source, on_progress))
+    frame = pd.DataFrame(rows, columns=["mask_id", "truth", "truth_share", "truth_iou", "seen"])
+    frame = frame.astype({"mask_id": np.int64, "truth": np.int32, "seen": bool}).sort_values("mask_id")
+    frame.attrs = {"names": [BACKGROUND, *source.classes], "made_from": made_from}
+    write_table(run.path / FILE, frame)
+    return read_truth(run)
+
+
+def _compare(
+    run: Run, source: PhotoSource, on_progress: ProgressCallback | None
+) -> Iterator[tuple[int, int, float, float, bool]]:
+    photos = photos_of(run)
+    for number, masks in enumerate(_masks_by_photo(run, len(photos))):
+        labels = read_label(source, photos[number]) if masks else None
+        if labels is not None:
+            _check_classes(labels, source)
+            truth = PhotoTruth(labels)
+            for mask_id, codes, seen in masks:
+                yield (mask_id, *truth.of_mask(codes.decode(mask_id)), seen)
+        if on_progress is not None:
+            on_progress(number + 1, len(photos))
+
+
+def _masks_by_photo(run: Run, num_photos: int) -> list[list[tuple[int, MaskCodes, bool]]]:
+    """Of each photo: mask id, where its shape is, and whether the first model saw it where no proposal was."""
+    proposals = MaskCodes.open(run)
+    found: list[list[tuple[int, MaskCodes, bool]]] = [[] for _ in range(num_photos)]
+    for mask_id, image in zip(proposals.ids.tolist(), proposals.images.tolist(), strict=True):
+        found[image].append((mask_id, proposals, False))
+    if run.candidate_masks_path.is_file():
+        drawn = MaskCodes.open(run, "candidates")
+        new = ~np.isin(drawn.ids, proposals.ids)
+        for mask_id, image in zip(drawn.ids[new].tolist(), drawn.images[new].tolist(), strict=True):
+            found[image].append((mask_id, drawn, True))
+    return found
+
+
+def _made_from(run: Run) -> dict[str, str]:
+    return {part: run.fingerprint_of(stage) for part, stage in _MADE_FROM.items()}
+
+
+def _check_classes(labels: np.ndarray, source: PhotoSource) -> None:
+    largest = int(labels.max(where=labels != IGNORE_INDEX, initial=0))
+    if largest > len(source.classes):
+        raise DatasetError(
+            f"The labels of {source.spec} hold the value {largest}; wanted 0 to {len(source.classes)}, or "
+            f"{IGNORE_INDEX} for ignored. Name every class of the ground truth (classes.txt in a VOC folder)."
+        )

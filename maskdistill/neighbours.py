@@ -1,0 +1,35 @@
+"""Which masks are most alike, by the embeddings that they were clustered by."""
+
+import numpy as np
+
+from maskdistill.errors import ConfigError
+
+
+def nearest(vectors: np.ndarray, row: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The vectors most alike to one of them.
+
+    Args:
+        vectors: (N, D); may be mapped into memory.
+        row: Of the one.
+        count: How many others are wanted.
+
+    Returns:
+        (n,) rows, n at most ``count`` and N - 1, and (n,) cosines in [-1, 1], most alike first. The one itself is not
+        among them. A vector of zeros is as unlike to all as can be told: cosine 0.
+
+    Raises:
+        ConfigError: If there is no such row, or ``count`` is negative.
+    """
+    if not 0 <= row < len(vectors) or count < 0:
+        raise ConfigError(f"Neighbours of row {row} of {len(vectors)} were asked for, {count} of them.")
+    lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
+    wanted = np.asarray(vectors[row], np.float32)
+    scale = np.where(lengths > 0, lengths, 1) * (lengths[row] or 1)
+    cosines = (vectors @ wanted) / scale
+    cosines[row] = -np.inf
+    count = min(count, len(vectors) - 1)
+    if not count:
+        return np.zeros(0, np.int64), np.zeros(0)
+    best = np.argpartition(-cosines, count - 1)[:count]
+    best = best[np.lexsort((best, -cosines[best]))]  # of equal ones the first, whatever the partition did
+    return best, np.clip(cosines[best], -1, 1)

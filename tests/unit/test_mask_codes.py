@@ -1,0 +1,96 @@
+import json
+
+import numpy as np
+import pytest
+
+from maskdistill.errors import RunError
+from maskdistill.mask_codes import MaskCodes
+from maskdistill.masks import bounding_box, encode_mask
+from maskdistill.store import Run
+
+
+def rectangle(x, y, width, height):
+    mask = np.zeros((20, 30), bool)
+    mask[y : y + height, x : x + width] = True
+    return mask
+
+
+def annotation(mask_id, image, mask):
+    return {"id": mask_id, "image_id": image, "segmentation": encode_mask(mask), "bbox": list(bounding_box(mask))}
+
+
+@pytest.fixture
+def masks():
+    return {20: rectangle(3, 4, 5, 6), 0: rectangle(0, 0, 30, 20), 21: rectangle(29, 19, 1, 1)}
+
+
+@pytest.fixture
+def run(tmp_path, masks):
+    write(tmp_path, masks)
+    return Run(tmp_path)
+
+
+def write(folder, masks):
+    items = [annotation(mask_id, mask_id // 10, mask) for mask_id, mask in masks.items()]
+    (folder / "proposals.json").write_text(json.dumps({"annotations": items}))
+
+
+def test_each_mask_is_found_by_its_id(run, masks):
+    codes = MaskCodes.open(run)
+    assert len(codes) == 3
+    for mask_id, mask in masks.items():
+        assert np.array_equal(codes.decode(mask_id), mask)
+        assert codes.code(mask_id) == encode_mask(mask)
+        assert codes.box(mask_id) == bounding_box(mask)
+
+
+def test_masks_of_a_photo_best_first(run):
+    codes = MaskCodes.open(run)
+    assert codes.of_photo(2) == [20, 21]
+    assert codes.of_photo(7) == []
+
+
+def test_a_mask_that_is_not_there_is_named(run):
+    codes = MaskCodes.open(run)
+    assert [mask_id in codes for mask_id in (0, 1, 99)] == [True, False, False]
+    with pytest.raises(RunError, match="No mask 1 in"):
+        codes.decode(1)
+
+
+def test_opened_again_it_does_not_parse_the_file(run, monkeypatch):
+    MaskCodes.open(run)
+    monkeypatch.setattr("maskdistill.mask_codes.read_json", None)
+    assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
+
+
+def test_masks_made_anew_replace_the_copy(run, masks):
+    MaskCodes.open(run)
+    write(run.path, {0: masks[20]})
+    assert len(MaskCodes.open(run)) == 1
+    assert MaskCodes.open(run).box(0) == (3, 4, 5, 6)
+
+
+def test_a_damaged_copy_is_made_again(run):
+    MaskCodes.open(run)
+    (run.path / "proposals.arrow").write_bytes(b"torn")
+    assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
+
+
+def test_where_no_copy_can_be_written_the_masks_are_there_all_the_same(run, monkeypatch):
+    def refuse(*_args):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("maskdistill.mask_codes.replace_atomically", refuse)
+    assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
+    assert not (run.path / "proposals.arrow").exists()
+
+
+def test_a_run_without_masks_says_which_stage_makes_them(tmp_path):
+    with pytest.raises(RunError, match="The stage 'candidates' makes it"):
+        MaskCodes.open(Run(tmp_path), "candidates")
+
+
+def test_a_run_that_found_no_mask_has_none(run):
+    write(run.path, {})
+    codes = MaskCodes.open(run)
+    assert (len(codes), codes.of_photo(0), 0 in codes) == (0, [], False)

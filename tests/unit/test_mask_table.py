@@ -1,0 +1,107 @@
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from maskdistill.datasets import open_source
+from maskdistill.errors import RunError
+from maskdistill.mask_codes import MaskCodes
+from maskdistill.mask_table import read_mask_table
+from maskdistill.run_photos import photos_of
+from maskdistill.stages.candidates import write_seen_thumbnails
+from maskdistill.stages.chain import Options, Plan
+from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.thumbnails import THUMB_SIDE
+
+
+@pytest.fixture(scope="module")
+def run(finished):
+    return finished[0]
+
+
+@pytest.fixture(scope="module")
+def table(run):
+    return read_mask_table(run)
+
+
+def test_holds_every_proposal_and_every_object_that_the_model_saw(run, table):
+    ids = set(run.masks()["mask_id"]) | set(run.candidates()["mask_id"])
+    assert table.frame["mask_id"].tolist() == sorted(ids)
+    assert table.num_masks == len(ids)
+
+
+def test_what_the_stages_said_stands_in_its_row(run, table):
+    frame = table.frame.set_index("mask_id")
+    clusters, candidates, kept = run.clusters(), run.candidates().set_index("mask_id"), run.kept().set_index("mask_id")
+    for place, row in clusters.iterrows():
+        mine = frame.loc[row["mask_id"]]
+        assert (mine["cluster"], mine["vector"]) == (row["cluster"], place)
+        assert mine["distance"] == row["distance"]
+    for mask_id, row in candidates.iterrows():
+        mine = frame.loc[mask_id]
+        assert tuple(mine[["candidate", "label", "score"]]) == (True, row["label"], row["score"])
+        assert (mine["kept"], mine["rule"]) == tuple(kept.loc[mask_id, ["kept", "rule"]])
+    judged = frame.index.isin(candidates.index)
+    assert frame.loc[~judged, "rule"].eq("").all()
+    assert not frame.loc[~judged, "candidate"].any()
+    assert frame.loc[~judged, "score"].isna().all()
+
+
+def test_boxes_are_those_of_the_masks(run, table):
+    proposed = MaskCodes.open(run)
+    drawn = MaskCodes.open(run, "candidates")
+    for row in table.frame.itertuples():
+        codes = proposed if row.origin == "proposal" else drawn
+        assert (row.x, row.y, row.w, row.h) == codes.box(row.mask_id)
+
+
+def test_objects_that_no_proposal_was_get_a_crop_too(run, scene, tmp_path):
+    copy = Run(shutil.copytree(run.path, tmp_path / "run"))
+    context = Plan(copy, open_source(str(scene[0])), scene[1]).context("candidates", Options())
+    context.__dict__["annotations"] = {}  # as if none of the candidates had been proposed
+    ids = MaskCodes.open(copy, "candidates").ids.tolist()
+    for mask_id in ids:
+        copy.thumbnail(mask_id).unlink()
+    write_seen_thumbnails(context)
+    for mask_id in ids:
+        with Image.open(copy.thumbnail(mask_id)) as crop:
+            assert max(crop.size) == THUMB_SIDE
+
+
+def test_photos_are_those_of_the_ids(run, table):
+    photos = photos_of(run)
+    assert [photos[number].id for number in table.frame["image"]] == table.frame["image_id"].tolist()
+    assert (table.frame["mask_id"] // MASKS_PER_PHOTO).tolist() == table.frame["image"].tolist()
+    assert table.frame["split"].isin(["train", "val"]).all()
+
+
+def test_a_mask_is_found_by_its_id(table):
+    ids = table.frame["mask_id"].to_numpy()
+    assert table.rows_of(ids[[3, 0]]).tolist() == [3, 0]
+    assert [table.has(int(ids[-1]) + step) for step in (0, 1)] == [True, False]
+    with pytest.raises(RunError, match=f"no mask {ids[-1] + 1}"):
+        table.rows_of([ids[0], ids[-1] + 1])
+
+
+def test_before_the_later_stages_their_columns_are_empty(run, tmp_path):
+    for name in ("run.json", "images.parquet", "masks.parquet", "proposals.json"):
+        shutil.copy(run.path / name, tmp_path / name)
+    frame = read_mask_table(Run(tmp_path)).frame
+    assert len(frame) == len(run.masks())
+    for name, empty in {"cluster": 0, "vector": -1, "label": 0, "truth": -1}.items():
+        assert frame[name].eq(empty).all(), name
+    assert frame[["distance", "margin", "score", "iou", "truth_share"]].isna().all(axis=None)
+    assert not frame[["kept", "candidate"]].any(axis=None)
+    assert frame["quality"].between(0, 1).all()
+
+
+def test_columns_do_not_depend_on_how_far_the_run_is(run, table, tmp_path):
+    for name in ("run.json", "images.parquet", "masks.parquet", "proposals.json"):
+        shutil.copy(run.path / name, tmp_path / name)
+    assert set(read_mask_table(Run(tmp_path)).frame.columns) == set(table.frame.columns)
+
+
+def test_numbers_are_whole_where_they_count(table):
+    for name in ("mask_id", "image", "cluster", "vector", "label", "truth", "x", "y", "w", "h"):
+        assert np.issubdtype(table.frame[name].dtype, np.integer), name
