@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from maskdistill import __version__
-from maskdistill.cli_flags import evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
+from maskdistill.cli_flags import decisions_flags, evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
 from maskdistill.cli_jobs import add_jobs_command
+from maskdistill.cli_trials import add_try_command
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages
@@ -24,7 +25,7 @@ EXIT_INTERRUPTED = 130
 STAGE_COMMANDS = {
     "propose": ("proposals",),
     "embed": ("embeddings",),
-    "cluster": ("clusters",),
+    "cluster": ("clusters", "classes"),
     "project": ("projection",),
     "train-stage1": ("stage1", "candidates"),
     "filter": ("filter",),
@@ -119,7 +120,9 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "evaluate", "compare a run's label maps with ground truth", evaluate_command, evaluate_flags)
     _add(commands, "predict", "label maps of new photos, palette PNG", predict_command, predict_flags)
     _add(commands, "export", "masks and label maps for other tools", export_command, export_flags)
+    _add(commands, "decisions", "what people decided: a summary, or all as CSV", decisions_command, decisions_flags)
     _add(commands, "status", "what is done, stale or missing, and jobs at work", status_command)
+    add_try_command(commands, _add)
     add_jobs_command(commands, _add)
     return parser
 
@@ -193,6 +196,22 @@ def export_command(options: argparse.Namespace) -> str:
     from maskdistill.exports.run import export_run
 
     return export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
+
+
+def decisions_command(options: argparse.Namespace) -> str:
+    """A summary of people's decisions, or every mark as CSV."""
+    from maskdistill.decisions import summarise, to_csv
+    from maskdistill.progress import write_atomically
+
+    run = Run(options.run)
+    run.info()  # says what is wrong if this is no run
+    if options.csv is None:
+        return summarise(run)
+    text = to_csv(run)
+    if options.csv == "-":
+        return text.rstrip("\n")
+    write_atomically(Path(options.csv), text)
+    return f"All marks in {options.csv}."
 
 
 def status_command(options: argparse.Namespace) -> str:

@@ -15,10 +15,8 @@ def stage_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--data", help="folder of photos, VOC folder, COCO folder or json, sample, sample-views")
     command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
     command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
-    command.add_argument(
-        "--num-classes", type=_not_negative, help="K, the number of clusters (0: suggested by a curve)"
-    )
-    command.add_argument("--seed", type=_not_negative, help="seed of every random choice (0)")
+    command.add_argument("--num-classes", type=not_negative, help="K, the number of clusters (0: suggested by a curve)")
+    command.add_argument("--seed", type=not_negative, help="seed of every random choice (0)")
     command.add_argument(
         "--set",
         action=SetAction,
@@ -28,7 +26,7 @@ def stage_flags(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
-    command.add_argument("--workers", type=_not_negative, default=0, help="processes (0: one per core)")
+    command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
@@ -62,15 +60,20 @@ def export_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
 
 
+def decisions_flags(command: argparse.ArgumentParser) -> None:
+    """Of ``decisions``."""
+    command.add_argument("--csv", metavar="FILE", help="write every mark there, undone ones too (-: standard output)")
+
+
 def positive(text: str) -> int:
     """A whole number from 1."""
-    value = _not_negative(text)
+    value = not_negative(text)
     if value == 0:
         raise argparse.ArgumentTypeError("must be at least 1, got 0")
     return value
 
 
-def _not_negative(text: str) -> int:
+def not_negative(text: str) -> int:
     if not text.isdigit():
         raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
     return int(text)

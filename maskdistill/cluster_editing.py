@@ -1,6 +1,5 @@
-"""What a person looks at in clusters, and changes in them: a table, merging, splitting."""
+"""What a person looks at in clusters: a table of them, and the parts that one may be split into."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -33,45 +32,27 @@ def cluster_table(clustering: Clustering, vectors: np.ndarray) -> list[dict[str,
     return [_describe_cluster(number, clustering, vectors) for number in range(clustering.num_classes)]
 
 
-def merge_clusters(labels: np.ndarray, which: Sequence[int]) -> np.ndarray:
-    """Put the clusters ``which`` into the one of the lowest id; ids above a freed one move down.
-
-    Raises:
-        ConfigError: If fewer than two different clusters are named, or one does not exist.
-    """
-    which = sorted(set(which))
-    for number in which:
-        _check_cluster(labels, number)
-    if len(which) < 2:
-        raise ConfigError(f"Merging needs at least 2 different clusters, got {which}. Choose another one as well.")
-    merged = np.where(np.isin(labels, which), which[0], labels)
-    return merged - np.searchsorted(which[1:], merged)
-
-
-def split_cluster(vectors: np.ndarray, labels: np.ndarray, which: int, into: int, seed: int) -> np.ndarray:
-    """Split one cluster by K-means; no other changes its id.
+def split_parts(vectors: np.ndarray, seed: int, into: int) -> list[np.ndarray]:
+    """Parts of one cluster, by K-means.
 
     Args:
-        vectors: (N, D), the space to split in.
-        labels: (N,) ids 0..K-1.
-        which: Id of the cluster.
-        into: Number of parts. The largest keeps the id, the others follow after the last one, by falling size.
+        vectors: (M, D) of its masks, the space to split in.
         seed: Of the K-means.
+        into: Number of parts.
+
+    Returns:
+        Rows of each part, the largest part first.
 
     Raises:
-        ConfigError: If the cluster does not exist, or fewer of its vectors differ than parts are wanted.
+        ConfigError: If fewer of the vectors differ than parts are wanted.
     """
-    _check_cluster(labels, which)
-    members = np.flatnonzero(labels == which)
-    distinct = len(np.unique(vectors[members], axis=0))
+    distinct = len(np.unique(vectors, axis=0))
     if not 2 <= into <= distinct:
-        raise ConfigError(
-            f"Cluster {which} can be split into 2 to {distinct} parts, as many as masks of it differ, got {into}."
-        )
-    parts = cluster(vectors[members], into, seed=seed, num_seeds=SPLIT_STARTS).labels
-    split = labels.copy()
-    split[members] = np.where(parts == 0, which, labels.max() + parts)
-    return split
+        if distinct < 2:
+            raise ConfigError("A cluster whose masks are all alike, or that has but one, cannot be split.")
+        raise ConfigError(f"The cluster can be split into 2 to {distinct} parts, as its masks differ, got {into}.")
+    labels = cluster(vectors, into, seed=seed, num_seeds=SPLIT_STARTS).labels  # by falling size
+    return [np.flatnonzero(labels == part) for part in range(into)]
 
 
 def _describe_cluster(number: int, clustering: Clustering, vectors: np.ndarray) -> dict[str, Any]:
@@ -86,8 +67,3 @@ def _describe_cluster(number: int, clustering: Clustering, vectors: np.ndarray) 
         "exemplars": members[np.argsort(distances, kind="stable")[:NUM_SHOWN]].tolist(),
         "borderline": members[np.argsort(margins, kind="stable")[:NUM_SHOWN]].tolist(),
     }
-
-
-def _check_cluster(labels: np.ndarray, number: int) -> None:
-    if not np.any(labels == number):
-        raise ConfigError(f"There is no cluster {number}. There are 0 to {labels.max()}.")

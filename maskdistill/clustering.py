@@ -143,23 +143,26 @@ def mean_agreement(labelings: Sequence[np.ndarray]) -> float | None:
     return float(np.mean(scores)) if scores else None
 
 
-def assign(vectors: np.ndarray, centres: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Put each vector into the cluster of its nearest centre.
+def assign(
+    vectors: np.ndarray, centres: np.ndarray, labels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Put each vector into the cluster of its nearest centre, or measure how it lies in a given one.
 
     Args:
         vectors: (N, D), transformed as those of the centres were.
         centres: (K, D).
+        labels: (N,) given ids, 0..K-1.
 
     Returns:
-        (N,) int64 labels, (N,) float32 distances to the nearest centre, (N,) float32 margins: how much farther the
-        second nearest is; infinite if K is 1.
+        (N,) int64 labels, (N,) float32 distances to the own centre, (N,) float32 margins: how much farther the nearest
+        other one is; infinite if K is 1, and negative only where a given centre is not the nearest.
 
     Raises:
         ShapeError: If the dimensions differ.
     """
     if vectors.ndim != 2 or vectors.shape[1] != centres.shape[1]:
         raise ShapeError("vectors", f"(N, {centres.shape[1]})", vectors.shape)
-    return _measure(vectors, centres)
+    return _measure(vectors, centres, labels)
 
 
 def rank_by_size(labels: np.ndarray, num_classes: int) -> np.ndarray:

@@ -236,6 +236,7 @@ _COSTS: dict[str, Callable[[Work, RunConfig], Cost]] = {
     "proposals": _proposals,
     "embeddings": _embeddings,
     "clusters": _clusters,
+    "classes": lambda work, _config: Cost(alone=0.2 + 1e-5 * work.num_masks),
     "stage1": _training("stage1"),
     "candidates": _candidates,
     "filter": lambda work, _config: Cost(alone=0.2 + 1e-5 * work.num_masks),

@@ -30,7 +30,7 @@ MOSTLY = 0.8  # share of the time from which several stages count as measured
 RESUMABLE = ("embeddings", "stage1", "stage2")  # may have found part of their work done
 UNEVEN = ("rounds",)  # how much of it there is to do shows only while it is done
 NOTHING = "Nothing to do."
-WITHOUT_GPU = ("clusters", "filter", "pseudo_labels", "evaluation", "projection")
+WITHOUT_GPU = ("clusters", "classes", "filter", "pseudo_labels", "evaluation", "projection")
 
 
 @dataclass(frozen=True)
@@ -73,14 +73,14 @@ def work_of_run(run: Run, config: RunConfig) -> Work:
     source = PhotoSource("folder", "", None, photos)
     masks = run.masks()
     training = {photos[number].id for number in training_numbers(source)}
-    labels, clusters = run.path / "pseudo_labels.json", run.path / "clusters.json"
+    labels = run.path / "pseudo_labels.json"
     work = work_of_source(source, config)
     return replace(
         work,
         num_masks=len(masks),
         num_training_masks=int(masks["image_id"].isin(training).sum()),
         num_labelled=len(read_json(labels)["photos"]) if labels.is_file() else work.num_training,
-        num_classes=config.clusters.num_classes or _found_classes(clusters),
+        num_classes=config.clusters.num_classes or _found_classes(run),
     )
 
 
@@ -240,8 +240,8 @@ def _count_reported(source: PhotoSource, config: RunConfig) -> int:
         return 0
 
 
-def _found_classes(path: Path) -> int:
-    return read_json(path)["num_classes"] if path.is_file() else USUAL_CLASSES
+def _found_classes(run: Run) -> int:
+    return run.num_classes if (run.path / "clusters.json").is_file() else USUAL_CLASSES
 
 
 def _middle(sides: Sequence[int]) -> int:

@@ -1,15 +1,20 @@
-"""What the filter would keep as one of its thresholds moves: the curve and the histogram beside a slider."""
+"""What the filter would keep as one of its thresholds moves: curves and histograms beside a slider."""
 
-from collections.abc import Sequence
-from dataclasses import replace
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from heapq import heappop, heappushpop
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from maskdistill.config import FilterConfig
-from maskdistill.errors import ConfigError
+from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.filtering import THRESHOLDS, Threshold
 from maskdistill.mask_signals import MaskSignals
+
+GOOD_FIT = 0.5  # IoU with ground truth from which a mask counts as a fit, as detection has it
 
 
 class Curve(NamedTuple):
@@ -18,6 +23,25 @@ class Curve(NamedTuple):
     values: np.ndarray  # (V,) float64
     masks: np.ndarray  # (V,) int64, kept masks
     photos: np.ndarray  # (V,) int64, photos with a kept mask
+
+
+class QualityCurve(NamedTuple):
+    """How well the kept masks fit ground truth at each value of one setting. Reporting only: nothing is set by it."""
+
+    values: np.ndarray  # (V,) float64
+    masks: np.ndarray  # (V,) int64, kept masks
+    mean_iou: np.ndarray  # (V,) of the kept ones with ground truth, NaN without one
+    fits: np.ndarray  # (V,) share of these with an IoU of at least GOOD_FIT, NaN without one
+
+
+class Histogram(NamedTuple):
+    """Masks by the value of one signal. A mask without a value is in no bin."""
+
+    edges: np.ndarray  # (B + 1,) ascending
+    free: np.ndarray  # (B,) int64, masks that the thresholds of this signal decide on
+    accepted: np.ndarray  # (B,) int64, masks that a person accepted: no threshold matters
+    elsewhere: np.ndarray  # (B,) int64, masks that another rule or a person drops anyway
+    unmeasured: int  # masks without a value: no threshold of this signal drops them
 
 
 def curve(signals: MaskSignals, config: FilterConfig, field: str, values: Sequence[float] | np.ndarray) -> Curve:
@@ -32,39 +56,74 @@ def curve(signals: MaskSignals, config: FilterConfig, field: str, values: Sequen
     Raises:
         ConfigError: If there is no threshold of that name, or a value is out of its range.
     """
-    moving = _threshold(field)
-    values = np.asarray(values, np.float64)
-    for value in (values.min(), values.max()) if values.size else ():  # NaN is both
-        replace(config, **{field: float(value)})
-    strength, photo_strength = _strengths(signals, config, moving)
-    ordered, photo_of = strength[signals.best_first], signals.photos.codes[signals.best_first]
-    photos_at_most = np.count_nonzero(signals.best_of_photos >= 0)
-    masks, photos = np.zeros((2, len(values)), np.int64)
-    for index, value in enumerate(values.tolist()):
-        limit = _limit(moving, value, strength.dtype)
-        kept, present = ordered >= limit, photo_strength >= limit
-        masks[index] = np.count_nonzero(kept)
-        if config.min_per_cluster:
-            back = signals.best_of_clusters(kept, config.min_per_cluster)
-            masks[index] += len(back)
-            present[photo_of[back]] = True
-        photos[index] = np.count_nonzero(present)
-        if config.empty_photos == "best":
-            masks[index] += photos_at_most - photos[index]
-            photos[index] = photos_at_most
-    return Curve(values, masks, photos)
+    sweep = _Sweep.of(signals, config, field, values)
+    return Curve(np.asarray(values, np.float64), sweep.kept(), sweep.photos())
+
+
+def quality_curve(
+    signals: MaskSignals,
+    config: FilterConfig,
+    field: str,
+    values: Sequence[float] | np.ndarray,
+    truth_iou: np.ndarray,
+) -> QualityCurve:
+    """How well the masks fit that the whole filter keeps as one of its thresholds moves.
+
+    Args:
+        signals: Of N masks.
+        config: The other settings.
+        field: Name of the threshold, one of ``THRESHOLDS``.
+        values: (V,) values of it.
+        truth_iou: (N,) IoU with ground truth, NaN where there is none.
+
+    Raises:
+        ConfigError: If there is no threshold of that name, or a value is out of its range.
+        ShapeError: If there is not one IoU a mask.
+    """
+    if truth_iou.shape != signals.image.shape:
+        raise ShapeError("truth_iou", f"({len(signals.image)},)", truth_iou.shape)
+    known = ~np.isnan(truth_iou)
+    weights = known, np.where(known, truth_iou, 0), known & (truth_iou >= GOOD_FIT)
+    sweep = _Sweep.of(signals, config, field, values)
+    judged, total, fitting = (sweep.kept(weight.astype(np.float64)) for weight in weights)
+    judged = np.where(np.rint(judged) > 0, judged, np.nan)
+    return QualityCurve(np.asarray(values, np.float64), sweep.kept(), total / judged, fitting / judged)
+
+
+def histogram(signals: MaskSignals, config: FilterConfig, signal: str, edges: np.ndarray) -> Histogram:
+    """Masks by the value of one signal, apart by whether its own thresholds decide on them.
+
+    Args:
+        signals: Of N masks.
+        config: The settings; those of this signal's own thresholds do not matter.
+        signal: One of those that ``THRESHOLDS`` name.
+        edges: (B + 1,) ascending; values outside fall into the first or last bin.
+    """
+    values = getattr(signals, signal)
+    measured = ~np.isnan(values)
+    dropped = _dropped_by(signals, config, lambda threshold: threshold.signal != signal)
+    group = np.where(signals.decision == 0, np.where(dropped, 2, 0), np.where(signals.decision > 0, 1, 2))
+    num_bins = len(edges) - 1
+    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, num_bins - 1)
+    counts = np.bincount((group * num_bins + bins)[measured], minlength=3 * num_bins)
+    return Histogram(edges, *counts.reshape(3, num_bins), int(np.count_nonzero(~measured)))
 
 
 def rule_values(signals: MaskSignals, field: str) -> np.ndarray:
-    """(N,) values that the setting ``field`` is compared with, NaN where not measured: for a histogram.
+    """(N,) values that the setting ``field`` is compared with, NaN where not measured.
 
     Raises:
         ConfigError: If there is no threshold of that name.
     """
-    return getattr(signals, _threshold(field).signal)
+    return getattr(signals, threshold_of(field).signal)
 
 
-def _threshold(field: str) -> Threshold:
+def threshold_of(field: str) -> Threshold:
+    """The threshold of a setting's name.
+
+    Raises:
+        ConfigError: If there is none.
+    """
     for threshold in THRESHOLDS:
         if threshold.field == field:
             return threshold
@@ -72,22 +131,114 @@ def _threshold(field: str) -> Threshold:
     raise ConfigError(f"The filter has no threshold '{field}'. There are: {names}.")
 
 
-def _strengths(signals: MaskSignals, config: FilterConfig, moving: Threshold) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) the strictest limit under which each mask stays, by ``_limit``'s scale, and (G,) the same of each photo."""
-    values = getattr(signals, moving.signal)
-    strength = np.where(np.isnan(values), np.inf, values if moving.drops_below else -values)
-    for threshold in THRESHOLDS:
-        if threshold is not moving:
-            strength[threshold.drops(signals, getattr(config, threshold.field))] = -np.inf
-    strength[signals.decision > 0] = np.inf
-    strength[signals.decision < 0] = -np.inf
-    of_photos = np.full(len(signals.photos.ids), -np.inf, strength.dtype)
-    np.maximum.at(of_photos, signals.photos.codes, strength)
-    return strength, of_photos
+@dataclass(frozen=True, eq=False)
+class _Sweep:
+    """One threshold at many values. By the thresholds a mask stays while the limit is at most its strength.
+
+    A mask is brought back for its cluster as soon as few enough of the masks with a worse score stay, and as a
+    stricter limit never lets more of them stay, it is there from a certain limit on. So a mask is away between two
+    limits at most, and so is a photo: all counts come from sorted limits.
+    """
+
+    signals: MaskSignals
+    config: FilterConfig
+    strength: np.ndarray  # (N,) the strictest limit under which a mask stays; infinite if no limit matters
+    limits: np.ndarray  # (V,) the values on the same scale, where higher is stricter
+
+    @classmethod
+    def of(cls, signals: MaskSignals, config: FilterConfig, field: str, values: Sequence[float] | np.ndarray) -> Self:
+        moving = threshold_of(field)
+        values = np.asarray(values, np.float64)
+        for value in (values.min(), values.max()) if values.size else ():  # NaN is both
+            replace(config, **{field: float(value)})
+        measured = getattr(signals, moving.signal)
+        strength = np.where(np.isnan(measured), np.inf, measured if moving.drops_below else -measured)
+        strength[_dropped_by(signals, config, lambda threshold: threshold is not moving)] = -np.inf
+        strength[signals.decision > 0] = np.inf
+        strength[signals.decision < 0] = -np.inf
+        limits = (values if moving.drops_below else -values).astype(strength.dtype)
+        limits[values == moving.neutral] = np.finfo(strength.dtype).min  # below every number but minus infinity
+        return cls(signals, config, strength, limits)
+
+    def kept(self, weights: np.ndarray | None = None) -> np.ndarray:
+        """(V,) number of masks that the whole filter keeps, or the sum of their (N,) weights."""
+        back, since = self.returns
+        since = np.maximum(self.strength[back], since)
+        total = self._from(self.strength, weights) + self._below(since, None if weights is None else weights[back])
+        if self.config.empty_photos == "best":
+            best = self.signals.best_of_photos
+            some = best >= 0
+            gone, again = (limits[some] for limits in self.of_photos)
+            of_best = None if weights is None else weights[best[some]]
+            total += self._below(gone, of_best) - self._below(again, of_best)
+        return total
+
+    def photos(self) -> np.ndarray:
+        """(V,) number of photos with a kept mask."""
+        if self.config.empty_photos == "best":
+            return np.full(len(self.limits), np.count_nonzero(self.signals.best_of_photos >= 0))
+        gone, again = self.of_photos
+        return len(gone) - self._below(gone) + self._below(again)
+
+    @cached_property
+    def of_photos(self) -> tuple[np.ndarray, np.ndarray]:
+        """(G,) limit above which each photo has no mask, and limit above which it has one again, infinite if never."""
+        codes = self.signals.photos.codes
+        gone = np.full(len(self.signals.photos.ids), -np.inf, self.strength.dtype)
+        np.maximum.at(gone, codes, self.strength)
+        again = np.full_like(gone, np.inf)
+        back, since = self.returns
+        np.minimum.at(again, codes[back], since)
+        return gone, np.maximum(gone, again)
+
+    @cached_property
+    def returns(self) -> tuple[np.ndarray, np.ndarray]:
+        """(R,) masks that may come back for their cluster, and (R,) the limit above which each is there."""
+        back, since = [np.zeros(0, int)], [np.zeros(0, self.strength.dtype)]
+        bounds = self.signals.cluster_bounds.tolist() if self.config.min_per_cluster else []
+        for first, last in pairwise(bounds):
+            members = self.signals.best_first[first:last]
+            back.append(members[: self.config.min_per_cluster])
+            since.append(_return_limits(self.strength[members], self.config.min_per_cluster))
+        return np.concatenate(back), np.concatenate(since)
+
+    def _below(self, strength: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+        """(V,) number, or sum of the weights, of what has a strength below each limit."""
+        if weights is None:
+            return np.searchsorted(np.sort(strength), self.limits)
+        order = np.argsort(strength)
+        return np.append(0, np.cumsum(weights[order]))[np.searchsorted(strength[order], self.limits)]
+
+    def _from(self, strength: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        total = len(strength) if weights is None else weights.sum()
+        return total - self._below(strength, weights)
 
 
-def _limit(threshold: Threshold, value: float, dtype: np.dtype) -> float:
-    """The value on a scale where higher is stricter; the neutral one is below every number but minus infinity."""
-    if value == threshold.neutral:
-        return float(np.finfo(dtype).min)
-    return value if threshold.drops_below else -value
+def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
+    """(min(wanted, n),) limit above which each of the best ``wanted`` masks of a cluster stays or comes back.
+
+    The mask of place i comes back once fewer than wanted - i of those behind it stay: above the strength that is the
+    (wanted - i)-th highest among them. From one place to the one before, one more mask counts and one more may stay.
+
+    Args:
+        strength: (n,) of the cluster's masks, from the best score down.
+        wanted: At least 1.
+    """
+    if len(strength) <= wanted:
+        return np.full(len(strength), -np.inf, strength.dtype)
+    weaker = np.sort(-strength[wanted:]).tolist()  # ascending, so it is a heap
+    limit = -heappop(weaker)
+    limits = [limit]
+    for before in strength[wanted - 1 : 0 : -1].tolist():
+        if before < limit:
+            limit = -heappushpop(weaker, -before)
+        limits.append(limit)
+    return np.array(limits[::-1], strength.dtype)
+
+
+def _dropped_by(signals: MaskSignals, config: FilterConfig, which: Callable[[Threshold], bool]) -> np.ndarray:
+    """(N,) bool: masks that one of these thresholds drops, whatever people said."""
+    dropped = np.zeros(len(signals.image), bool)
+    for threshold in filter(which, THRESHOLDS):
+        dropped |= threshold.drops(signals, getattr(config, threshold.field))
+    return dropped

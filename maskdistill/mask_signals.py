@@ -103,6 +103,12 @@ class MaskSignals:
         return places / np.maximum(counts, 1) + MARGIN
 
     @cached_property
+    def shares_below(self) -> dict[str, np.ndarray]:
+        """(N,) share of the measured masks with a smaller value, in [0, 1), NaN for NaN; by signal."""
+        names = ("score", "iou", "agreement", "distance_quantile", "area", "border", "standing")
+        return {name: _share_below(getattr(self, name)) for name in names}
+
+    @cached_property
     def best_first(self) -> np.ndarray:
         """(M,) indices of the masks that no person rejected, cluster by cluster, each from its best score down."""
         order = np.lexsort((-self.score, self.clusters.codes))
@@ -157,6 +163,15 @@ def _places(groups: Groups, values: np.ndarray, *, ties_share: bool) -> tuple[np
     places[np.isnan(values)] = np.nan
     counts = np.bincount(groups.codes[~np.isnan(values)], minlength=len(groups.ids))
     return places, counts[groups.codes]
+
+
+def _share_below(values: np.ndarray) -> np.ndarray:
+    order = np.argsort(values)  # NaN last
+    new = np.diff(values[order], prepend=np.nan) != 0
+    below = np.empty(len(values))
+    below[order] = np.maximum.accumulate(np.where(new, np.arange(len(values)), 0))
+    below[np.isnan(values)] = np.nan
+    return below / max(1, np.count_nonzero(~np.isnan(values)))
 
 
 def _floats(name: str, column: Sequence | np.ndarray) -> np.ndarray:

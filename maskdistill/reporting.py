@@ -43,9 +43,8 @@ def evaluate(
         source = source.limited(limit)
     if not source.has_labels:
         raise DatasetError(f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed.")
-    num_clusters = read_json(run.path / "clusters.json")["num_classes"]
-    counts = Confusion(num_classes=len(source.classes), num_clusters=num_clusters)
     predictor = load_model(run, stage)
+    counts = Confusion(num_classes=len(source.classes), num_clusters=predictor.num_classes)
     for number in reported_numbers(source, split):
         photo = source.photos[number]
         truth = read_label(source, photo)

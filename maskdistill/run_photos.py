@@ -1,9 +1,10 @@
 """The photos of a run as its own files name them, without looking at their folder again."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
-from maskdistill.datasets import Photo, ViewRecipe
+from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
 from maskdistill.store import Run
 
 
@@ -20,6 +21,28 @@ def photos_of(run: Run) -> list[Photo]:
         Photo(id, Path(path), int(height), int(width), digest, text_or_none(split), read_view(view))
         for id, path, height, width, digest, split, view in zip(*columns, strict=True)
     ]
+
+
+def truth_of_photos(run: Run, photos: Sequence[Photo] | None = None) -> PhotoSource | None:
+    """The run's photos with their ground truth, for ``read_label``, without looking at their folder again.
+
+    Args:
+        run: The run.
+        photos: Its photos, if they are at hand.
+
+    Returns:
+        None if there is no ground truth, or none any more.
+
+    Raises:
+        RunError: If the run has no photos yet.
+        DatasetError: If the folder is not what it was.
+    """
+    info = run.info()
+    known = info.get("source", {})
+    if not known.get("has_labels"):
+        return None
+    source = reopen_source(known["kind"], info["data"], photos or photos_of(run), known["classes"])
+    return source if source.has_labels else None
 
 
 def text_or_none(value: object) -> str | None:

@@ -47,4 +47,50 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             PRIMARY KEY (job, observer)
         )""",
     ),
+    (
+        # People's decisions. Nothing here is ever changed or deleted: to undo is a step of its own.
+        """CREATE TABLE steps (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            time REAL NOT NULL,  -- seconds since 1970
+            reviewer TEXT NOT NULL,
+            scope TEXT NOT NULL,
+            kind TEXT NOT NULL,
+            value TEXT NOT NULL,  -- JSON object
+            clusters TEXT NOT NULL,  -- fingerprint of the clustering whose numbers it speaks of; '' without one
+            base INTEGER NOT NULL,  -- step that took another clustering over instead, 0 if none had
+            undoes INTEGER REFERENCES steps(id)
+        )""",
+        "CREATE INDEX steps_undoes ON steps(undoes) WHERE undoes IS NOT NULL",
+        """CREATE TABLE marks (
+            step INTEGER NOT NULL REFERENCES steps(id),
+            mask_id INTEGER NOT NULL,
+            image_id TEXT NOT NULL,  -- photo and box find a mask that was made anew
+            x INTEGER NOT NULL, y INTEGER NOT NULL, w INTEGER NOT NULL, h INTEGER NOT NULL,  -- pixels
+            action TEXT NOT NULL,
+            cluster INTEGER,
+            PRIMARY KEY (step, mask_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX marks_mask ON marks(mask_id)",
+        """CREATE TABLE assignments (
+            step INTEGER NOT NULL REFERENCES steps(id),
+            mask_id INTEGER NOT NULL,
+            cluster INTEGER NOT NULL,  -- where the step put the mask
+            PRIMARY KEY (step, mask_id)
+        ) WITHOUT ROWID""",
+        # Who has a mask on the screen; no decision, so it may be replaced and deleted.
+        """CREATE TABLE claims (
+            mask_id INTEGER PRIMARY KEY,
+            reviewer TEXT NOT NULL,
+            until REAL NOT NULL  -- seconds since 1970
+        )""",
+        """CREATE TABLE views (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            time REAL NOT NULL,  -- seconds since 1970
+            kind TEXT NOT NULL,
+            name TEXT NOT NULL,
+            value TEXT NOT NULL,  -- JSON
+            deleted INTEGER NOT NULL DEFAULT 0  -- the newest row of a kind and name counts
+        )""",
+        "CREATE INDEX views_name ON views(kind, name)",
+    ),
 )

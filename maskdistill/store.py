@@ -39,7 +39,7 @@ class LabelFolder:
 
     @property
     def kept_path(self) -> Path:
-        """kept.parquet: mask_id, kept, rule."""
+        """kept.parquet: mask_id, kept, rule, and what people decided."""
         return self.path / "kept.parquet"
 
     def candidates(self) -> pd.DataFrame:
@@ -47,8 +47,9 @@ class LabelFolder:
         return self._table(self.candidates_path, "train-stage1")
 
     def kept(self) -> pd.DataFrame:
-        """mask_id, kept, and the rule that decided."""
-        return self._table(self.kept_path, "filter")
+        """mask_id, kept, the rule that decided, and people's word: decision and relabel (class given, 0 for none)."""
+        table = self._table(self.kept_path, "filter")
+        return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter that asked nobody
 
     def pseudo_label(self, number: int) -> Path:
         """Label map of a photo, palette PNG."""
@@ -96,6 +97,11 @@ class Run(LabelFolder):
     def clusters_path(self) -> Path:
         """clusters.parquet: cluster, distance and margin of each mask."""
         return self.path / "clusters.parquet"
+
+    @property
+    def classes_path(self) -> Path:
+        """classes.parquet: the same after people's changes, without what they rejected or excluded."""
+        return self.path / "classes.parquet"
 
     @property
     def rounds_path(self) -> Path:
@@ -188,10 +194,20 @@ class Run(LabelFolder):
         """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector."""
         return self._table(self.clusters_path, "cluster")
 
-    def cluster_of_mask(self) -> dict[int, int]:
-        """Mask id -> cluster, 1 to K."""
-        table = self.clusters()
+    def classes(self) -> pd.DataFrame:
+        """What the models learn from, columns as in ``clusters``; the clusters themselves where nobody changed them."""
+        return pd.read_parquet(self.classes_path) if self.classes_path.is_file() else self.clusters()
+
+    def class_of_mask(self) -> dict[int, int]:
+        """Mask id -> class, 1 to K."""
+        table = self.classes()
         return dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
+
+    @property
+    def num_classes(self) -> int:
+        """K, the highest number of a class: people may have left some below it empty."""
+        path = self.path / "classes.json"
+        return read_json(path if path.is_file() else self.path / "clusters.json")["num_classes"]
 
     def prediction(self, kind: str, number: int) -> Path:
         """Label map of a photo, palette PNG, by ``stage1`` or ``stage2``, or as one of ``FINAL_KINDS``."""

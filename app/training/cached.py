@@ -13,8 +13,9 @@ from app import cache
 from app.training.curves import Epoch, epochs_of
 from app.training.machine import Gpu, read_gpus
 from app.training.stages import work_to_do
+from maskdistill import decisions
 from maskdistill.config import RunConfig
-from maskdistill.datasets import ProgressCallback
+from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate, estimate_stages, work_of_run, work_of_source
 from maskdistill.jobs import Job, read_events
@@ -42,6 +43,22 @@ def stage_states(run: Run) -> list[StageState]:
 @st.cache_data(ttl=_TTL, max_entries=32, show_spinner=False)
 def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
     return status.stage_states(Run(path))
+
+
+def judging_states(run: Run, photos: Sequence[Photo]) -> list[StageState]:
+    """The states of the stages up to the candidates, with the photos that the run knows: their folder is left alone.
+
+    Raises:
+        RunError: If a file of the run is damaged.
+    """
+    stamp = (_stamp(run), decisions.version(run))
+    return _judging_states(run.path, stamp, tuple(photos))
+
+
+@st.cache_data(max_entries=8, show_spinner=False)
+def _judging_states(path: Path, stamp: Any, _photos: tuple[Photo, ...]) -> list[StageState]:
+    source = PhotoSource("folder", str(path), None, _photos)  # of which the photos alone matter
+    return status.stage_states(Run(path), source=source, until="candidates")
 
 
 def work(run: Run, config: RunConfig, wanted: list[str], on_progress: ProgressCallback | None = None) -> list[str]:
@@ -115,9 +132,10 @@ def gpus() -> list[Gpu]:
 
 
 def _stamp(run: Run) -> tuple[tuple[str, int], ...]:
-    """Names and times of what decides how far a run is: its settings, its stages' records, folders of photos."""
+    """Names and times of what decides how far a run is: settings, decisions, stages' records, folders of photos."""
     paths = [run.path / "run.json", *sorted((run.path / "stages").glob("*.json")), *_folders(Path(run.info()["data"]))]
-    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
+    times = ((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
+    return ("decisions", decisions.version(run)), *times
 
 
 def _folders(root: Path) -> list[Path]:

@@ -57,6 +57,9 @@ def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
     """Every section of the stage; False if what they say cannot work, which then stands below them."""
     name, preset = draft.preset_of(run)
     sections = sections_of(stage)
+    if not sections:
+        st.caption("No settings: it follows what people decide on the Clusters page.")
+        return True
     with st.container(border=True, gap="small"):
         found = []
         for section in sections:

@@ -17,6 +17,7 @@ LABELS = {
     "proposals": "Proposals",
     "embeddings": "Embeddings",
     "clusters": "Clusters",
+    "classes": "Classes",
     "stage1": "Stage 1",
     "candidates": "Candidates",
     "filter": "Filter",

@@ -1,5 +1,6 @@
 """Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,6 +33,7 @@ __all__ = [
     "open_source",
     "read_label",
     "read_photo",
+    "reopen_source",
 ]
 
 
@@ -71,6 +73,26 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
     if source.kind == "voc":
         return voc.read_label(source, photo)
     return coco.read_label(source, photo) if source.kind == "coco" else None
+
+
+def reopen_source(kind: SourceKind, spec: str, photos: Sequence[Photo], classes: Sequence[str]) -> PhotoSource:
+    """A source of photos that are known from before, for ``read_label``: its folder is not looked through again.
+
+    Args:
+        kind: Of the source.
+        spec: As it was opened.
+        photos: Of the source.
+        classes: Names without background.
+    """
+    path = Path(spec).expanduser().absolute()
+    paths: tuple[Path, ...] = ()
+    if kind == "voc" and (root := voc.find_voc(path)) is not None:
+        paths = voc.label_folders(root)
+    elif kind == "coco":
+        paths = coco.find_jsons(path)
+    return PhotoSource(
+        kind, spec, path, tuple(photos), classes=tuple(classes), has_labels=bool(paths), label_paths=paths
+    )
 
 
 def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:

@@ -61,10 +61,14 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = (*skipped, *unreadable, *_missing(root, splits, by_stem))
     require_photos(root, photos, skipped)
-    labels = tuple(root / name for name in _LABEL_FOLDERS if (root / name).is_dir())
-    source = PhotoSource("voc", str(root), root, photos, skipped, label_paths=labels)
+    source = PhotoSource("voc", str(root), root, photos, skipped, label_paths=label_folders(root))
     has_labels = any(_find_label(source, photo) for photo in photos)
     return replace(source, classes=_read_classes(source, root / "classes.txt"), has_labels=has_labels)
+
+
+def label_folders(root: Path) -> tuple[Path, ...]:
+    """The folders of ground truth that a VOC folder has."""
+    return tuple(root / name for name in _LABEL_FOLDERS if (root / name).is_dir())
 
 
 def read_splits(folder: Path) -> dict[str, tuple[str, str]]:

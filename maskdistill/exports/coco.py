@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from maskdistill.masks import bounding_box, decode_mask
 from maskdistill.progress import write_atomically
 
 ALL = "annotations/instances.json"
+Entries = list[dict[str, Any]]
 
 
 def export_coco(
@@ -35,6 +36,7 @@ def export_coco(
     masks: Sequence[ExportMask],
     class_names: Sequence[str],
     *,
+    unused: Collection[int] = (),
     photos: PhotoMode | None = None,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> ExportSummary:
@@ -54,6 +56,7 @@ def export_coco(
         images: Photos.
         masks: Masks; empty ones are left out.
         class_names: Names of the classes 1 to K, which become the categories 1 to K.
+        unused: Numbers that stand for no class and become no category.
         photos: None leaves the photos where they are, ``file_name`` is relative to the data folder. Else they come
             into ``images`` and ``file_name`` is relative to that; views, which are no files, always do.
         on_progress: Called with the number of photos done and in total.
@@ -86,8 +89,13 @@ def export_coco(
                 rle.append({**annotation, "segmentation": mask.code})
                 outlines = [np.round(outline, 2).ravel().tolist() for outline in mask_polygons(pixels)]
                 polygons.append({**annotation, "segmentation": outlines})
+    categories = [
+        {"id": number, "name": name, "supercategory": "object"}
+        for number, name in enumerate(names, start=1)
+        if number not in unused
+    ]
     for file, split in files.items():
-        _write(out / file, _select(entries, polygons if file.startswith("polygons") else rle, split), names)
+        _write(out / file, _select(entries, polygons if file.startswith("polygons") else rle, split), categories)
     finish_export(out, "coco", planned)
     notes = (*notes, *more, *unreadable_notes(problems))
     return ExportSummary("coco", out, len(entries), len(rle), tuple(files), notes)
@@ -137,9 +145,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _select(
-    entries: list[dict[str, Any]], annotations: list[dict[str, Any]], split: str | None
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _select(entries: Entries, annotations: Entries, split: str | None) -> tuple[Entries, Entries]:
     if split is None:
         return entries, annotations
     chosen = [entry for entry in entries if entry["split"] == split]
@@ -147,9 +153,8 @@ def _select(
     return chosen, [annotation for annotation in annotations if annotation["image_id"] in numbers]
 
 
-def _write(path: Path, content: tuple[list[dict[str, Any]], list[dict[str, Any]]], names: Sequence[str]) -> None:
+def _write(path: Path, content: tuple[Entries, Entries], categories: Entries) -> None:
     images, annotations = content
-    categories = [{"id": number, "name": name, "supercategory": "object"} for number, name in enumerate(names, start=1)]
     coco = {
         "info": {"description": f"Unsupervised object masks, by maskdistill {__version__}", "version": __version__},
         "licenses": [],

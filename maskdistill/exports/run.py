@@ -10,6 +10,7 @@ import numpy as np
 
 from maskdistill.config import LabelConfig
 from maskdistill.datasets import ViewRecipe
+from maskdistill.decisions import class_digest, class_names
 from maskdistill.errors import RunError
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
@@ -18,6 +19,7 @@ from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, read_label_png
 from maskdistill.stages.chain import BY_NAME, read_record
+from maskdistill.stages.select import decisions_digest
 from maskdistill.store import Run, read_json
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
@@ -31,6 +33,7 @@ class Content:
     images: list[ExportImage]
     masks: list[ExportMask]
     class_names: list[str]
+    unused: frozenset[int] = frozenset()  # numbers that stand for no class
     notes: tuple[str, ...] = ()
 
 
@@ -66,8 +69,8 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
         summary = export_voc(out, images, label_of, content.class_names)
     else:
         notes = ()
-        export = export_coco if format == "coco" else export_yolo
-        summary = export(out, content.images, content.masks, content.class_names)
+        what = (out, content.images, content.masks, content.class_names)
+        summary = export_coco(*what, unused=content.unused) if format == "coco" else export_yolo(*what)
     return " ".join([summary.sentence, *content.notes, *notes])
 
 
@@ -81,8 +84,12 @@ def _read_content(run: Run, kept_only: bool) -> Content:
     images = _read_images(run, proposals["images"])
     judged, masks = _candidate_masks(run) if _fits(run, "candidates") else (set(), [])
     others = [item for item in proposals["annotations"] if item["image_id"] not in judged]
-    names, more, notes = _proposal_masks(run, others)
+    names, classes = _read_classes(run, others)
+    more = _proposal_masks(others, classes)
     masks += more
+    used = {*classes.values(), *(mask.label for mask in masks)}
+    unused = frozenset(range(1, len(names) + 1)) - used
+    notes = _notes(run, len(others) - len(more))
     if kept_only:
         masks = [mask for mask in masks if mask.kept and mask.image in judged]
         if not masks:
@@ -90,7 +97,7 @@ def _read_content(run: Run, kept_only: bool) -> Content:
         images = [image for image in images if image.number in {mask.image for mask in masks}]
     readable = {image.number for image in images}
     masks = sorted((mask for mask in masks if mask.image in readable), key=lambda mask: mask.id)
-    return Content(images, masks, names, (*_old_notes(run, ("clusters", "candidates", "filter")), *notes))
+    return Content(images, masks, names, unused, notes)
 
 
 def _fits(run: Run, name: str) -> bool:
@@ -101,6 +108,8 @@ def _fits(run: Run, name: str) -> bool:
     if name == "predictions" and _predicting_model(run) != run.final_model:
         return False
     made_from = record["made_from"].get("from", {})
+    if name == "stage1" and "classes" not in made_from and _heeded(run, "classes"):
+        return False
     return all(_fits(run, need) and found == _fingerprint(run, need) for need, found in made_from.items())
 
 
@@ -156,31 +165,50 @@ def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
     for item in coco["annotations"]:
         id = item["id"]
         extra = {name: signals.at[id, name] for name in SIGNALS}
+        kept, label = True, item["category_id"]
         if rules is not None:
             extra["rule"] = rules.at[id, "rule"]
-        kept = rules is None or bool(rules.at[id, "kept"])
-        masks.append(
-            ExportMask(id, item["image_id"], item["category_id"], item["score"], item["segmentation"], kept, extra)
-        )
+            kept, label = bool(rules.at[id, "kept"]), int(rules.at[id, "relabel"]) or label
+        masks.append(ExportMask(id, item["image_id"], label, item["score"], item["segmentation"], kept, extra))
     return {item["id"] for item in coco["images"]}, masks
 
 
-def _proposal_masks(
-    run: Run, annotations: Sequence[dict[str, Any]]
-) -> tuple[list[str], list[ExportMask], tuple[str, ...]]:
-    """Names of all classes, and the proposals given with theirs; a note on those that are in no cluster."""
-    names, clusters = ["object"], {item["id"]: 1 for item in annotations}
-    if _fits(run, "clusters"):
-        clusters = run.cluster_of_mask()
-        num_classes = read_json(run.path / "clusters.json")["num_classes"]
-        names = [f"cluster {label}" for label in range(1, num_classes + 1)]
-    masks = [
-        ExportMask(item["id"], item["image_id"], clusters[item["id"]], item["score"], item["segmentation"])
+def _read_classes(run: Run, annotations: Sequence[dict[str, Any]]) -> tuple[list[str], dict[int, int]]:
+    """Names of all classes, and the class of each mask that is in one; before there are clusters, one of all masks."""
+    if _fits(run, "classes"):
+        table, num_classes = run.classes(), run.num_classes
+    elif _fits(run, "clusters"):
+        table, num_classes = run.clusters(), read_json(run.path / "clusters.json")["num_classes"]
+    else:
+        return ["object"], {item["id"]: 1 for item in annotations}
+    given = class_names(run)
+    names = [given.get(number) or f"cluster {number}" for number in range(1, num_classes + 1)]
+    return names, dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
+
+
+def _proposal_masks(annotations: Sequence[dict[str, Any]], classes: Mapping[int, int]) -> list[ExportMask]:
+    """The proposals given that are in a class."""
+    return [
+        ExportMask(item["id"], item["image_id"], classes[item["id"]], item["score"], item["segmentation"])
         for item in annotations
-        if item["id"] in clusters
+        if item["id"] in classes
     ]
-    lost = len(annotations) - len(masks)
-    return names, masks, (f"{lost} masks in no cluster were left out.",) if lost else ()
+
+
+def _notes(run: Run, lost: int) -> tuple[str, ...]:
+    """What differs from what people may expect: old stages, decisions that no stage has heeded yet, masks left out."""
+    notes = _old_notes(run, ("clusters", "classes", "candidates", "filter"))
+    for name, need, digest in (("classes", "clusters", class_digest), ("filter", "candidates", decisions_digest)):
+        if _fits(run, need) and _heeded(run, name) != digest(run):
+            notes = (*notes, f"People decided something since the stage {name} was made, which is not in it.")
+            break
+    return (*notes, f"{lost} masks in no class were left out.") if lost else notes
+
+
+def _heeded(run: Run, name: str) -> str:
+    """Digest of the decisions that a stage was made with."""
+    record = read_record(run, name)
+    return record["made_from"].get("decisions", "") if record else ""
 
 
 def _label_maps(run: Run, content: Content, kept_only: bool) -> tuple[list[ExportImage], LabelOf, tuple[str, ...]]:

@@ -38,7 +38,7 @@ def write_candidates(
         folder: Where to.
         origin: The model, as the origin of what no proposal was.
     """
-    table = context.run.clusters().set_index("mask_id")
+    table = context.run.classes().set_index("mask_id")
     judged: dict[int, Judged] = {}
     with context.reporter("candidates", len(context.training_numbers)) as reporter:
         for number, probabilities in views:
@@ -47,7 +47,7 @@ def write_candidates(
     rows = [row for number in context.training_numbers for row in judged[number][0]]
     annotations = [item for number in context.training_numbers for item in judged[number][1]]
     write_table(folder.candidates_path, pd.DataFrame(rows))
-    num_classes = read_json(context.run.path / "clusters.json")["num_classes"]
+    used = sorted({*table["cluster"].tolist(), *(row["label"] for row in rows)})
     coco = {
         "images": [
             {"id": number, "file_name": context.photo(number).id, "height": photo.height, "width": photo.width}
@@ -55,7 +55,7 @@ def write_candidates(
             for photo in [context.photo(number)]
         ],
         "annotations": annotations,
-        "categories": [{"id": label, "name": f"cluster {label}"} for label in range(1, num_classes + 1)],
+        "categories": [{"id": label, "name": f"cluster {label}"} for label in used],
     }
     write_json(folder.candidate_masks_path, coco)
     new = sum(row["origin"] == origin for row in rows)

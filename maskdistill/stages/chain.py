@@ -11,11 +11,13 @@ from filelock import FileLock, Timeout
 
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.decisions import class_digest
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import record_speed
 from maskdistill.progress import format_duration
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
+from maskdistill.stages.select import decisions_digest
 from maskdistill.store import Run, fingerprint, read_json, write_json
 from maskdistill.weights import Choice, choose_backbone
 
@@ -54,10 +56,17 @@ STAGES = (
         artifacts=("clusters.parquet", "clusters.json", "embeddings.npy", "space.npz"),
     ),
     Stage(
+        "classes",
+        "clusters as people changed them",
+        "maskdistill.stages.classes:make_classes",
+        ("clusters",),
+        artifacts=("classes.parquet", "classes.json"),
+    ),
+    Stage(
         "stage1",
         "first model, trained on all masks",
         "maskdistill.stages.train:train_stage1",
-        ("clusters",),
+        ("classes",),
         ("stage1",),
         seeded=True,
         artifacts=("stage1/model.safetensors",),
@@ -129,6 +138,8 @@ STAGES = (
         artifacts=("umap_xy.npy",),
     ),
 )
+# The stages that heed people's decisions, and what tells whether these are still the same.
+_DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
 BY_NAME = {stage.name: stage for stage in STAGES}
 NAMES = tuple(BY_NAME)
@@ -213,6 +224,7 @@ class Plan:
         self.run, self.source, self.config = run, source, config
         self._choice = choice or choose_backbone(config.features.backbone, config.features.architecture)
         self._made_from: dict[str, dict[str, Any]] = {}
+        self._decided: dict[str, str] = {}
 
     def made_from(self, name: str) -> dict[str, Any]:
         """All that decides what a stage makes. Needed stages stand in it by their fingerprints."""
@@ -225,8 +237,12 @@ class Plan:
         return fingerprint(self.made_from(name))
 
     def needs(self, name: str) -> tuple[str, ...]:
-        """The stages that a stage is made from now: without rounds, stage 2 stands where they would."""
+        """The stages that a stage is made from now: without rounds, stage 2 stands where they would, and where people
+        changed no cluster, the clusters where the classes would.
+        """
         needs = BY_NAME[name].needs
+        if needs == ("classes",) and not self._decisions("classes"):
+            return ("clusters",)
         return ("stage2",) if needs == ("rounds",) and not self.config.rounds.count else needs
 
     def is_done(self, name: str) -> bool:
@@ -256,9 +272,20 @@ class Plan:
         if stage.name == "clusters" and self.config.clusters.support:
             support = read_record(Run(self.run.path / "support"), "embeddings")
             values["support"] = support and support["fingerprint"]
+        if stage.name in _DIGESTS and (digest := self._decisions(stage.name)):
+            values["decisions"] = digest
         if stage.name == "evaluation":
             values["labels"] = _describe_labels(self.source)
         return values
+
+    def _decisions(self, name: str) -> str:
+        """What people decided about what the stage reads; "" for nothing, or while that has to be made first."""
+        (need,) = BY_NAME[name].needs
+        if not self.is_done(need) or not self.run.masks_path.is_file():
+            return ""
+        if name not in self._decided:
+            self._decided[name] = _DIGESTS[name](self.run)
+        return self._decided[name]
 
 
 def read_record(run: Run, name: str) -> dict[str, Any] | None:

@@ -100,11 +100,11 @@ def _read_masks(context: Context) -> Masks:
             f"The vectors in {store.folder} are not of the masks of {run.path}. Delete that folder and embeddings.json "
             f"in the run folder, then make both again with: maskdistill embed --run {run.path}"
         )
-    support = _read_support(run) if context.config.clusters.support else None
+    support = read_support(run) if context.config.clusters.support else None
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
 
 
-def _read_support(run: Run) -> Embeddings | None:
+def read_support(run: Run) -> Embeddings | None:
     """Embeddings of the second folder's masks, if there are any."""
     other = Run(run.path / "support")
     if not (other.path / "embeddings.json").is_file():

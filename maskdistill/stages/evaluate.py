@@ -1,6 +1,6 @@
 """Stage ``evaluation``: what each stage brought. It alone reads ground truth, and nothing reads its result."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -11,8 +11,10 @@ from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one
 from maskdistill.datasets import IGNORE_INDEX, read_label
 from maskdistill.evaluation import best_iou, corloc
 from maskdistill.instances import instances_of, mask_ap, predictions_of, single_mask_ap50
+from maskdistill.mask_truth import make_truth
 from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png
+from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.cluster import recluster
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import (
@@ -28,7 +30,9 @@ from maskdistill.store import final_measures, read_json, write_json
 
 
 def evaluate_run(context: Context) -> str:
-    """Write metrics.json; what no photo has the ground truth for is None in it."""
+    """Write metrics.json, None in it for what no photo has the ground truth for, and the counts of photos and masks."""
+    for describe in (make_photo_results, make_truth):
+        _describe_photos(context, describe)
     counts = _counts(context)
     if not context.source.has_labels:
         write_json(context.run.path / "metrics.json", {"ground_truth": False, "counts": counts})
@@ -54,7 +58,14 @@ def evaluate_run(context: Context) -> str:
     return _sentence(result)
 
 
-def compare(context: Context, numbers: Sequence[int], kinds: Mapping[str, LabelsOf]) -> dict[str, Any]:
+def _describe_photos(context: Context, describe: Callable[..., Any]) -> None:
+    with context.reporter("evaluation", len(context.source.photos)) as reporter:
+        describe(context.run, context.source, lambda done, _total: reporter.reach(done))
+
+
+def compare(
+    context: Context, numbers: Sequence[int], kinds: Mapping[str, LabelsOf], num_clusters: int = 0
+) -> dict[str, Any]:
     """Compare kinds of label maps with ground truth, each matched for itself.
 
     Args:
@@ -62,13 +73,14 @@ def compare(context: Context, numbers: Sequence[int], kinds: Mapping[str, Labels
         numbers: Photos; those without ground truth are left out.
         kinds: Where the label maps come from, by name. Pixels that they leave open (255) are left out too, which
             ``coverage`` tells.
+        num_clusters: K of these label maps; 0 is the run's.
 
     Returns:
         By the same names what ``SegmentationReport.to_dict`` says, ``majority_miou``, and ``num_training``, how many
         of the photos training saw; None if no photo has ground truth.
     """
     num_classes = len(context.source.classes)
-    num_clusters = read_json(context.run.path / "clusters.json")["num_classes"]
+    num_clusters = num_clusters or context.run.num_classes
     counts = {kind: Confusion(num_classes=num_classes, num_clusters=num_clusters, skip_unknown=True) for kind in kinds}
     training, seen = set(context.training_numbers), 0
     with context.reporter("evaluation", len(numbers)) as reporter:
@@ -111,7 +123,7 @@ def _prediction_kinds(context: Context) -> dict[str, LabelsOf]:
 
     last = made.get("model", STAGE2).partition("/")[0]
     kinds = (STAGE1, STAGE2, last, *((f"{last}_crf",) if made["crf"] else ()))
-    proposals = partial(clustered_labels, context, clusters=context.run.cluster_of_mask())
+    proposals = partial(clustered_labels, context, clusters=context.run.class_of_mask())
     return {"proposals": proposals, **{kind: partial(predicted, kind) for kind in kinds}}
 
 
@@ -125,7 +137,7 @@ def _training_kinds(context: Context) -> dict[str, LabelsOf]:
     def unfiltered(number: int) -> np.ndarray:
         if number not in by_photo:
             return flat_labels(context, number)
-        return paint_photo(context, number, by_photo[number].assign(kept=True), codes, config)
+        return paint_photo(context, number, by_photo[number].assign(kept=True, relabel=0), codes, config)
 
     def filtered(number: int) -> np.ndarray:
         there = number in kept
@@ -172,7 +184,9 @@ def _seeds(context: Context) -> dict[str, Any]:
     first = context.config.seed
     by_seed = recluster(context, range(first, first + context.config.evaluation.num_seeds))
     kinds = {str(seed): partial(clustered_labels, context, clusters=clusters) for seed, clusters in by_seed.items()}
-    scores = [found["miou"] for found in compare(context, context.training_numbers, kinds).values()]
+    num_clusters = read_json(context.run.path / "clusters.json")["num_classes"]  # whatever people changed in them
+    found = compare(context, context.training_numbers, kinds, num_clusters)
+    scores = [item["miou"] for item in found.values()]
     mean, spread = mean_and_std(scores)
     return {"miou": scores, "mean": mean, "std": spread}
 

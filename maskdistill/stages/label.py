@@ -51,7 +51,7 @@ def write_label_maps(context: Context, folder: LabelFolder, model: str) -> str:
 
 
 def candidates_by_photo(folder: LabelFolder) -> dict[int, pd.DataFrame]:
-    """Rows of candidates.parquet with the filter's column ``kept``, of each photo that has any, by rising number."""
+    """Rows of candidates.parquet with the filter's columns, of each photo that has any, by rising number."""
     table = folder.candidates().merge(folder.kept(), on="mask_id")
     return {int(number): rows for number, rows in table.groupby("image")}
 
@@ -64,15 +64,16 @@ def paint_photo(
     config: LabelConfig,
     model: str = "stage1",
 ) -> np.ndarray:
-    """(H, W) uint8 label map of one photo from a model's candidates; ``rows`` has a column ``kept``."""
+    """(H, W) uint8 label map of one photo from a model's candidates; ``rows`` has the columns ``kept``, ``relabel``."""
     photo = context.photo(number)
+    labels = rows["label" if config.classes == "stage1" else "cluster"]
     probability = None
     if config.min_probability > 0:
         probability = context.predictor(model).probabilities(photo).max(axis=0)
     return paint_labels(
         (photo.height, photo.width),
         [decode_mask(codes[mask_id]) for mask_id in rows["mask_id"]],
-        rows["label" if config.classes == "stage1" else "cluster"].to_numpy(),
+        labels.mask(rows["relabel"] > 0, rows["relabel"]).to_numpy(),
         rows["score"].to_numpy(),
         rows["kept"].to_numpy(),
         config,

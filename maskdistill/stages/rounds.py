@@ -118,7 +118,7 @@ def _label(context: Context, model: str, before: LabelFolder, folder: LabelFolde
     _remove(folder.path)  # of other settings, or half made
     with closing(look(context, model)) as views:
         write_candidates(context, views, folder, origin=model)
-    kept = write_kept(folder, context.config.filter).kept
+    kept = write_kept(context.run, folder, context.config.filter).kept
     write_label_maps(context, folder, model)
     agreement = compare_labels(before, folder)
     found = Round(context.key, len(kept), int(kept.sum()), len(folder.labelled()), agreement)

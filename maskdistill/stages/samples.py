@@ -1,7 +1,8 @@
 """What a model in training says of the same few photos after each epoch, so that one sees it learn. Loads no torch.
 
 In ``<run>/<stage>/samples``: samples.json names the photos and the training, target/<number>.png is what a photo should
-become, epoch-000/<number>.png what the model says before its training, epoch-001/<number>.png after one epoch.
+become, epoch-000/<number>.png what the model says before its training, epoch-001/<number>.png after one epoch. A small
+model's own weights lie beside them, so that any other photo can be asked for too.
 """
 
 import json
@@ -17,16 +18,20 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from maskdistill.errors import CheckpointError
 from maskdistill.painting import write_label_png
+from maskdistill.progress import replace_atomically
 from maskdistill.stages.label import LabelsOf
 from maskdistill.store import MASKS_PER_PHOTO, Run, write_json
 
 logger = logging.getLogger(__name__)
 
 NUM_SAMPLES = 6  # photos
+WEIGHTS = "model.safetensors"  # in the folder of an epoch
 SAMPLE_SIDE = 320  # pixels, longer side of a stored label map at most
 
 Predict = Callable[[int, tuple[int, int]], np.ndarray]  # photo, (H, W) in pixels -> (K + 1, H, W) probabilities
+Keep = Callable[[Path], None]  # writes the model as it is now
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,10 @@ class Samples:
     def label_map(self, epoch: int, photo: SamplePhoto) -> Path:
         """Palette PNG of what the model says of a photo after so many epochs."""
         return _epoch_folder(self.folder, epoch) / f"{photo.number}.png"
+
+    def weights(self, epoch: int) -> Path:
+        """The model after so many epochs; not there for a large model, or one of an earlier version."""
+        return _epoch_folder(self.folder, epoch) / WEIGHTS
 
 
 def read_samples(run: Run, stage: str) -> Samples | None:
@@ -111,6 +120,7 @@ class SampleWriter:
         photos: Number, id, height and width of each photo, at its own size.
         label_of: What the training teaches.
         predict: What the model says by now; it must change neither the model nor the state of random numbers.
+        keep: Writes the model's weights, where they are small; None keeps none.
     """
 
     def __init__(
@@ -121,11 +131,12 @@ class SampleWriter:
         photos: Sequence[SamplePhoto],
         label_of: LabelsOf,
         predict: Predict,
+        keep: Keep | None = None,
     ) -> None:
         self._folder = _samples_folder(run, stage)
         self._photos = [_reduce(photo) for photo in photos]
         self._index = {**about, "photos": [asdict(photo) for photo in self._photos]}
-        self._label_of, self._predict = label_of, predict
+        self._label_of, self._predict, self._keep = label_of, predict, keep
 
     def __call__(self, epoch: int) -> None:
         """Write what the model says after ``epoch`` epochs; those of another training, and later ones, are removed."""
@@ -136,10 +147,12 @@ class SampleWriter:
                 if later > epoch:  # the checkpoint behind them was lost
                     shutil.rmtree(folder)
             folder = _epoch_folder(self._folder, epoch)
+            if self._keep is not None:  # first: an epoch counts as there once every photo has its label map
+                replace_atomically(folder / WEIGHTS, self._keep)
             for photo in self._photos:
                 probabilities = self._predict(photo.number, (photo.height, photo.width))
                 write_label_png(folder / f"{photo.number}.png", probabilities.argmax(axis=0).astype(np.uint8))
-        except OSError as error:
+        except (OSError, CheckpointError) as error:
             logger.warning("The sample predictions of epoch %d cannot be kept in %s: %s", epoch, self._folder, error)
 
     def _begin(self) -> None:

@@ -18,6 +18,7 @@ from maskdistill.store import Run, final_measures, read_json
 from maskdistill.weights import SPECS, BackboneSpec, Choice
 
 State = Literal["done", "stale", "running", "missing"]
+DECIDED = "decisions were changed"
 PART_OF = {"features": "embeddings"}  # steps that report progress under a name of their own
 
 
@@ -57,16 +58,21 @@ def describe_run(run: Run) -> str:
     return "\n".join(lines)
 
 
-def stage_states(run: Run) -> list[StageState]:
+def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NAMES[-1]) -> list[StageState]:
     """The state of every stage, in the order of the work.
+
+    Args:
+        run: Run folder.
+        source: Its photos, if they need not be looked at again.
+        until: The last stage that is asked about.
 
     Raises:
         RunError: If the folder holds no run, or a file of it is damaged.
     """
     progress = read_progress_file(run.progress_path)
-    plan, problem = _plan(run)
+    plan, problem = _plan(run, source)
     states: dict[str, StageState] = {}
-    for name in NAMES:
+    for name in NAMES[: NAMES.index(until) + 1]:
         states[name] = _state(run, name, plan, problem, progress, states)
     return list(states.values())
 
@@ -96,7 +102,7 @@ def _state(
     return StageState(name, "stale", f"{why}; {ending}" if ending else why, summary)
 
 
-def _plan(run: Run) -> tuple[Plan | None, str]:
+def _plan(run: Run, source: PhotoSource | None = None) -> tuple[Plan | None, str]:
     """What the stages would be made from now, or why that cannot be known."""
     info = run.info()
     config = RunConfig.from_dict(info["config"])
@@ -104,7 +110,7 @@ def _plan(run: Run) -> tuple[Plan | None, str]:
     if record is None:
         return None, ""
     try:
-        source = open_source(info["data"])
+        source = source or open_source(info["data"])
     except (DatasetError, ConfigError) as error:
         return None, f"the photos cannot be found ({error})"
     return Plan(run, _as_limited(source, record["made_from"]), config, _known_choice(config)), ""
@@ -142,12 +148,16 @@ def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: 
     if why:
         return why
     for need in plan.needs(name):
+        if need not in old["from"] and "classes" in (need, *old["from"]):
+            return DECIDED if before["clusters"].state == "done" else _unfinished(before["clusters"])
         if before[need].state != "done":
             return _unfinished(before[need])
         if need not in old["from"]:
             return f"it is made from {need} now"
         if old["from"][need] != new["from"][need]:
             return f"{need} was redone"
+    if old.get("decisions") != new.get("decisions"):
+        return DECIDED
     if record["fingerprint"] != plan.key(name):
         return "it was made from something else"
     lost = [artifact for artifact in BY_NAME[name].artifacts if not (run.path / artifact).exists()]
@@ -214,6 +224,13 @@ def _describe_clusters(run: Run) -> str:
     return f"{record['num_classes']} clusters by {record['embedding']}, {record['dimensions']} dimensions"
 
 
+def _describe_classes(run: Run) -> str:
+    record = read_json(run.path / "classes.json")
+    number = record["num_edits"]
+    changes = f"{number} change{'' if number == 1 else 's'} by people" if number else "as clustered"
+    return f"{len(record['used'])} classes, {changes}"
+
+
 def _count_kept(run: Run) -> str:
     kept = parquet.read_table(run.kept_path, columns=["kept"])["kept"].to_pylist()
     return f"{sum(kept)} of {len(kept)} masks"
@@ -242,6 +259,7 @@ def _num_rows(path: Path) -> int:
 SUMMARIES: dict[str, Callable[[Run], str]] = {
     "proposals": _count_masks,
     "clusters": _describe_clusters,
+    "classes": _describe_classes,
     "candidates": lambda run: f"{_num_rows(run.candidates_path)} candidates",
     "filter": _count_kept,
     "pseudo_labels": lambda run: f"{len(read_json(run.path / 'pseudo_labels.json')['photos'])} label maps",

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import torch
+from torch import nn
 
 from maskdistill.backbones import choose_device
 from maskdistill.config import TrainConfig
@@ -19,7 +20,9 @@ from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
 from maskdistill.store import LabelFolder, read_json
 from maskdistill.training import Callbacks, EpochReport, Task, TrainResult, train
+from maskdistill.training_state import write_tensors
 
+KEPT_EPOCHS = 40  # up to so many the head's weights are kept of each: 0.8 MB an epoch
 MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo -> (n, H, W) bool masks, (n,) classes
 
 
@@ -41,7 +44,7 @@ class Lesson:
     @property
     def num_classes(self) -> int:
         """K, background not counted."""
-        return read_json(self.context.run.path / "clusters.json")["num_classes"]
+        return self.context.run.num_classes
 
     @property
     def photos(self) -> list[Photo]:
@@ -50,13 +53,17 @@ class Lesson:
 
 
 def train_stage1(context: Context) -> str:
-    """Train on all masks of the training photos and their clusters, noise and all."""
-    clusters = context.run.cluster_of_mask()
+    """Train on all masks of the training photos and their clusters, noise and all.
+
+    What people rejected or excluded is background; but a photo of which they left nothing by rejecting shows an object
+    somewhere that no mask outlines, so nothing is learnt from it.
+    """
+    clusters = context.run.class_of_mask()
     return _train(
         Lesson(
             context,
             "stage1",
-            context.training_numbers,
+            _outlined_numbers(context, clusters),
             lambda number: clustered_labels(context, number, clusters),
             lambda number: clustered_masks(context, number, clusters),
         )
@@ -85,6 +92,14 @@ def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
             lambda number: split_labels(read_label_png(folder.pseudo_label(number))),
         )
     )
+
+
+def _outlined_numbers(context: Context, clusters: dict[int, int]) -> list[int]:
+    """The training photos without those whose objects people rejected all the masks of."""
+    path = context.run.path / "classes.json"
+    rejected = set(read_json(path)["rejected"]) if path.is_file() else set()
+    ids = {number: {item["id"] for item in context.annotations[number]} for number in context.training_numbers}
+    return [number for number, masks in ids.items() if not masks & rejected or masks & clusters.keys()]
 
 
 def clustered_masks(context: Context, number: int, clusters: dict[int, int]) -> tuple[np.ndarray, np.ndarray]:
@@ -118,7 +133,7 @@ def _train(lesson: Lesson) -> str:
             calls=Callbacks(
                 on_epoch=None if context.quiet else _say,
                 on_step=lambda done, _total: reporter.reach(done),
-                on_look=_sample_writer(lesson, predict),
+                on_look=_sample_writer(lesson, predict, task.model),
             ),
         )
     return _sentence(result, len(lesson.numbers))
@@ -132,15 +147,17 @@ def _say(report: EpochReport) -> None:
         sys.stderr.write(f"epoch {report.epoch}: {losses}; {metrics}\n")
 
 
-def _sample_writer(lesson: Lesson, predict: Predict) -> SampleWriter:
-    context = lesson.context
+def _sample_writer(lesson: Lesson, predict: Predict, model: nn.Module) -> SampleWriter:
+    context, config = lesson.context, lesson.config
     photos = [
         SamplePhoto(number, photo.id, photo.height, photo.width)
-        for number in choose_samples(lesson.numbers, context.run.clusters())
+        for number in choose_samples(lesson.numbers, context.run.classes())
         for photo in [context.photo(number)]
     ]
-    about = {"training": context.key, "num_epochs": lesson.config.epochs, "num_classes": lesson.num_classes}
-    return SampleWriter(context.run, lesson.stage, about, photos, lesson.label_of, predict)
+    about = {"training": context.key, "num_epochs": config.epochs, "num_classes": lesson.num_classes}
+    small = config.model == "patch_head" and config.epochs <= KEPT_EPOCHS
+    keep = (lambda path: write_tensors(path, model.state_dict(), {})) if small else None
+    return SampleWriter(context.run, lesson.stage, about, photos, lesson.label_of, predict, keep)
 
 
 def _make_patch_head(lesson: Lesson, device: torch.device) -> tuple[Task, Predict]:

@@ -5,11 +5,13 @@ import sys
 from pathlib import Path
 
 import pytest
+from decisions_data import make_run, mark
 from PIL import Image
 
 from maskdistill import cli
 from maskdistill.cli import main, read_settings
 from maskdistill.config import load_preset
+from maskdistill.decisions import Scope, decide, to_csv
 from maskdistill.errors import ConfigError
 from maskdistill.stages.chain import NAMES, Options
 from maskdistill.stages.propose import Shard
@@ -88,7 +90,7 @@ def test_flags_reach_the_stages(photos, stages, tmp_path):
         (["run", "--until", "filter"], NAMES[: NAMES.index("filter") + 1]),
         (["propose"], ("proposals",)),
         (["embed"], ("embeddings",)),
-        (["cluster"], ("clusters",)),
+        (["cluster"], ("clusters", "classes")),
         (["project"], ("projection",)),
         (["train-stage1"], ("stage1", "candidates")),
         (["filter"], ("filter",)),
@@ -380,10 +382,26 @@ def test_help_typos_and_status_do_not_wait_for_torch(arguments, code):
     assert result.stdout.splitlines()[-1] == f"{code} []"
 
 
+def test_decisions_are_summed_up_or_listed(tmp_path, capsys):
+    run = make_run(tmp_path / "run")
+    assert main(["decisions", "--run", str(run.path)]) == 0
+    assert capsys.readouterr().out == "No decisions yet.\n"
+    decide(run, "ann", [mark(0), mark(10, "accept")], scope=Scope.LABELS)
+    assert main(["decisions", "--run", str(run.path)]) == 0
+    assert "Masks: 1 accepted, 1 rejected, 0 relabelled." in capsys.readouterr().out
+    assert main(["decisions", "--run", str(run.path), "--csv", "-"]) == 0
+    assert capsys.readouterr().out == to_csv(run)
+    assert main(["decisions", "--run", str(run.path), "--csv", str(tmp_path / "new" / "marks.csv")]) == 0
+    assert capsys.readouterr().out == f"All marks in {tmp_path / 'new' / 'marks.csv'}.\n"
+    assert (tmp_path / "new" / "marks.csv").read_text() == to_csv(run)
+    assert main(["decisions", "--run", str(tmp_path)]) == 2
+    assert "No run in" in capsys.readouterr().err
+
+
 def test_help_names_every_command_and_setting(capsys):
     assert exits(["--help"]) == 0
     overview = capsys.readouterr().out
-    commands = ("run", "evaluate", "predict", "export", "status", "jobs", *cli.STAGE_COMMANDS)
+    commands = ("run", "evaluate", "predict", "export", "decisions", "status", "jobs", *cli.STAGE_COMMANDS)
     assert {line.split()[0] for line in overview.splitlines() if line.startswith("    ")} >= set(commands)
     assert exits(["run", "--help"]) == 0
     text = capsys.readouterr().out

@@ -2,41 +2,31 @@ import numpy as np
 import pytest
 from blobs import blobs
 
-from maskdistill.cluster_editing import cluster_table, merge_clusters, split_cluster
+from maskdistill.cluster_editing import cluster_table, split_parts
 from maskdistill.clustering import cluster
 from maskdistill.errors import ConfigError, ShapeError
 
 
-def test_merged_clusters_take_the_lowest_id_and_close_the_gaps():
-    labels = np.array([0, 1, 2, 3, 4, 5, 4, 1])
-    np.testing.assert_array_equal(merge_clusters(labels, [4, 1]), [0, 1, 2, 3, 1, 4, 1, 1])
-    np.testing.assert_array_equal(merge_clusters(labels, [2, 0, 3, 0]), [0, 1, 0, 0, 2, 3, 2, 1])
-    assert labels[4] == 4
-
-
-@pytest.mark.parametrize(
-    ("which", "match"), [([1], r"at least 2 different clusters, got \[1\]"), ([0, 7], "There is no cluster 7")]
-)
-def test_a_merge_that_means_nothing_is_refused(which, match):
-    with pytest.raises(ConfigError, match=match):
-        merge_clusters(np.array([0, 1, 2]), which)
-
-
-def test_a_split_leaves_the_other_ids_alone():
-    vectors, truth = blobs(sizes=(40, 25, 20, 10))
-    labels = np.choose(truth, [1, 0, 1, 1])  # three blobs in one cluster
-    split = split_cluster(vectors, labels, 1, 3, seed=0)
-    np.testing.assert_array_equal(split, np.choose(truth, [1, 0, 2, 3]))
-    np.testing.assert_array_equal(labels, np.choose(truth, [1, 0, 1, 1]))
+def test_parts_of_a_cluster_are_its_blobs_largest_first():
+    vectors, truth = blobs(sizes=(40, 25, 10))
+    parts = split_parts(vectors, seed=0, into=3)
+    assert [len(part) for part in parts] == [40, 25, 10]
+    for part in parts:
+        assert len(set(truth[part])) == 1
+    again = split_parts(vectors, seed=0, into=3)
+    assert [part.tolist() for part in parts] == [part.tolist() for part in again]
 
 
 @pytest.mark.parametrize("into", [1, 11])
 def test_a_split_into_more_parts_than_masks_is_refused(into):
     vectors, truth = blobs()
-    with pytest.raises(ConfigError, match=f"Cluster 3 can be split into 2 to 10 parts.*got {into}"):
-        split_cluster(vectors, truth, 3, into, seed=0)
-    with pytest.raises(ConfigError, match="There is no cluster 4. There are 0 to 3"):
-        split_cluster(vectors, truth, 4, 2, seed=0)
+    with pytest.raises(ConfigError, match=f"can be split into 2 to 10 parts.*got {into}"):
+        split_parts(vectors[truth == 3], seed=0, into=into)
+
+
+def test_masks_that_are_all_alike_are_no_parts():
+    with pytest.raises(ConfigError, match="all alike.*cannot be split"):
+        split_parts(np.ones((5, 3), np.float32), seed=0, into=2)
 
 
 def test_the_table_equals_a_slow_loop():

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from maskdistill.datasets import open_source, read_label
+from maskdistill.datasets import open_source, read_label, reopen_source
 from maskdistill.errors import DatasetError
 
 HEIGHT, WIDTH = 20, 30
@@ -135,3 +135,13 @@ def test_file_that_is_not_coco(tmp_path, content, reason):
     (tmp_path / "x.json").write_text(content)
     with pytest.raises(DatasetError, match=rf"x\.json.*{reason}"):
         open_source(tmp_path / "x.json")
+
+
+def test_reopened_source_has_its_labels_without_being_looked_through(tmp_path):
+    make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(polygon(5, 12, 8, 20), 3)])
+    source = open_source(tmp_path)
+    again = reopen_source(source.kind, source.spec, source.photos, source.classes)
+    assert again.has_labels
+    np.testing.assert_array_equal(read_label(again, again.photos[0]), read_label(source, source.photos[0]))
+    gone = reopen_source(source.kind, str(tmp_path / "gone"), source.photos, source.classes)
+    assert not gone.has_labels

@@ -338,7 +338,7 @@ class TestRecording:
     def test_the_stages_do_it_themselves(self, recorded, scene, cache, monkeypatch):
         monkeypatch.setattr(estimates, "SHORTEST", 0.0)
         run_chain(recorded.run.path, scene[0], scene[1].with_overrides(["clusters.num_rounds=5"]))
-        later = {"clusters", "candidates", "filter", "pseudo_labels", "predictions", "evaluation"}
+        later = {"clusters", "classes", "candidates", "filter", "pseudo_labels", "predictions", "evaluation"}
         # A training of a second may well end before it has a rate.
         assert remembered(cache).keys() - {"training of patch_head"} == later
         run_chain(cache.parent / "fresh", *scene, wanted=("embeddings",))

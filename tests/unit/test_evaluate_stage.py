@@ -137,7 +137,7 @@ def painted_pairs(run, scene, numbers, cluster_of_mask):
 
 @pytest.mark.parametrize(("part", "numbers"), [("reported", VAL), ("training", TRAIN)])
 def test_measures_of_the_clustered_proposals_equal_a_slow_count(run, scene, metrics, part, numbers):
-    pairs = painted_pairs(run, scene, numbers, run.cluster_of_mask())
+    pairs = painted_pairs(run, scene, numbers, run.class_of_mask())
     assert metrics[part]["proposals"]["miou"] == pytest.approx(mean_of(best_of_all_matchings(pairs)))
 
 

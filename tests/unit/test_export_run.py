@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from maskdistill.datasets import open_source, read_photo
+from maskdistill.decisions import adopt, exclude, rename
 from maskdistill.errors import RunError
 from maskdistill.exports.run import export_run
 from maskdistill.masks import decode_mask, encode_mask
@@ -74,9 +75,13 @@ def run(tmp_path):
 
 
 def cluster(run):
-    finish(run, "embeddings", "clusters")
-    write_table(run.clusters_path, pd.DataFrame({"mask_id": list(CLUSTERS), "cluster": list(CLUSTERS.values())}))
-    write_json(run.path / "clusters.json", {"num_classes": 3})
+    finish(run, "embeddings", "clusters", "classes")
+    table = pd.DataFrame({"mask_id": list(CLUSTERS), "cluster": list(CLUSTERS.values())})
+    for path in (run.clusters_path, run.classes_path):
+        write_table(path, table)
+    for name in ("clusters.json", "classes.json"):
+        numbers = {"clusters": read_json(run.stage_path("clusters"))["fingerprint"], "adopted": 0}
+        write_json(run.path / name, {"num_classes": 3, "names": {}, **numbers})
 
 
 def judge(run):
@@ -151,10 +156,10 @@ def test_with_clusters_proposals_have_theirs(run, tmp_path):
 
 def test_masks_in_no_cluster_are_left_out_with_a_note(run, tmp_path):
     cluster(run)
-    write_table(run.clusters_path, run.clusters().query("mask_id != 10"))
+    write_table(run.classes_path, run.classes().query("mask_id != 10"))
     _, found, sentence = coco_of(run, tmp_path / "out")
     assert set(found) == {0, 1, 20}
-    assert "1 masks in no cluster were left out." in sentence
+    assert "1 masks in no class were left out." in sentence
 
 
 def test_training_photos_have_the_masks_that_the_first_model_draws(run, tmp_path):
@@ -209,9 +214,77 @@ def test_masks_of_earlier_clusters_are_left_out_with_a_note(run, tmp_path):
     write_json(run.stage_path("clusters"), {**old, "fingerprint": "another"})
     _, found, sentence = coco_of(run, tmp_path / "out")
     assert set(found) == {0, 1, 10, 20}
-    assert "Left out, because a stage before it was made again: candidates, filter." in sentence
+    assert "Left out, because a stage before it was made again: classes, candidates, filter." in sentence
     with pytest.raises(RunError, match="has no kept masks yet"):
         export_run(run, "coco", tmp_path / "kept", kept_only=True)
+
+
+class TestDecisions:
+    def test_classes_have_the_names_that_people_gave_them(self, run, tmp_path):
+        cluster(run)
+        rename(run, "ann", 3, "sheep")
+        content, _, sentence = coco_of(run, tmp_path / "out")
+        assert [item["name"] for item in content["categories"]] == ["cluster 1", "cluster 2", "sheep"]
+        assert "decided" not in sentence
+        voc_of(run, tmp_path / "voc")
+        assert (tmp_path / "voc" / "classes.txt").read_text().split()[-1] == "sheep"
+
+    def test_names_stand_without_the_stage_classes(self, run, tmp_path):
+        cluster(run)
+        run.stage_path("classes").unlink()
+        rename(run, "ann", 3, "sheep")
+        content, _, _ = coco_of(run, tmp_path / "out")
+        assert content["categories"][2]["name"] == "sheep"
+
+    def test_numbers_without_masks_are_no_category_and_shift_none(self, run, tmp_path):
+        cluster(run)
+        write_table(run.classes_path, run.classes().assign(cluster=[1, 3, 1, 3, 1]))
+        content, found, _ = coco_of(run, tmp_path / "out")
+        assert [(item["id"], item["name"]) for item in content["categories"]] == [(1, "cluster 1"), (3, "cluster 3")]
+        assert {id: item["category_id"] for id, item in found.items()} == {0: 1, 1: 3, 10: 1, 20: 3}
+        export_run(run, "yolo", tmp_path / "yolo")
+        assert '  2: "cluster 3"' in (tmp_path / "yolo" / "data.yaml").read_text().split("\n")
+
+    def test_a_relabelled_mask_has_its_new_class(self, run, tmp_path):
+        for step in (cluster, judge, choose):
+            step(run)
+        write_table(run.kept_path, run.kept().assign(decision=[1, 0, 0, -1], relabel=[3, 0, 0, 0]))
+        _, found, _ = coco_of(run, tmp_path / "out", kept_only=True)
+        assert {id: item["category_id"] for id, item in found.items()} == {0: 3, 2: 3}
+
+    def test_what_was_decided_since_is_said(self, run, tmp_path):
+        cluster(run)
+        rename(run, "ann", 1, "sheep")
+        exclude(run, "ann", 2, True)
+        content, found, sentence = coco_of(run, tmp_path / "out")
+        assert "People decided something since the stage classes was made, which is not in it." in sentence
+        assert found[10]["category_id"] == 2
+        assert content["categories"][0]["name"] == "sheep"
+
+    def test_names_are_those_of_the_numbers_in_the_files(self, run, tmp_path):
+        """People took over another clustering since: its names speak of other masks."""
+        cluster(run)
+        record = read_json(run.path / "classes.json")
+        write_json(run.path / "classes.json", {**record, "names": {"1": "sheep"}})
+        adopt(run, "ann", list(CLUSTERS), [1, 1, 2, 2, 2], 2, seed=0)
+        rename(run, "ann", 1, "cow")
+        assert coco_of(run, tmp_path / "out")[0]["categories"][0]["name"] == "sheep"
+        write_json(run.path / "classes.json", {**record, "adopted": 1})
+        assert coco_of(run, tmp_path / "new")[0]["categories"][0]["name"] == "cow"
+
+    def test_candidates_of_other_classes_than_there_are_now_are_left_out(self, run, tmp_path):
+        cluster(run)
+        made_from = read_json(run.stage_path("classes"))
+        judge(run)
+        record = read_json(run.stage_path("stage1"))
+        record["made_from"]["from"] = {"clusters": read_json(run.stage_path("clusters"))["fingerprint"]}
+        write_json(run.stage_path("stage1"), record)
+        assert set(coco_of(run, tmp_path / "out")[1]) == {0, 1, 2, 10, 20}
+        made_from["made_from"]["decisions"] = "some"
+        write_json(run.stage_path("classes"), made_from)
+        _, found, sentence = coco_of(run, tmp_path / "again")
+        assert set(found) == {0, 1, 10, 20}
+        assert "was made again: candidates." in sentence
 
 
 def test_label_maps_are_painted_from_the_masks_before_there_are_pseudo_labels(run, tmp_path):

@@ -3,57 +3,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from filter_cases import FLOATS, random_config, random_signals, signals_of
 
 from maskdistill.config import FilterConfig
-from maskdistill.errors import ConfigError, RunError, ShapeError
-from maskdistill.filter_curves import curve, rule_values
-from maskdistill.filtering import RULE_HELP, RULES, THRESHOLDS, describe, filter_masks
+from maskdistill.errors import RunError, ShapeError
+from maskdistill.filter_curves import curve
+from maskdistill.filtering import RULE_HELP, RULES, describe, filter_masks
 from maskdistill.mask_signals import MaskSignals
-
-FLOATS = ("score", "iou", "agreement", "distance", "area", "border")
-
-
-def signals_of(score, *, cluster=None, image=None, decision=None, **others):
-    count = len(score)
-    columns = {
-        "image": np.arange(count) if image is None else image,
-        "cluster": np.ones(count, int) if cluster is None else cluster,
-        "score": score,
-        **others,
-    }
-    if decision is not None:
-        columns["decision"] = decision
-    return MaskSignals.from_columns(columns)
-
-
-def random_signals(seed, count=60):
-    """Signals of few different values, so that many tie, with gaps in photo and cluster numbers."""
-    generator = np.random.default_rng(seed)
-    floats = generator.integers(0, 11, (6, count)) / 10
-    floats[generator.random((6, count)) < 0.15] = np.nan
-    return MaskSignals(
-        image=generator.integers(0, 20, count) * 3 + 7,
-        cluster=generator.choice([1, 2, 5], count),
-        decision=generator.choice([-1, 0, 0, 0, 1], count).astype(np.int8),
-        **dict(zip(FLOATS, floats, strict=True)),
-    )
-
-
-def random_config(seed):
-    generator = np.random.default_rng(1000 + seed)
-    low, high = generator.integers(0, 5, 4) / 10, generator.integers(5, 11, 4) / 10
-    return FilterConfig(
-        min_score=low[0],
-        min_iou=low[1],
-        min_agreement=low[2],
-        max_distance=high[0],
-        min_area=low[3],
-        max_area=high[1],
-        max_border=high[2],
-        keep_share=high[3],
-        min_per_cluster=int(generator.integers(0, 15)),
-        empty_photos=str(generator.choice(["best", "none"])),
-    )
 
 
 def by_score(signals, indices):
@@ -258,49 +214,6 @@ def test_every_rule_has_a_sentence():
         "Low score, 1 mask",
         "Best of its photo, 1 mask",
     ]
-
-
-@pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: threshold.field)
-@pytest.mark.parametrize("seed", range(4))
-def test_curve_equals_the_filter_at_every_value(threshold, seed):
-    signals, config = random_signals(seed), random_config(seed)
-    values = np.linspace(0.1 if threshold.field == "keep_share" else 0, 1, 21)[::-1]
-    found = curve(signals, config, threshold.field, values)
-    np.testing.assert_array_equal(found.values, values)
-    for value, masks, photos in zip(*found, strict=True):
-        result = filter_masks(signals, replace(config, **{threshold.field: float(value)}))
-        assert (masks, photos) == (result.kept.sum(), result.photos().kept)
-
-
-def test_curve_moves_at_all():
-    signals = signals_of([0.1, 0.5, 0.9], image=[0, 0, 1])
-    found = curve(signals, FilterConfig(empty_photos="none"), "min_score", [0, 0.3, 0.6, 1])
-    assert found.masks.tolist() == [3, 2, 1, 0]
-    assert found.photos.tolist() == [2, 2, 1, 0]
-
-
-def test_curve_says_which_thresholds_there_are():
-    with pytest.raises(ConfigError, match="no threshold 'min_scor'. There are: min_score, min_iou"):
-        curve(random_signals(0), FilterConfig(), "min_scor", [0.5])
-    with pytest.raises(ConfigError, match="no threshold 'min_per_cluster'"):
-        rule_values(random_signals(0), "min_per_cluster")
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
-def test_curve_refuses_values_that_the_setting_would(value):
-    with pytest.raises(ConfigError, match=r"filter.min_iou must be in \[0, 1\]"):
-        curve(random_signals(0), FilterConfig(), "min_iou", [0.5, value])
-
-
-def test_rule_values_decide_as_the_rule_does():
-    signals = random_signals(5)
-    signals = replace(signals, decision=np.zeros(60, np.int8))
-    for threshold in THRESHOLDS:
-        values = rule_values(signals, threshold.field)
-        passes = ~(values < 0.6) if threshold.drops_below else ~(values > 0.6)
-        config = FilterConfig(**{threshold.field: 0.6}, empty_photos="none")
-        np.testing.assert_array_equal(filter_masks(signals, config).kept, passes)
-        assert 0 < passes.sum() < 60
 
 
 @pytest.mark.parametrize("config", [FilterConfig(), FilterConfig(min_score=0.9, min_per_cluster=3)])

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from maskdistill.errors import ConfigError
-from maskdistill.neighbours import nearest
+from maskdistill.neighbours import nearest, nearest_to
 
 
 def test_agrees_with_a_loop_over_cosines():
@@ -32,3 +32,15 @@ def test_a_vector_of_zeros_is_like_none():
 def test_a_row_that_is_not_there_is_named():
     with pytest.raises(ConfigError, match="row 3 of 2"):
         nearest(np.eye(2), 3, 1)
+
+
+def test_of_a_vector_that_is_none_of_them_all_may_be_neighbours():
+    vectors = np.array([[0, 1], [3, 0], [1, 1]], np.float32)
+    rows, cosines = nearest_to(vectors, np.array([2.0, 0.0]), 9)
+    assert rows.tolist() == [1, 2, 0]
+    np.testing.assert_allclose(cosines, [1, 0.5**0.5, 0], atol=1e-6)
+
+
+def test_a_vector_and_its_row_have_the_same_neighbours_but_for_itself():
+    vectors = np.random.default_rng(1).normal(size=(20, 4)).astype(np.float32)
+    assert nearest_to(vectors, vectors[3], 6)[0].tolist() == [3, *nearest(vectors, 3, 5)[0]]

@@ -174,6 +174,13 @@ def test_a_run_keeps_them_and_the_last_are_what_the_trained_model_says(finished,
     )
 
 
+def test_weights_of_each_epoch_are_kept_and_the_last_are_the_trained_ones(finished):
+    run = finished[0]
+    found = read_samples(run, "stage1")
+    assert weights_of(found.weights(3))[1] == weights_of(run.path / "stage1" / "model.safetensors")[1]
+    assert weights_of(found.weights(0))[1] != weights_of(found.weights(1))[1]
+
+
 def test_targets_are_what_is_taught(finished):
     run = finished[0]
     for photo in read_samples(run, "stage2").photos:

@@ -220,7 +220,8 @@ class TestCandidates:
 class TestFilterAndLabels:
     def test_kept(self, run, scene):
         kept, table = run.kept(), run.candidates()
-        assert list(kept) == ["mask_id", "kept", "rule"]
+        assert list(kept) == ["mask_id", "kept", "rule", "decision", "relabel"]
+        assert not kept[["decision", "relabel"]].to_numpy().any()  # nobody decided anything
         assert kept["mask_id"].tolist() == table["mask_id"].tolist()
         assert set(kept["rule"]) <= set(RULES)
         low = table["iou"] < scene[1].filter.min_iou  # not so for a NaN
@@ -406,10 +407,10 @@ def test_labels_never_leak(run, scene, tmp_path):
     unlabelled = Run(tmp_path / "run")
     assert not unlabelled.info()["source"]["has_labels"]
     found, wanted = contents_of(unlabelled), contents_of(run)
-    assert found.keys() == wanted.keys()
-    different = {name for name in wanted if found[name] != wanted[name]}
-    # These name the folder, the report is the report.
-    assert different == {"run.json", "images.parquet", "proposals.json", "metrics.json", "stages/evaluation.json"}
+    report = {"metrics.json", "stages/evaluation.json", "photo_counts.parquet", "mask_truth.parquet"}
+    assert found.keys() == wanted.keys() - {"mask_truth.parquet"}
+    different = {name for name in wanted if found.get(name) != wanted[name]}
+    assert different == {"run.json", "images.parquet", "proposals.json"} | report  # the first three name the folder
     assert run.images().drop(columns="path").equals(unlabelled.images().drop(columns="path"))
     assert read_json(run.proposals_path)["annotations"] == read_json(unlabelled.proposals_path)["annotations"]
     pd.testing.assert_frame_equal(run.masks(), unlabelled.masks())

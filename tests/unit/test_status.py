@@ -27,6 +27,7 @@ TABLES = {"masks.parquet": {"mask_id": [0, 1, 10]}, "kept.parquet": {"mask_id": 
 TABLES["candidates.parquet"] = {"mask_id": [0, 1]}
 JSONS = {
     "clusters.json": {"num_classes": 7, "embedding": "CLS 11", "dimensions": 24},
+    "classes.json": {"num_classes": 7, "used": [1, 2, 3, 4, 5, 7], "num_edits": 2},
     "pseudo_labels.json": {"photos": [0, 2]},
     "rounds.json": {"rounds": []},
     "predictions.json": {"photos": [0, 1, 2]},
@@ -96,6 +97,7 @@ def test_finished_run(run):
     assert {name: item.text for name, item in found.items() if item.summary} == {
         "proposals": "done: 3 masks of 3 photos",
         "clusters": "done: 7 clusters by CLS 11, 24 dimensions",
+        "classes": "done: 6 classes, 2 changes by people",
         "candidates": "done: 2 candidates",
         "filter": "done: 1 of 2 masks",
         "pseudo_labels": "done: 2 label maps",
@@ -141,6 +143,7 @@ AFTER_FILTER = {
     "evaluation": "predictions is stale",
 }
 AFTER_CLUSTERS = {
+    "classes": "clusters is stale",
     "stage1": "clusters is stale",
     "candidates": "stage1 is stale",
     "filter": "candidates is stale",

@@ -125,14 +125,15 @@ def contents_of(run):
     """Every artifact of a run: bytes, or of weights the tensors and what stands beside them.
 
     The header of a .safetensors file has its entries in no fixed order, so that equal weights differ in bytes. Left
-    out: progress, locks, and what holds seconds (checkpoints and histories of a training).
+    out: progress, locks, copies that are made again when needed, and what holds seconds (checkpoints and histories of a
+    training).
     """
     timed = ("progress.json", "history.jsonl", "checkpoint.safetensors")
     paths = (path for path in run.path.rglob("*") if path.is_file())
     return {
         str(path.relative_to(run.path)): weights_of(path) if path.suffix == ".safetensors" else path.read_bytes()
         for path in paths
-        if path.suffix != ".lock" and path.name not in timed
+        if path.suffix not in (".lock", ".arrow") and path.name not in timed
     }
 
 

@@ -1,0 +1,51 @@
+"""People's decisions on masks and clusters, in ``run.sqlite``.
+
+Every decision is a step that is never changed or deleted: to undo is a step too, so that history comes free. No stage
+writes here. Marks speak of single masks. Changes of clusters (merging, splitting, naming, excluding) speak of their
+numbers, so they are dormant while the run has another clustering.
+"""
+
+from maskdistill.decisions.claims import claim, claimed_by_others, release
+from maskdistill.decisions.classes import Classes, class_digest, class_names, read_classes, read_names
+from maskdistill.decisions.editing import adopt, exclude, gather, merge, rename, split
+from maskdistill.decisions.effect import Effective, effective
+from maskdistill.decisions.listing import history, summarise, to_csv
+from maskdistill.decisions.marks import decide, read_marks
+from maskdistill.decisions.records import Action, Event, Kind, Mark, Scope, Step
+from maskdistill.decisions.steps import next_redo, next_undo, redo, steps, undo, version
+
+__all__ = [
+    "Action",
+    "Classes",
+    "Effective",
+    "Event",
+    "Kind",
+    "Mark",
+    "Scope",
+    "Step",
+    "adopt",
+    "claim",
+    "claimed_by_others",
+    "class_digest",
+    "class_names",
+    "decide",
+    "effective",
+    "exclude",
+    "gather",
+    "history",
+    "merge",
+    "next_redo",
+    "next_undo",
+    "read_classes",
+    "read_marks",
+    "read_names",
+    "redo",
+    "release",
+    "rename",
+    "split",
+    "steps",
+    "summarise",
+    "to_csv",
+    "undo",
+    "version",
+]

@@ -1,0 +1,155 @@
+"""The classes of a run: its clusters after what people changed in them."""
+
+import hashlib
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.database import reading
+from maskdistill.decisions.effect import BOX, effective
+from maskdistill.decisions.folding import Folded, fold
+from maskdistill.decisions.marks import read_marks
+from maskdistill.decisions.records import EDITS, Action, Kind, Scope
+from maskdistill.decisions.steps import (
+    MOVING,
+    UNDONE,
+    Edit,
+    Numbering,
+    clusters_fingerprint,
+    read_edits,
+    read_numbering,
+    steps,
+)
+from maskdistill.store import Run, read_json
+
+
+@dataclass(frozen=True, eq=False)
+class Classes:
+    """Clusters after people's changes. Numbers are stable: what merging frees stays empty."""
+
+    mask_ids: np.ndarray  # (N,) int64, rows as in clusters.parquet and embeddings.npy
+    cluster: np.ndarray  # (N,) int32 class, 1 to num_classes; 0 for a mask that is rejected or in an excluded cluster
+    assigned: np.ndarray  # (N,) int32 cluster that the mask is in, rejected and excluded ones too
+    numbering: Numbering  # what the numbers mean
+    names: Mapping[int, str]  # those that people gave
+    excluded: frozenset[int]
+    num_classes: int  # the highest number there is
+    num_edits: int  # changes of clusters and steps of marks that are in force
+    dormant: int  # steps that speak of an earlier clustering
+    digest: str  # of what decides the training; "" if all is as the clustering left it
+
+    @property
+    def rejected(self) -> np.ndarray:
+        """Ids of the masks that are in no class although their cluster is one."""
+        return self.mask_ids[(self.cluster == 0) & ~np.isin(self.assigned, list(self.excluded))]
+
+    def name_of(self, cluster: int) -> str:
+        """What a cluster is called: the name that people gave it, else "cluster 3"."""
+        return self.names.get(cluster) or f"cluster {cluster}"
+
+
+def read_classes(run: Run) -> Classes:
+    """The clusters of a run after people's changes.
+
+    Raises:
+        RunError: If there are no clusters yet, or a file is damaged.
+    """
+    table = run.clusters()
+    num_classes = read_json(run.path / "clusters.json")["num_classes"]
+    numbering, edits, dormant = _read_edits(run)
+    ids = table["mask_id"].to_numpy()
+    before = table["cluster"].to_numpy().astype(np.int32)
+    folded = fold(ids, before, num_classes, edits)
+    marks = read_marks(run, Scope.CLUSTERS)
+    assigned, cluster = _heed_marks(run, folded, marks)
+    cluster[np.isin(cluster, list(folded.excluded))] = 0
+    changed = folded.num_classes != num_classes or not np.array_equal(cluster, before)
+    return Classes(
+        mask_ids=ids,
+        cluster=cluster,
+        assigned=assigned,
+        numbering=numbering,
+        names={number: name for number, name in folded.names.items() if name},
+        excluded=frozenset(folded.excluded),
+        num_classes=folded.num_classes,
+        num_edits=len(edits) + marks.loc[~marks["dormant"], "step"].nunique(),
+        dormant=dormant,
+        digest=_digest(ids, cluster, folded.num_classes) if changed else "",
+    )
+
+
+def class_digest(run: Run) -> str:
+    """``digest`` of ``read_classes``; cheap where nobody decided anything about clusters."""
+    return read_classes(run).digest if steps(run, scope=Scope.CLUSTERS, limit=1) else ""
+
+
+def read_names(run: Run) -> dict[int, str]:
+    """Names that people gave clusters, by number; cheaper than all of ``read_classes``."""
+    return _fold_names(_read_edits(run, load=())[1])
+
+
+def class_names(run: Run) -> dict[int, str]:
+    """Names that people gave the classes that the models learn from, by number: those of now, or, if people took over
+    another clustering since that stage, of then.
+
+    Raises:
+        RunError: If a file is damaged.
+    """
+    numbering, edits, _ = _read_edits(run, load=())
+    path = run.path / "classes.json"
+    made = read_json(path) if path.is_file() else {}
+    if made.get("clusters") != numbering.clusters:  # of another clustering, or not made
+        made = {"adopted": 0, "names": {}}
+    if made["adopted"] == numbering.base:
+        return _fold_names(edits)
+    return {int(number): name for number, name in made["names"].items()}
+
+
+def _fold_names(edits: Sequence[Edit]) -> dict[int, str]:
+    nowhere = np.zeros(0, np.int64)
+    return {number: name for number, name in fold(nowhere, nowhere, 0, edits).names.items() if name}
+
+
+def _read_edits(run: Run, load: Sequence[Kind] = MOVING) -> tuple[Numbering, list[Edit], int]:
+    """What the numbers mean, the changes in force, and how many steps are dormant."""
+    clusters = clusters_fingerprint(run)
+    with reading(run.path) as db:
+        if db is None:
+            return Numbering(clusters), [], 0
+        db.execute("BEGIN")  # one moment for all that is read
+        numbering = read_numbering(db, clusters)
+        return numbering, read_edits(db, numbering, load), _count_dormant(db, numbering)
+
+
+def _count_dormant(db: sqlite3.Connection, numbering: Numbering) -> int:
+    kinds = ", ".join(f"'{kind}'" for kind in EDITS)
+    relabels = f"SELECT 1 FROM marks m WHERE m.step = s.id AND m.action = '{Action.RELABEL}'"
+    count = f"""SELECT count(*) FROM steps s WHERE s.clusters != ? AND s.undoes IS NULL AND NOT {UNDONE}
+        AND (s.kind IN ({kinds}) OR s.kind = '{Kind.MARK}' AND s.scope = '{Scope.CLUSTERS}' AND EXISTS ({relabels}))"""
+    return db.execute(count, (numbering.clusters,)).fetchone()[0]
+
+
+def _heed_marks(run: Run, folded: Folded, marks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+    """(N,) cluster of each mask, with the classes that people gave single masks; the same, 0 for rejected masks."""
+    if not len(marks):
+        return folded.assigned, folded.assigned.copy()
+    found = effective(marks, _places(run, folded.mask_ids))
+    assigned = np.where(found.cluster > 0, found.cluster, folded.assigned)
+    return assigned, np.where(found.decision < 0, 0, assigned)
+
+
+def _places(run: Run, mask_ids: np.ndarray) -> pd.DataFrame:
+    """Photos and boxes of proposals, in this order; empty where the proposals were made anew."""
+    columns = ["image_id", *(f"bbox_{name}" for name in BOX)]
+    table = run.masks().set_index("mask_id")[columns].reindex(pd.Index(mask_ids, name="mask_id"))
+    return table.set_axis(["image_id", *BOX], axis=1).reset_index()
+
+
+def _digest(ids: np.ndarray, cluster: np.ndarray, num_classes: int) -> str:
+    state = hashlib.blake2b(str(num_classes).encode(), digest_size=16)
+    state.update(np.ascontiguousarray(ids, np.int64).tobytes())
+    state.update(np.ascontiguousarray(cluster, np.int64).tobytes())
+    return state.hexdigest()

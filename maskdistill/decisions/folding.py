@@ -1,0 +1,90 @@
+"""Where people's changes of clusters take masks, change by change. Pure: no file is read."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from maskdistill.decisions.records import Kind
+from maskdistill.decisions.steps import Edit
+
+
+@dataclass
+class Folded:
+    """Clusters after some changes."""
+
+    mask_ids: np.ndarray  # (N,) int64
+    assigned: np.ndarray  # (N,) int32, 1 to num_classes
+    num_classes: int
+    names: dict[int, str] = field(default_factory=dict)
+    excluded: set[int] = field(default_factory=set)
+
+    def apply(self, edit: Edit) -> None:
+        """Take one more change into account."""
+        _APPLY[edit.kind](self, edit)
+
+    def rows_of(self, mask_ids: np.ndarray) -> np.ndarray:
+        """Rows of masks that are there."""
+        order = np.argsort(self.mask_ids, kind="stable")
+        return order[np.searchsorted(self.mask_ids, mask_ids, sorter=order)]
+
+    def _merge(self, edit: Edit) -> None:
+        which = edit.value["clusters"]
+        kept, *freed = which
+        self.assigned[np.isin(self.assigned, freed)] = kept
+        name = next((self.names[number] for number in which if self.names.get(number)), "")
+        everything = self.excluded.issuperset(which)
+        for number in which:
+            self.names.pop(number, None)
+            self.excluded.discard(number)
+        if name:
+            self.names[kept] = name
+        if everything:
+            self.excluded.add(kept)
+
+    def _split(self, edit: Edit) -> None:
+        rows = self.rows_of(edit.assigned[:, 0])
+        inside = self.assigned[rows] == edit.value["cluster"]  # what was undone since may have taken masks out of it
+        self.assigned[rows[inside]] = edit.assigned[inside, 1]
+        self.num_classes = max(self.num_classes, *edit.value["numbers"])
+
+    def _gather(self, edit: Edit) -> None:
+        self.assigned[self.rows_of(edit.assigned[:, 0])] = edit.assigned[:, 1]
+        self.num_classes = max(self.num_classes, edit.value["cluster"])
+        self._rename(edit)
+
+    def _rename(self, edit: Edit) -> None:
+        self.names[edit.value["cluster"]] = edit.value["name"]
+
+    def _exclude(self, edit: Edit) -> None:
+        change = self.excluded.add if edit.value["excluded"] else self.excluded.discard
+        change(edit.value["cluster"])
+
+    def _adopt(self, edit: Edit) -> None:
+        self.assigned[self.rows_of(edit.assigned[:, 0])] = edit.assigned[:, 1]
+        self.num_classes = edit.value["num_classes"]
+
+
+_APPLY = {
+    Kind.MERGE: Folded._merge,
+    Kind.SPLIT: Folded._split,
+    Kind.GATHER: Folded._gather,
+    Kind.RENAME: Folded._rename,
+    Kind.EXCLUDE: Folded._exclude,
+    Kind.ADOPT: Folded._adopt,
+}
+
+
+def fold(mask_ids: np.ndarray, cluster: np.ndarray, num_classes: int, edits: Sequence[Edit]) -> Folded:
+    """Clusters after changes, without marks on single masks.
+
+    Args:
+        mask_ids: (N,).
+        cluster: (N,) of each before them, 1 to ``num_classes``.
+        num_classes: K before them.
+        edits: In order.
+    """
+    folded = Folded(mask_ids, cluster.astype(np.int32), num_classes)
+    for edit in edits:
+        folded.apply(edit)
+    return folded

@@ -1,0 +1,175 @@
+"""Marks on masks: writing them down, and reading back those that stand."""
+
+import sqlite3
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from maskdistill.database import reading, writing
+from maskdistill.decisions.folding import fold
+from maskdistill.decisions.records import Action, Kind, Mark, Scope
+from maskdistill.decisions.steps import (
+    MOVING,
+    UNDONE,
+    Edit,
+    Numbering,
+    add_step,
+    clusters_fingerprint,
+    highest_number,
+    read_edits,
+    read_numbering,
+)
+from maskdistill.errors import ConfigError
+from maskdistill.store import Run, read_json
+
+_OF_STEPS = {"step": np.int64, "time": np.float64, "reviewer": object, "scope": object, "dormant": bool}
+_OF_MARKS = {
+    "step": np.int64,
+    "mask_id": np.int64,
+    "image_id": object,
+    **dict.fromkeys("xywh", np.int64),
+    "action": object,
+    "cluster": np.int64,
+}
+_COLUMNS = ["step", "time", "reviewer", "scope", *list(_OF_MARKS)[1:], "dormant"]
+_STEPS = f"""SELECT s.id, s.time, s.reviewer, s.scope, s.clusters != ? OR s.base != ? FROM steps s
+    WHERE s.kind = '{Kind.MARK}' AND coalesce(?, s.scope) = s.scope AND NOT {UNDONE} ORDER BY s.id"""
+_MARKS = """SELECT step, mask_id, image_id, x, y, w, h, action, coalesce(cluster, 0) FROM marks
+    ORDER BY step, mask_id"""
+
+
+def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note: str = "") -> int:
+    """Write down what a person says of masks, as one step. It is on the disk when this returns.
+
+    Args:
+        run: The run.
+        reviewer: Who says so.
+        marks: One for each mask.
+        scope: From where on it counts.
+        note: What else to remember of it, for people.
+
+    Returns:
+        The step's id.
+
+    Raises:
+        ConfigError: If there is no mark, two are of one mask, nobody is named, or a class cannot be.
+        RunError: If there is no run, or its database cannot be written.
+    """
+    run.info()
+    _check(marks)
+    value = {"num_masks": len(marks), "mask_id": int(marks[0].mask_id), **_shared(marks), "note": note}
+    with writing(run.path) as db:
+        numbering = read_numbering(db, clusters_fingerprint(run))
+        _check_classes(run, db, numbering, marks)
+        step = add_step(db, reviewer, scope, Kind.MARK, value, numbering)
+        rows = (_row(step, mark) for mark in marks)
+        db.executemany("INSERT INTO marks VALUES (?,?,?,?,?,?,?,?,?)", rows)
+    return step
+
+
+def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
+    """The marks that stand, in order.
+
+    Args:
+        run: The run.
+        scope: Only marks that count from there on.
+
+    Returns:
+        Columns step, time (seconds since 1970), reviewer, scope, mask_id, image_id, x, y, w, h, action, cluster (of a
+        RELABEL, else 0; where merging and splitting since have taken it) and dormant (whether it is a RELABEL that
+        speaks of an earlier clustering).
+    """
+    steps, rows, edits = [], [], []
+    with reading(run.path) as db:
+        if db is not None:
+            db.execute("BEGIN")  # one moment for all that is read
+            numbering = read_numbering(db, clusters_fingerprint(run))
+            edits = read_edits(db, numbering, load=(Kind.SPLIT, Kind.GATHER))
+            db.row_factory = None
+            steps = db.execute(_STEPS, (numbering.clusters, numbering.base, scope)).fetchall()
+            rows = db.execute(_MARKS).fetchall()  # joined below: twice as fast as by SQLite
+    found = _join(_columns(steps, _OF_STEPS), _columns(rows, _OF_MARKS))
+    if found["cluster"].any():
+        found["cluster"] = _follow(found, edits)
+        _drop_excluded(found, edits)
+    return pd.DataFrame(found, columns=_COLUMNS)
+
+
+def _columns(rows: Sequence[tuple], kinds: dict[str, type]) -> dict[str, np.ndarray]:
+    values = zip(*rows, strict=True) if rows else [()] * len(kinds)
+    return {name: np.array(column, kind) for (name, kind), column in zip(kinds.items(), values, strict=True)}
+
+
+def _join(steps: dict[str, np.ndarray], marks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The marks of these steps, with what there is to say of the step."""
+    rows = np.flatnonzero(np.isin(marks["step"], steps["step"]))
+    marks = {name: values[rows] for name, values in marks.items()}
+    places = np.searchsorted(steps["step"], marks["step"])
+    found = {name: values[places] for name, values in steps.items()} | marks
+    return found | {"dormant": found["dormant"] & (marks["action"] == Action.RELABEL)}
+
+
+def _follow(marks: dict[str, np.ndarray], edits: Sequence[Edit]) -> np.ndarray:
+    """(M,) where changes of clusters have taken the classes that were given."""
+    cluster = marks["cluster"].copy()
+    for edit in edits:
+        if edit.kind is Kind.MERGE:  # whoever gave a freed number afterwards had not seen it go
+            cluster[~marks["dormant"] & np.isin(cluster, edit.value["clusters"])] = edit.value["clusters"][0]
+        elif edit.kind in (Kind.SPLIT, Kind.GATHER):
+            to = dict(edit.assigned.tolist())
+            earlier = (marks["step"] < edit.id) & ~marks["dormant"]
+            inside = cluster > 0 if edit.kind is Kind.GATHER else cluster == edit.value["cluster"]
+            for place in np.flatnonzero(earlier & inside):
+                cluster[place] = to.get(int(marks["mask_id"][place]), cluster[place])
+    return cluster
+
+
+def _drop_excluded(marks: dict[str, np.ndarray], edits: Sequence[Edit]) -> None:
+    """What was given a class for the labels that people have excluded since is rejected by that."""
+    nowhere = np.zeros(0, np.int64)
+    moveless = [edit for edit in edits if edit.kind not in MOVING]
+    excluded = list(fold(nowhere, nowhere, 0, moveless).excluded)
+    lost = (marks["scope"] == Scope.LABELS) & np.isin(marks["cluster"], excluded) & ~marks["dormant"]
+    marks["action"][lost], marks["cluster"][lost] = Action.REJECT, 0
+
+
+def _check(marks: Sequence[Mark]) -> None:
+    if not marks:
+        raise ConfigError("A decision needs at least one mask, got none. Choose some.")
+    if len({mark.mask_id for mark in marks}) < len(marks):
+        raise ConfigError("A decision can say one thing of a mask, got two marks on the same one.")
+    for mark in marks:
+        relabels = mark.action == Action.RELABEL
+        if relabels != (mark.cluster is not None):
+            raise ConfigError(
+                f"Mask {mark.mask_id}: to {mark.action} got cluster {mark.cluster}. Give one to relabel only."
+            )
+
+
+def _check_classes(run: Run, db: sqlite3.Connection, numbering: Numbering, marks: Sequence[Mark]) -> None:
+    given = {mark.cluster for mark in marks if mark.cluster is not None}
+    if not given:
+        return
+    path = run.path / "clusters.json"
+    highest = highest_number(db, numbering, read_json(path)["num_classes"] if path.is_file() else 0)
+    if not 1 <= min(given) <= max(given) <= highest:
+        raise ConfigError(
+            f"There are clusters 1 to {highest}, got {sorted(given)} to relabel a mask. Choose one of them."
+        )
+
+
+def _row(step: int, mark: Mark) -> tuple[int | str | None, ...]:
+    """SQLite would store NumPy's integers as bytes."""
+    cluster = None if mark.cluster is None else int(mark.cluster)
+    return step, int(mark.mask_id), mark.image_id, *map(int, mark.box), Action(mark.action), cluster
+
+
+def _shared(marks: Sequence[Mark]) -> dict[str, str | int | None]:
+    """What all marks have in common, for the sentence on the step."""
+    actions, clusters = {mark.action for mark in marks}, {mark.cluster for mark in marks}
+    cluster = clusters.pop() if len(clusters) == 1 else None
+    return {
+        "action": actions.pop() if len(actions) == 1 else None,
+        "cluster": None if cluster is None else int(cluster),
+    }

@@ -1,0 +1,205 @@
+"""The steps of ``run.sqlite``: adding one, undoing and redoing it, and listing them."""
+
+import json
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from maskdistill.database import reading, writing
+from maskdistill.decisions.records import EDITS, Kind, Scope, Step
+from maskdistill.errors import ConfigError
+from maskdistill.store import Run, read_json
+
+# Of a step ``s``. An undo is itself undone by the redo of the same step, and that by nothing.
+UNDONE = """EXISTS (SELECT 1 FROM steps u WHERE u.undoes = s.id
+    AND NOT EXISTS (SELECT 1 FROM steps r WHERE r.undoes = u.id))"""
+_SELECT = f"SELECT s.*, {UNDONE} AS undone FROM steps s"
+MOVING = (Kind.SPLIT, Kind.GATHER, Kind.ADOPT)  # the changes that say of each mask where it goes
+_EDITS = ", ".join(f"'{kind}'" for kind in EDITS)
+
+
+@dataclass(frozen=True)
+class Numbering:
+    """What gives cluster numbers their meaning. A step that speaks of another one's numbers is dormant."""
+
+    clusters: str  # fingerprint of the stage ``clusters``; "" before it was made
+    base: int = 0  # the step that took over another clustering in its place, 0 if none did
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A change of clusters that is in force."""
+
+    id: int
+    time: float
+    reviewer: str
+    kind: Kind
+    value: dict[str, Any]
+    assigned: np.ndarray  # (M, 2) int64 mask id, cluster: of the kinds in ``MOVING``
+
+
+def clusters_fingerprint(run: Run) -> str:
+    """Fingerprint of the stage ``clusters``; "" before it was made."""
+    path = run.stage_path("clusters")
+    return read_json(path)["fingerprint"] if path.is_file() else ""
+
+
+def read_numbering(db: sqlite3.Connection, clusters: str) -> Numbering:
+    """Which numbers count now, with the stage ``clusters`` of this fingerprint."""
+    adopted = f"SELECT max(s.id) FROM steps s WHERE s.kind = ? AND s.clusters = ? AND NOT {UNDONE}"
+    return Numbering(clusters, db.execute(adopted, (Kind.ADOPT, clusters)).fetchone()[0] or 0)
+
+
+def read_edits(db: sqlite3.Connection, numbering: Numbering, load: Sequence[Kind] = MOVING) -> list[Edit]:
+    """The changes of clusters that are in force, in order; those of the kinds ``load`` with what they assigned."""
+    select = f"""SELECT s.* FROM steps s WHERE s.kind IN ({_EDITS}) AND s.clusters = ?
+        AND (s.base = ? AND s.kind != '{Kind.ADOPT}' OR s.id = ?) AND NOT {UNDONE} ORDER BY s.id"""
+    rows = db.execute(select, (numbering.clusters, numbering.base, numbering.base)).fetchall()
+    return [_edit(db, row, load) for row in rows]
+
+
+def highest_number(db: sqlite3.Connection, numbering: Numbering, num_classes: int) -> int:
+    """The highest cluster number there is, where the stage ``clusters`` made ``num_classes``."""
+    for edit in read_edits(db, numbering, load=()):
+        if edit.kind is Kind.ADOPT:
+            num_classes = edit.value["num_classes"]
+        elif edit.kind in MOVING:
+            num_classes = max(num_classes, *edit.value["numbers"])
+    return num_classes
+
+
+def add_step(
+    db: sqlite3.Connection,
+    reviewer: str,
+    scope: Scope,
+    kind: Kind,
+    value: dict[str, Any],
+    numbering: Numbering,
+    undoes: int | None = None,
+) -> int:
+    """Add a step inside a transaction; returns its id.
+
+    Raises:
+        ConfigError: If nobody is named.
+    """
+    if not reviewer.strip():
+        raise ConfigError("A decision needs the name of who makes it, got an empty one. Enter a name.")
+    columns = (time.time(), reviewer, scope, kind, json.dumps(value), numbering.clusters, numbering.base, undoes)
+    insert = "INSERT INTO steps (time, reviewer, scope, kind, value, clusters, base, undoes) VALUES (?,?,?,?,?,?,?,?)"
+    return db.execute(insert, columns).lastrowid or 0
+
+
+def undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+    """Undo this reviewer's latest step of a scope that stands. Dormant changes of clusters are passed over.
+
+    Returns:
+        The step that is undone now; None if there was none left.
+
+    Raises:
+        RunError: If there is no run, or its database cannot be written.
+    """
+    return _add(run, reviewer, scope, Kind.UNDO, _latest_standing)
+
+
+def redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+    """Do again what this reviewer undid last in a scope, unless they went on with another step since.
+
+    Returns:
+        The step that stands again; None if there is none.
+
+    Raises:
+        RunError: If there is no run, or its database cannot be written.
+    """
+    return _add(run, reviewer, scope, Kind.REDO, _latest_undo)
+
+
+def next_undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+    """The step that ``undo`` would undo, as it stands."""
+    return _look(run, reviewer, scope, _latest_standing)
+
+
+def next_redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+    """The step that ``redo`` would do again, undone as it is."""
+    return _look(run, reviewer, scope, _latest_undo)
+
+
+def version(run: Run) -> int:
+    """Id of the last step, undoing ones included; 0 if there is none. It changes whenever a decision does."""
+    with reading(run.path) as db:
+        return (db.execute("SELECT max(id) FROM steps").fetchone()[0] or 0) if db else 0
+
+
+def steps(run: Run, *, reviewer: str | None = None, scope: Scope | None = None, limit: int = 50) -> list[Step]:
+    """What people did, newest first; to undo and redo are not listed, what they did to a step shows in it.
+
+    Args:
+        run: The run.
+        reviewer: Only this person's steps.
+        scope: Only steps that count from there on.
+        limit: At most so many.
+    """
+    select = f"""{_SELECT} WHERE s.undoes IS NULL AND coalesce(?, s.reviewer) = s.reviewer
+        AND coalesce(?, s.scope) = s.scope ORDER BY s.id DESC LIMIT ?"""
+    with reading(run.path) as db:
+        return [Step.from_row(row) for row in db.execute(select, (reviewer, scope, limit))] if db else []
+
+
+# Finds what a step would undo, and the step that people think of: the same, or the one that was undone.
+Found = tuple[int, int] | None
+Find = Callable[[sqlite3.Connection, str, Scope, Numbering], Found]
+
+
+def _latest_standing(db: sqlite3.Connection, reviewer: str, scope: Scope, numbering: Numbering) -> Found:
+    select = f"""SELECT s.id FROM steps s WHERE s.reviewer = ? AND s.scope = ? AND s.undoes IS NULL AND NOT {UNDONE}
+        AND (s.kind = '{Kind.MARK}' OR s.clusters = ? AND (s.base = ? OR s.id = ?)) ORDER BY s.id DESC LIMIT 1"""
+    row = db.execute(select, (reviewer, scope, numbering.clusters, numbering.base, numbering.base)).fetchone()
+    return None if row is None else (row["id"], row["id"])
+
+
+def _latest_undo(db: sqlite3.Connection, reviewer: str, scope: Scope, _numbering: Numbering) -> Found:
+    own = "s.reviewer = ? AND s.scope = ?"
+    select = f"""SELECT s.id, s.undoes FROM steps s WHERE {own} AND s.kind = '{Kind.UNDO}'
+        AND NOT EXISTS (SELECT 1 FROM steps r WHERE r.undoes = s.id) ORDER BY s.id DESC LIMIT 1"""
+    newer = f"SELECT 1 FROM steps s WHERE {own} AND s.undoes IS NULL AND s.id > ?"
+    row = db.execute(select, (reviewer, scope)).fetchone()
+    if row is None or db.execute(newer, (reviewer, scope, row["id"])).fetchone():
+        return None
+    return row["id"], row["undoes"]
+
+
+def _add(run: Run, reviewer: str, scope: Scope, kind: Kind, find: Find) -> Step | None:
+    """Add a step that undoes what is found; returns the step that people think of, as it is now."""
+    run.info()
+    with writing(run.path) as db:
+        numbering = read_numbering(db, clusters_fingerprint(run))
+        found = find(db, reviewer, scope, numbering)
+        if found is None:
+            return None
+        add_step(db, reviewer, scope, kind, {}, numbering, undoes=found[0])
+        return _read_step(db, found[1])
+
+
+def _look(run: Run, reviewer: str, scope: Scope, find: Find) -> Step | None:
+    with reading(run.path) as db:
+        if db is None:
+            return None
+        db.execute("BEGIN")  # one moment for all that is read
+        found = find(db, reviewer, scope, read_numbering(db, clusters_fingerprint(run)))
+        return None if found is None else _read_step(db, found[1])
+
+
+def _read_step(db: sqlite3.Connection, step: int) -> Step:
+    return Step.from_row(db.execute(f"{_SELECT} WHERE s.id = ?", (step,)).fetchone())
+
+
+def _edit(db: sqlite3.Connection, row: sqlite3.Row, load: Sequence[Kind]) -> Edit:
+    kind, assigned = Kind(row["kind"]), []
+    if kind in load:
+        found = db.execute("SELECT mask_id, cluster FROM assignments WHERE step = ? ORDER BY mask_id", (row["id"],))
+        assigned = [tuple(item) for item in found]
+    pairs = np.array(assigned, np.int64).reshape(-1, 2)
+    return Edit(row["id"], row["time"], row["reviewer"], kind, json.loads(row["value"]), pairs)

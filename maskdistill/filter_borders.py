@@ -1,0 +1,91 @@
+"""Masks at the filter's border, where the mistakes of a threshold live: the just-kept and the just-dropped.
+
+How far a mask is from a threshold is counted in masks, as a share of all measured ones that lie between: so that a
+hundredth of a score and a hundredth of an area compare. That is its margin: 0 or more if it passes, negative if not.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from maskdistill.config import FilterConfig
+from maskdistill.errors import ConfigError
+from maskdistill.filter_curves import threshold_of
+from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, Threshold
+from maskdistill.mask_signals import MaskSignals
+
+
+class Border(NamedTuple):
+    """Masks on both sides of the border, nearest first; those that people decided on are left out."""
+
+    kept: np.ndarray  # (A,) indices of masks that every rule passes
+    dropped: np.ndarray  # (B,) indices of masks that are dropped, and no longer would be if the border moved
+    rule: np.ndarray  # (N,) index into THRESHOLDS of the one that each mask is nearest to passing or to failing
+
+
+def rules_in_force(config: FilterConfig) -> tuple[Threshold, ...]:
+    """The thresholds that are not at their neutral end."""
+    return tuple(item for item in THRESHOLDS if getattr(config, item.field) != item.neutral)
+
+
+def margins(signals: MaskSignals, threshold: Threshold, value: float) -> np.ndarray:
+    """(N,) share of the measured masks between each mask and a threshold: negative if that drops it.
+
+    A mask that was not measured is infinitely far; the neutral value drops nothing.
+    """
+    values, below = getattr(signals, threshold.signal), signals.shares_below[threshold.signal]
+    step = 1 / max(1, np.count_nonzero(~np.isnan(values)))
+    if threshold.drops_below:
+        found = below - step * np.count_nonzero(values < value)
+    else:
+        found = step * (np.count_nonzero(values <= value) - 1) - below
+    drops = threshold.drops(signals, value)
+    # Rounding, and a value outside the range under a neutral threshold, must not change the side.
+    found = np.where(drops, np.minimum(found, -step / 2), np.maximum(found, 0))
+    found[np.isnan(values)] = np.inf
+    return found
+
+
+def find_border(result: FilterResult, config: FilterConfig, field: str = "") -> Border:
+    """The just-kept and the just-dropped masks.
+
+    Args:
+        result: What ``filter_masks`` made of these settings.
+        config: The settings.
+        field: The threshold whose border it is, one of ``THRESHOLDS``; "" for all rules in force together. Then a
+            mask's margin is the smallest of all, that of the rule that would drop it first, or drops it most.
+
+    Raises:
+        ConfigError: If there is no threshold of that name.
+    """
+    signals = result.signals
+    moving = [threshold_of(field)] if field else rules_in_force(config)
+    margin, rule = np.full(len(signals.image), np.inf), np.zeros(len(signals.image), np.int8)
+    for threshold in moving:
+        found = margins(signals, threshold, getattr(config, threshold.field))
+        rule[found < margin] = THRESHOLDS.index(threshold)
+        margin = np.minimum(margin, found)
+    dropped_by_others = np.zeros(len(margin), bool)
+    for threshold in THRESHOLDS:
+        if threshold not in moving:
+            dropped_by_others |= threshold.drops(signals, getattr(config, threshold.field))
+    near = (signals.decision == 0) & np.isfinite(margin) & ~dropped_by_others
+    kept, dropped = np.flatnonzero(near & (margin >= 0)), np.flatnonzero(near & (margin < 0) & ~result.kept)
+    return Border(*(rows[np.argsort(np.abs(margin[rows]), kind="stable")] for rows in (kept, dropped)), rule)
+
+
+def masks_under(result: FilterResult, config: FilterConfig, rule: str) -> np.ndarray:
+    """(M,) indices of the masks that a rule dropped or kept, those nearest to its threshold first, or of best score.
+
+    Raises:
+        ConfigError: If there is no such rule.
+    """
+    if rule not in RULES:
+        raise ConfigError(f"The filter has no rule '{rule}'. There are: {', '.join(RULES)}.")
+    rows = np.flatnonzero(result.rule == RULES.index(rule))
+    threshold = next((item for item in THRESHOLDS if item.rule == rule), None)
+    if threshold is None:
+        order = np.argsort(-result.signals.score[rows], kind="stable")  # NaN last
+    else:
+        order = np.argsort(-margins(result.signals, threshold, getattr(config, threshold.field))[rows], kind="stable")
+    return rows[order]

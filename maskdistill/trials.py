@@ -1,0 +1,232 @@
+"""Other clusterings of a run's masks, under another number of classes or seed, kept beside its own to be compared.
+
+They are made from the vectors that the run stores, in the spaces that its clusters were found in, and lie in the run
+folder under ``trials/``. Nothing else reads them: to go by one, a person adopts it (``maskdistill.decisions.adopt``).
+"""
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+
+from maskdistill.choosing import KCurve, suggest_num_classes
+from maskdistill.cluster_finding import cluster_views, fit_spaces
+from maskdistill.clustering import assign
+from maskdistill.config import ClusterConfig
+from maskdistill.embedding_candidates import candidate_embeddings
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.painting import MAX_LABEL
+from maskdistill.progress import replace_atomically
+from maskdistill.stages.cluster import read_support, read_vectors
+from maskdistill.store import MASKS_PER_PHOTO, Run, read_json, write_json
+
+FOLDER = "trials"
+_CURVE = "curve.json"
+OnStep = Callable[[int, int], None]  # number of steps done, and their total
+
+
+@dataclass(frozen=True)
+class TrialKey:
+    """What a trial is made with, besides the vectors."""
+
+    num_classes: int
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """Of its file."""
+        return f"k{self.num_classes}-s{self.seed}"
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A clustering of the run's masks."""
+
+    key: TrialKey
+    cluster: np.ndarray  # (N,) int32, 1 to K by falling size, rows as in clusters.parquet
+    stability: float | None  # mean adjusted Rand index with the runs that it was made from
+    made: float  # seconds since 1970
+    seconds: float  # that it took
+
+
+@dataclass(frozen=True, eq=False)
+class Ground:
+    """What the run's own clusters were made from."""
+
+    clusters: str  # fingerprint of the stage
+    mask_ids: np.ndarray  # (N,) int64
+    fitted: np.ndarray  # (N,) bool: of a training photo; the others are only put into the nearest cluster
+    config: ClusterConfig
+    scores: list[dict[str, Any]]  # of the embeddings that were tried
+
+    @classmethod
+    def read(cls, run: Run) -> Self:
+        """From the files of the stage.
+
+        Raises:
+            RunError: If the clusters are missing or not finished.
+        """
+        table, path = run.clusters(), run.stage_path("clusters")
+        if not path.is_file():
+            raise RunError(
+                f"The clusters of {run.path} are not finished. Make them: maskdistill cluster --run {run.path}"
+            )
+        record = read_json(path)
+        config = ClusterConfig(**record["made_from"]["settings"]["clusters"])
+        scores = read_json(run.path / "clusters.json")["embeddings"]
+        return cls(record["fingerprint"], table["mask_id"].to_numpy(), table["fitted"].to_numpy(bool), config, scores)
+
+
+def make_trials(run: Run, keys: Sequence[TrialKey], on_step: OnStep | None = None) -> list[Trial]:
+    """Cluster the masks again, and keep the results; those that are there already are not made again.
+
+    Args:
+        run: A run with clusters.
+        keys: What to try.
+        on_step: Told how far it is; reading the vectors is a step too.
+
+    Raises:
+        ConfigError: If there cannot be so many classes.
+        RunError: If the run has no clusters or vectors, or they are not of the same masks.
+    """
+    for key in keys:
+        check_key(key)
+    ground = Ground.read(run)
+    missing = [key for key in dict.fromkeys(keys) if _read(run, key, ground) is None]
+    tell = on_step or (lambda _done, _total: None)
+    if missing:
+        views = _views(run, ground)
+        vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")
+        for left, key in zip(range(len(missing), 0, -1), missing, strict=True):
+            tell(len(keys) + 1 - left, len(keys) + 1)
+            _write(run, ground, _cluster(ground, views, vectors, key))
+    tell(len(keys) + 1, len(keys) + 1)
+    return [trial for key in keys if (trial := _read(run, key, ground)) is not None]
+
+
+def list_trials(run: Run) -> list[Trial]:
+    """The trials of the run's masks as they are embedded now, by number of classes and seed; others do not count.
+
+    Raises:
+        RunError: If the clusters are missing.
+    """
+    ground = Ground.read(run)
+    found = (re.fullmatch(r"k(\d+)-s(\d+)", path.stem) for path in (run.path / FOLDER).glob("k*.npz"))
+    keys = sorted((int(match[1]), int(match[2])) for match in found if match)
+    trials = (_read(run, TrialKey(*key), ground) for key in keys)
+    return [trial for trial in trials if trial is not None]
+
+
+def delete_trial(run: Run, key: TrialKey) -> None:
+    """Let a trial go; nothing happens if it is not there."""
+    _path(run, key).unlink(missing_ok=True)
+
+
+def make_curve(run: Run, on_step: OnStep | None = None) -> KCurve:
+    """The curve that suggests a number of classes, kept beside the trials.
+
+    Raises:
+        ConfigError: If there are too few masks.
+        RunError: If the clusters are missing.
+    """
+    ground = Ground.read(run)
+    seed = read_json(run.stage_path("clusters"))["made_from"].get("seed", 0)
+    vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")[ground.fitted]
+    curve = suggest_num_classes(vectors, seed=seed, on_step=on_step)
+    (run.path / FOLDER).mkdir(exist_ok=True)
+    write_json(run.path / FOLDER / _CURVE, {"clusters": ground.clusters, "curve": asdict(curve)})
+    return curve
+
+
+def read_curve(run: Run) -> KCurve | None:
+    """The curve of these clusters, where the stage or ``make_curve`` made one.
+
+    Raises:
+        RunError: If a file is damaged.
+    """
+    path = run.path / FOLDER / _CURVE
+    if path.is_file():
+        record = read_json(path)
+        if record["clusters"] == run.fingerprint_of("clusters"):
+            return _curve(record["curve"])
+    path = run.path / "clusters.json"
+    own = read_json(path)["num_classes_curve"] if path.is_file() else None
+    return _curve(own) if own else None
+
+
+def check_key(key: TrialKey) -> None:
+    """Refuse what no clustering can be made with.
+
+    Raises:
+        ConfigError: If it is out of range.
+    """
+    if not 2 <= key.num_classes <= MAX_LABEL:
+        raise ConfigError(f"A clustering has 2 to {MAX_LABEL} classes, got {key.num_classes}.")
+    if key.seed < 0:
+        raise ConfigError(f"A seed is a whole number from 0, got {key.seed}.")
+
+
+def _views(run: Run, ground: Ground) -> list[np.ndarray]:
+    """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
+    numbers = np.unique(ground.mask_ids // MASKS_PER_PHOTO)
+    embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist()))
+    if any(len(values) != len(ground.mask_ids) for values in embeddings.values()):
+        raise RunError(
+            f"The clusters of {run.path} are of other masks than there are vectors of. Make both again with: "
+            f"maskdistill cluster --run {run.path}"
+        )
+    training = {name: values[ground.fitted] for name, values in embeddings.items()}
+    support = read_support(run) if ground.config.support else None
+    return [view for _, view in fit_spaces(training, support, ground.scores, ground.config)]
+
+
+def _cluster(ground: Ground, views: Sequence[np.ndarray], vectors: np.ndarray, key: TrialKey) -> Trial:
+    began = time.time()
+    fitted = ground.fitted
+    found = cluster_views(views, key.num_classes, int(fitted.sum()), ground.config, key.seed)
+    labels = np.empty(len(fitted), np.int64)
+    labels[fitted] = found.labels
+    if not fitted.all():
+        labels[~fitted] = assign(np.asarray(vectors[~fitted]), found.centres)[0]
+    return Trial(key, (labels + 1).astype(np.int32), found.agreement, time.time(), time.time() - began)
+
+
+def _path(run: Run, key: TrialKey) -> Path:
+    return run.path / FOLDER / f"{key.name}.npz"
+
+
+def _write(run: Run, ground: Ground, trial: Trial) -> None:
+    stability = np.nan if trial.stability is None else trial.stability
+    arrays = {
+        "cluster": trial.cluster,
+        "numbers": np.array([stability, trial.made, trial.seconds]),
+        "clusters": np.array(ground.clusters),
+    }
+
+    def save(path: Path) -> None:
+        with path.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
+    (run.path / FOLDER).mkdir(exist_ok=True)
+    replace_atomically(_path(run, trial.key), save)
+
+
+def _read(run: Run, key: TrialKey, ground: Ground) -> Trial | None:
+    """A trial; None if there is none, or it is of vectors that were made anew since."""
+    path = _path(run, key)
+    if not path.is_file():
+        return None
+    with np.load(path, allow_pickle=False) as file:
+        cluster, clusters = file["cluster"], str(file["clusters"])
+        stability, made, seconds = file["numbers"].tolist()
+    if clusters != ground.clusters or len(cluster) != len(ground.mask_ids):
+        return None
+    return Trial(key, cluster, None if np.isnan(stability) else stability, made, seconds)
+
+
+def _curve(values: dict[str, Any]) -> KCurve:
+    return KCurve(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

@@ -1,0 +1,403 @@
+import csv
+import io
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from decisions_data import cluster_anew, make_run, mark
+
+from maskdistill.database import reading
+from maskdistill.decisions import (
+    Action,
+    Kind,
+    Mark,
+    Scope,
+    adopt,
+    claim,
+    claimed_by_others,
+    decide,
+    exclude,
+    history,
+    merge,
+    next_redo,
+    next_undo,
+    read_classes,
+    read_marks,
+    redo,
+    release,
+    rename,
+    split,
+    steps,
+    summarise,
+    to_csv,
+    undo,
+    version,
+)
+from maskdistill.decisions import marks as marks_module
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.store import Run
+
+LABELS, CLUSTERS = Scope.LABELS, Scope.CLUSTERS
+
+
+@pytest.fixture
+def run(tmp_path):
+    return make_run(tmp_path / "run")
+
+
+def said(run, **options):
+    return [(row.mask_id, str(row.action)) for row in read_marks(run, **options).itertuples()]
+
+
+def test_run_without_decisions(run):
+    assert version(run) == 0
+    assert len(read_marks(run)) == 0
+    assert list(read_marks(run).columns)[:4] == ["step", "time", "reviewer", "scope"]
+    assert steps(run) == []
+    assert history(run, 0) == []
+    assert to_csv(run).splitlines() == ["step,time,reviewer,counts_from,photo,mask,action,cluster,cluster_name,undone"]
+    assert summarise(run) == "No decisions yet."
+    assert claimed_by_others(run, "ann") == set()
+    assert not (run.path / "run.sqlite").exists()
+
+
+def test_marks_come_back_in_order(run):
+    first = decide(run, "ann", [mark(11, "accept"), mark(2)], scope=LABELS)
+    second = decide(run, "bob", [mark(2, "relabel", 3)], scope=CLUSTERS)
+    assert first < second == version(run)
+    table = read_marks(run)
+    assert table["step"].tolist() == [first, first, second]
+    assert table["reviewer"].tolist() == ["ann", "ann", "bob"]
+    assert table["scope"].tolist() == ["labels", "labels", "clusters"]
+    assert table[["mask_id", "action", "cluster"]].to_numpy().tolist() == [
+        [2, "reject", 0],
+        [11, "accept", 0],
+        [2, "relabel", 3],
+    ]
+    assert table.loc[1, ["image_id", "x", "y", "w", "h"]].tolist() == ["photo 1", 40, 5, 30, 20]
+    assert said(run, scope=CLUSTERS) == [(2, "relabel")]
+
+
+def test_numbers_of_numpy_are_stored_as_numbers(run):
+    box = tuple(np.array([0, 5, 30, 20], np.int32))
+    decide(run, "ann", [Mark(np.int64(0), "photo 0", box, Action.RELABEL, np.int32(2))], scope=LABELS)
+    split(run, "ann", np.int64(1), [np.array([0, 1]), np.array([10])])
+    merge(run, "ann", np.array([2, 3]))
+    exclude(run, "ann", np.int32(4), np.bool_(True))
+    with reading(run.path) as db:
+        for table in ("marks", "assignments"):
+            for row in db.execute(f"SELECT * FROM {table}"):
+                assert not any(isinstance(value, bytes) for value in tuple(row))
+    assert read_marks(run)["cluster"].tolist() == [2]
+
+
+@pytest.mark.parametrize(
+    ("marks", "reviewer", "match"),
+    [
+        ([], "ann", "at least one mask, got none"),
+        ([mark(0), mark(0, "accept")], "ann", "two marks on the same one"),
+        ([mark(0)], "  ", "needs the name of who makes it"),
+        ([mark(0, "relabel")], "ann", "Mask 0: to relabel got cluster None"),
+        ([mark(0, "accept", 2)], "ann", "Mask 0: to accept got cluster 2"),
+        ([mark(0, "relabel", 5)], "ann", r"There are clusters 1 to 4, got \[5\]"),
+        ([mark(0, "relabel", 0)], "ann", r"There are clusters 1 to 4, got \[0\]"),
+    ],
+)
+def test_a_decision_that_means_nothing_is_refused(run, marks, reviewer, match):
+    with pytest.raises(ConfigError, match=match):
+        decide(run, reviewer, marks, scope=LABELS)
+    assert version(run) == 0
+
+
+def test_a_folder_that_holds_no_run_is_not_written_to(tmp_path):
+    for write in (
+        lambda run: decide(run, "ann", [mark(0)], scope=LABELS),
+        lambda run: undo(run, "ann", scope=LABELS),
+        lambda run: claim(run, "ann", [0], 5),
+        lambda run: rename(run, "ann", 1, "x"),
+    ):
+        with pytest.raises(RunError, match=r"No (run|clusters\.parquet) in"):
+            write(Run(tmp_path / "nowhere"))
+    assert not (tmp_path / "nowhere").exists()
+
+
+class TestUndo:
+    def test_takes_back_step_by_step_and_brings_back_in_turn(self, run):
+        ids = [decide(run, "ann", [mark(mask_id)], scope=LABELS) for mask_id in (0, 1, 2)]
+        assert [undo(run, "ann", scope=LABELS).id for _ in range(2)] == ids[:0:-1]
+        assert said(run) == [(0, "reject")]
+        assert [(step.id, step.undone) for step in steps(run)] == [(ids[2], True), (ids[1], True), (ids[0], False)]
+        assert [redo(run, "ann", scope=LABELS).id for _ in range(2)] == ids[1:]
+        assert redo(run, "ann", scope=LABELS) is None
+        assert said(run) == [(0, "reject"), (1, "reject"), (2, "reject")]
+        assert undo(run, "ann", scope=LABELS).id == ids[2]  # what was done again can be undone again
+        assert said(run) == [(0, "reject"), (1, "reject")]
+
+    def test_says_beforehand_what_it_would_do(self, run):
+        assert next_undo(run, "ann", scope=LABELS) is None
+        assert next_redo(run, "ann", scope=LABELS) is None
+        for mask_id in (0, 1):
+            decide(run, "ann", [mark(mask_id)], scope=LABELS)
+        for change in (undo, undo, redo, redo, undo):
+            before = version(run)
+            coming = (next_undo if change is undo else next_redo)(run, "ann", scope=LABELS)
+            assert version(run) == before
+            done = change(run, "ann", scope=LABELS)
+            assert (coming.id, coming.text, coming.undone) == (done.id, done.text, not done.undone)
+        assert next_undo(run, "ann", scope=CLUSTERS) is None
+
+    def test_of_nothing(self, run):
+        assert undo(run, "ann", scope=LABELS) is None
+        assert redo(run, "ann", scope=LABELS) is None
+        decide(run, "ann", [mark(0)], scope=LABELS)
+        undo(run, "ann", scope=LABELS)
+        before = version(run)
+        assert undo(run, "ann", scope=LABELS) is None
+        assert version(run) == before
+
+    def test_a_new_step_ends_what_could_be_done_again(self, run):
+        decide(run, "ann", [mark(0)], scope=LABELS)
+        undo(run, "ann", scope=LABELS)
+        decide(run, "ann", [mark(1)], scope=LABELS)
+        assert redo(run, "ann", scope=LABELS) is None
+        assert said(run) == [(1, "reject")]
+
+    def test_an_older_one_is_not_done_again_over_a_newer_step(self, run):
+        """Undone, then another step undone: to do again ends at that step."""
+        for mask_id in (0, 1):
+            decide(run, "ann", [mark(mask_id)], scope=LABELS)
+        undo(run, "ann", scope=LABELS)
+        newer = decide(run, "ann", [mark(2)], scope=LABELS)
+        undo(run, "ann", scope=LABELS)
+        assert redo(run, "ann", scope=LABELS).id == newer
+        assert redo(run, "ann", scope=LABELS) is None
+        assert said(run) == [(0, "reject"), (2, "reject")]
+
+    def test_touches_neither_others_nor_the_other_scope(self, run):
+        decide(run, "bob", [mark(0)], scope=LABELS)
+        decide(run, "ann", [mark(1)], scope=CLUSTERS)
+        assert undo(run, "ann", scope=LABELS) is None
+        decide(run, "ann", [mark(2)], scope=LABELS)
+        undo(run, "ann", scope=LABELS)
+        decide(run, "bob", [mark(10)], scope=LABELS)
+        assert redo(run, "ann", scope=LABELS) is not None
+        assert said(run) == [(0, "reject"), (1, "reject"), (2, "reject"), (10, "reject")]
+
+    def test_changes_the_version_each_time(self, run):
+        decide(run, "ann", [mark(0)], scope=LABELS)
+        versions = [version(run)]
+        for change in (undo, redo, undo):
+            change(run, "ann", scope=LABELS)
+            versions.append(version(run))
+        assert versions == sorted(set(versions))
+
+    def test_nothing_written_is_ever_changed(self, run):
+        def rows():
+            with reading(run.path) as db:
+                return [[tuple(row) for row in db.execute(f"SELECT * FROM {name}")] for name in ("steps", "marks")]
+
+        decide(run, "ann", [mark(0), mark(1, "accept")], scope=LABELS)
+        rename(run, "ann", 1, "sheep")
+        for change in (undo, redo, undo):
+            before = rows()
+            change(run, "ann", scope=LABELS)
+            after = rows()
+            assert [table[: len(old)] for table, old in zip(after, before, strict=True)] == before
+
+
+class TestSteps:
+    def test_are_told_in_sentences_newest_first(self, run):
+        decide(run, "ann", [mark(0)], scope=LABELS)
+        decide(run, "ann", [mark(mask_id, "relabel", 3) for mask_id in (0, 1)], scope=LABELS, note="lasso")
+        decide(run, "ann", [mark(0), mark(1, "accept")], scope=LABELS)
+        rename(run, "bob", 2, " red \n sheep")
+        rename(run, "bob", 2, "")
+        merge(run, "bob", [4, 2])
+        split(run, "bob", 1, [[0, 1], [10, 22]])
+        exclude(run, "bob", 3, True)
+        exclude(run, "bob", 3, False)
+        adopt(run, "bob", read_classes(run).mask_ids, [1, 2] * 6, 2, 7)
+        found = steps(run)
+        assert [step.text for step in found] == [
+            "Took over another clustering into 2 (seed 7).",
+            "Included cluster 3 again.",
+            "Excluded cluster 3.",
+            "Split cluster 1 into clusters 1 and 5.",
+            "Merged clusters 2 and 4 into cluster 2.",
+            "Took the name of cluster 2 away.",
+            "Named cluster 2 'red sheep'.",
+            "Decided on 2 masks.",
+            "Relabelled 2 masks as cluster 3 (lasso).",
+            "Rejected mask 0.",
+        ]
+        assert [step.num_masks for step in found] == [12, 2, 2, 4, 6, 4, 4, 2, 2, 1]
+        assert found[0].kind is Kind.ADOPT
+        assert {step.scope for step in found[:7]} == {CLUSTERS}
+
+    def test_can_be_chosen(self, run):
+        for reviewer, scope in (("ann", LABELS), ("bob", LABELS), ("ann", CLUSTERS)):
+            decide(run, reviewer, [mark(0)], scope=scope)
+        assert [step.id for step in steps(run, reviewer="ann")] == [3, 1]
+        assert [step.id for step in steps(run, reviewer="ann", scope=LABELS)] == [1]
+        assert [step.id for step in steps(run, limit=2)] == [3, 2]
+
+
+def test_history_of_a_mask(run):
+    """Mask 2 is in cluster 2: what happened to others is not in it."""
+    decide(run, "ann", [mark(2), mark(0)], scope=LABELS)
+    rename(run, "bob", 2, "sheep")
+    rename(run, "bob", 3, "cow")
+    decide(run, "ann", [mark(2, "accept")], scope=LABELS)
+    undo(run, "ann", scope=LABELS)
+    decide(run, "ann", [mark(2, "relabel", 3)], scope=CLUSTERS)
+    exclude(run, "bob", 3, True)
+    exclude(run, "bob", 2, True)
+    decide(run, "ann", [mark(2, "clear")], scope=CLUSTERS)
+    merge(run, "bob", [1, 2])
+    exclude(run, "bob", 1, True)
+    assert [(event.reviewer, event.text, event.undone) for event in history(run, 2)] == [
+        ("bob", "Excluded cluster 1.", False),
+        ("bob", "Merged clusters 1 and 2 into cluster 1.", False),
+        ("ann", "Decision taken back.", False),
+        ("bob", "Excluded cluster 3.", False),
+        ("ann", "Relabelled as cluster 3.", False),
+        ("ann", "Accepted.", True),
+        ("bob", "Named cluster 2 'sheep'.", False),
+        ("ann", "Rejected.", False),
+    ]
+
+
+def test_history_follows_a_mask_through_a_split_and_another_clustering(run):
+    split(run, "ann", 1, [[0, 1], [10, 22]])
+    rename(run, "ann", 5, "lamb")
+    rename(run, "ann", 1, "sheep")
+    texts = [event.text for event in history(run, 22)]
+    assert texts == ["Named cluster 5 'lamb'.", "Split cluster 1 into clusters 1 and 5."]
+    adopt(run, "ann", read_classes(run).mask_ids, [1, 2] * 6, 2, 0)
+    rename(run, "ann", 1, "new")
+    texts = [event.text for event in history(run, 22)]
+    assert texts == ["Named cluster 1 'new'.", "Took over another clustering into 2 (seed 0)."]
+
+
+def test_csv_has_every_mark(run):
+    rename(run, "ann", 3, 'odd, "name"')
+    decide(run, "ann", [mark(0, "relabel", 3), mark(11)], scope=LABELS)
+    undo(run, "ann", scope=LABELS)
+    decide(run, "Zoë", [mark(1, "relabel", 2)], scope=CLUSTERS)
+    rows = list(csv.DictReader(io.StringIO(to_csv(run))))
+    assert [row["mask"] for row in rows] == ["0", "11", "1"]
+    assert [row["undone"] for row in rows] == ["yes", "yes", "no"]
+    assert [row["cluster_name"] for row in rows] == ['odd, "name"', "", "cluster 2"]
+    assert rows[2]["reviewer"] == "Zoë"
+    assert rows[2]["photo"] == "photo 0"
+    assert rows[2]["counts_from"] == "clusters"
+    assert rows[2]["time"].endswith("+00:00")
+    cluster_anew(run, "second")
+    rows = list(csv.DictReader(io.StringIO(to_csv(run))))
+    assert [(row["cluster"], row["cluster_name"]) for row in rows] == [("3", ""), ("", ""), ("2", "")]
+
+
+def test_summary_counts_the_last_word_on_each_mask(run):
+    decide(run, "ann", [mark(0), mark(1), mark(2)], scope=LABELS)
+    decide(run, "bob", [mark(1, "accept"), mark(2, "skip"), mark(10, "relabel", 3)], scope=LABELS)
+    decide(run, "bob", [mark(11)], scope=LABELS)
+    undo(run, "bob", scope=LABELS)
+    merge(run, "bob", [1, 2])
+    assert summarise(run).splitlines() == [
+        "Steps: 4, 1 of them undone.",
+        "Masks: 1 accepted, 2 rejected, 1 relabelled.",
+        "Changes of clusters: 1.",
+        "ann: 1 steps, 3 marks that stand.",
+        "bob: 3 steps, 3 marks that stand.",
+    ]
+
+
+class TestClaims:
+    def test_a_mask_is_one_reviewers(self, run):
+        assert claim(run, "ann", [1, 0], 60) == [1, 0]
+        assert claim(run, "bob", [0, 2, 1], 60) == [2]
+        assert claim(run, "ann", [0], 60) == [0]
+        assert claimed_by_others(run, "bob") == {0, 1}
+        release(run, "ann")
+        assert claimed_by_others(run, "bob") == set()
+        assert claimed_by_others(run, "ann") == {2}
+        assert version(run) == 0
+
+    def test_ends_by_itself(self, run):
+        claim(run, "ann", [0], -1)
+        assert claimed_by_others(run, "bob") == set()
+        assert claim(run, "bob", [0], 60) == [0]
+        assert claim(run, "ann", [0], 60) == []
+
+
+WRITE = """
+import sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[3]]
+from decisions_data import IDS, mark
+from maskdistill.decisions import Scope, decide, merge, rename, undo
+from maskdistill.store import Run
+run, name = Run(Path(sys.argv[1])), sys.argv[2]
+print("ready", flush=True)
+sys.stdin.readline()
+for mask_id in IDS * 3:
+    decide(run, name, [mark(mask_id)], scope=Scope.LABELS)
+    rename(run, name, 1 + mask_id % 4, f"{name} {mask_id}")
+decide(run, name, [mark(0, "accept")], scope=Scope.LABELS)
+undo(run, name, scope=Scope.LABELS)
+"""
+
+
+def test_two_processes_lose_nothing(run, request):
+    folder = str(request.path.parent)
+    workers = [
+        subprocess.Popen(
+            [sys.executable, "-c", WRITE, str(run.path), name, folder],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for name in ("ann", "bob")
+    ]
+    for worker in workers:
+        assert worker.stdout.readline() == "ready\n"
+    for worker in workers:
+        worker.stdin.write("go\n")
+        worker.stdin.flush()
+    for worker in workers:
+        worker.communicate(timeout=60)
+        assert worker.returncode == 0
+    table = read_marks(run)
+    expected = [mask_id for _ in range(3) for mask_id in (0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32)]
+    for name in ("ann", "bob"):
+        assert table.loc[table["reviewer"] == name, "mask_id"].tolist() == expected
+        assert len(steps(run, reviewer=name, limit=1000)) == 2 * len(expected) + 1
+    assert version(run) == 2 * (2 * len(expected) + 2)
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+sys.path[:0] = [sys.argv[2]]
+from decisions_data import mark
+from maskdistill.decisions import Scope, decide
+from maskdistill.store import Run
+decide(Run(Path(sys.argv[1])), "ann", [mark(0)], scope=Scope.LABELS)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_what_was_decided_is_there_after_a_kill(run, request):
+    command = [sys.executable, "-c", KILLED, str(run.path), str(request.path.parent)]
+    assert subprocess.run(command, check=False).returncode == -9
+    assert said(run) == [(0, "reject")]
+
+
+def test_half_a_step_is_none(run, monkeypatch):
+    rows = iter([(1, 0, "photo 0", 0, 0, 1, 1, "reject", None)])  # and no second one
+    monkeypatch.setattr(marks_module, "_row", lambda _step, _mark: next(rows))
+    with pytest.raises(RuntimeError, match="StopIteration"):
+        decide(run, "ann", [mark(0), mark(1)], scope=LABELS)
+    assert version(run) == 0
+    assert len(read_marks(run)) == 0

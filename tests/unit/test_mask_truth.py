@@ -1,0 +1,145 @@
+import shutil
+
+import numpy as np
+import pytest
+
+from maskdistill.datasets import open_source, read_label
+from maskdistill.errors import DatasetError, ShapeError
+from maskdistill.evaluation import best_iou
+from maskdistill.mask_codes import MaskCodes
+from maskdistill.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
+from maskdistill.run_photos import photos_of, truth_of_photos
+from maskdistill.store import Run, read_json, write_json
+
+LARGE = 4  # pixels, in place of the 200 of real photos
+
+
+@pytest.fixture
+def run(finished, tmp_path):
+    return Run(shutil.copytree(finished[0].path, tmp_path / "run"))
+
+
+@pytest.fixture
+def source(run):
+    return truth_of_photos(run)
+
+
+def drawn_labels():
+    """A large region of class 2, a small one of it, one of class 1, and a column of ignored pixels."""
+    labels = np.zeros((12, 16), np.uint8)
+    labels[1:7, 1:7] = 2
+    labels[9, 1] = 2
+    labels[2:6, 9:14] = 1
+    labels[:, 15] = 255
+    return labels
+
+
+def test_class_of_most_pixels_and_its_share():
+    mask = np.zeros((12, 16), bool)
+    mask[1:7, 1:9] = True  # 36 pixels of class 2, 12 of background
+    truth, share, _ = PhotoTruth(drawn_labels(), LARGE).of_mask(mask)
+    assert (truth, share) == (2, 0.75)
+
+
+def test_ignored_pixels_count_for_nothing():
+    mask = np.zeros((12, 16), bool)
+    mask[2:6, 9:16] = True  # 20 pixels of class 1, 4 of background, 4 ignored
+    truth, share, iou = PhotoTruth(drawn_labels(), LARGE).of_mask(mask)
+    assert (truth, share) == (1, 20 / 24)
+    assert iou == 20 / 24
+    mask[:, :15] = False
+    assert PhotoTruth(drawn_labels(), LARGE).of_mask(mask)[0] == -1
+
+
+def test_mask_beside_every_object_is_background_and_fits_none():
+    mask = np.zeros((12, 16), bool)
+    mask[8:11, 8:11] = True
+    assert PhotoTruth(drawn_labels(), LARGE).of_mask(mask) == (0, 1.0, 0.0)
+
+
+def test_best_iou_is_that_of_the_evaluation():
+    labels, generator = drawn_labels(), np.random.default_rng(0)
+    truth = PhotoTruth(labels, LARGE)
+    for _ in range(40):
+        top, left = generator.integers(0, 8, 2)
+        mask = np.zeros(labels.shape, bool)
+        mask[top : top + generator.integers(1, 8), left : left + generator.integers(1, 12)] = True
+        assert truth.of_mask(mask)[2] == pytest.approx(best_iou(mask, labels, LARGE))
+
+
+def test_mask_of_another_size_is_refused():
+    with pytest.raises(ShapeError, match="mask must have shape"):
+        PhotoTruth(drawn_labels()).of_mask(np.zeros((3, 3), bool))
+
+
+def test_every_mask_of_a_run_is_compared(run, source):
+    found = make_truth(run, source)
+    assert found.names == ("background", "disc", "square", "stripes")
+    proposed, drawn, photos = MaskCodes.open(run), MaskCodes.open(run, "candidates"), photos_of(run)
+    assert sorted({*proposed.ids, *drawn.ids}) == found.frame["mask_id"].tolist()
+    for row in found.frame.itertuples():
+        codes = proposed if row.mask_id in proposed else drawn
+        mask, labels = codes.decode(row.mask_id), read_label(source, photos[row.mask_id // 10])
+        assert row.truth == np.bincount(labels[mask]).argmax()
+        assert row.truth_share == pytest.approx((labels[mask] == row.truth).mean())
+        assert row.truth_iou == pytest.approx(best_iou(mask, labels))
+
+
+def test_evaluation_leaves_it_ready(finished):
+    assert not lacks_truth(finished[0])
+    assert read_truth(finished[0]) is not None
+
+
+def test_it_is_asked_for_until_it_is_there(run, source):
+    (run.path / FILE).unlink()
+    assert read_truth(run) is None
+    assert lacks_truth(run)
+    seen = []
+    make_truth(run, source, lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (len(source.photos), len(source.photos))
+    assert not lacks_truth(run)
+
+
+def redo(run, stage):
+    path = run.stage_path(stage)
+    write_json(path, read_json(path) | {"fingerprint": "another"})
+
+
+def test_of_other_masks_it_is_not_read(run):
+    redo(run, "proposals")
+    assert read_truth(run) is None
+    assert lacks_truth(run)
+
+
+def test_what_another_first_model_saw_is_left_out(run, source):
+    proposed = MaskCodes.open(run).ids
+    candidates = read_json(run.candidate_masks_path)
+    new = candidates["annotations"][0] | {"id": int(proposed[0]) + 9}
+    write_json(run.candidate_masks_path, candidates | {"annotations": [*candidates["annotations"], new]})
+    assert new["id"] in make_truth(run, source).frame["mask_id"].tolist()
+    redo(run, "candidates")
+    assert read_truth(run).frame["mask_id"].tolist() == proposed.tolist()
+    assert lacks_truth(run)
+
+
+def test_photos_without_ground_truth_lack_nothing(run):
+    info = run.info()
+    run.write_info(info | {"source": info["source"] | {"has_labels": False}})
+    (run.path / FILE).unlink()
+    assert not lacks_truth(run)
+    assert truth_of_photos(run) is None
+    plain = open_source(f"{info['data']}/JPEGImages")
+    assert make_truth(run, plain) is None
+    assert not (run.path / FILE).exists()
+
+
+def test_ground_truth_that_was_moved_away_is_none(run, tmp_path):
+    run.write_info(run.info() | {"data": str(tmp_path / "gone")})
+    assert truth_of_photos(run) is None
+
+
+def test_class_without_a_name_is_told(run, source):
+    short = truth_of_photos(run, source.photos)
+    object.__setattr__(short, "classes", short.classes[:1])
+    with pytest.raises(DatasetError, match="Name every class of the ground truth"):
+        make_truth(run, short)
