@@ -147,7 +147,7 @@ def thumb_url(photo: Photo) -> str:
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)
-def _forward_lock() -> threading.Lock:
+def forward_lock() -> threading.Lock:
     """Sessions share the cores: two passes at once would both come later than one after the other."""
     return threading.Lock()
 
@@ -160,7 +160,7 @@ def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) 
     side = net.geometry(_photo.height, _photo.width, features)
     image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
     size = (_photo.height, _photo.width)
-    with _forward_lock():
+    with forward_lock():
         return look(net, image, size, features, explore_request(net), view_scale=view_scale)
 
 

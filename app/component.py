@@ -6,17 +6,25 @@ from typing import Any
 
 import streamlit as st
 
+_APP = Path(__file__).parent
 
-def register(module: str, html: str) -> Callable[..., Any]:
+
+def register(module: str, html: str, *, shared: tuple[str, ...] = ()) -> Callable[..., Any]:
     """Register the component of a module, once, when that is imported.
 
     Args:
         module: ``__file__`` of the module: its style is the ``.css`` and its script the ``.js`` of the same name.
         html: What the script finds in place.
+        shared: Styles and scripts in ``app/`` that stand before its own, for what components have in common.
 
     Returns:
         What draws it, as ``st.components.v2.component`` gives it.
     """
     path = Path(module)
-    css, js = (path.with_suffix(suffix).read_text(encoding="utf-8") for suffix in (".css", ".js"))
+    files = [_APP / name for name in shared]
+    css, js = (_read([*files, path.with_suffix(suffix)], suffix) for suffix in (".css", ".js"))
     return st.components.v2.component(path.stem, html=html, css=css, js=js)
+
+
+def _read(files: list[Path], suffix: str) -> str:
+    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.suffix == suffix)

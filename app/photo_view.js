@@ -1,5 +1,4 @@
 // The photo with its masks: opacity, outline and hiding happen here, without asking the server; a click sends a point.
-const RIM_OFFSETS = Array.from({ length: 16 }, (_, i) => [Math.cos((i * Math.PI) / 8), Math.sin((i * Math.PI) / 8)]);
 
 class PhotoView {
   constructor(root) {
@@ -34,10 +33,7 @@ class PhotoView {
   }
 
   onKey(event, down) {
-    const target = event.composedPath()[0];
-    const typing = target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
-    const text = typing && !/^(range|checkbox|radio)$/.test(target.type || "");
-    if (event.key.toLowerCase() === "h" && !text && !event.ctrlKey && !event.metaKey && !event.altKey) this.hold(down);
+    if (event.key.toLowerCase() === "h" && !isTyping(event)) this.hold(down);
   }
 
   hold(hidden) {
@@ -100,26 +96,11 @@ class PhotoView {
     this.canvas.width = Math.round(this.frame.clientWidth * ratio);
     this.canvas.height = Math.round(this.frame.clientHeight * ratio);
     if (this.hidden || onMap || !this.canvas.width) return;
+    const place = [0, 0, this.canvas.width, this.canvas.height];
+    const [opacity, rim] = [this.find(".opacity").value / 100, this.find(".outline").checked ? 1.75 * ratio : 0];
     for (let number = layers.length - 1; number >= 0; number -= 1) {
-      if (!this.off.has(number)) this.paint(layers[number], 1.75 * ratio);
+      if (!this.off.has(number)) paintLayer(this.canvas, layers[number], place, opacity, rim);
     }
-  }
-
-  paint(layer, thickness) {
-    const { width, height } = this.canvas;
-    const context = this.canvas.getContext("2d");
-    context.imageSmoothingEnabled = false;
-    context.globalAlpha = this.find(".opacity").value / 100;
-    context.drawImage(layer, 0, 0, width, height);
-    context.globalAlpha = 1;
-    if (!this.find(".outline").checked) return;
-    const rim = new OffscreenCanvas(width, height);
-    const pen = rim.getContext("2d");
-    pen.imageSmoothingEnabled = false;
-    for (const [x, y] of RIM_OFFSETS) pen.drawImage(layer, x * thickness, y * thickness, width, height);
-    pen.globalCompositeOperation = "destination-out";
-    pen.drawImage(layer, 0, 0, width, height);
-    context.drawImage(rim, 0, 0);
   }
 
   drawMap(visible) {

@@ -7,6 +7,7 @@ from app import cache, drawing
 from app.cache import Live
 from app.component import register
 from app.derivation import Step
+from app.part_names import part_name
 from maskdistill.datasets import Photo
 from maskdistill.proposals import Proposal
 from maskdistill.scoring import PART_HELP, WEIGHTS
@@ -33,16 +34,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML)
-
-PART_NAMES = {
-    "view_agreement": "Views",
-    "contrast": "Contrast",
-    "eigengap": "Eigengap",
-    "crf_agreement": "CRF",
-    "area": "Area",
-    "border": "Border",
-}
+_component = register(__file__, _HTML, shared=("toolbar.css", "layers.js"))
 
 
 def photo_view(
@@ -92,14 +84,10 @@ def _mask_data(rank: int, proposal: Proposal) -> dict[str, Any]:
         "src": drawing.png_url(drawing.mask_layer(proposal.mask, colour)),
         "score": f"{proposal.score:.2f}",
         "parts": [
-            {"name": _part_name(name), "value": value, "help": f"{PART_HELP[name]} (weight {WEIGHTS[name]:g})"}
+            {"name": part_name(name), "value": value, "help": f"{PART_HELP[name]} (weight {WEIGHTS[name]:g})"}
             for name, value in proposal.parts.items()
         ],
     }
-
-
-def _part_name(name: str) -> str:
-    return PART_NAMES.get(name, name.replace("_", " ").capitalize())
 
 
 def _map_data(step: Step, fractions: dict[str, float]) -> dict[str, Any]:

@@ -46,12 +46,54 @@ class Key(StrEnum):
     FILM_STAGE = "film stage"
     READING = "machine reading"
     WATCHED = "watched jobs"
+    PICTURES = "pictures sent"
+    DETAIL_VERSION = "decisions when the detail opened"
+    DETAIL_ERROR = "error in the detail"
+    DROPPED_PHOTOS = "dropped photos"
+    GUIDE_PHOTO = "guide photo"
+    FILTER_OWN = "filter of the run"
+    FILTER_MARKED = "filter marks"
+    FILTER_NAME = "filter preset name"
+    SITTING = "audit sitting"
+    AUDIT_ORDER = "audit order"
+    AUDIT_SEED = "audit seed"
+    AUDIT_REVIEWER = "audit reviewer"
+    AUDIT_OPINION = "audit opinion"
+    AUDIT_FIRST = "audit first"
+    AUDIT_SECOND = "audit second"
+    AUDIT_AGREEMENT = "audit agreement"
+    AUDIT_HANDOVER = "audit handover"
 
 
 class Option(StrEnum):
     """Small choices of a page that stand in the link under these names. Each page checks its own values."""
 
     REVIEWER = "reviewer"  # whose decisions are written down
+    COLOUR = "colour"  # what the map of the masks is coloured by
+    MAP = "map"  # which map of the masks
+    CROPS = "crops"  # how the crops of a selection are sorted
+    CLUSTERS = "below"  # what stands below the map
+    STEP = "step"  # of the guide, 1 to 8
+    SCREEN = "screen"  # "full": the guide for a projector
+    MODEL = "model"  # run whose clusters and models the guide shows, where it is not the one looked at
+    HEAD = "head"  # of the attention: a number, "mean" or "none"
+    LAYER = "layer"  # what the guide lays over the photo in the step of the cut
+    EPOCH = "epoch"  # of the first model's training
+    WIPE = "wipe"  # percent of the photo on the left of the slider between the two models
+    RESULTS = "results"  # which part of the Results page is on show
+    PHOTO_ORDER = "photos"  # how its photos are sorted
+    FIRST = "left"  # label maps on the left of its slider
+    SECOND = "right"  # and on the right
+    HOLDING = "holding"  # class that its photos hold
+    MEASURED = "measured"  # photos that its classes are measured on
+    OTHER_RUN = "other"  # run that is compared with this one
+    BORDER = "border"  # threshold whose border the Filter page shows, or "all"
+    RULE = "rule"  # rule whose masks it shows in place of the border
+    QUEUE = "queue"  # order of the masks on the Audit page
+    SEED = "seed"  # of its random order
+    AT = "at"  # mask on its desk
+    OPINION = "opinion"  # "second": also masks that others judged
+    PAIR = "pair"  # two people whose disagreements are gone through
 
 
 @dataclass(frozen=True)
@@ -188,6 +230,11 @@ def write_link() -> None:
     if {name: st.query_params.get_all(name) for name in st.query_params} != link:
         st.query_params.from_dict(link)
     st.session_state[_LINK] = link
+
+
+def link_to(**fields: Any) -> dict[str, list[str]]:
+    """Parameters of a link to the selection with these fields changed."""
+    return _format(replace(selection(), **fields))
 
 
 def _parse(link: dict[str, list[str]]) -> Selection:

@@ -13,13 +13,13 @@ _SHOW_EVERY = 25  # photos between two updates of a bar
 
 
 @contextmanager
-def scan_progress() -> Iterator[ProgressCallback]:
-    """A bar for opening a source; it shows only if there is something to wait for."""
+def scan_progress(doing: str = "Looking at the photos") -> Iterator[ProgressCallback]:
+    """A bar for going through photos; it shows only if there is something to wait for."""
     place = st.empty()
 
     def show(done: int, total: int) -> None:
         if total > _SHOW_EVERY and (done % _SHOW_EVERY == 0 or done == total):
-            place.progress(done / total, text=f"Looking at the photos: {done} of {total}")
+            place.progress(done / total, text=f"{doing}: {done} of {total}")
 
     try:
         yield show

@@ -22,12 +22,29 @@ def nearest(vectors: np.ndarray, row: int, count: int) -> tuple[np.ndarray, np.n
     """
     if not 0 <= row < len(vectors) or count < 0:
         raise ConfigError(f"Neighbours of row {row} of {len(vectors)} were asked for, {count} of them.")
+    return _nearest(vectors, np.asarray(vectors[row]), min(count, len(vectors) - 1), row)
+
+
+def nearest_to(vectors: np.ndarray, wanted: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same for a (D,) vector that is none of them: n is at most ``count`` and N.
+
+    Raises:
+        ConfigError: If ``count`` is negative.
+    """
+    if count < 0:
+        raise ConfigError(f"{count} neighbours were asked for.")
+    return _nearest(vectors, wanted, min(count, len(vectors)), None)
+
+
+def _nearest(
+    vectors: np.ndarray, wanted: np.ndarray, count: int, without: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    wanted = wanted.astype(np.float32)
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
-    wanted = np.asarray(vectors[row], np.float32)
-    scale = np.where(lengths > 0, lengths, 1) * (lengths[row] or 1)
+    scale = np.where(lengths > 0, lengths, 1) * (float(np.linalg.norm(wanted)) or 1)
     cosines = (vectors @ wanted) / scale
-    cosines[row] = -np.inf
-    count = min(count, len(vectors) - 1)
+    if without is not None:
+        cosines[without] = -np.inf
     if not count:
         return np.zeros(0, np.int64), np.zeros(0)
     best = np.argpartition(-cosines, count - 1)[:count]

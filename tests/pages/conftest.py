@@ -1,5 +1,6 @@
 """Opens a page through ``app/main.py``, with a runs folder of its own, small photos and random weights."""
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,6 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 from streamlit.testing.v1 import AppTest
+from tiny_run import draw_voc, run_chain, tiny_config
+
+from maskdistill.store import Run
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 
@@ -32,6 +36,27 @@ def photo_folder(tmp_path: Path) -> Path:
         Image.fromarray(pixels).save(folder / f"{name}.png")
     (folder / "torn.jpg").write_bytes(b"\xff\xd8\xff\xe0 not much of a photo")
     return folder
+
+
+@pytest.fixture(scope="session")
+def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Every stage but UMAP on twelve drawn photos with ground truth, made once; ask for one of the next two."""
+    folder = tmp_path_factory.mktemp("whole")
+    run_chain(folder / "runs" / "tiny", draw_voc(folder / "voc"), tiny_config(folder))
+    return Run(folder / "runs" / "tiny")
+
+
+@pytest.fixture
+def finished_run(whole_run: Run, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """The run ``tiny``, finished, the only one of its runs folder: to look at only."""
+    monkeypatch.setenv("MASKDISTILL_RUNS", str(whole_run.path.parent))
+    return whole_run
+
+
+@pytest.fixture
+def editable_run(whole_run: Run, runs_folder: Path) -> Run:
+    """A copy of the run ``tiny`` for this test alone."""
+    return Run(shutil.copytree(whole_run.path, runs_folder / "tiny"))
 
 
 @pytest.fixture

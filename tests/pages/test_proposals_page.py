@@ -78,7 +78,7 @@ def test_only_the_engines_own_controls_are_drawn(open_proposals):
         ({"patch": "90-90"}, "lies outside"),
         ({"patch": "one-two"}, "means nothing here"),
         ({"compare": "everything"}, "means nothing here"),
-        ({"colour": "blue"}, "means nothing here"),
+        ({"shade": "blue"}, "means nothing here"),
     ],
 )
 def test_broken_link_falls_back_with_a_notice(open_proposals, link, words):

@@ -1,0 +1,47 @@
+"""Pictures of single masks: the thumbnail that the run keeps, and a larger crop made on demand."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app import drawing
+from app.explore.data import Explorer
+from maskdistill.datasets import read_photo
+from maskdistill.errors import DatasetError
+from maskdistill.store import thumbnail_in
+from maskdistill.thumbnails import THUMB_SIDE, crop_around
+
+
+def crop_url(found: Explorer, mask_id: int) -> str:
+    """The 96-pixel crop of a mask as a data URL of 2 or 3 kB; empty if its photo is gone.
+
+    Raises:
+        RunError: If there is no such mask.
+    """
+    try:
+        return drawing.jpeg_bytes_url(thumbnail_in(found.thumbs, mask_id).read_bytes())
+    except FileNotFoundError:  # of a run of an earlier version, or deleted
+        return large_crop_url(found, mask_id, THUMB_SIDE)
+
+
+def large_crop_url(found: Explorer, mask_id: int, side: int = 384) -> str:
+    """The crop of a mask from its photo, its longer side of ``side`` pixels; empty if the photo is gone.
+
+    Raises:
+        RunError: If there is no such mask.
+    """
+    return _large_crop_url(found.run.path, found.stamp, mask_id, side, found)
+
+
+@st.cache_data(max_entries=600, show_spinner=False)
+def _large_crop_url(path: Path, stamp: tuple[Any, ...], mask_id: int, side: int, _found: Explorer) -> str:
+    row = _found.table.rows_of([mask_id])[0]
+    photo = _found.photos[_found.frame["image"].iat[row]]
+    box = [int(_found.frame[name].iat[row]) for name in "xywh"]
+    scale = min(1.0, side / max(box[2], box[3], 1))  # at which the crop has enough pixels
+    try:
+        image = read_photo(photo, min_short_side=max(1, round(scale * min(photo.height, photo.width))))
+    except DatasetError:
+        return ""
+    return drawing.jpeg_url(crop_around(image, box, (photo.height, photo.width), side))

@@ -1,0 +1,230 @@
+"""The masks of the chosen run with all that is known of them, kept until the run's files or people's decisions change.
+
+Nothing here may be changed by who gets it: all sessions share it.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache, state, widgets
+from maskdistill import decisions
+from maskdistill.datasets import Photo
+from maskdistill.errors import DatasetError, MaskDistillError
+from maskdistill.mask_codes import MaskCodes
+from maskdistill.mask_table import MaskTable, read_mask_table
+from maskdistill.mask_truth import lacks_truth, make_truth
+from maskdistill.projection import pca_map
+from maskdistill.run_photos import photos_of
+from maskdistill.store import Run, list_runs, read_json, runs_folder
+
+Need = Literal["clusters", "candidates", "filter", "metrics"]
+_FILES = (
+    *("images.parquet", "masks.parquet", "proposals.json", "clusters.parquet", "clusters.json", "embeddings.npy"),
+    *("umap_xy.npy", "candidates.parquet", "candidates.json", "kept.parquet", "metrics.json", "mask_truth.parquet"),
+)
+_NEEDS: dict[Need, tuple[str, str]] = {  # the file that shows it, and what to do without it
+    "clusters": ("clusters.parquet", "The masks of this run are not clustered yet."),
+    "candidates": ("candidates.parquet", "The first model of this run has not judged the masks yet."),
+    "filter": ("kept.parquet", "No filter has gone over the masks of this run yet."),
+    "metrics": ("metrics.json", "The stages of this run were not compared yet."),
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Explorer:
+    """A run, read. Rows of ``vectors`` and of the maps are those that the table's column ``vector`` names."""
+
+    run: Run
+    stamp: tuple[Any, ...]  # names this state of the files: a key for caches
+    info: dict[str, Any]
+    table: MaskTable
+    photos: list[Photo]  # by number
+    thumbs: Path  # folder of the masks' crops
+    vectors: np.ndarray | None  # (V, D) float32, mapped into memory
+    umap: np.ndarray | None  # (V, 2) float32
+    pca: np.ndarray | None  # (V, 2) float32
+    clusters: dict[str, Any] | None  # clusters.json
+    metrics: dict[str, Any] | None  # metrics.json
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The table's rows."""
+        return self.table.frame
+
+    @cached_property
+    def codes(self) -> MaskCodes:
+        """The masks as they were proposed."""
+        return MaskCodes.open(self.run)
+
+    @cached_property
+    def drawn(self) -> MaskCodes | None:
+        """The masks as the first model draws them; None before that stage."""
+        return MaskCodes.open(self.run, "candidates") if self.run.candidate_masks_path.is_file() else None
+
+    @cached_property
+    def row_of_vector(self) -> np.ndarray:
+        """(V,) rows of the table, by row of ``vectors``."""
+        vector = self.frame["vector"].to_numpy()
+        rows = np.flatnonzero(vector >= 0)
+        placed = np.full(0 if self.vectors is None else len(self.vectors), -1)
+        placed[vector[rows]] = rows
+        return placed
+
+    def codes_of(self, mask_id: int) -> MaskCodes:
+        """Where a mask's shape is: among the proposals, or among what the first model drew where there was none.
+
+        Raises:
+            RunError: If there is no such mask.
+        """
+        row = self.table.rows_of([mask_id])[0]
+        seen = self.frame["origin"].iat[row] != "proposal"
+        return self.drawn if seen and self.drawn is not None else self.codes
+
+
+@dataclass(frozen=True, eq=False)
+class Decided:
+    """What people said, row by row of the table."""
+
+    version: int  # of the decisions: a key for caches
+    marks: pd.DataFrame
+    effective: decisions.Effective
+    classes: decisions.Classes | None  # None without clusters
+    cluster: np.ndarray  # (N,) int32: where each mask is now, after people's changes; 0 for nowhere
+
+    def name_of(self, cluster: int) -> str:
+        """What a cluster is called."""
+        return f"cluster {cluster}" if self.classes is None else self.classes.name_of(cluster)
+
+
+def explorer(run: Run) -> Explorer:
+    """A run's masks, read again when one of its files has changed.
+
+    Raises:
+        MaskDistillError: If there are no masks yet, or a file is damaged.
+    """
+    return _explorer(run.path, _stamp(run))
+
+
+def decided(found: Explorer) -> Decided:
+    """People's decisions on a run's masks, up to the last one.
+
+    Raises:
+        RunError: If the run's database cannot be read.
+    """
+    return _decided(found.run.path, found.stamp, decisions.version(found.run), found)
+
+
+def open_explorer() -> Explorer:
+    """The chosen run, for a page; without one the page says what to do next, and stops."""
+    runs = {run.name: run for run in list_runs(runs_folder())}
+    run = runs.get(state.selection().run)
+    if run is None:
+        _ask_for_run(bool(runs))
+    if not run.masks_path.is_file():
+        _ask_for_next("The masks of this run are not finished yet.")
+    try:
+        _look_up_truth(run)
+        with st.spinner("Reading the run …", show_time=True):
+            return explorer(run)
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        st.stop()
+
+
+def _look_up_truth(run: Run) -> None:
+    """Where photos have ground truth, see what it says of each mask, once a run; without the photos do without."""
+    if not lacks_truth(run):
+        return
+    try:
+        with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
+            make_truth(run, cache.source(run.info()["data"]), on_progress)
+    except DatasetError as error:
+        state.notify(f"Ground truth is left out. {error}")
+
+
+def need(found: Explorer, what: Need) -> None:
+    """Stop the page with what to do next if the run does not have that yet."""
+    file, sentence = _NEEDS[what]
+    if not (found.run.path / file).is_file():
+        _ask_for_next(sentence)
+
+
+def _ask_for_run(any_runs: bool) -> None:
+    wanted = state.selection().run
+    if wanted:
+        st.warning(f"There is no run '{widgets.escape(wanted)}' in {widgets.escape(str(runs_folder()))}.")
+    if any_runs:
+        st.info("Choose a run in the sidebar on the left, or make a new one on the Start page.", icon=_ARROW)
+    else:
+        st.info("There is no run yet. Choose photos on the Start page and find their masks first.")
+    st.page_link("../pages/start.py", label="Choose photos", icon=":material/photo_library:")
+    st.stop()
+
+
+def _ask_for_next(sentence: str) -> None:
+    st.info(f"{sentence} The Training page makes the stages, each in the background.", icon=":material/model_training:")
+    st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
+    state.write_link()
+    st.stop()
+
+
+_ARROW = ":material/arrow_back:"
+
+
+def _stamp(run: Run) -> tuple[Any, ...]:
+    paths = (run.path / name for name in _FILES)
+    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.is_file())
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _explorer(path: Path, stamp: tuple[Any, ...]) -> Explorer:
+    run = Run(path)
+    vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
+    return Explorer(
+        run=run,
+        stamp=stamp,
+        info=run.info(),
+        table=read_mask_table(run),
+        photos=photos_of(run),
+        thumbs=run.thumbs,
+        vectors=vectors,
+        umap=_fitting(_mapped(run.path / "umap_xy.npy"), vectors),
+        pca=None if vectors is None else pca_map(vectors),
+        clusters=_json(run.path / "clusters.json"),
+        metrics=_json(run.path / "metrics.json"),
+    )
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _decided(path: Path, stamp: tuple[Any, ...], version: int, _found: Explorer) -> Decided:
+    run, frame = _found.run, _found.frame
+    marks = decisions.read_marks(run)
+    effective = decisions.effective(marks, frame)
+    cluster = frame["cluster"].to_numpy().copy()
+    classes = None
+    if _found.vectors is not None:
+        classes = decisions.read_classes(run)
+        rows = _found.row_of_vector
+        cluster[rows] = classes.cluster[np.searchsorted(classes.mask_ids, frame["mask_id"].to_numpy()[rows])]
+    given = effective.cluster > 0
+    cluster[given] = effective.cluster[given]
+    return Decided(version, marks, effective, classes, cluster)
+
+
+def _mapped(path: Path) -> np.ndarray | None:
+    return np.load(path, mmap_mode="r") if path.is_file() else None
+
+
+def _fitting(places: np.ndarray | None, vectors: np.ndarray | None) -> np.ndarray | None:
+    """A map of other vectors is of no use."""
+    return places if places is not None and vectors is not None and len(places) == len(vectors) else None
+
+
+def _json(path: Path) -> dict[str, Any] | None:
+    return read_json(path) if path.is_file() else None

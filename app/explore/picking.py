@@ -1,0 +1,121 @@
+"""The set of masks that follows the user from page to page: read from the link's text, and written there."""
+
+from dataclasses import dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app import state
+from app.explore.data import Decided, Explorer
+from app.explore.trials import trials_of, trials_stamp
+from maskdistill.errors import ConfigError, MaskDistillError
+from maskdistill.point_map import PointMap
+from maskdistill.saved_views import save_view, views
+from maskdistill.selecting import LONGEST, Ground, Picked, field_text, ids_text, join, resolve, view_text
+from maskdistill.store import Run
+
+KEPT_WORDS = ("not judged", "kept", "dropped")  # by the number in a text, as kept:1
+DECISION_WORDS = ("undecided", "accepted", "rejected", "relabelled")  # as decision:2
+_VIEWS = "selection"  # kind of saved view
+
+
+@dataclass(frozen=True, eq=False)
+class Current:
+    """The selection as it is now."""
+
+    text: str
+    rows: np.ndarray  # (n,) int64 of the table, rising
+
+
+def ground(found: Explorer, done: Decided) -> Ground:
+    """What selections of a run mean, with people's decisions; shared by all sessions, not to be changed."""
+    return _ground(found.run.path, found.stamp, done.version, trials_stamp(found), found, done)
+
+
+def current(found: Explorer, done: Decided) -> Current:
+    """The selection of the link; one that cannot be read is forgotten, with a notice."""
+    text = state.selection().picked or field_text(
+        "cluster", [state.selection().cluster] * bool(state.selection().cluster)
+    )
+    try:
+        picked = resolve(text, ground(found, done))
+    except MaskDistillError as error:
+        state.notify(str(error))
+        clear()
+        return Current("", np.zeros(0, np.int64))
+    if picked.missing:
+        state.notify(f"{picked.missing:,} masks of the selection are not in this run any more.")
+    return Current(text if len(picked.rows) else "", picked.rows)
+
+
+def pick(found: Explorer, done: Decided, text: str, *, add: bool = False) -> None:
+    """Select masks, or add them to those that are selected. What is too long for a link is kept in the run.
+
+    Raises:
+        MaskDistillError: If the text cannot be read, or the run's database not be written.
+    """
+    if add:
+        text = join(current(found, done).text, text)
+    if len(text) > LONGEST:
+        text = ids_text(found.frame["mask_id"].to_numpy()[resolve(text, ground(found, done)).rows])
+    if len(text) > LONGEST:
+        name = blake2b(text.encode(), digest_size=8).hexdigest()
+        if not any(view.name == name for view in views(found.run, _VIEWS)):
+            save_view(found.run, _VIEWS, name, text)
+        text = view_text(name)
+    kind, _, value = text.partition(":")
+    state.select(picked=text, cluster=int(value) if kind == "cluster" and value.isdigit() else 0)
+
+
+def clear() -> None:
+    """Select nothing."""
+    state.select(picked="", cluster=0)
+
+
+def members(found: Explorer, done: Decided) -> np.ndarray:
+    """(N,) cluster that each mask counts for: where it is now, those of excluded clusters too; 0 for rejected ones."""
+    return ground(found, done).fields["cluster"]
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _ground(
+    path: Path, stamp: tuple[Any, ...], version: int, trials: tuple[Any, ...], _found: Explorer, _done: Decided
+) -> Ground:
+    frame = _found.frame
+    cluster = _done.cluster.copy()
+    if _done.classes is not None and _done.classes.excluded:
+        out = np.flatnonzero(np.isin(_done.classes.assigned, list(_done.classes.excluded)))
+        rows = _found.row_of_vector[out]
+        free = _done.effective.decision[rows] >= 0
+        cluster[rows[free]] = _done.classes.assigned[out[free]]
+    judged = frame["candidate"].to_numpy() & bool((frame["rule"] != "").any())
+    said = _done.effective
+    fields = {
+        "cluster": cluster,
+        "kept": np.where(judged, np.where(frame["kept"], 1, 2), 0),
+        "decision": np.where(said.decision < 0, 2, np.where(said.cluster > 0, 3, said.decision)),
+        "truth": frame["truth"].to_numpy(),
+    }
+    for name, trial in trials_of(_found).items():
+        fields[name] = np.zeros(len(frame), np.int32)
+        fields[name][_found.row_of_vector] = trial.cluster
+    maps = {}
+    for name, places in (("umap", _found.umap), ("pca", _found.pca)):
+        if places is not None:
+            maps[name] = PointMap.of(name, np.asarray(places), _found.row_of_vector)
+    return Ground(frame["mask_id"].to_numpy(), fields, maps, lambda name: _saved(_found.run, name))
+
+
+def _saved(run: Run, name: str) -> str:
+    for view in views(run, _VIEWS):
+        if view.name == name:
+            return str(view.value)
+    raise ConfigError(
+        f"The link names the selection '{name[:40]}', which is not kept in this run. Select the masks anew."
+    )
+
+
+__all__ = ["DECISION_WORDS", "KEPT_WORDS", "Current", "Picked", "clear", "current", "ground", "members", "pick"]

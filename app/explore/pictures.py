@@ -1,0 +1,67 @@
+"""Pictures travel to a browser once: what its session was sent is kept, so that later messages only name them.
+
+The browser's side is ``pictures.js``. It keeps more than is remembered here, and asks again for what it lacks, as after
+a message that a newer run overtook.
+"""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from hashlib import blake2b
+
+from app import state
+
+MOST = 24_000_000  # characters remembered as sent, the latest used; pictures.js keeps twice as many
+
+
+class Sent:
+    """Pictures that a browser has, by names that their content gives them."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._most = most
+        self._lengths: OrderedDict[str, int] = OrderedDict()
+
+    def pack(self, pictures: Iterable[str]) -> tuple[list[str], dict[str, str]]:
+        """Names of pictures, in order, and those to send along.
+
+        Args:
+            pictures: Data URLs; an empty one is named "".
+        """
+        names, new = [], {}
+        for picture in pictures:
+            name = blake2b(picture.encode("ascii"), digest_size=9).hexdigest() if picture else ""
+            names.append(name)
+            if not name:
+                continue
+            if name not in self._lengths:
+                new[name] = picture
+            self._lengths[name] = len(picture)
+            self._lengths.move_to_end(name)
+        self._shrink(keep=set(names))
+        return names, new
+
+    def forget(self, names: Iterable[str]) -> None:
+        """Send these again the next time."""
+        for name in names:
+            self._lengths.pop(name, None)
+
+    def _shrink(self, keep: set[str]) -> None:
+        total = sum(self._lengths.values())
+        for name in list(self._lengths):
+            if total <= self._most:
+                return
+            if name not in keep:
+                total -= self._lengths.pop(name)
+
+
+def sent() -> Sent:
+    """What this session's browser has."""
+    found = state.recall(state.Key.PICTURES)
+    if found is None:
+        found = Sent()
+        state.remember(state.Key.PICTURES, found)
+    return found
+
+
+def send_again(key: str) -> None:
+    """Callback of a component whose browser lacks pictures: its trigger ``missing`` holds their names."""
+    sent().forget(state.component_value(key, "missing") or ())

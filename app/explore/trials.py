@@ -1,0 +1,36 @@
+"""Other clusterings of a run that were tried, read again when one is made or let go."""
+
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from app.explore.data import Explorer
+from maskdistill.store import Run
+from maskdistill.trials import FOLDER, Trial, list_trials
+
+
+def trials_of(found: Explorer) -> dict[str, Trial]:
+    """The trials of a run by name, by number of clusters and seed; not to be changed.
+
+    Raises:
+        RunError: If the run has no finished clusters.
+    """
+    return _trials(found.run.path, found.stamp, trials_stamp(found))
+
+
+def trials_stamp(found: Explorer) -> tuple[tuple[str, int], ...]:
+    """Names this state of the trials: a key for caches."""
+    files = sorted((found.run.path / FOLDER).glob("k*.npz"))
+    return tuple((path.stem, path.stat().st_mtime_ns) for path in files)
+
+
+def trial_title(trial: Trial) -> str:
+    """A trial's name for people."""
+    seed = f", seed {trial.key.seed}" if trial.key.seed else ""
+    return f"{trial.key.num_classes} clusters{seed}"
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _trials(path: Path, stamp: tuple[Any, ...], files: tuple[Any, ...]) -> dict[str, Trial]:
+    return {trial.key.name: trial for trial in list_trials(Run(path))} if files else {}

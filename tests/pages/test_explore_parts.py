@@ -1,0 +1,339 @@
+"""Parts of the explorer: colours, what is sent to the browser, the grid, and one mask in detail."""
+
+import json
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from skimage.color import rgb2lab
+from streamlit.testing.v1 import AppTest
+
+from app.drawing import MASK_COLOURS, rgb
+from app.explore import colours, facts
+from app.explore.data import explorer
+from app.explore.pictures import Sent
+from maskdistill import decisions
+from maskdistill.config import FilterConfig
+from maskdistill.decisions import Scope
+from maskdistill.filtering import KEPT, RULE_HELP
+from maskdistill.mask_signals import MaskSignals
+from maskdistill.mask_table import read_mask_table
+from maskdistill.stages.select import write_kept
+
+# What eyes see that lack one kind of cone: Machado, Oliveira and Fernandes, 2009, severity 1, in linear RGB.
+EYES = {
+    "all cones": np.eye(3),
+    "protanopia": [[0.152, 1.053, -0.205], [0.115, 0.786, 0.099], [-0.004, -0.048, 1.052]],
+    "deuteranopia": [[0.367, 0.861, -0.228], [0.280, 0.673, 0.047], [-0.012, 0.043, 0.969]],
+    "tritanopia": [[1.256, -0.077, -0.179], [-0.078, 0.931, 0.148], [0.005, 0.691, 0.304]],
+}
+
+
+def seen(colour, eyes):
+    """CIELAB of a colour."""
+    parts = np.array(rgb(colour)) / 255
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ np.array(EYES[eyes]).T
+    linear = linear.clip(0, 1)
+    return rgb2lab(np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055))
+
+
+@pytest.mark.parametrize("eyes", EYES)
+def test_colours_of_clusters_can_be_told_apart(eyes):
+    marks = [seen(colour, eyes) for colour in (*MASK_COLOURS, colours.NONE)]
+    assert min(np.linalg.norm(one - other) for one, other in combinations(marks, 2)) > 9.5
+
+
+def test_colour_of_a_cluster_is_that_of_its_label_map_and_none_has_its_own():
+    assert colours.cluster_colour(1) == MASK_COLOURS[0]
+    assert colours.cluster_colour(0) == colours.NONE
+    assert colours.cluster_colour(255) == colours.cluster_colour(1)
+
+
+def test_scores_have_the_scales_ends_and_nan_is_grey():
+    assert colours.score_colours(np.array([0.0, 1.0, np.nan])) == ["#440154", "#FDE725", colours.NONE]
+
+
+@pytest.mark.parametrize(("colour", "ink"), [("#F0E442", "#111820"), ("#6F3CC4", "#FFFFFF")])
+def test_ink_stands_out(colour, ink):
+    assert colours.text_on(colour) == ink
+
+
+def test_a_picture_is_sent_once_and_named_by_its_content():
+    sent = Sent()
+    names, new = sent.pack(["data:a", "", "data:b", "data:a"])
+    assert names[0] == names[3] != names[2]
+    assert names[1] == ""
+    assert new == {names[0]: "data:a", names[2]: "data:b"}
+    assert sent.pack(["data:b"]) == ([names[2]], {})
+
+
+def test_a_picture_that_the_browser_lacks_is_sent_again():
+    sent = Sent()
+    names, _ = sent.pack(["data:a"])
+    sent.forget([*names, "never heard of"])
+    assert sent.pack(["data:a"])[1] == {names[0]: "data:a"}
+
+
+def test_what_was_sent_is_forgotten_from_the_oldest_but_never_what_is_on_show():
+    sent = Sent(most=25)
+    sent.pack(["data:first"])
+    sent.pack(["data:second"])
+    sent.pack(["data:first"])  # used again
+    sent.pack(["data:third"])  # 31 characters in all
+    assert sent.pack(["data:first"])[1] == {}
+    assert list(sent.pack(["data:second"])[1].values()) == ["data:second"]
+    many = ["data:first", "data:second", "data:third"]
+    sent.pack(many)
+    assert sent.pack(many)[1] == {}
+
+
+def row_with(**columns):
+    return pd.Series({"candidate": True, "kept": True, "rule": KEPT, "split": "train", **columns})
+
+
+@pytest.mark.parametrize(
+    ("columns", "word", "reason"),
+    [
+        ({}, "Kept", "Passes every rule."),
+        ({"kept": False, "rule": "low score"}, "Dropped", f"Low score: {RULE_HELP['low score']}."),
+        ({"kept": False, "rule": ""}, "Not filtered", "No filter has gone over"),
+        ({"candidate": False, "kept": False, "rule": "", "split": "val"}, "Not judged", "Photo of the val split"),
+        ({"candidate": False, "kept": False, "rule": "", "split": None}, "Not judged", "came later"),
+    ],
+)
+def test_verdict_says_why(columns, word, reason):
+    said = facts.verdict(row_with(**columns), any_judged=True, cluster=1)
+    assert said.word == word
+    assert reason in said.reason
+
+
+def test_verdict_of_a_mask_in_no_cluster_and_of_a_run_without_stage_1():
+    row = row_with(candidate=False, kept=False, rule="")
+    assert "in no cluster" in facts.verdict(row, any_judged=True, cluster=0).reason
+    assert "has not judged the masks of this run" in facts.verdict(row, any_judged=False, cluster=1).reason
+
+
+def test_signals_stand_beside_the_thresholds_that_do_something():
+    signals = MaskSignals.from_columns(
+        {"image": [0, 0], "cluster": [1, 1], "score": [0.5, 0.9], "area": [0.2, 0.7], "iou": [np.nan, 0.5]}
+    )
+    config = FilterConfig(min_score=0.6, min_area=0.1, max_area=0.6)
+    found = facts.Judged(np.array([30, 40]), signals, config)
+    bars = {bar.name: bar for bar in facts.signal_bars(found, 30)}
+    assert (bars["Belief"].limit_text, bars["Belief"].fails) == ("≥ 0.6", True)
+    assert (bars["Area"].limit_text, bars["Area"].fails) == ("≥ 0.1, ≤ 0.6", False)
+    assert (bars["IoU"].limit_text, bars["IoU"].fails) == ("", False)
+    assert np.isnan(bars["IoU"].value)
+    assert {bar.name for bar in facts.signal_bars(found, 40) if bar.fails} == {"Area"}
+    assert facts.signal_bars(found, 50) == []
+
+
+def test_signals_agree_with_the_filter_on_what_is_dropped(finished_run):
+    """A mask that passes every rule fails no threshold on its bars, and every other one fails one."""
+    found = facts.judged(explorer(finished_run))
+    kept = finished_run.kept().set_index("mask_id")
+    assert kept["rule"].eq(KEPT).any()
+    assert not kept["kept"].all()
+    for mask_id, rule in kept["rule"].items():
+        assert any(bar.fails for bar in facts.signal_bars(found, mask_id)) == (rule != KEPT), rule
+
+
+def test_a_decision_waits_until_the_filter_has_run_again(editable_run):
+    frame = read_mask_table(editable_run).frame
+    mask = frame[frame["candidate"]].iloc[0]
+    box = tuple(int(mask[name]) for name in "xywh")
+    mark = decisions.Mark(int(mask["mask_id"]), mask["image_id"], box, decisions.Action.REJECT)
+    decisions.decide(editable_run, "anna", [mark], scope=Scope.LABELS)
+    assert facts.judged(explorer(editable_run)).waits(mark.mask_id, -1, 0)
+    write_kept(editable_run, editable_run, FilterConfig())
+    found = facts.judged(explorer(editable_run))
+    assert not found.waits(mark.mask_id, -1, 0)
+    assert found.waits(mark.mask_id, 0, 0)  # taken back since
+
+
+def grid_page():
+    import streamlit as st
+
+    from app import state
+    from app.explore.crop_grid import Tile, crop_grid, paged
+
+    ids = paged(range(100), key="pages", per_page=40)
+    st.session_state["ids"] = ids
+    tiles = [Tile(id, f"data:{id}" if id else "", badge=str(id), tone="bad" if id == 1 else "plain") for id in ids]
+    crop_grid(tiles, key="grid", marked=state.recall("marked", [2, 90]), on_mark=lambda ids: None)
+
+
+def data_of(app, place=0):
+    """What a component was given."""
+    return json.loads(app.get("bidi_component")[place].proto.json)
+
+
+def test_grid_sends_crops_once_and_marks_only_what_is_on_the_page():
+    app = AppTest.from_function(grid_page).run()
+    data = data_of(app)
+    assert app.session_state["ids"] == list(range(40))
+    assert len(data["pictures"]) == 39  # the first has none
+    assert data["marked"] == [2]
+    assert data["tiles"][1] == {
+        "id": 1,
+        "picture": data["tiles"][1]["picture"],
+        "badge": "1",
+        "bar": colours.BAD,
+        "sign": colours.SIGNS["bad"],
+        "ink": "#FFFFFF",
+    }
+    again = data_of(app.run())
+    assert again["pictures"] == {}
+    assert again["tiles"] == data["tiles"]
+
+
+def detail_page():
+    """A page with nothing but the detail of the mask in the link."""
+    from app import state
+    from app.explore.data import explorer
+    from app.explore.detail import draw_detail
+    from maskdistill.decisions import Scope
+    from maskdistill.store import Run, runs_folder
+
+    state.read_link()
+    draw_detail(explorer(Run(runs_folder() / "tiny")), state.selection().mask, scope=Scope.LABELS)
+
+
+def open_detail(mask_id, page=detail_page):
+    app = AppTest.from_function(page, default_timeout=30)
+    app.query_params["run"], app.query_params["mask"] = "tiny", str(mask_id)
+    return app.run()
+
+
+def words(app):
+    return " ".join(item.proto.body for item in app.get("html"))
+
+
+def first_mask(run, **columns):
+    frame = read_mask_table(run).frame
+    for name, value in columns.items():
+        frame = frame[frame[name] == value]
+    return int(frame["mask_id"].iloc[0])
+
+
+def test_detail_tells_scores_reasons_neighbours_and_history(finished_run):
+    app = open_detail(first_mask(finished_run, candidate=True, kept=True, rule=KEPT, origin="proposal"))
+    assert not app.exception
+    for word in ("Kept", "Passes every rule.", "Belief", "≥ 0.3", "Views", "reporting only", "Nobody has decided"):
+        assert word in words(app)
+    view, near = data_of(app, 0), data_of(app, 1)
+    assert len(view["layers"]) == 1
+    assert view["photo"] in view["pictures"]
+    cosines = [float(tile["badge"]) for tile in near["tiles"]]
+    assert len(cosines) == 12
+    assert cosines == sorted(cosines, reverse=True)
+
+
+def test_detail_of_a_mask_that_was_not_judged_says_so(finished_run):
+    app = open_detail(first_mask(finished_run, split="val"))
+    assert not app.exception
+    assert "Photo of the val split" in words(app)
+
+
+def test_detail_of_a_mask_that_is_not_there(finished_run):
+    app = open_detail(999_999)
+    assert not app.exception
+    assert "has no mask 999999" in app.info[0].value
+
+
+def test_detail_of_a_mask_without_a_vector(editable_run):
+    clusters = editable_run.clusters()
+    mask_id = int(clusters["mask_id"].iloc[0])
+    clusters[1:].to_parquet(editable_run.clusters_path)
+    vectors = np.load(editable_run.path / "embeddings.npy")
+    np.save(editable_run.path / "embeddings.npy", vectors[1:])
+    app = open_detail(mask_id)
+    assert not app.exception
+    assert any("has no place there" in item.value for item in app.caption)
+
+
+def test_detail_of_a_mask_whose_photo_is_gone(editable_run):
+    images = editable_run.images()
+    images["path"] = [str(Path("/nowhere") / Path(path).name) for path in images["path"]]
+    images.to_parquet(editable_run.images_path)
+    app = open_detail(first_mask(editable_run))
+    assert not app.exception
+    assert "/nowhere" in app.warning[0].value.replace("\\", "")
+
+
+def test_decisions_are_written_down_and_undone(editable_run):
+    mask_id = first_mask(editable_run, candidate=True)
+    app = open_detail(mask_id)
+    app.button(key="detail:reject").click().run()
+    (mark,) = decisions.read_marks(editable_run, Scope.LABELS).to_dict("records")
+    assert (mark["mask_id"], mark["action"]) == (mask_id, "reject")
+    assert f"Rejected by {mark['reviewer']}" in words(app)
+    app.button(key="detail:undo").click().run()
+    assert decisions.read_marks(editable_run).empty
+    assert "undone" in words(app)
+    assert "Nobody has decided" not in words(app)
+    app.button(key="detail:undo").click().run()
+    assert "Nothing of yours" in app.error[0].value
+    assert not app.run().error
+
+
+def test_relabelling_moves_the_mask_and_leaves_the_box_empty(editable_run):
+    mask_id = first_mask(editable_run, candidate=True)
+    app = open_detail(mask_id)
+    box = app.selectbox(key="detail:relabel")
+    wanted = box.options[0]
+    box.set_value(int(wanted.removeprefix("cluster "))).run()
+    assert f"Relabelled as {wanted} by" in words(app)
+    assert app.selectbox(key="detail:relabel").value is None
+    assert wanted not in app.selectbox(key="detail:relabel").options  # it is there now
+
+
+def test_a_decision_that_cannot_be_written_is_told_in_place(editable_run, monkeypatch):
+    app = open_detail(first_mask(editable_run, candidate=True))
+    monkeypatch.setattr("getpass.getuser", lambda: " ")
+    app.button(key="detail:accept").click().run()
+    assert not app.exception
+    assert app.error
+    assert decisions.read_marks(editable_run).empty
+
+
+def dialog_page():
+    import streamlit as st
+
+    from app import state
+    from app.explore.data import explorer
+    from app.explore.detail import open_mask, show_detail
+    from maskdistill.decisions import Scope
+    from maskdistill.store import Run, runs_folder
+
+    state.read_link()
+    st.session_state["runs"] = st.session_state.get("runs", 0) + 1
+    st.button("Open", on_click=lambda: open_mask(0))
+    show_detail(explorer(Run(runs_folder() / "tiny")), Scope.LABELS)
+
+
+def test_link_with_a_mask_opens_the_dialog_and_selects_its_photo(finished_run):
+    mask_id = first_mask(finished_run, split="val")
+    app = open_detail(mask_id, dialog_page)
+    assert not app.exception
+    assert "Not judged" in words(app)
+    frame = read_mask_table(finished_run).frame.set_index("mask_id")
+    assert app.query_params["photo"] == frame.loc[mask_id, "image_id"]
+
+
+def test_a_page_without_a_mask_has_no_dialog(finished_run):
+    app = AppTest.from_function(dialog_page, default_timeout=30)
+    app.query_params["run"] = "tiny"
+    assert [button.label for button in app.run().button] == ["Open"]
+
+
+def test_opening_a_mask_draws_the_dialog_alone(finished_run):
+    app = AppTest.from_function(dialog_page, default_timeout=30)
+    app.query_params["run"] = "tiny"
+    app.run().button[0].click().run()
+    assert not app.exception
+    assert app.session_state["runs"] == 1
+    assert "Accept" in [button.label for button in app.button]
+    assert app.query_params["mask"] == "0"
