@@ -1,0 +1,49 @@
+// Counts as bars; a click, Enter or Space chooses one, arrow keys walk.
+function element(tag, className = "", text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
+
+function line(item, chosen, pick) {
+  const row = element("button", "row");
+  row.type = "button";
+  row.dataset.id = item.id;
+  row.setAttribute("role", "option");
+  row.setAttribute("aria-selected", String(item.id === chosen));
+  row.title = [item.help, item.warning].filter(Boolean).join(" ");
+  const name = element("span", "name", item.label), count = element("span", "count");
+  if (item.warning) {
+    const sign = element("span", "sign", "▲");
+    sign.setAttribute("aria-label", item.warning);
+    count.append(sign);
+  }
+  count.append(item.words);
+  const track = element("span", "track"), filled = element("i", item.fill);
+  filled.style.width = `${item.total ? (100 * item.count) / item.total : 0}%`;
+  if (item.colour) filled.style.background = item.colour;
+  track.append(filled);
+  row.append(name, count, track);
+  if (item.help) row.append(element("span", "help", item.help));
+  row.onclick = () => pick(item.id);
+  return row;
+}
+
+function walk(event, box) {
+  const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+  if (!step) return;
+  event.preventDefault();
+  const rows = [...box.children];
+  rows[rows.indexOf(event.target.closest(".row")) + step]?.focus();
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
+  const box = parentElement.querySelector(".bars");
+  const focused = parentElement.activeElement?.dataset?.id;
+  box.setAttribute("aria-label", data.label);
+  box.classList.toggle("narrow", data.narrow);
+  box.replaceChildren(...data.items.map((item) => line(item, data.chosen, (id) => setTriggerValue("pick", id))));
+  box.onkeydown = (event) => walk(event, box);
+  if (focused !== undefined) [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
+}

@@ -1,0 +1,141 @@
+"""The candidates as the filter sees them, and the thresholds on show."""
+
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import state
+from app.explore.data import Decided, Explorer, decided
+from app.workspace import run_config
+from maskdistill.config import FilterConfig, RunConfig
+from maskdistill.filtering import RULES, THRESHOLDS, filter_masks
+from maskdistill.mask_signals import MaskSignals
+from maskdistill.store import Run
+
+SECTION = "filter."
+ALL = "all"  # in place of a threshold: every rule in force
+FIELDS = tuple(threshold.field for threshold in THRESHOLDS)
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """N masks that stage 1 judged, with people's decisions; rows of ``signals``. Shared by sessions: never changed."""
+
+    ex: Explorer
+    decided: Decided
+    signals: MaskSignals
+    mask_ids: np.ndarray  # (N,) int64
+    rows: np.ndarray  # (N,) rows of the table of all masks
+    kept_on_disk: np.ndarray | None  # (N,) bool, as the last filtering left it; None if there was none
+    truth_iou: np.ndarray | None  # (N,) NaN where unknown; None without ground truth
+
+    @property
+    def key(self) -> tuple[Any, ...]:
+        """Names this state of files and decisions, for caches."""
+        return (self.ex.run.path, self.ex.stamp, self.decided.version)
+
+
+def candidates(ex: Explorer) -> Candidates:
+    """Read again when a file or a decision has changed.
+
+    Raises:
+        RunError: If a file or the database of the run cannot be read.
+    """
+    said = decided(ex)
+    return _candidates(ex.run.path, ex.stamp, said.version, ex, said)
+
+
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _candidates(path: Path, stamp: tuple[Any, ...], version: int, _ex: Explorer, _said: Decided) -> Candidates:
+    table = _table(path, stamp, _ex.run)
+    rows = _ex.table.rows_of(table["mask_id"].to_numpy())
+    given = _said.effective.cluster[rows]
+    judged = table.assign(
+        decision=_said.effective.decision[rows], cluster=np.where(given > 0, given, table["cluster"].to_numpy())
+    )
+    truth = _ex.frame["truth_iou"].to_numpy()[rows]
+    return Candidates(
+        ex=_ex,
+        decided=_said,
+        signals=MaskSignals.from_columns(judged),
+        mask_ids=table["mask_id"].to_numpy(),
+        rows=rows,
+        kept_on_disk=_ex.frame["kept"].to_numpy()[rows] if _ex.run.kept_path.is_file() else None,
+        truth_iou=None if np.isnan(truth).all() else truth,
+    )
+
+
+@st.cache_resource(max_entries=2, show_spinner=False)
+def _table(path: Path, stamp: tuple[Any, ...], _run: Run) -> pd.DataFrame:
+    return _run.candidates()
+
+
+def rule_on_show(ex: Explorer, mask_id: int) -> str:
+    """Which of ``RULES`` keeps or drops a mask by the thresholds on show; "" if stage 1 did not judge it.
+
+    Raises:
+        RunError: If a file or the database of the run cannot be read.
+    """
+    found = candidates(ex)
+    rows = np.flatnonzero(found.mask_ids == mask_id)
+    config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
+    return RULES[filter_masks(found.signals, config.filter).rule[rows[0]]] if len(rows) else ""
+
+
+def settings_on_show(run: Run) -> tuple[RunConfig, RunConfig]:
+    """The run's own settings and those on show.
+
+    If the run's own thresholds are others than when the page was drawn last, as after somebody else filtered it, those
+    on show stay what they were, and a notice says so.
+
+    Raises:
+        RunError: If this version does not know the run's settings.
+    """
+    base = run_config(run.info())
+    before = state.recall(state.Key.FILTER_OWN)
+    if before is not None and before[0] == run.path and before[1] != base.filter:
+        _keep_shown(base, before[1])
+    state.remember(state.Key.FILTER_OWN, (run.path, base.filter))
+    config, changes = state.apply_changes(base, state.selection().changes)
+    state.select(changes=changes)
+    return base, config
+
+
+def _keep_shown(base: RunConfig, before: FilterConfig) -> None:
+    shown, _ = state.apply_changes(replace(base, filter=before), state.selection().changes)
+    show(base, shown.filter)
+    if shown.filter != base.filter:
+        state.notify("The run was filtered anew with other thresholds meanwhile. Those you see are still yours.")
+
+
+def show(base: RunConfig, config: FilterConfig) -> None:
+    """Put thresholds on show; other sections' changes stay."""
+    others = tuple(item for item in state.selection().changes if not item.startswith(SECTION))
+    state.select(changes=(*others, *overrides(config, base.filter)))
+
+
+def change(base: RunConfig, **values: float) -> None:
+    """Change some thresholds of those on show."""
+    for field, value in values.items():
+        state.change_setting(base, f"{SECTION}{field}", as_text(value))
+
+
+def overrides(config: FilterConfig, base: FilterConfig | None = None) -> list[str]:
+    """Settings as ``--set`` takes them: those that differ from ``base``, or all."""
+    values, own = asdict(config), {} if base is None else asdict(base)
+    return [f"{SECTION}{name}={as_text(value)}" for name, value in values.items() if value != own.get(name)]
+
+
+def as_text(value: float | str) -> str:
+    """A value as it stands in a link: a slider's 0.29000000000000004 is 0.29."""
+    return f"{value:.10g}" if isinstance(value, float) else str(value)
+
+
+def active_field(config: FilterConfig) -> str:
+    """The threshold whose border is on show, or ``ALL``; without a choice, the first rule in force."""
+    first = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
+    return state.option(state.Option.BORDER, first, (ALL, *FIELDS))

@@ -1,0 +1,71 @@
+"""The settings of the filter that are no threshold on a signal of their own."""
+
+import streamlit as st
+
+from app import state
+from app.filter.data import SECTION, change
+from app.widgets import escape
+from maskdistill.config import FilterConfig, RunConfig, Setting, describe_settings
+
+_SETTINGS = {setting.name: setting for setting in describe_settings("filter")}
+_WORDS = {"best": "keeps its best", "none": "stays empty"}
+
+
+def draw(base: RunConfig, config: FilterConfig) -> None:
+    """Share of each cluster, least masks of each, and what becomes of an empty photo.
+
+    Args:
+        base: The run's own settings.
+        config: The thresholds on show.
+    """
+    first, second, third = st.columns([1.2, 1, 1.2], gap="small", vertical_alignment="bottom")
+    with first:
+        key = _synced("keep_share", config)
+        low = min(0.05, config.keep_share)
+        st.slider(
+            "Best share per cluster",
+            low,
+            1.0,
+            step=0.01,
+            key=key,
+            help=_help(_SETTINGS["keep_share"]),
+            on_change=_store,
+            args=(base, "keep_share", key),
+        )
+    with second:
+        key = _synced("min_per_cluster", config)
+        st.number_input(
+            "Least per cluster",
+            0,
+            1_000_000,
+            step=5,
+            key=key,
+            help=_help(_SETTINGS["min_per_cluster"]),
+            on_change=_store,
+            args=(base, "min_per_cluster", key),
+        )
+    with third:
+        key = _synced("empty_photos", config)
+        st.selectbox(
+            "An empty photo",
+            list(_WORDS),
+            key=key,
+            format_func=_WORDS.__getitem__,
+            help=_help(_SETTINGS["empty_photos"]),
+            on_change=_store,
+            args=(base, "empty_photos", key),
+        )
+
+
+def _synced(name: str, config: FilterConfig) -> str:
+    return state.sync_widget(state.control_key(f"{SECTION}{name}"), getattr(config, name))
+
+
+def _store(base: RunConfig, name: str, key: str) -> None:
+    value = state.widget_value(key)
+    if value is not None:
+        change(base, **{name: value})
+
+
+def _help(setting: Setting) -> str:
+    return escape(f"{setting.help[0].upper()}{setting.help[1:]}. ({setting.full_name})")

@@ -1,0 +1,165 @@
+"""Thresholds under a name: loading, saving, comparing and deleting them."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import state, widgets
+from app.filter.data import Candidates, show
+from maskdistill.config import FilterConfig, RunConfig
+from maskdistill.errors import MaskDistillError
+from maskdistill.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
+from maskdistill.filtering import filter_masks
+from maskdistill.saved_views import delete_view
+from maskdistill.store import Run
+
+SHOWN = "as shown"
+_OWN = "thresholds of your own"
+
+
+def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
+    """The preset on show, which may be changed for another."""
+    name = next((name for name, preset in known.items() if preset == config), _OWN)
+    key = state.sync_widget("filter:preset", name)
+
+    def chosen() -> None:
+        picked = state.widget_value(key)
+        if picked in known:
+            show(base, known[picked])
+
+    st.selectbox(
+        "Preset",
+        [*known, *([_OWN] if name == _OWN else [])],
+        key=key,
+        label_visibility="collapsed",
+        width=230,
+        on_change=chosen,
+    )
+
+
+def draw_saving(run: Run, config: FilterConfig) -> None:
+    """A name, and the button that keeps the thresholds on show under it."""
+    with st.popover("Save", icon=":material/bookmark_add:", help="Keep these thresholds under a name"):
+        key = state.Key.FILTER_NAME
+        st.text_input("Name", key=key, placeholder="strict", max_chars=60)
+        st.caption(widgets.escape(f"As shown: {describe(config)}."))
+        st.button("Save preset", type="primary", key="filter:save", on_click=lambda: _save(run, config, key))
+
+
+def _save(run: Run, config: FilterConfig, key: str) -> None:
+    name = state.widget_value(key)
+    try:
+        save_preset(run, name, config)
+    except MaskDistillError as error:
+        state.notify(str(error))
+        return
+    state.put_widget(key, "")
+
+
+def draw_table(found: Candidates, base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
+    """Every preset with what it keeps; chosen ones can be loaded, deleted and compared."""
+    st.markdown("**Presets** :small[choose one to load or delete it, two or more to compare them]")
+    configs = {SHOWN: config, **known}
+    rows = compare(found.signals, configs, config)
+    table = pd.DataFrame([_row(found, name, configs[name], kept) for name, kept in rows.items()])
+    event = st.dataframe(
+        table,
+        hide_index=True,
+        key="filter:presets",
+        on_select="rerun",
+        selection_mode="multi-row",
+        column_config={
+            "Masks": st.column_config.NumberColumn(format="localized"),
+            "Photos": st.column_config.NumberColumn(format="localized"),
+            "Shared": st.column_config.ProgressColumn(
+                "Shared with shown",
+                help="Masks that both keep, as a share of those that either keeps",
+                format="percent",
+                min_value=0,
+                max_value=1,
+            ),
+        },
+    )
+    names = list(configs)
+    chosen = [names[row] for row in event.selection.rows if row < len(names)]
+    if len(chosen) == 1:
+        _draw_one(found.ex.run, base, chosen[0], known)
+    elif chosen:
+        _draw_comparison(found, {name: configs[name] for name in chosen})
+
+
+def _row(found: Candidates, name: str, config: FilterConfig, kept: Kept) -> dict[str, str | int | float]:
+    weakest = f"{kept.least:,} ({found.decided.name_of(kept.weakest)})" if kept.weakest else ""
+    return {
+        "Preset": name,
+        "Masks": kept.masks,
+        "Photos": kept.photos,
+        "Least in a cluster": weakest,
+        "Clusters without": kept.empty,
+        "Shared": kept.shared,
+        "Thresholds": describe(config),
+    }
+
+
+def _draw_one(run: Run, base: RunConfig, name: str, known: Mapping[str, FilterConfig]) -> None:
+    if name not in known:
+        return
+    with st.container(horizontal=True, gap="small"):
+        st.button(
+            f"Load {widgets.escape(name)}",
+            key="filter:load",
+            icon=":material/input:",
+            on_click=lambda: show(base, known[name]),
+        )
+        if name not in BUILT_IN:
+            st.button(
+                f"Delete {widgets.escape(name)}",
+                key="filter:delete",
+                icon=":material/delete:",
+                on_click=lambda: _delete(run, name),
+            )
+
+
+def _delete(run: Run, name: str) -> None:
+    try:
+        delete_view(run, KIND, name)
+    except MaskDistillError as error:
+        state.notify(str(error))
+
+
+def _draw_comparison(found: Candidates, configs: Mapping[str, FilterConfig]) -> None:
+    """Pair by pair what they share, and what each keeps of every cluster."""
+    results = {name: filter_masks(found.signals, config) for name, config in configs.items()}
+    left, right = st.columns(2, gap="medium")
+    with left:
+        st.caption("Masks that two keep both, as a share of those that either keeps")
+        kept = [result.kept for result in results.values()]
+        st.dataframe(
+            pd.DataFrame(_overlaps(kept), index=list(results), columns=list(results)).style.format("{:.0%}"),
+            key="filter:overlaps",
+        )
+    with right:
+        st.caption("Masks kept of each cluster")
+        clusters = {name: result.clusters() for name, result in results.items()}
+        of_each = {name: {id: count.kept for id, count in counts.items()} for name, counts in clusters.items()}
+        table = pd.DataFrame(of_each)
+        table.index = [found.decided.name_of(cluster) for cluster in table.index]
+        st.dataframe(table, key="filter:of clusters", height=240)
+
+
+def _overlaps(kept: Sequence[np.ndarray]) -> np.ndarray:
+    """(P, P) intersection over union of (N,) bool masks."""
+    sets = np.array(kept, np.float64)
+    both, sizes = sets @ sets.T, sets.sum(1)
+    return both / np.maximum(sizes[:, None] + sizes[None, :] - both, 1)
+
+
+def known_presets(run: Run, base: RunConfig) -> dict[str, FilterConfig]:
+    """Every preset, the built-in ones first; those alone if the saved ones cannot be read, with a notice."""
+    try:
+        return presets(run, base.filter)
+    except MaskDistillError as error:
+        state.notify(str(error))
+        return {}

@@ -1,0 +1,113 @@
+"""With ground truth: how well what is kept fits it, as one threshold moves. Reporting only."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app.explore import colours
+from app.filter.data import ALL, FIELDS, Candidates
+from app.filter.galleries import NAMES
+from maskdistill.config import FilterConfig
+from maskdistill.filter_curves import GOOD_FIT, quality_curve, threshold_of
+from maskdistill.filtering import THRESHOLDS, FilterResult
+
+_VALUES = np.arange(101) / 100
+_MEASURES = {"mean": ("mean IoU", colours.NOTE), "fits": (f"share with IoU ≥ {GOOD_FIT:g}", colours.GOOD)}
+_HEIGHT = 230  # CSS pixels
+
+
+def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
+    """The curve of the threshold on show, with the place where it stands; nothing without ground truth.
+
+    Args:
+        found: The masks.
+        config: The thresholds on show.
+        result: What they keep.
+        field: The threshold that moves, or ``ALL``, which takes the first in force.
+    """
+    if found.truth_iou is None:
+        return
+    if field == ALL:
+        field = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
+    points = _curve(found.key, replace(config, **{field: threshold_of(field).neutral}), field, found)
+    now = _now(found, result)
+    st.markdown(f"**Quality kept against quantity kept** :small[as {NAMES[field].lower()} moves]")
+    chart, words = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    with chart:
+        st.vega_lite_chart(
+            _spec(points, now),
+            height=_HEIGHT,
+            key="filter:quality",
+            alt="Mean IoU with ground truth of the kept masks, against their number",
+        )
+    with words:
+        st.markdown(":material/visibility: **Reporting only: no threshold is set by it.**")
+        st.caption(
+            "The filter never reads ground truth, and who sets thresholds by this curve trains with labels. "
+            f"Now: {_words(now)}."
+        )
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _found: Candidates) -> list[dict[str, float]]:
+    """A point for each number of masks, with the loosest threshold that keeps so many."""
+    values = _VALUES[1:] if field == "keep_share" else _VALUES
+    found = quality_curve(_found.signals, config, field, values, _found.truth_iou)
+    known = np.flatnonzero(~np.isnan(found.mean_iou))
+    columns = (column[known].round(4).tolist() for column in found)
+    points = {
+        masks: {"threshold": value, "masks": masks, "mean": mean, "fits": fits}
+        for value, masks, mean, fits in zip(*columns, strict=True)
+    }
+    return list(points.values())
+
+
+def _now(found: Candidates, result: FilterResult) -> list[dict[str, float]]:
+    """The same of the thresholds on show; empty if no kept mask has ground truth."""
+    iou = found.truth_iou[result.kept]
+    iou = iou[~np.isnan(iou)]
+    if not len(iou):
+        return []
+    fits = float(np.mean(iou >= GOOD_FIT))
+    return [{"masks": int(result.kept.sum()), "mean": round(float(iou.mean()), 4), "fits": round(fits, 4)}]
+
+
+def _words(now: list[dict[str, float]]) -> str:
+    found = [f"{words} {now[0][name]:.3f}" for name, (words, _) in _MEASURES.items()] if now else []
+    return ", ".join(found) or "no kept mask has ground truth"
+
+
+def _spec(points: list[dict[str, float]], now: list[dict[str, float]]) -> dict[str, Any]:
+    words = " : ".join(f"datum.label == '{name}' ? '{words}'" for name, (words, _) in _MEASURES.items())
+    scale = {"domain": list(_MEASURES), "range": [colour for _, colour in _MEASURES.values()]}
+    legend = {"title": None, "orient": "top", "labelLimit": 300, "labelExpr": f"{words} : ''"}
+    x = {"field": "masks", "type": "quantitative", "title": "masks kept", "axis": {"format": ",d", "tickCount": 6}}
+    x |= {"scale": {"zero": False}}
+    y = {"field": "share", "type": "quantitative", "title": None, "scale": {"zero": False, "nice": True}}
+    colour = {"field": "measure", "type": "nominal", "scale": scale, "legend": legend}
+    fold = [{"fold": list(_MEASURES), "as": ["measure", "share"]}]
+    tooltip = [
+        {"field": "share", "title": "Value", "format": ".3f"},
+        {"field": "masks", "title": "Masks kept", "format": ",d"},
+        {"field": "threshold", "title": "Threshold", "format": ".3~g"},
+    ]
+    line = {
+        "data": {"values": points},
+        "transform": fold,
+        "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 14}},
+        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
+    }
+    here = {
+        "data": {"values": now},
+        "transform": fold,
+        "mark": {"type": "point", "filled": True, "size": 150, "stroke": "white", "strokeWidth": 2, "opacity": 1},
+        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip[:2]},
+    }
+    rule = {
+        "data": {"values": now},
+        "mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6, "color": colours.NONE},
+        "encoding": {"x": x},
+    }
+    return {"padding": {"left": 2, "top": 4, "right": 8, "bottom": 2}, "layer": [rule, line, here]}

@@ -1,0 +1,20 @@
+"""Filter: which masks the first model believes enough to keep, live, and the masks at the border."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.explore.data import need, open_explorer
+from app.explore.detail import show_detail
+from app.filter import board, launch
+from maskdistill.decisions import Scope
+
+st.title("Filter")
+st.caption("The first model learned from every mask. Those that it does not believe now are dropped before the second.")
+widgets.notices()
+
+ex = open_explorer()
+need(ex, "candidates")
+launch.draw_doubts(ex)
+board.draw(ex.run)
+show_detail(ex, Scope.LABELS)
+state.write_link()

@@ -1,0 +1,257 @@
+"""The Filter page on a small finished run: what it keeps, its galleries, presets, decisions, and what it starts."""
+
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from jobs_data import add_row
+
+from app.explore.data import explorer
+from app.filter.data import candidates, rule_on_show
+from app.training import actions
+from app.workspace import run_config
+from maskdistill import decisions
+from maskdistill.config import FilterConfig
+from maskdistill.decisions import Scope
+from maskdistill.filter_presets import presets
+from maskdistill.filtering import REJECTED, filter_masks
+from maskdistill.jobs import Submitted
+from maskdistill.jobs.processes import ProcessId
+from maskdistill.mask_signals import MaskSignals
+from maskdistill.stages.select import write_kept
+
+
+def open_filter(open_page, *settings, **link):
+    app = open_page("filter", run="tiny", set=[f"filter.{item}" for item in settings], **link)
+    assert not app.exception
+    return app
+
+
+def component(app, key):
+    """What the browser is sent for the component of that key."""
+    found = next(item.proto for item in app.get("bidi_component") if item.proto.id.endswith(f"-{key}"))
+    return json.loads(found.json)
+
+
+def tiles(app, side):
+    return [tile["id"] for tile in component(app, f"filter:{side}")["tiles"]]
+
+
+def texts(app):
+    return "\n".join(item.value for item in [*app.markdown, *app.caption, *app.info, *app.warning, *app.error])
+
+
+def button(app, label):
+    return next(item for item in app.button if item.label.startswith(label))
+
+
+def expected(run, **values):
+    """What the library keeps of the run's candidates, with these settings in place of the run's own."""
+    config = replace(run_config(run.info()).filter, **values)
+    return filter_masks(MaskSignals.from_columns(run.candidates()), config)
+
+
+def test_asks_for_a_run(open_page):
+    assert "There is no run yet" in open_page("filter").info[0].value
+
+
+def test_asks_for_candidates(open_page, editable_run):
+    editable_run.candidates_path.unlink()
+    app = open_filter(open_page)
+    assert "has not judged the masks yet" in app.info[0].value
+    assert not app.get("bidi_component")
+
+
+def test_link_puts_thresholds_on_show_and_counts_what_they_keep(open_page, finished_run):
+    table = finished_run.candidates()
+    middle = float(table["score"].median())
+    app = open_filter(open_page, f"min_score={middle}", "min_iou=0", border="min_score")
+    result = expected(finished_run, min_score=middle, min_iou=0)
+    shown = component(app, "filter:histograms")
+    assert (shown["masks"], shown["numMasks"]) == (result.kept.sum(), len(table))
+    assert (shown["photos"], shown["numPhotos"]) == result.photos()[:2]
+    assert button(app, "Train stage 2").label == f"Train stage 2 on {result.kept.sum()} masks"
+    rules = {item["id"]: item["count"] for item in component(app, "filter:rules")["items"]}
+    assert rules == {"kept": result.kept.sum(), "low score": (~result.kept).sum()}
+    clusters = {int(item["id"]): item["count"] for item in component(app, "filter:clusters")["items"]}
+    assert clusters == {cluster: count.kept for cluster, count in result.clusters().items()}
+    assert sorted(tiles(app, "kept")) == sorted(table["mask_id"][result.kept])
+    nearest = table[~result.kept].sort_values("score", ascending=False, kind="stable")["mask_id"]
+    assert tiles(app, "dropped") == nearest.tolist()
+
+
+def test_curve_sent_says_what_the_filter_keeps_at_each_stop(open_page, finished_run):
+    card = component(open_filter(open_page), "filter:histograms")["cards"][0]
+    handle = card["handles"][0]
+    assert (card["signal"], handle["field"], card["steps"]) == ("score", "min_score", [[1, 0.01]])
+    for place, count in enumerate(handle["masks"]):
+        assert count == expected(finished_run, min_score=place / 100).kept.sum()
+
+
+def test_photos_that_keep_their_best_are_sent_as_one_number(open_page, finished_run):
+    app = open_filter(open_page, "empty_photos=best")
+    handle = component(app, "filter:histograms")["cards"][0]["handles"][0]
+    assert handle["photos"] == [expected(finished_run).photos().total]
+
+
+def test_nothing_kept_cannot_be_trained_on_and_says_what_to_do(open_page, finished_run):
+    app = open_filter(open_page, "min_score=1", "empty_photos=none", border="min_score")
+    assert button(app, "Train stage 2 on 0 masks").disabled
+    assert tiles(app, "kept") == []
+    assert "Move a threshold back" in component(app, "filter:kept")["empty"]
+    assert all("warning" in item for item in component(app, "filter:clusters")["items"])
+
+
+def test_nothing_dropped_says_how_to_drop(open_page, finished_run):
+    app = open_filter(open_page, border="min_score")
+    assert tiles(app, "dropped") == []
+    assert "drag its handle" in component(app, "filter:dropped")["empty"]
+
+
+def test_rule_and_cluster_restrict_the_gallery(open_page, finished_run):
+    table = finished_run.candidates()
+    result = expected(finished_run, min_score=1, min_iou=0)
+    cluster = int(table["cluster"].mode()[0])
+    rows = ~result.kept & (table["cluster"] == cluster)
+    link = {"rule": "low score", "cluster": str(cluster)}
+    app = open_filter(open_page, "min_score=1", "min_iou=0", **link)
+    assert set(tiles(app, "dropped")) == set(table["mask_id"][rows])
+    assert app.selectbox(key="filter:border").disabled
+    button(app, "low score").click().run()
+    assert not app.selectbox(key="filter:border").disabled
+    assert "rule" not in app.query_params
+    button(app, f"cluster {cluster}").click().run()
+    assert set(tiles(app, "dropped")) == set(table["mask_id"][~result.kept])
+
+
+def test_unknown_rule_of_a_link_is_told_and_left_out(open_page, finished_run):
+    app = open_filter(open_page, rule="low scor", border="min_scor")
+    assert "'rule=low scor' means nothing here" in texts(app)
+    assert "'border=min\\_scor' means nothing here" in texts(app)
+
+
+def test_decisions_are_in_force_at_once_and_undone(open_page, editable_run):
+    app = open_filter(open_page, "min_score=1", "min_iou=0", border="min_score")
+    chosen = tiles(app, "dropped")[:2]
+    assert button(app, "Accept").disabled
+    app.session_state["page:filter marks"] = tuple(chosen)
+    app.run()
+    button(app, "Accept 2").click().run()
+    assert component(app, "filter:histograms")["masks"] == 2
+    assert not set(chosen) & set(tiles(app, "dropped"))
+    marks = decisions.read_marks(editable_run)
+    assert sorted(marks["mask_id"]) == sorted(chosen)
+    assert set(marks["scope"]) == {Scope.LABELS}
+    app.button(key="filter:undo").click().run()
+    assert component(app, "filter:histograms")["masks"] == 0
+    assert app.button(key="filter:undo").disabled
+
+
+def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editable_run):
+    app = open_filter(open_page, "min_score=0.5", border="min_score")
+    rejected = tiles(app, "kept")[0]
+    app.session_state["page:filter marks"] = (rejected,)
+    app.run()
+    button(app, "Reject 1").click().run()
+    config = replace(run_config(editable_run.info()).filter, min_score=0.5)
+    found = candidates(explorer(editable_run))
+    written = write_kept(editable_run, editable_run, config)
+    np.testing.assert_array_equal(filter_masks(found.signals, config).rule, written.rule)
+    assert rule_on_show(explorer(editable_run), rejected) == REJECTED
+    assert rule_on_show(explorer(editable_run), 999_999) == ""
+
+
+def test_preset_is_saved_loaded_and_deleted(open_page, editable_run):
+    app = open_filter(open_page, "min_score=0.6", "max_area=0.5")
+    app.text_input(key="filter preset name").set_value("strict")
+    button(app, "Save preset").click().run()
+    own = run_config(editable_run.info()).filter
+    assert presets(editable_run, own)["strict"] == FilterConfig(**{**vars(own), "min_score": 0.6, "max_area": 0.5})
+    assert app.selectbox(key="filter:preset").value == "strict"
+    app.selectbox(key="filter:preset").set_value("everything").run()
+    assert component(app, "filter:histograms")["masks"] == len(editable_run.candidates())
+    table = next(item.value for item in app.dataframe if "Preset" in item.value)
+    assert table["Preset"].tolist() == ["as shown", "everything", "published (0.9)", "the run's own", "strict"]
+    assert table["Masks"].iloc[-1] == expected(editable_run, **vars(presets(editable_run, own)["strict"])).kept.sum()
+
+
+def test_preset_without_a_name_is_not_saved_and_says_so(open_page, editable_run):
+    app = open_filter(open_page)
+    button(app, "Save preset").click().run()
+    assert "needs a name" in texts(app)
+
+
+def test_plain_settings_go_into_the_link(open_page, finished_run):
+    app = open_filter(open_page)
+    app.slider(key="control:filter.keep_share").set_value(0.5).run()
+    app.number_input(key="control:filter.min_per_cluster").set_value(5).run()
+    assert set(app.query_params["set"]) == {"filter.keep_share=0.5", "filter.min_per_cluster=5"}
+    assert any(item["id"] == "best of its cluster" for item in component(app, "filter:rules")["items"])
+
+
+def test_thresholds_stay_when_somebody_filters_the_run_anew(open_page, editable_run):
+    app = open_filter(open_page, "max_area=0.5")
+    before = component(app, "filter:histograms")["masks"]
+    info = editable_run.info()
+    info["config"]["filter"] |= {"min_score": 0.99, "max_area": 0.3}
+    editable_run.write_info(info)
+    app.run()
+    assert component(app, "filter:histograms")["masks"] == before
+    assert "Those you see are still yours" in texts(app)
+    assert "filter.max_area=0.5" in app.query_params["set"]
+
+
+def test_what_is_on_disk_is_compared_with_what_is_shown(open_page, finished_run):
+    assert "keeps just these" in texts(open_filter(open_page))
+    assert "differ from what you see" in texts(open_filter(open_page, "min_score=1", "empty_photos=none"))
+
+
+def test_quality_is_shown_with_ground_truth_and_marked(open_page, editable_run):
+    assert "Reporting only: no threshold is set by it" in texts(open_filter(open_page))
+
+
+def test_quality_is_not_there_without_ground_truth(open_page, editable_run):
+    info = editable_run.info()
+    editable_run.write_info({**info, "source": {**info["source"], "has_labels": False}})
+    (editable_run.path / "mask_truth.parquet").unlink(missing_ok=True)
+    assert "Reporting only" not in texts(open_filter(open_page))
+
+
+def test_shown_thresholds_are_sent_to_stage_2(open_page, editable_run, monkeypatch):
+    calls = []
+
+    def note(run, changes):
+        calls.append((run.path, changes))
+        return Submitted(type("Job", (), {"id": 7})(), True)
+
+    monkeypatch.setattr(actions, "train_on_kept", note)
+    app = open_filter(open_page, "min_score=0.25")
+    button(app, "Train stage 2").click().run()
+    assert "Filter and Pseudo-labels" in texts(app)
+    button(app, "Train stage 2").click()  # the dialog is drawn in the same run, as it would be alone
+    button(app, "Start").click().run()
+    ((path, changes),) = calls
+    assert path == editable_run.path
+    assert "filter.min_score=0.25" in changes
+    assert run_config(editable_run.info()).with_overrides(changes).filter.min_score == 0.25
+    assert len(changes) == len(vars(FilterConfig()))
+    assert "Job 7 trains stage 2" in app.success[0].value
+
+
+def test_stale_stage_and_job_at_work_are_told(open_page, editable_run):
+    info = editable_run.info()
+    info["config"]["stage1"]["epochs"] += 1
+    editable_run.write_info(info)
+    add_row(editable_run.path, stage="stage1", process=ProcessId.of(os.getpid()))
+    app = open_filter(open_page)
+    assert "Stage 1 is stale" in texts(app).replace("\\", "")
+    assert "A job is at work on this run, at Stage 1" in texts(app)
+
+
+@pytest.mark.parametrize("field", ["max_distance", "all"])
+def test_every_border_has_a_gallery(open_page, finished_run, field):
+    app = open_filter(open_page, "min_score=0.3", border=field)
+    assert app.selectbox(key="filter:border").value == field
+    assert component(app, "filter:kept")["tiles"]
