@@ -1,0 +1,337 @@
+"""A run of any number of masks in a minute, for measuring the pages: drawn photos, random embeddings, no model.
+
+Everything that a page reads is there and consistent, in the files and by the code of a real run: photos with ground
+truth, masks, clusters, a map, what a first model says, what the filter keeps, label maps, and the report. The numbers
+mean nothing. Photos, crops and label maps are hard links to a few dozen files.
+"""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from maskdistill.cluster_editing import cluster_table
+from maskdistill.clustering import Clustering
+from maskdistill.config import RunConfig, load_preset
+from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, report
+from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.mask_truth import make_truth
+from maskdistill.masks import bounding_box, encode_mask
+from maskdistill.painting import write_label_png
+from maskdistill.stages.chain import NAMES, Plan
+from maskdistill.stages.merge import merge_results
+from maskdistill.stages.select import write_kept
+from maskdistill.store import MASKS_PER_PHOTO, Run, thumbnail_in, write_json, write_table
+from maskdistill.thumbnails import write_thumbnail
+from maskdistill.weights import SPECS, Choice
+
+SIZE = (240, 320)  # height, width of a photo in pixels
+MASKS_A_PHOTO = 8
+NUM_CLASSES = 20
+DIMENSIONS = 32
+NUM_DRAWN = 40  # different photos
+NUM_SHAPES = 400  # different masks
+TRAIN_SHARE = 0.8
+BACKBONE = "focus_vits14"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """A mask that many photos share."""
+
+    mask: np.ndarray  # (H, W) bool
+    code: dict[str, Any]
+    box: list[int]
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(self.mask.sum())
+
+
+def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
+    """Write photos to ``folder``/data and a finished run to ``folder``/runs/generated.
+
+    Args:
+        folder: New or empty; photos and crops are linked, so it must lie on one file system.
+        num_masks: Masks of the run, rounded up to whole photos.
+        seed: Of everything.
+    """
+    generator = np.random.default_rng(seed)
+    num_photos = -(-num_masks // MASKS_A_PHOTO)
+    drawn = draw_photos(folder / "data", num_photos, generator)
+    source = open_source(str(folder / "data"))
+    run = Run(folder / "runs" / "generated")
+    run.path.mkdir(parents=True)
+    config = replace(load_preset("quick"), features=replace(load_preset("quick").features, backbone=BACKBONE))
+    config = config.with_overrides([f"clusters.num_classes={NUM_CLASSES}", "filter.min_score=0.5"])
+    run.write_info(_info(source, config))
+    shapes = [_shape(generator) for _ in range(NUM_SHAPES)]
+    chosen = generator.integers(NUM_SHAPES, size=(num_photos, MASKS_A_PHOTO))
+    _write_proposals(run, source, shapes, chosen, generator)
+    _write_clusters(run, generator)
+    _write_candidates(run, source, shapes, chosen, generator)
+    write_kept(run, config.filter)
+    _write_label_maps(run, source, drawn, generator)
+    _write_records(run, source, config)
+    _write_crops(run, source, shapes, chosen)
+    make_truth(run, source)
+    return run
+
+
+def draw_photos(folder: Path, num_photos: int, generator: np.random.Generator) -> list[np.ndarray]:
+    """A VOC folder of photos with ground truth; returns the different label maps, by number modulo ``NUM_DRAWN``."""
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
+        (folder / name).mkdir(parents=True)
+    labels = []
+    for number in range(num_photos):
+        first = number % NUM_DRAWN
+        photo, label = (folder / "JPEGImages" / f"{number:06d}.jpg", folder / "SegmentationClass" / f"{number:06d}.png")
+        if number < NUM_DRAWN:
+            labels.append(_draw(photo, label, generator))
+        else:
+            os.link(folder / "JPEGImages" / f"{first:06d}.jpg", photo)
+            os.link(folder / "SegmentationClass" / f"{first:06d}.png", label)
+    names = [f"{number:06d}" for number in range(num_photos)]
+    split = round(TRAIN_SHARE * num_photos)
+    (folder / "ImageSets/Segmentation/train.txt").write_text("\n".join(names[:split]))
+    (folder / "ImageSets/Segmentation/val.txt").write_text("\n".join(names[split:]))
+    (folder / "classes.txt").write_text("\n".join(f"class {label}" for label in range(1, NUM_CLASSES + 1)))
+    return labels
+
+
+def _draw(photo: Path, label: Path, generator: np.random.Generator) -> np.ndarray:
+    coarse = Image.fromarray(generator.integers(0, 255, (8, 10, 3), dtype=np.uint8))
+    coarse.resize(SIZE[::-1], Image.Resampling.BICUBIC).save(photo, quality=85)
+    labels = np.zeros(SIZE, np.uint8)
+    for _ in range(3):
+        labels[_shape(generator).mask] = generator.integers(1, NUM_CLASSES + 1)
+    write_label_png(label, labels)
+    return labels
+
+
+def _shape(generator: np.random.Generator) -> Shape:
+    height, width = SIZE
+    y, x = generator.uniform(0.2, 0.8, 2) * SIZE
+    tall, wide = generator.uniform(0.08, 0.35, 2) * SIZE
+    rows, cols = np.ogrid[:height, :width]
+    mask = ((rows - y) / tall) ** 2 + ((cols - x) / wide) ** 2 < 1
+    return Shape(mask, encode_mask(mask), list(bounding_box(mask)))
+
+
+def _info(source: PhotoSource, config: RunConfig) -> dict[str, Any]:
+    return {
+        "format": 1,
+        "data": source.spec,
+        "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": True},
+        "preset": "quick",
+        "config": config.to_dict(),
+        "backbone": {"requested": BACKBONE, "name": BACKBONE, "reason": "", "weights": SPECS[BACKBONE].weights},
+        "versions": {},
+        "limit": 0,
+    }
+
+
+def _write_proposals(
+    run: Run, source: PhotoSource, shapes: list[Shape], chosen: np.ndarray, generator: np.random.Generator
+) -> None:
+    names = ("view_agreement", "eigengap", "stability", "contrast", "area", "border")
+    results = []
+    for number in range(len(source.photos)):
+        count = MASKS_A_PHOTO - (number < round(TRAIN_SHARE * len(source.photos)))  # the model sees one more there
+        parts = generator.beta(5, 2, (count, len(names))).round(6)
+        annotations = [
+            {
+                **_annotation(number, rank, shapes[chosen[number, rank]]),
+                "category_id": 1,
+                "score": float(parts[rank].mean().round(6)),
+                "parts": dict(zip(names, parts[rank].tolist(), strict=True)),
+            }
+            for rank in range(count)
+        ]
+        results.append({"number": number, "annotations": annotations, "error": "", "problem": ""})
+    merge_results(run, source, results)
+
+
+def _annotation(number: int, rank: int, shape: Shape) -> dict[str, Any]:
+    return {
+        "id": number * MASKS_PER_PHOTO + rank,
+        "image_id": number,
+        "segmentation": shape.code,
+        "area": shape.area,
+        "bbox": shape.box,
+        "iscrowd": 0,
+    }
+
+
+def _write_clusters(run: Run, generator: np.random.Generator) -> None:
+    ids = run.masks()["mask_id"].to_numpy()
+    labels = np.concatenate([np.arange(NUM_CLASSES), generator.integers(NUM_CLASSES, size=len(ids) - NUM_CLASSES)])
+    centres = generator.normal(size=(NUM_CLASSES, DIMENSIONS))
+    vectors = centres[labels] + 0.9 * generator.normal(size=(len(ids), DIMENSIONS))
+    vectors = (vectors / np.linalg.norm(vectors, axis=1, keepdims=True)).astype(np.float32)
+    clustering = Clustering.from_labels(vectors, labels)
+    fitted = run.images()["split"].eq("train").to_numpy()[ids // MASKS_PER_PHOTO]
+    columns = {"cluster": labels + 1, "distance": clustering.distances, "margin": clustering.margins}
+    write_table(run.clusters_path, pd.DataFrame({"mask_id": ids, **columns, "fitted": fitted}))
+    np.save(run.path / "embeddings.npy", vectors)
+    np.savez(run.path / "space.npz", centres=clustering.centres)
+    angles = 2 * np.pi * labels / NUM_CLASSES
+    around = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 10
+    np.save(run.path / "umap_xy.npy", (around + generator.normal(size=around.shape)).astype(np.float32))
+    record = {
+        "num_classes": NUM_CLASSES,
+        "embedding": "random",
+        "dimensions": DIMENSIONS,
+        "agreement": 0.5,
+        "inertias": [],
+        "embeddings": [],
+        "num_classes_curve": None,
+        "clusters": [_describe(row, ids) for row in cluster_table(clustering, vectors)],
+    }
+    write_json(run.path / "clusters.json", record)
+    write_json(run.path / "embeddings.json", {"folder": "none", "errors": {}})
+
+
+def _describe(row: dict[str, Any], ids: np.ndarray) -> dict[str, Any]:
+    shown = {name: ids[row[name]].tolist() for name in ("exemplars", "borderline")}
+    return {**row, **shown, "cluster": row["cluster"] + 1}
+
+
+def _write_candidates(
+    run: Run, source: PhotoSource, shapes: list[Shape], chosen: np.ndarray, generator: np.random.Generator
+) -> None:
+    """What a first model says of the masks of the train split, and one object a photo that it sees itself."""
+    num_train = round(TRAIN_SHARE * len(source.photos))
+    clusters = run.clusters().set_index("mask_id")
+    masks = run.masks().set_index("mask_id")
+    ids = (np.arange(num_train)[:, None] * MASKS_PER_PHOTO + np.arange(MASKS_A_PHOTO)).ravel()
+    proposed = ids % MASKS_PER_PHOTO < MASKS_A_PHOTO - 1
+    label = generator.integers(1, NUM_CLASSES + 1, len(ids))
+    cluster = np.where(proposed, clusters["cluster"].reindex(ids).fillna(0), label).astype(np.int64)
+    label = np.where(generator.random(len(ids)) < 0.85, cluster, label)
+    of_shape = [shapes[number] for number in chosen[:num_train].ravel()]
+    measured = {name: np.where(proposed, generator.beta(4, 2, len(ids)), np.nan) for name in ("iou", "agreement")}
+    table = {
+        "mask_id": ids,
+        "image_id": [source.photos[number].id for number in ids // MASKS_PER_PHOTO],
+        "image": ids // MASKS_PER_PHOTO,
+        "origin": np.where(proposed, "proposal", "stage1"),
+        "cluster": cluster,
+        "label": label,
+        "score": generator.beta(5, 2, len(ids)),
+        **measured,
+        "distance": clusters["distance"].reindex(ids).to_numpy(),
+        "area": [shape.area / (SIZE[0] * SIZE[1]) for shape in of_shape],
+        "border": generator.beta(1, 9, len(ids)),
+        "proposal_score": masks["score"].reindex(ids).to_numpy(),
+    }
+    write_table(run.candidates_path, pd.DataFrame(table))
+    annotations = [
+        {**_annotation(mask_id // MASKS_PER_PHOTO, mask_id % MASKS_PER_PHOTO, shape), "category_id": value}
+        | {"score": score}
+        for mask_id, shape, value, score in zip(
+            ids.tolist(), of_shape, label.tolist(), table["score"].tolist(), strict=True
+        )
+    ]
+    images = [{"id": number, "file_name": "", "height": SIZE[0], "width": SIZE[1]} for number in range(num_train)]
+    categories = [{"id": number, "name": f"cluster {number}"} for number in range(1, NUM_CLASSES + 1)]
+    write_json(run.candidate_masks_path, {"images": images, "annotations": annotations, "categories": categories})
+
+
+def _write_label_maps(run: Run, source: PhotoSource, drawn: list[np.ndarray], generator: np.random.Generator) -> None:
+    """Label maps of every kind, each the ground truth with a part of it wrong, and the report on them."""
+    num_train = round(TRAIN_SHARE * len(source.photos))
+    wrong = {"pseudo_labels": 0.3, "stage1": 0.4, "stage2": 0.2, "stage2_crf": 0.15}
+    counted = {}
+    for kind, share in wrong.items():
+        maps = [_spoil(labels, share, generator) for labels in drawn]
+        train = range(num_train)
+        numbers, path_of = (train, run.pseudo_label) if kind == "pseudo_labels" else (range(len(source.photos)), None)
+        _link_maps(maps, numbers, path_of or (lambda number, kind=kind: run.prediction(kind, number)))
+        counted[kind] = _measure(drawn, maps, source)
+    write_json(run.path / "pseudo_labels.json", {"photos": list(range(num_train))})
+    everything = list(range(len(source.photos)))
+    write_json(run.path / "predictions.json", {"photos": everything, "crf": everything, "model": "stage2"})
+    write_json(run.path / "metrics.json", _report(run, source, counted))
+
+
+def _spoil(labels: np.ndarray, share: float, generator: np.random.Generator) -> np.ndarray:
+    spoiled = labels.copy()
+    for value in np.unique(labels):
+        if generator.random() < share:
+            spoiled[labels == value] = generator.integers(NUM_CLASSES + 1)
+    return spoiled
+
+
+def _link_maps(maps: list[np.ndarray], numbers: range, path_of: Callable[[int], Path]) -> None:
+    for number in numbers:
+        path = path_of(number)
+        if number < len(maps):
+            write_label_png(path, maps[number])
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            os.link(path_of(number % len(maps)), path)
+
+
+def _measure(drawn: list[np.ndarray], maps: list[np.ndarray], source: PhotoSource) -> dict[str, Any]:
+    counts = Confusion(num_classes=NUM_CLASSES, num_clusters=NUM_CLASSES, skip_unknown=True)
+    for labels, found in zip(drawn, maps, strict=True):
+        counts.update(labels, found)
+    majority = report(counts, source.classes, match_by_majority(counts))
+    found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
+    return {**found, "majority_miou": majority.miou, "num_training": 0}
+
+
+def _report(run: Run, source: PhotoSource, counted: dict[str, Any]) -> dict[str, Any]:
+    kept = run.kept()
+    models = {name: counted[name] for name in ("stage1", "stage2")}
+    return {
+        "ground_truth": True,
+        "split": "val",
+        "matching": "one-to-one (Hungarian), background to background; over-clustering by majority is named so",
+        "classes": list(source.classes),
+        "counts": {
+            "photos": len(source.photos),
+            "training_photos": round(TRAIN_SHARE * len(source.photos)),
+            "masks": len(run.masks()),
+            "candidates": len(kept),
+            "kept": int(kept["kept"].sum()),
+            "rules": kept["rule"].value_counts().to_dict(),
+            "pseudo_labels": round(TRAIN_SHARE * len(source.photos)),
+        },
+        "reported": {"proposals": counted["stage1"], **models, "stage2_crf": counted["stage2_crf"]},
+        "training": {"proposals": counted["stage1"], "pseudo_labels": counted["pseudo_labels"], **models},
+        "masks": {"num_images": len(source.photos), "corloc": 0.5, "mean_best_iou": 0.5, "mask_ap50": 0.5},
+    }
+
+
+def _write_records(run: Run, source: PhotoSource, config: RunConfig) -> None:
+    """What a finished stage leaves behind, so that none counts as stale."""
+    plan = Plan(run, source, config, Choice(SPECS[BACKBONE], ""))
+    for name in NAMES:
+        if name != "rounds":
+            made_from = json.loads(json.dumps(plan.made_from(name)))
+            write_json(run.stage_path(name), {"fingerprint": plan.key(name), "made_from": made_from})
+
+
+def _write_crops(run: Run, source: PhotoSource, shapes: list[Shape], chosen: np.ndarray) -> None:
+    made: dict[tuple[int, int], Path] = {}
+    thumbs = run.thumbs
+    images = [Image.open(photo.path).convert("RGB") for photo in source.photos[:NUM_DRAWN]]
+    for number in range(len(source.photos)):
+        for rank in range(MASKS_A_PHOTO):
+            path = thumbnail_in(thumbs, number * MASKS_PER_PHOTO + rank)
+            key = (int(chosen[number, rank]) % 20, number % NUM_DRAWN)
+            if key in made:
+                path.parent.mkdir(parents=True, exist_ok=True)
+                os.link(made[key], path)
+            else:
+                write_thumbnail(path, images[number % NUM_DRAWN], shapes[chosen[number, rank]].box, SIZE)
+                made[key] = path
