@@ -18,11 +18,16 @@ DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the n
 
 
 class FreshTokens:
-    """Patch tokens of a photo by a forward pass, as the stage ``proposals`` stores them."""
+    """Patch tokens of a photo by a forward pass, as the stage ``proposals`` stores them.
 
-    def __init__(self, config: FeatureConfig) -> None:
+    Args:
+        config: Settings.
+        backbone: Of these settings, if it is loaded already.
+    """
+
+    def __init__(self, config: FeatureConfig, backbone: Backbone | None = None) -> None:
         self._config = config
-        self.backbone = load_backbone(config)
+        self.backbone = backbone or load_backbone(config)
         self.blocks = head_blocks(self.backbone, config)
 
     def __call__(self, photo: Photo) -> tuple[np.ndarray, PatchGeometry]:

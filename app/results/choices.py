@@ -1,0 +1,72 @@
+"""Choices of the Results page that stand in the link, and what they come to for the run on show."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from app import state
+from app.results.compare_view import PHOTO
+from app.results.figures import kind_name
+from maskdistill.photo_results import order_photos
+
+ORDERS = {
+    "worst": "Worst first",
+    "best": "Best first",
+    "changed": "Most changed first",
+    "order": "As in the source",
+}
+TRUTH = "truth"
+
+
+def keep(option: state.Option, key: str) -> Callable[[], None]:
+    """Callback of a widget whose value is a choice."""
+    return lambda: state.set_option(option, str(state.widget_value(key) or ""))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What stands on the left and on the right of the slider."""
+
+    first: str
+    second: str
+
+    def changed(self, fallback: "Pair") -> "Pair":
+        """The two kinds of label maps that "most changed" is about: ground truth and the photo are none."""
+        good = {self.first, self.second}.isdisjoint((TRUTH, PHOTO)) and self.first != self.second
+        return self if good else fallback
+
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"{kind_name(self.first)} to {kind_name(self.second)}"
+
+
+def pair(sides: Sequence[str], default: Pair) -> Pair:
+    """The chosen pair, as far as this run has it."""
+    values = [state.option(option) for option in (state.Option.FIRST, state.Option.SECOND)]
+    first, second = (
+        value if value in sides else other for value, other in zip(values, (default.first, default.second), strict=True)
+    )
+    return Pair(first, second)
+
+
+def choose_pair(first: str, second: str) -> None:
+    """Keep a pair."""
+    state.set_option(state.Option.FIRST, first)
+    state.set_option(state.Option.SECOND, second)
+
+
+def sort_photos(order: str, ious: np.ndarray, changed: np.ndarray) -> np.ndarray:
+    """Numbers of all photos in an order of ``ORDERS``; those that cannot be ranked come last.
+
+    Args:
+        order: Which.
+        ious: (photos,) mean IoU, NaN where unknown.
+        changed: (photos,) share of pixels that differ, NaN where unknown.
+    """
+    if order == "changed":
+        return order_photos(changed, highest_first=True)
+    if order == "order":
+        return np.arange(len(ious))
+    return order_photos(ious, highest_first=order == "best")

@@ -1,0 +1,153 @@
+"""Class by class: IoU in two stages, what is taken for what, and which cluster stands for which class."""
+
+import pandas as pd
+import streamlit as st
+
+from app import state, widgets
+from app.explore.crops import crop_url
+from app.explore.data import Explorer, decided
+from app.results import cached, charts, choices, figures
+from app.results.figures import GROUPS, Group, Measures, kind_name
+from app.results.matched import Row, matched
+from app.results.names import Names
+
+_GROUPS: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos trained on"}
+_CROPS = 10  # of a cluster
+_ROWS = 12  # clusters a page
+_SIDE_BY_SIDE = 20  # classes up to which bars and confusion stand beside each other
+
+
+def draw(ex: Explorer, names: Names) -> None:
+    """The whole view."""
+    metrics = ex.metrics or {}
+    groups = [group for group in GROUPS if figures.measured(metrics, group)]
+    if groups:
+        group, first, second = _choose(metrics, groups)
+        found = figures.measured(metrics, group)
+        many = len(metrics["classes"]) > _SIDE_BY_SIDE
+        left, right = (st.container(), st.container()) if many else st.columns(2, gap="large")
+        with left:
+            _draw_ious(found, first, second)
+        with right, st.container(key="wide-chart"):  # page.css gives it a least width
+            _draw_confusion(found[second], list(metrics["classes"]), second)
+    _draw_matched(ex, names, figures.measured(metrics, figures.final_group(metrics)))
+
+
+def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        group = state.option(state.Option.MEASURED, groups[0], groups)
+        if len(groups) > 1:
+            picked = st.segmented_control(
+                "Measured on",
+                groups,
+                required=True,
+                format_func=lambda name: _GROUPS[name],
+                key=state.sync_widget("results:measured", group),
+                on_change=choices.keep(state.Option.MEASURED, "results:measured"),
+            )
+            group = picked or group
+        found = figures.measured(metrics, group)
+        kinds = list(found)
+        second = _known(state.Option.SECOND, kinds, figures.final_kind(found))
+        first = _known(state.Option.FIRST, kinds, kinds[0])
+        for option, words, value in ((state.Option.FIRST, "Compare", first), (state.Option.SECOND, "with", second)):
+            key = f"results:class {option}"
+            st.selectbox(
+                words,
+                kinds,
+                format_func=kind_name,
+                key=state.sync_widget(key, value),
+                on_change=choices.keep(option, key),
+                width=230,
+            )
+    return group, first, second
+
+
+def _known(option: state.Option, kinds: list[str], default: str) -> str:
+    """The choice, if these photos have it; that of the slider may be the photo itself or ground truth."""
+    value = state.option(option)
+    return value if value in kinds else default
+
+
+def _draw_ious(found: dict[str, Measures], first: str, second: str) -> None:
+    st.subheader("IoU of each class")
+    table = figures.class_table(found, first, second)
+    known = table[table["second"].notna() | table["first"].notna()]
+    escaped = table.assign(**{"class": table["class"].map(widgets.escape)})
+    st.markdown(f"{figures.extremes(escaped)} {figures.greatest_gain(escaped, kind_name(first))}")
+    figure = charts.class_bars(known, kind_name(first), kind_name(second))
+    st.plotly_chart(figure, key="class bars", config={"displayModeBar": False})
+    absent = table.loc[~table.index.isin(known.index), "class"].tolist()
+    without = f" No photo holds: {widgets.escape(', '.join(absent))}." if absent else ""
+    st.caption(f"Sorted by {kind_name(second)}. Intersection over union of the pixels of all photos together.{without}")
+
+
+def _draw_confusion(measures: Measures, classes: list[str], kind: str) -> None:
+    st.subheader(f"What is taken for what, {kind_name(kind)}")
+    st.markdown(figures.worst_confusion(measures["confusion"], ["background", *map(widgets.escape, classes)]))
+    scale = st.get_option("theme.chartSequentialColors")
+    figure = charts.confusion_map(measures["confusion"], ["background", *classes], scale)
+    st.plotly_chart(figure, key="confusion", config={"displayModeBar": False})
+    st.caption(
+        f"Each row is one class of the ground truth, in percent of its pixels; hover for counts. "
+        f"{measures['num_images']:,} photos. Clusters without a class of their own are in the column “no class”."
+    )
+
+
+def _draw_matched(ex: Explorer, names: Names, found: dict[str, Measures]) -> None:
+    if ex.clusters is None:
+        st.info("The masks of this run are not clustered yet, so there are no classes to look at.")
+        return
+    st.subheader("Which cluster stands for which class" if found else "What the clusters hold")
+    iou = found[figures.final_kind(found)]["iou"] if found else {}
+    kind = cached.label_maps(ex.run).final
+    sizes = cached.class_sizes(ex.run, kind).set_index("label")
+    worth = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(ex)}
+    labels = sorted(worth, key=lambda label: (-worth[label], -sizes["share"].get(label, 0.0)))
+    pages = -(-len(labels) // _ROWS)
+    page = 1
+    if pages > 1:
+        page = st.pagination(pages, key="matched page")
+    exemplars = _exemplars(ex)
+    rows = [_row(ex, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
+    matched(rows, key="matched", on_open=lambda mask: state.select(mask=mask), on_photos=_show_photos)
+    words = "Matched one-to-one on the final label maps, for reporting only. " if found else ""
+    st.caption(f"{words}Crops: the masks nearest to the middle of each cluster; a click opens one.")
+
+
+def _clusters(ex: Explorer) -> list[int]:
+    """Clusters that hold a mask now."""
+    present = decided(ex).cluster
+    return sorted(set(present[present > 0].tolist()))
+
+
+def _exemplars(ex: Explorer) -> pd.DataFrame:
+    """mask_id and where: masks with a distance, the nearest to its cluster's middle first."""
+    frame = ex.frame
+    table = pd.DataFrame(
+        {"mask_id": frame["mask_id"], "cluster": decided(ex).cluster, "distance": frame["distance"]}, copy=False
+    )
+    return table[table["distance"].notna()].nsmallest(len(table), "distance").groupby("cluster").head(_CROPS)
+
+
+def _row(
+    ex: Explorer, names: Names, label: int, iou: dict[str, float | None], sizes: pd.DataFrame, exemplars: pd.DataFrame
+) -> Row:
+    name = names.class_of(label)
+    ids = exemplars.loc[exemplars["cluster"] == label, "mask_id"].tolist()
+    count = int(sizes["photos"].get(label, 0))
+    share = float(sizes["share"].get(label, 0.0))
+    return Row(
+        cluster=label,
+        name=names.cluster_names[label - 1],
+        colour=names.clusters()[label]["colour"],
+        matched="" if not iou else name or "no class of its own",
+        iou=iou.get(name) if name else None,
+        note=f"{count:,} photo{'' if count == 1 else 's'} · {figures.percent(share)} of pixels",
+        crops=tuple((mask_id, crop_url(ex, mask_id)) for mask_id in ids),
+    )
+
+
+def _show_photos(cluster: int) -> None:
+    state.set_option(state.Option.HOLDING, str(cluster))
+    state.set_option(state.Option.RESULTS, "photos")

@@ -1,0 +1,97 @@
+"""The Results page below its title: which part of it is on show, and what holds for all of them."""
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from app import state, widgets
+from app.explore.data import Explorer
+from app.explore.detail import show_detail
+from app.results import cached, choices, classes_view, photos_view, runs_view, stages_view, upload_view
+from app.results.names import Names
+from maskdistill.decisions import Scope
+from maskdistill.errors import MaskDistillError
+from maskdistill.stages.chain import read_record
+from maskdistill.store import Run
+
+VIEWS: dict[str, tuple[str, Callable[[Explorer, Names], None]]] = {
+    "stages": ("Stages", stages_view.draw),
+    "classes": ("Classes", classes_view.draw),
+    "photos": ("Photos", photos_view.draw),
+    "runs": ("Two runs", runs_view.draw),
+    "new": ("New photos", upload_view.draw),
+}
+
+
+def draw(ex: Explorer) -> None:
+    """Everything below the title."""
+    top = st.container()
+    try:
+        names = cached.names(ex)
+        old = stale_figures(ex.run) if ex.metrics else ""
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
+        view = _choose_view()
+        _draw_backbone(ex)
+    if old:
+        st.warning(f"The figures are of an earlier state: {old}. The stage Evaluation makes them anew.")
+        st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
+    elif ex.metrics is None and view != "new":
+        _draw_unfinished(ex)
+    VIEWS[view][1](ex, names)
+    with top:
+        widgets.notices()
+    show_detail(ex, Scope.LABELS)
+    state.write_link()
+
+
+def _choose_view() -> str:
+    chosen = state.option(state.Option.RESULTS, "stages", tuple(VIEWS))
+    st.segmented_control(
+        "Part of the page",
+        list(VIEWS),
+        required=True,
+        format_func=lambda name: VIEWS[name][0],
+        key=state.sync_widget("results:view", chosen),
+        on_change=choices.keep(state.Option.RESULTS, "results:view"),
+        label_visibility="collapsed",
+    )
+    return chosen
+
+
+def _draw_backbone(ex: Explorer) -> None:
+    """Whose features these results come from; some weights are not what the method's name promises."""
+    backbone = ex.info.get("backbone") or {}
+    if "not purely self-supervised" in backbone.get("weights", ""):
+        st.badge(
+            f"{backbone['name']}: not purely self-supervised",
+            icon=":material/info:",
+            color="orange",
+            help=backbone["weights"],
+        )
+
+
+def _draw_unfinished(ex: Explorer) -> None:
+    trained = (ex.run.path / "predictions.json").is_file()
+    if trained:
+        text = "The stages of this run were not compared yet: Evaluation does it."
+    else:
+        text = "Nothing of this run is trained yet, so this is what there is so far."
+    st.info(f"{text} The Training page makes the stages, each in the background.", icon=":material/model_training:")
+    st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
+
+
+def stale_figures(run: Run) -> str:
+    """Why metrics.json is not of the label maps that there are now; empty if it is.
+
+    Raises:
+        RunError: If a record of the run is damaged.
+    """
+    record = read_record(run, "evaluation")
+    if record is None:
+        return "the evaluation is being made, or was stopped"
+    needs = record["made_from"].get("from", {})
+    changed = next((name for name, made in needs.items() if run.fingerprint_of(name) != made), "")
+    return f"{changed} was redone since" if changed else ""

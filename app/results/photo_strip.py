@@ -1,0 +1,89 @@
+"""The photos of a list as a strip of thumbnails, a page at a time, and steps from one to the next."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
+
+from app import state
+from app.thumbs import Thumb, thumbs
+from maskdistill.datasets import Photo
+
+PAGE = 24  # thumbnails
+
+
+def current(photos: Sequence[Photo], numbers: np.ndarray) -> int:
+    """Number of the photo on show; one that is not listed gives way to the first.
+
+    Args:
+        photos: Of the run, by number.
+        numbers: Those that are listed, one at least, in their order.
+    """
+    wanted = state.selection().photo
+    number = next((number for number, photo in enumerate(photos) if photo.id == wanted), None)
+    if number is None and wanted:
+        state.notify(f"There is no photo '{wanted}' in this run, so the first one is shown.")
+    if number is None or number not in numbers:
+        number = int(numbers[0])
+        state.select(photo=photos[number].id)
+    return number
+
+
+def draw_steps(photos: Sequence[Photo], numbers: np.ndarray, number: int) -> None:
+    """Buttons to the photo before and after, and how far one is."""
+    place = _place(numbers, number)
+    _step_button("Previous", "chevron_left", "p", photos, numbers, place - 1)
+    _step_button("Next", "chevron_right", "n", photos, numbers, place + 1)
+    st.markdown(f"{place + 1:,} of {len(numbers):,}", width="content")
+
+
+def draw(
+    photos: Sequence[Photo],
+    numbers: np.ndarray,
+    number: int,
+    badge: Callable[[int], str],
+    *,
+    shown_for: str,
+    pages_in: DeltaGenerator,
+) -> None:
+    """Draw the strip.
+
+    Args:
+        photos: Of the run, by number.
+        numbers: Those that are listed, in their order.
+        number: The one on show.
+        badge: What is written on the thumbnail of a photo.
+        shown_for: Names the list: a change of it turns to the page of the photo on show.
+        pages_in: Where its pages are offered.
+    """
+    pages = -(-len(numbers) // PAGE)
+    page = 1
+    if pages > 1:
+        page = _place(numbers, number) // PAGE + 1
+        key = f"results page:{shown_for}:{len(numbers)}:{number}"  # another photo turns to its page, leafing does not
+        with pages_in:
+            page = st.pagination(pages, default=page, key=key, max_visible_pages=5)
+    items = [Thumb(photos[item], badge(item)) for item in numbers[(page - 1) * PAGE : page * PAGE].tolist()]
+    chosen = photos[number].id
+    thumbs(items, key="results strip", layout="strip", selected=chosen, on_pick=lambda id: state.select(photo=id))
+
+
+def _place(numbers: np.ndarray, number: int) -> int:
+    return int(np.flatnonzero(numbers == number)[0])
+
+
+def _step_button(
+    label: str, icon: str, shortcut: str, photos: Sequence[Photo], numbers: np.ndarray, place: int
+) -> None:
+    inside = 0 <= place < len(numbers)
+    target = photos[int(numbers[place])].id if inside else ""
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=f"results:{label}",
+        shortcut=shortcut,
+        disabled=not inside,
+        on_click=partial(state.select, photo=target),
+    )

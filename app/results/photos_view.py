@@ -1,0 +1,177 @@
+"""Photo by photo: any two label maps on either side of a slider, the worst, the best or the most changed first."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import streamlit as st
+
+from app import cache, state, widgets
+from app.explore.colours import cluster_colour
+from app.explore.crop_grid import Tile, crop_grid
+from app.explore.crops import crop_url
+from app.explore.data import Explorer, decided
+from app.results import cached, choices, photo_strip
+from app.results.choices import ORDERS, TRUTH, Pair
+from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.figures import kind_name, percent
+from app.results.names import Names
+from maskdistill.datasets import Photo
+from maskdistill.errors import MaskDistillError
+from maskdistill.label_maps import PROPOSALS
+from maskdistill.photo_results import PhotoResults
+
+HEIGHT = 500  # CSS pixels of the large picture
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The photos in their order, and the figures that put them there; both by number."""
+
+    numbers: np.ndarray
+    ious: np.ndarray  # of the right side of the pair; NaN where unknown
+    changed: np.ndarray
+    order: str
+    pair: Pair
+
+    def badge(self, number: int) -> str:
+        """What is written on a thumbnail: the figure that the order goes by."""
+        value = self.changed[number] if self.order == "changed" else self.ious[number]
+        return "" if np.isnan(value) else percent(float(value), 0)
+
+
+def draw(ex: Explorer, names: Names) -> None:
+    """The whole view."""
+    try:
+        found = cached.photo_results(ex.run)
+        maps = cached.label_maps(ex.run)
+    except (MaskDistillError, OSError) as error:
+        st.error(widgets.escape(str(error)))
+        return
+    with_truth = bool(names.classes) and found.has_truth
+    sides = (PHOTO, *((TRUTH,) if with_truth else ()), *maps.kinds)
+    default = Pair(TRUTH if with_truth else PROPOSALS if len(maps.kinds) > 1 else PHOTO, maps.final)
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    with bar:
+        steps = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
+        listing = _list(ex, names, found, choices.pair(sides, default), Pair(PROPOSALS, maps.final), with_truth)
+    if not len(listing.numbers):
+        st.info("No photo holds this class. Choose another one, or any class.", icon=":material/search_off:")
+        return
+    number = photo_strip.current(ex.photos, listing.numbers)
+    with steps:
+        photo_strip.draw_steps(ex.photos, listing.numbers, number)
+    photo_strip.draw(ex.photos, listing.numbers, number, listing.badge, shown_for=listing.order, pages_in=bar)
+    _draw_photo(ex, names, number, sides, listing.pair)
+    _draw_masks(ex, number)
+
+
+def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback: Pair, with_truth: bool) -> Listing:
+    """Ask for order and class, and sort."""
+    judged = pair.second if pair.second in found.kinds else fallback.second
+    between = pair.changed(fallback)
+    ious = cached.ious(ex.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
+    can_change = len(found.kinds) > 1
+    without = {*(() if with_truth else ("worst", "best")), *(() if can_change else ("changed",))}
+    offered = [name for name in ORDERS if name not in without]
+    changed = found.changed(between.first, between.second) if can_change else np.full(found.num_photos, np.nan)
+    words = {**ORDERS, "worst": f"Worst first, {kind_name(judged)}", "best": f"Best first, {kind_name(judged)}"}
+    words["changed"] = f"Most changed from {between.words}"
+    order = _choose("Order", state.Option.PHOTO_ORDER, offered, words, width=290)
+    holding = _choose_class(ex, names, fallback.second)
+    numbers = choices.sort_photos(order, ious, changed)
+    if holding:
+        rows = found.counts[(found.counts["kind"] == fallback.second) & (found.counts["label"] == holding)]
+        numbers = numbers[np.isin(numbers, rows["number"].to_numpy())]
+    return Listing(numbers, ious, changed, order, pair)
+
+
+def _choose(label: str, option: state.Option, offered: Sequence[str], words: dict[str, str], width: int) -> str:
+    chosen = state.option(option, offered[0], offered)
+    key = f"results:{option}"
+    st.selectbox(
+        label,
+        offered,
+        key=state.sync_widget(key, chosen),
+        format_func=lambda name: words[name],
+        on_change=choices.keep(option, key),
+        label_visibility="collapsed",
+        width=width,
+    )
+    return chosen
+
+
+def _choose_class(ex: Explorer, names: Names, kind: str) -> int:
+    """The class that photos must hold in the final label maps; 0 for any."""
+    sizes = cached.class_sizes(ex.run, kind)
+    sizes = sizes[sizes["label"] > 0]
+    words = {"": "Any class"}
+    for label, count in zip(sizes["label"].tolist(), sizes["photos"].tolist(), strict=True):
+        words[str(label)] = f"{names.cluster(label)} ({count:,})"
+    return int(_choose("Holding", state.Option.HOLDING, list(words), words, width=190) or 0)
+
+
+def _draw_photo(ex: Explorer, names: Names, number: int, sides: Sequence[str], pair: Pair) -> None:
+    photo = ex.photos[number]
+    try:
+        url = cache.photo_url(photo)
+        layers = cached.layers(ex.run, number, sides[1:])
+    except MaskDistillError as error:
+        st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
+        return
+    found = [Side(PHOTO, kind_name(PHOTO), "")]
+    for layer in layers:
+        table = TRUTH if layer.kind == TRUTH else "clusters"
+        found.append(Side(layer.kind, kind_name(layer.kind), layer.src, table, _note(ex, names, number, layer.kind)))
+    tables = {"clusters": names.clusters(), TRUTH: names.truth()}
+    compare_view(
+        url,
+        photo.width / photo.height,
+        f"Photo {photo.id}",
+        found,
+        tables,
+        (pair.first, pair.second),
+        key="compare view",
+        max_height=HEIGHT,
+        on_pair=choices.choose_pair,
+    )
+    st.caption(_explain(photo, names))
+
+
+def _note(ex: Explorer, names: Names, number: int, kind: str) -> str:
+    """Mean IoU of one label map of a photo."""
+    if kind == TRUTH or not names.classes:
+        return ""
+    value = cached.ious(ex.run, kind, names)[number]
+    return "" if np.isnan(value) else percent(float(value), 0)
+
+
+def _explain(photo: Photo, names: Names) -> str:
+    facts = [f"**{widgets.escape(photo.id)}**", f"{photo.width} × {photo.height} px"]
+    facts += [f"{photo.split} split"] if photo.split else []
+    head = f"{', '.join(facts)}. Drag the border, or use the arrow keys. "
+    if not names.classes:
+        return f"{head}A colour means the same cluster everywhere."
+    return (
+        f"{head}A class of the ground truth has the colour of the cluster that stands for it. Percent: mean IoU over "
+        "the classes that the photo's ground truth holds, background among them; for reporting only."
+    )
+
+
+def _draw_masks(ex: Explorer, number: int) -> None:
+    """The photo's masks: each opens the details."""
+    frame = ex.frame
+    rows = np.flatnonzero(frame["image"].to_numpy() == number)
+    if not len(rows):
+        return
+    people = decided(ex)
+    tiles = []
+    for row in rows.tolist():
+        mask_id, cluster = int(frame["mask_id"].iat[row]), int(people.cluster[row])
+        seen = frame["origin"].iat[row] != "proposal"
+        name = people.name_of(cluster) if cluster else "no cluster"
+        caption = f"{name}, seen by stage 1" if seen else name
+        src = crop_url(ex, mask_id)
+        tiles.append(Tile(mask_id, src, caption, tone="colour", colour=cluster_colour(cluster), title=caption))
+    st.markdown("**Masks of this photo**")
+    crop_grid(tiles, key="photo masks", on_open=lambda mask: state.select(mask=mask), label="Masks of this photo")

@@ -1,0 +1,174 @@
+"""Another run on the same photos beside this one: figures, settings, classes, and where the two disagree."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+
+from app import cache, state, widgets
+from app.explore.data import Explorer
+from app.results import cached, charts, choices, figures, photo_strip
+from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.figures import kind_name, percent
+from app.results.names import Names, names_of
+from app.training.compare import differences
+from maskdistill.decisions import read_names
+from maskdistill.errors import MaskDistillError
+from maskdistill.run_comparison import RunComparison, comparable_runs
+from maskdistill.store import Run, list_runs, read_json, runs_folder
+
+HEIGHT = 520  # CSS pixels of the large picture
+_THIS, _OTHER, _TRUTH = "this run", "other run", "truth"
+_ROWS = 12  # of a table without scrolling
+_ROW, _HEAD = 35, 36  # pixels
+
+
+def draw(ex: Explorer, names: Names) -> None:
+    """The whole view."""
+    others = {run.name: run for run in comparable_runs(ex.run, list_runs(runs_folder()))}
+    if not ex.run.path.joinpath("predictions.json").is_file() or not others:
+        st.info(
+            "Two runs can be compared here once both have label maps of the same photos. Make another run of these "
+            "photos on the Start page, with other settings or weights, and train it.",
+            icon=":material/compare:",
+        )
+        return
+    other = others[_choose(list(others))]
+    metrics = _json(other, "metrics.json")
+    left, right = st.columns(2, gap="large")
+    with left:
+        _draw_figures(ex, other, metrics)
+        _draw_settings(ex, other)
+    with right:
+        _draw_classes(ex, other, metrics)
+    _draw_photos(ex, names, other, metrics)
+
+
+def _choose(others: list[str]) -> str:
+    chosen = state.option(state.Option.OTHER_RUN, others[0], others)
+    st.selectbox(
+        "Compare with",
+        others,
+        key=state.sync_widget("results:other", chosen),
+        on_change=choices.keep(state.Option.OTHER_RUN, "results:other"),
+        width=330,
+    )
+    return chosen
+
+
+def _draw_figures(ex: Explorer, other: Run, metrics: dict[str, Any] | None) -> None:
+    if not ex.metrics or not metrics:
+        st.info("One of the runs was not evaluated yet: its stage Evaluation makes the figures.")
+        return
+    table = figures.run_table(ex.metrics, metrics, (ex.run.name, other.name))
+    st.subheader("Figures")
+    number = st.column_config.NumberColumn
+    st.dataframe(
+        table,
+        hide_index=True,
+        height=_height(table),
+        column_config={
+            ex.run.name: number(format="%.1f %%", width="small"),
+            other.name: number(format="%.1f %%", width="small"),
+            "Difference": number(format="%+.1f points", width="small"),
+        },
+    )
+    st.caption(
+        f"Difference: {widgets.escape(other.name)} against {widgets.escape(ex.run.name)}. Ground truth is used for "
+        "reporting only; one run of each says little: compare with the spread over clustering seeds."
+    )
+
+
+def _draw_settings(ex: Explorer, other: Run) -> None:
+    st.subheader("Settings that differ")
+    table = differences((ex.run.name, ex.info["config"]), (other.name, other.info()["config"]))
+    if table.empty:
+        st.info("Both runs have the same settings.")
+        return
+    st.dataframe(table, hide_index=True, height=_height(table))
+
+
+def _draw_classes(ex: Explorer, other: Run, metrics: dict[str, Any] | None) -> None:
+    pair = [_final_measures(item) for item in (ex.metrics, metrics)]
+    if None in pair:
+        return
+    st.subheader("IoU of each class, final label maps")
+    names = (ex.run.name, other.name)
+    table = figures.class_table(dict(zip(names, pair, strict=True)), *names)
+    with st.container(height=620 if len(table) > _ROWS else "content", border=False):
+        st.plotly_chart(charts.class_bars(table, *names), key="run classes", config={"displayModeBar": False})
+
+
+def _final_measures(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
+    found = figures.measured(metrics, figures.final_group(metrics)) if metrics else {}
+    return found[figures.final_kind(found)] if found else None
+
+
+def _draw_photos(ex: Explorer, names: Names, other: Run, metrics: dict[str, Any] | None) -> None:
+    st.subheader("Photos on which they differ most")
+    try:
+        found = cached.comparison(ex.run, other)
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    if found.agreement is None:
+        st.info("The two runs have no photo in common.")
+        return
+    st.markdown(
+        f"Their final label maps agree on **{percent(found.agreement)}** of the pixels of {len(found.pairs):,} photos, "
+        "once the clusters of one are matched to those of the other by what they cover; no ground truth is used for it."
+    )
+    order = np.argsort(-found.changed, kind="stable")
+    numbers = np.array([found.pairs[place].first for place in order])
+    changed = {found.pairs[place].first: float(found.changed[place]) for place in order}
+    number = photo_strip.current(ex.photos, numbers)
+    bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
+    with bar:
+        photo_strip.draw_steps(ex.photos, numbers, number)
+    badges = {item: percent(share, 0) for item, share in changed.items()}
+    photo_strip.draw(ex.photos, numbers, number, badges.__getitem__, shown_for=other.name, pages_in=bar)
+    _draw_photo(ex, names, other, metrics, found, number)
+
+
+def _draw_photo(
+    ex: Explorer, names: Names, other: Run, metrics: dict[str, Any] | None, found: RunComparison, number: int
+) -> None:
+    photo = ex.photos[number]
+    second = next(pair.second for pair in found.pairs if pair.first == number)
+    kinds = (cached.label_maps(ex.run).final, cached.label_maps(other).final)
+    try:
+        url = cache.photo_url(photo)
+        own = cached.layers(ex.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
+        theirs = cached.layers(other, second, kinds[1:])
+    except MaskDistillError as error:
+        st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
+        return
+    sides = [Side(PHOTO, kind_name(PHOTO), "")]
+    sides += [Side(_TRUTH, kind_name(_TRUTH), layer.src, _TRUTH) for layer in own if layer.kind == _TRUTH]
+    sides += [Side(_THIS, ex.run.name, layer.src) for layer in own if layer.kind == kinds[0]]
+    sides += [Side(_OTHER, other.name, layer.src, _OTHER) for layer in theirs]
+    tables = {
+        "clusters": names.clusters(),
+        _TRUTH: names.truth(),
+        _OTHER: names.other_run(_cluster_names(other, metrics), found.matching),
+    }
+    aspect = photo.width / photo.height
+    pair = (_THIS, _OTHER)
+    compare_view(url, aspect, f"Photo {photo.id}", sides, tables, pair, key="compare runs", max_height=HEIGHT)
+
+
+def _cluster_names(run: Run, metrics: dict[str, Any] | None) -> tuple[str, ...]:
+    given = read_names(run)
+    record = _json(run, "clusters.json")
+    most = max([record["num_classes"] if record else 1, *given])
+    return names_of(most, lambda label: given.get(label) or f"cluster {label}", metrics).cluster_names
+
+
+def _json(run: Run, name: str) -> dict[str, Any] | None:
+    path = run.path / name
+    return read_json(path) if path.is_file() else None
+
+
+def _height(table: pd.DataFrame) -> int:
+    return _HEAD + _ROW * min(len(table), _ROWS)

@@ -1,0 +1,153 @@
+"""A photo that no model saw, labelled by both models of a run."""
+
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import cache, uploads
+from app.workspace import run_config
+from maskdistill.config import RunConfig
+from maskdistill.crf import crf_available, refine_classes
+from maskdistill.datasets import Photo, inspect_image, read_photo
+from maskdistill.errors import DatasetError
+from maskdistill.label_maps import STAGE1
+from maskdistill.painting import palette
+from maskdistill.store import Run, fingerprint
+
+if TYPE_CHECKING:  # importing it loads torch
+    from maskdistill.datasets.transforms import PatchGeometry
+    from maskdistill.models import Predictor
+
+FINAL, FINAL_CRF = "final", "final_crf"
+
+
+@dataclass(frozen=True, eq=False)
+class Segmented:
+    """What the models say of a photo."""
+
+    name: str  # of the file
+    size: tuple[int, int]  # height, width of the upright photo, pixels
+    image: Image.Image  # a copy of at most ``cache.LIVE_SIDE`` pixels, which the models were given
+    maps: dict[str, np.ndarray]  # (H, W) uint8 label map of the copy, by model
+    seconds: dict[str, float]  # that each took
+
+    def palette_png(self, kind: str) -> Image.Image:
+        """A label map at the photo's own size, in VOC's colours: 0 background, 1 to K clusters."""
+        labels = Image.fromarray(self.maps[kind]).resize(self.size[::-1], Image.Resampling.NEAREST)
+        labels.putpalette(palette().tobytes())
+        return labels
+
+
+@dataclass(frozen=True, eq=False)
+class Models:
+    """The trained models of a run, in the order of the method; a forward pass of a photo serves both."""
+
+    config: RunConfig
+    predictors: dict[str, "Predictor"]
+
+
+class KeptTokens:
+    """Patch tokens of the photo asked for last, so that a second model does not make them again."""
+
+    def __init__(self, read: Callable[[Photo], tuple[np.ndarray, "PatchGeometry"]]) -> None:
+        self._read = read
+        self._kept: tuple[str, Any] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, photo: Photo) -> tuple[np.ndarray, "PatchGeometry"]:
+        """(rows, cols, D) tokens and their grid."""
+        with self._lock:
+            if self._kept is None or self._kept[0] != photo.digest:
+                self._kept = (photo.digest, self._read(photo))
+            return self._kept[1]
+
+
+def trained_models(run: Run) -> list[str]:
+    """Folders of the models that the run has, in the order of the method."""
+    wanted = (STAGE1, run.final_model)
+    return [name for name in wanted if (run.path / name / "model.safetensors").is_file()]
+
+
+def models(run: Run) -> Models:
+    """The run's models, loaded once per server.
+
+    Raises:
+        MaskDistillError: If the weights cannot be used.
+    """
+    names = trained_models(run)
+    stamp = tuple((run.path / name / "model.safetensors").stat().st_mtime_ns for name in names)
+    return _models(run.path, tuple(names), stamp)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the models …")
+def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
+    from maskdistill.inference import load_model
+    from maskdistill.tokens import FreshTokens
+
+    run = Run(path)
+    config = run_config(run.info())
+    tokens = KeptTokens(lambda photo: FreshTokens(config.features, cache.backbone(config.features))(photo))
+    kinds = (STAGE1, FINAL) if names[0] == STAGE1 else (FINAL,)
+    return Models(config, {kind: load_model(run, name, tokens) for kind, name in zip(kinds, names, strict=False)})
+
+
+def segment(content: bytes, name: str, found: Models, *, crf: bool) -> Segmented:
+    """Label a picture file.
+
+    Args:
+        content: Of the file.
+        name: Of the file.
+        found: The models.
+        crf: Whether the last model's word is refined along the photo's edges too, where that can be done.
+
+    Raises:
+        DatasetError: If it is no usable picture; the message says why, without a path.
+    """
+    with tempfile.TemporaryDirectory(prefix="maskdistill-") as folder:
+        photo, size = _as_photo(content, name, Path(folder))
+        image = read_photo(photo)
+        maps, seconds = {}, {}
+        for kind, predictor in found.predictors.items():
+            with cache.forward_lock():
+                began = time.perf_counter()
+                probabilities = predictor.probabilities(photo)
+            maps[kind], seconds[kind] = _classes(probabilities), time.perf_counter() - began
+        if crf and crf_available():
+            began = time.perf_counter()
+            refined = refine_classes(np.asarray(image), probabilities, found.config.crf)
+            maps[FINAL_CRF], seconds[FINAL_CRF] = _classes(refined), time.perf_counter() - began
+        return Segmented(name, size, image, maps, seconds)
+
+
+def _classes(probabilities: np.ndarray) -> np.ndarray:
+    return probabilities.argmax(axis=0).astype(np.uint8)
+
+
+def _as_photo(content: bytes, name: str, folder: Path) -> tuple[Photo, tuple[int, int]]:
+    """An upright copy of bounded size as a photo, and the (height, width) of the picture that was given."""
+    path = folder / "picture"
+    path.write_bytes(content)
+    try:
+        size = inspect_image(path)
+        image = read_photo(path, min_short_side=cache.LIVE_SIDE)
+    except DatasetError as error:
+        raise DatasetError(str(error).removeprefix(f"Cannot read {path}. ")) from error
+    digest = fingerprint([name, len(content), content[:4096].hex(), content[-4096:].hex()])
+    photo = Photo(name, folder / "copy.png", *size, digest)
+    height, width = cache.live_size(photo)
+    image.resize((width, height), Image.Resampling.LANCZOS).save(photo.path, compress_level=1)
+    return replace(photo, height=height, width=width), size
+
+
+def too_large(size: int) -> str:
+    """Why a file of that many bytes is refused; empty if it is not."""
+    limit = uploads.MAX_FILE_MB
+    return "" if size <= limit * 2**20 else f"It has more than {limit} MB; save a smaller copy."

@@ -1,0 +1,135 @@
+"""Photos that no model saw: drop them in and see what the run's models make of them."""
+
+import hashlib
+from functools import partial
+
+import streamlit as st
+
+from app import drawing, state, uploads, widgets
+from app.explore.data import Explorer
+from app.results import cached
+from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.names import Names
+from app.results.segmenting import FINAL, FINAL_CRF, Models, Segmented, models, segment, too_large, trained_models
+from maskdistill.crf import crf_available
+from maskdistill.errors import DatasetError, MaskDistillError
+from maskdistill.label_maps import STAGE1
+
+HEIGHT = 560  # CSS pixels of the large picture
+_MOST = 12  # photos kept in a session
+_TITLES = {STAGE1: "Stage 1", FINAL: "Final", FINAL_CRF: "Final + CRF"}
+_AT_WORK = {STAGE1: "stage 1", FINAL: "the final model", FINAL_CRF: "the CRF"}
+
+
+def draw(ex: Explorer, names: Names) -> None:
+    """The whole view."""
+    if not trained_models(ex.run):
+        st.info("No model of this run is trained yet. Train it first, then drop in photos.", icon=":material/school:")
+        st.page_link("../pages/training.py", label="Train", icon=":material/model_training:")
+        return
+    left, right = st.columns([1, 2.6], gap="large")
+    with left:
+        files = st.file_uploader(
+            "Photos the model never saw",
+            accept_multiple_files=True,
+            max_upload_size=uploads.MAX_FILE_MB,
+            key="results:upload",
+            help="They are read in memory for this session alone and not kept with the run.",
+        )
+        crf = crf_available() and st.toggle(
+            "Refine with the CRF",
+            key="results:crf",
+            persist_state="session",
+            help="Moves borders to the photo's edges.",
+        )
+    with right:
+        kept, refused = _segment_all(ex, files, crf)
+        with left:
+            for name, reason in refused:
+                st.warning(f"**{widgets.escape(name)}** is left out. {widgets.escape(reason)}", icon=":material/block:")
+            chosen = _choose(kept)
+        if chosen is None:
+            st.info("Drop in a JPEG, PNG, WebP, BMP or TIFF on the left: both models label it in a few seconds.")
+            return
+        _draw_photo(chosen, names)
+    with left:
+        _draw_words(chosen)
+
+
+def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmented], list[tuple[str, str]]]:
+    """Photos of this session by digest, the last dropped first, and files that are no pictures, with the reason."""
+    key = str(ex.run.path), crf
+    kept: dict[str, Segmented] = state.recall(state.Key.DROPPED_PHOTOS, {}).get(key, {})
+    refused = []
+    for file in files or []:
+        content = file.getvalue()
+        digest = hashlib.blake2b(content, digest_size=12).hexdigest()
+        if digest in kept:
+            continue
+        try:
+            if reason := too_large(file.size):
+                raise DatasetError(reason)
+            with st.spinner(f"Labelling {widgets.escape(file.name)} …", show_time=True):
+                kept = {digest: segment(content, file.name, _models(ex), crf=crf), **kept}
+        except DatasetError as error:
+            refused.append((file.name, str(error)))
+        except MaskDistillError as error:
+            st.error(widgets.escape(str(error)))
+            break
+    kept = dict(list(kept.items())[:_MOST])
+    state.remember(state.Key.DROPPED_PHOTOS, {**state.recall(state.Key.DROPPED_PHOTOS, {}), key: kept})
+    return kept, refused
+
+
+def _models(ex: Explorer) -> Models:
+    return models(ex.run)
+
+
+def _choose(kept: dict[str, Segmented]) -> Segmented | None:
+    if len(kept) < 2:
+        return next(iter(kept.values()), None)
+    digest = st.selectbox("Photo", list(kept), format_func=lambda item: kept[item].name, key="results:dropped")
+    return kept.get(digest) or next(iter(kept.values()))
+
+
+def _draw_photo(chosen: Segmented, names: Names) -> None:
+    sides = [Side(PHOTO, "Photo", "")]
+    sides += [Side(kind, _TITLES[kind], cached.label_url(labels)) for kind, labels in chosen.maps.items()]
+    kinds = [side.kind for side in sides]
+    pair = (kinds[-2], kinds[-1])
+    compare_view(
+        drawing.jpeg_url(chosen.image),
+        chosen.image.width / chosen.image.height,
+        f"Photo {chosen.name}",
+        sides,
+        {"clusters": names.clusters()},
+        pair,
+        key="compare dropped",
+        max_height=HEIGHT,
+    )
+
+
+def _draw_words(chosen: Segmented) -> None:
+    height, width = chosen.size
+    times = [f"{_AT_WORK[kind]} {seconds:.1f} s" for kind, seconds in chosen.seconds.items()]
+    small = max(chosen.size) > max(chosen.image.size)
+    copy = f" The models were given a copy of {chosen.image.width} × {chosen.image.height} px." if small else ""
+    st.caption(
+        f"**{widgets.escape(chosen.name)}**, {width} × {height} px, upright.{copy} Reading it with the transformer and "
+        f"{', '.join(times)}."
+    )
+    kind = list(chosen.maps)[-1]
+    stem = chosen.name.rpartition(".")[0] or chosen.name
+    st.download_button(
+        f"{_TITLES[kind]} as palette PNG",
+        partial(_png, chosen, kind),
+        f"{stem}-{kind}.png",
+        "image/png",
+        icon=":material/download:",
+        on_click="ignore",
+        help="At the photo's own size: 0 background, n the n-th cluster, in the colours of PASCAL VOC.",
+    )
+
+
+def _png(chosen: Segmented, kind: str) -> bytes:
+    return drawing.png_bytes(chosen.palette_png(kind))

@@ -1,0 +1,161 @@
+"""The Results page on a whole run of twelve drawn photos with ground truth."""
+
+import shutil
+
+import pytest
+
+from app.results.figures import percent
+from app.results.page import VIEWS, stale_figures
+from maskdistill.photo_results import read_photo_results
+from maskdistill.store import Run, read_json, write_json
+
+STAGES_GONE = ("stage1", "stage2", "evaluation", "predictions", "candidates", "filter", "pseudo_labels")
+FILES_GONE = (
+    *("metrics.json", "predictions.json", "pseudo_labels.json", "photo_counts.parquet", "photo_changes.parquet"),
+    *("candidates.parquet", "candidates.json", "candidates.arrow", "kept.parquet"),
+)
+
+
+def words_of(app):
+    parts = [*app.markdown, *app.caption, *app.info, *app.warning, *app.subheader]
+    return " ".join(part.value for part in parts).replace("\N{NO-BREAK SPACE}", " ")
+
+
+def options_of(app, key):
+    return next(box for box in app.selectbox if box.key == key).options
+
+
+def untrain(run):
+    for name in ("stage1", "stage2", "predictions", "pseudo_labels"):
+        shutil.rmtree(run.path / name)
+    for name in FILES_GONE:
+        (run.path / name).unlink(missing_ok=True)
+    for name in STAGES_GONE:
+        run.stage_path(name).unlink(missing_ok=True)
+
+
+def without_truth(run):
+    info = run.info()
+    run.write_info(info | {"source": info["source"] | {"has_labels": False}})
+    write_json(
+        run.path / "metrics.json", {"ground_truth": False, "counts": read_json(run.path / "metrics.json")["counts"]}
+    )
+    for name in ("photo_counts.parquet", "photo_changes.parquet", "mask_truth.parquet"):
+        (run.path / name).unlink()
+
+
+@pytest.mark.parametrize("view", list(VIEWS))
+def test_every_part_opens(open_page, finished_run, view):
+    app = open_page("results", run="tiny", results=view)
+    assert not app.exception
+    assert not app.error
+
+
+def test_stages_tell_the_final_figure_and_that_labels_only_report(open_page, finished_run):
+    app = open_page("results", run="tiny")
+    final = read_json(finished_run.path / "metrics.json")["reported"]["stage2_crf"]["miou"]
+    assert app.metric[0].label == "mIoU, Stage 2 + CRF"
+    assert app.metric[0].value == percent(final)
+    said = words_of(app)
+    assert f"Stage 2 + CRF reaches {100 * final:.1f} % mIoU on 4 photos that no training saw." in said
+    assert "Ground truth is used for reporting only" in said
+    assert "one-to-one" in said
+
+
+def test_without_a_run_it_says_what_to_do(open_page):
+    app = open_page("results")
+    assert not app.exception
+    assert "Choose photos on the Start page" in app.info[0].value
+
+
+def test_untrained_run_shows_its_masks(open_page, editable_run):
+    untrain(editable_run)
+    app = open_page("results", run="tiny")
+    assert not app.exception
+    assert "Nothing of this run is trained yet" in app.info[0].value
+    assert {metric.label for metric in app.metric} == {"CorLoc", "Mean best IoU", "Photos", "Proposals", "Clusters"}
+    app = open_page("results", run="tiny", results="photos")
+    assert options_of(app, "results:photos") == ["As in the source"]
+    app = open_page("results", run="tiny", results="new")
+    assert "No model of this run is trained yet" in words_of(app)
+
+
+def test_without_ground_truth_stages_are_compared_with_each_other(open_page, editable_run):
+    without_truth(editable_run)
+    app = open_page("results", run="tiny")
+    assert not app.exception
+    assert "no ground truth" in words_of(app)
+    assert "How far the stages agree" in words_of(app)
+    assert (editable_run.path / "photo_counts.parquet").is_file()  # counted on the way
+    app = open_page("results", run="tiny", results="photos")
+    assert options_of(app, "results:photos") == ["Most changed from Proposals to Stage 2", "As in the source"]
+    app = open_page("results", run="tiny", results="classes")
+    assert "What the clusters hold" in words_of(app)
+
+
+def test_photo_order_and_pair_stand_in_the_link(open_page, finished_run):
+    app = open_page("results", run="tiny", results="photos", photos="order", left="stage1", right="stage2", photo="03")
+    assert not app.exception
+    assert "4 of 12" in words_of(app)
+    next(button for button in app.button if button.label == "Next").click().run()
+    link = {name: app.query_params[name] for name in ("photo", "left", "right")}
+    assert link == {"photo": "04", "left": "stage1", "right": "stage2"}
+    assert "5 of 12" in words_of(app)
+
+
+def test_worst_photo_comes_first(open_page, finished_run):
+    worst = open_page("results", run="tiny", results="photos").query_params["photo"]
+    best = open_page("results", run="tiny", results="photos", photos="best").query_params["photo"]
+    assert worst != best
+
+
+def test_photos_can_be_limited_to_a_class(open_page, finished_run):
+    sizes = read_photo_results(finished_run).class_sizes("stage2")
+    label, count = sizes.loc[sizes["label"] > 0, ["label", "photos"]].iloc[0]
+    app = open_page("results", run="tiny", results="photos", holding=str(label))
+    assert f"1 of {count}" in words_of(app)
+    assert any(option.endswith(f"({count})") for option in options_of(app, "results:holding"))
+
+
+def test_link_to_nothing_falls_back_with_a_word(open_page, finished_run):
+    app = open_page("results", run="tiny", results="photos", photo="unknown", photos="sideways", holding="99")
+    assert not app.exception
+    assert "There is no photo 'unknown'" in app.warning[0].value
+    assert "photos=sideways" in app.warning[0].value
+
+
+def test_two_runs_are_compared(open_page, editable_run):
+    other = Run(shutil.copytree(editable_run.path, editable_run.path.parent / "second"))
+    info = other.info()
+    other.write_info(info | {"config": info["config"] | {"seed": 7}})
+    app = open_page("results", run="tiny", results="runs")
+    assert not app.exception
+    assert "agree on **100.0 %** of the pixels of 12 photos" in words_of(app)
+    figures, settings = (item.value for item in app.dataframe)
+    assert figures["Difference"].dropna().eq(0).all()
+    assert settings[["Name", "tiny", "second"]].to_numpy().tolist() == [["seed", "0", "7"]]
+
+
+def test_a_single_run_says_how_to_get_another(open_page, finished_run):
+    assert "Make another run of these photos" in words_of(open_page("results", run="tiny", results="runs"))
+
+
+def test_dropped_photo_is_labelled_and_a_paper_refused(open_page, finished_run, photo_folder):
+    app = open_page("results", run="tiny", results="new")
+    app.file_uploader[0].upload("bee.png", (photo_folder / "bee.png").read_bytes(), "image/png")
+    app.run()
+    assert not app.exception
+    assert "**bee.png**, 64 × 48 px" in words_of(app)
+    app.file_uploader[0].upload("paper.pdf", b"%PDF-1.7 a paper", "application/pdf")
+    app.run()
+    assert "is left out. It is not a JPEG" in app.warning[0].value
+
+
+def test_figures_of_earlier_label_maps_are_told(open_page, editable_run):
+    assert stale_figures(editable_run) == ""
+    path = editable_run.stage_path("predictions")
+    write_json(path, read_json(path) | {"fingerprint": "another"})
+    app = open_page("results", run="tiny")
+    assert "predictions was redone since" in app.warning[0].value
+    editable_run.stage_path("evaluation").unlink()
+    assert "being made" in stale_figures(editable_run)
