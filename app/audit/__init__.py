@@ -1,0 +1,1 @@
+"""The Audit page: one mask after the other, judged by key."""

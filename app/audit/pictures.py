@@ -1,0 +1,104 @@
+"""The large picture of a mask: the crop around it or the whole photo, and the mask as a layer of the same size."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import cache, drawing
+from app.explore.data import Explorer
+from maskdistill.datasets import Photo, read_photo
+from maskdistill.errors import DatasetError, RunError
+
+Look = Literal["crop", "whole"]
+SIDE = 640  # pixels, longest side of what is sent: some 50 kB
+_MARGIN = 0.3  # of the box's longer side, so that one sees what the mask leaves out
+_LEAST = 0.3  # of the photo's longer side: a few pixels blown up tell nothing
+_QUALITY = 82
+_COARSE = 0.5  # of SIDE: a crop of fewer pixels is read from the file again
+_PROPOSED, _SEEN = "the mask as it was proposed", "the mask as stage 1 draws it"
+_ANY = "#FFFFFF"  # the browser gives the layer its colour
+
+
+def picture(found: Explorer, row: int, look: Look, *, drawn: bool) -> dict[str, Any]:
+    """What the browser draws.
+
+    Args:
+        found: The run.
+        row: Of the table.
+        look: Crop or whole photo.
+        drawn: Whether the mask is shown as the first model draws it, where it does.
+
+    Returns:
+        ``photo_src`` and ``mask``, data URLs of pictures of one aspect; ``other``, the mask in its other version or "";
+        ``mask_is`` and ``other_is``, what they are; ``width`` and ``height`` in pixels of the photo that they show.
+        Without the photo's file ``photo_src`` is "" and ``problem`` says why.
+    """
+    return _picture(found.run.path, found.stamp, int(found.frame["mask_id"].iat[row]), look, drawn, found, row)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _picture(
+    path: Path, stamp: tuple[Any, ...], mask_id: int, look: Look, drawn: bool, _found: Explorer, _row: int
+) -> dict[str, Any]:
+    photo = _found.photos[int(_found.frame["image"].iat[_row])]
+    window = _window(_found, mask_id, photo) if look == "crop" else (0, 0, photo.width, photo.height)
+    proposed, seen = _versions(_found, mask_id)
+    masks, names = [proposed, seen], [_PROPOSED, _SEEN]
+    if proposed is None or (drawn and seen is not None):
+        masks, names = masks[::-1], names[::-1]
+    size = _size(window)
+    layers = dict(zip(("mask", "other"), masks, strict=True))
+    sent: dict[str, Any] = {
+        name: "" if mask is None else _layer_url(mask, window, size) for name, mask in layers.items()
+    }
+    try:
+        sent |= {"photo_src": drawing.jpeg_url(_cut(photo, window, size), _QUALITY), "problem": ""}
+    except DatasetError as error:
+        sent |= {"photo_src": "", "problem": str(error)}
+    sent |= dict(zip(("mask_is", "other_is"), names, strict=True))
+    return {**sent, "width": window[2] - window[0], "height": window[3] - window[1]}
+
+
+def _versions(found: Explorer, mask_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """(H, W) bool as it was proposed and as the first model draws it, None where it does not."""
+    proposed = found.codes.decode(mask_id) if mask_id in found.codes else None
+    seen = found.drawn.decode(mask_id) if found.drawn is not None and mask_id in found.drawn else None
+    if proposed is None and seen is None:
+        raise RunError(f"The run has no mask {mask_id}. It may have been made anew: open the page again.")
+    return proposed, seen
+
+
+def _window(found: Explorer, mask_id: int, photo: Photo) -> tuple[int, int, int, int]:
+    """left, top, right, bottom in pixels of the photo: around both versions of the mask."""
+    places = [codes.box(mask_id) for codes in (found.codes, found.drawn) if codes is not None and mask_id in codes]
+    boxes = np.array([[x, y, x + width, y + height] for x, y, width, height in places])
+    (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
+    least = _LEAST * max(photo.width, photo.height)
+    margin = round(max(_MARGIN * max(right - left, bottom - top), (least - max(right - left, bottom - top)) / 2))
+    right, bottom = min(photo.width, right + margin), min(photo.height, bottom + margin)
+    return max(0, int(left) - margin), max(0, int(top) - margin), int(right), int(bottom)
+
+
+def _size(window: tuple[int, int, int, int]) -> tuple[int, int]:
+    """width, height in pixels of what is sent: not more than the photo has."""
+    width, height = window[2] - window[0], window[3] - window[1]
+    scale = min(1.0, SIDE / max(width, height))
+    return max(1, round(width * scale)), max(1, round(height * scale))
+
+
+def _cut(photo: Photo, window: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
+    image = cache.pixels(photo)
+    wanted = max(size) / max(window[2] - window[0], window[3] - window[1])  # of the photo's own resolution
+    if image.width / photo.width < _COARSE * wanted:
+        image = read_photo(photo, min_short_side=round(wanted * min(photo.height, photo.width)))
+    scale = image.width / photo.width
+    return image.resize(size, Image.Resampling.BILINEAR, box=[scale * side for side in window], reducing_gap=2.0)
+
+
+def _layer_url(mask: np.ndarray, window: tuple[int, int, int, int], size: tuple[int, int]) -> str:
+    left, top, right, bottom = window
+    layer = drawing.mask_layer(mask[top:bottom, left:right], _ANY)
+    return drawing.png_url(layer.resize(size, Image.Resampling.NEAREST))

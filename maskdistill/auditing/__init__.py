@@ -1,0 +1,35 @@
+"""How people go through masks: which come first and why, how two people agree, how long it takes. Nothing here reads
+or writes a file, and nothing knows ground truth.
+"""
+
+from maskdistill.auditing.agreement import Agreement, compare, words
+from maskdistill.auditing.doubt import WEIGHTS, Doubts, measure_doubt
+from maskdistill.auditing.pace import Pace, measure_pace
+from maskdistill.auditing.queue import ORDER_HELP, ORDER_NAMES, Order, arrange, next_open
+from maskdistill.auditing.reasons import Reasons, disagreement
+from maskdistill.auditing.suggestions import ClusterCentres, suggest_clusters
+from maskdistill.auditing.tally import ClusterTally, Tally, count_words, most_rejected
+
+__all__ = [
+    "ORDER_HELP",
+    "ORDER_NAMES",
+    "WEIGHTS",
+    "Agreement",
+    "ClusterCentres",
+    "ClusterTally",
+    "Doubts",
+    "Order",
+    "Pace",
+    "Reasons",
+    "Tally",
+    "arrange",
+    "compare",
+    "count_words",
+    "disagreement",
+    "measure_doubt",
+    "measure_pace",
+    "most_rejected",
+    "next_open",
+    "suggest_clusters",
+    "words",
+]

@@ -1,0 +1,35 @@
+"""Audit: masks one after the other, the doubtful first; each is accepted, rejected or moved by a key."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.audit import controls, live
+from app.audit.desk import desk
+from app.audit.way import ledger_of
+from app.explore.data import open_explorer
+from app.explore.detail import show_detail
+from maskdistill.decisions import Scope
+from maskdistill.errors import MaskDistillError
+
+top = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="audit-top")
+top.title("Audit")
+widgets.notices()
+
+found = open_explorer()
+if not found.table.num_masks:
+    st.info("This run found no mask in its photos. Other settings may find some: see the Proposals page.")
+    st.page_link("../pages/proposals.py", label="Look at the photos", icon=":material/filter_center_focus:")
+    st.stop()
+try:
+    ledger = ledger_of(found)
+    way = controls.read_way(ledger)
+    controls.draw(way, top)
+    sitting = live.sit_down(found, ledger, way)
+except MaskDistillError as error:
+    st.error(widgets.escape(str(error)))
+    st.stop()
+
+desk(sitting, key="desk")
+live.draw(sitting)
+show_detail(found, Scope.LABELS)
+state.write_link()
