@@ -14,7 +14,7 @@ from app.explore.trials import trials_of, trials_stamp
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.point_map import PointMap
 from maskdistill.saved_views import save_view, views
-from maskdistill.selecting import LONGEST, Ground, Picked, field_text, ids_text, join, resolve, view_text
+from maskdistill.selecting import LONGEST, Ground, field_text, ids_text, join, resolve, view_text
 from maskdistill.store import Run
 
 KEPT_WORDS = ("not judged", "kept", "dropped")  # by the number in a text, as kept:1
@@ -37,9 +37,7 @@ def ground(found: Explorer, done: Decided) -> Ground:
 
 def current(found: Explorer, done: Decided) -> Current:
     """The selection of the link; one that cannot be read is forgotten, with a notice."""
-    text = state.selection().picked or field_text(
-        "cluster", [state.selection().cluster] * bool(state.selection().cluster)
-    )
+    text = text_of_link()
     try:
         picked = resolve(text, ground(found, done))
     except MaskDistillError as error:
@@ -49,6 +47,12 @@ def current(found: Explorer, done: Decided) -> Current:
     if picked.missing:
         state.notify(f"{picked.missing:,} masks of the selection are not in this run any more.")
     return Current(text if len(picked.rows) else "", picked.rows)
+
+
+def text_of_link() -> str:
+    """The selection as the link has it: a set of masks, else the cluster."""
+    chosen = state.selection()
+    return chosen.picked or (field_text("cluster", [chosen.cluster]) if chosen.cluster else "")
 
 
 def pick(found: Explorer, done: Decided, text: str, *, add: bool = False) -> None:
@@ -85,14 +89,15 @@ def _ground(
     path: Path, stamp: tuple[Any, ...], version: int, trials: tuple[Any, ...], _found: Explorer, _done: Decided
 ) -> Ground:
     frame = _found.frame
-    cluster = _done.cluster.copy()
+    said = _done.effective
+    # Objects that only stage 1 saw are in no cluster, unless a person put them into one: their class may be of old.
+    cluster = np.where((frame["vector"] >= 0) | (said.cluster > 0), _done.cluster, 0)
     if _done.classes is not None and _done.classes.excluded:
         out = np.flatnonzero(np.isin(_done.classes.assigned, list(_done.classes.excluded)))
         rows = _found.row_of_vector[out]
-        free = _done.effective.decision[rows] >= 0
+        free = said.decision[rows] >= 0
         cluster[rows[free]] = _done.classes.assigned[out[free]]
-    judged = frame["candidate"].to_numpy() & bool((frame["rule"] != "").any())
-    said = _done.effective
+    judged = frame["candidate"].to_numpy() & _found.run.kept_path.is_file()
     fields = {
         "cluster": cluster,
         "kept": np.where(judged, np.where(frame["kept"], 1, 2), 0),
@@ -116,6 +121,3 @@ def _saved(run: Run, name: str) -> str:
     raise ConfigError(
         f"The link names the selection '{name[:40]}', which is not kept in this run. Select the masks anew."
     )
-
-
-__all__ = ["DECISION_WORDS", "KEPT_WORDS", "Current", "Picked", "clear", "current", "ground", "members", "pick"]

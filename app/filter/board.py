@@ -30,7 +30,7 @@ def draw(run: Run) -> None:
     known = presets.known_presets(run, base)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         presets.draw_choice(base, shown, known)
-        presets.draw_saving(run, shown)
+        presets.draw_saving(run, shown, known)
         st.space("stretch")
         launch.draw_button(run, shown, result)
     left, right = st.columns([1, 1], gap="medium")

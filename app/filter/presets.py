@@ -39,13 +39,16 @@ def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, Filte
     )
 
 
-def draw_saving(run: Run, config: FilterConfig) -> None:
+def draw_saving(run: Run, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
     """A name, and the button that keeps the thresholds on show under it."""
     with st.popover("Save", icon=":material/bookmark_add:", help="Keep these thresholds under a name"):
         key = state.Key.FILTER_NAME
         st.text_input("Name", key=key, placeholder="strict", max_chars=60)
         st.caption(widgets.escape(f"As shown: {describe(config)}."))
         st.button("Save preset", type="primary", key="filter:save", on_click=lambda: _save(run, config, key))
+        for name, preset in known.items():
+            if preset == config and name not in BUILT_IN:
+                st.caption(f":material/check: Saved as {widgets.escape(name)}.")
 
 
 def _save(run: Run, config: FilterConfig, key: str) -> None:

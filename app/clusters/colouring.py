@@ -1,0 +1,109 @@
+"""What the points of the map can be coloured by. The colours of a mode stay the same whatever is selected."""
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from app.clusters.scatter import Colouring, Entry, Ramp
+from app.clusters.trial_facts import colours_of, facts_of
+from app.explore import colours, picking
+from app.explore.data import Decided, Explorer
+from app.explore.trials import trial_title, trials_of
+from maskdistill.point_map import PointMap
+from maskdistill.selecting import field_text
+
+_STEPS = 255  # of the scale of scores; the last code says that there is none
+_ENDS = (2, 98)  # percentiles of the scores at the ends of the scale, so that a few odd ones do not flatten it
+_KEPT = (colours.NOT_JUDGED, colours.KEPT, colours.DROPPED)
+_DECISIONS = (colours.UNDECIDED, colours.ACCEPTED, colours.REJECTED, colours.RELABELLED)
+
+
+def modes(found: Explorer) -> dict[str, str]:
+    """What there is to colour by, with its name for people."""
+    frame = found.frame
+    names = {"cluster": "Cluster", "score": "Stage 1's belief" if frame["candidate"].any() else "Proposal score"}
+    if found.run.kept_path.is_file():
+        names["kept"] = "Kept or dropped"
+    names["decision"] = "Decision"
+    if (frame["truth"] >= 0).any():
+        names["truth"] = "Ground truth"
+    return names | {name: f"Tried: {trial_title(trial)}" for name, trial in trials_of(found).items()}
+
+
+def colouring(mode: str, found: Explorer, done: Decided, points: PointMap) -> Colouring:
+    """A colour for each point of a map.
+
+    Args:
+        mode: One of ``modes``.
+        found: The run.
+        done: What people decided.
+        points: The map.
+    """
+    if mode == "score":
+        return _scores(found, points)
+    values = picking.ground(found, done).fields[mode][points.rows]
+    if mode == "cluster":
+        return _classes(mode, values, lambda number: _cluster_name(done, number), _cluster_colour(done))
+    if mode == "kept":
+        return _classes(mode, values, picking.KEPT_WORDS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
+    if mode == "decision":
+        return _classes(mode, values, picking.DECISION_WORDS.__getitem__, _DECISIONS.__getitem__)
+    if mode != "truth":
+        own = colours_of(facts_of(found, done, trials_of(found)[mode]))
+        note = "A cluster that is much the same as one of now has its colour."
+        return _classes(mode, values, "cluster {}".format, own.__getitem__, note=note)
+    names = found.table.truth_names
+    return _classes(
+        mode,
+        values,
+        lambda number: names[number] if number >= 0 else "unknown",
+        colours.truth_colour,
+        note="Ground truth is for reporting only: no stage sees it.",
+    )
+
+
+def _cluster_name(done: Decided, number: int) -> str:
+    if number == 0:
+        return "left out"
+    excluded = done.classes is not None and number in done.classes.excluded
+    return f"{done.name_of(number)} (excluded)" if excluded else done.name_of(number)
+
+
+def _cluster_colour(done: Decided) -> Callable[[int], str]:
+    excluded = done.classes.excluded if done.classes is not None else frozenset()
+    return lambda number: colours.NONE if number in excluded else colours.cluster_colour(number)
+
+
+def _classes(
+    field: str,
+    values: np.ndarray,
+    name: Callable[[int], str],
+    colour: Callable[[int], str],
+    first: Sequence[int] = (),
+    note: str = "",
+) -> Colouring:
+    numbers, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    entries = [
+        Entry(code, name(number), colour(number), count, field_text(field, [number]))
+        for code, (number, count) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True))
+        if number >= 0
+    ]
+    last = len(numbers)  # what has no cluster, class or decision stands at the end of the legend
+    order = {number: place for place, number in enumerate(first)}
+    places = {code: order.get(number, number or last) for code, number in enumerate(numbers.tolist())}
+    legend = tuple(sorted(entries, key=lambda entry: places[entry.code]))
+    return Colouring(codes.astype(np.uint8), [colour(number) for number in numbers.tolist()], legend, note=note)
+
+
+def _scores(found: Explorer, points: PointMap) -> Colouring:
+    frame = found.frame
+    name = "score" if frame["candidate"].any() else "quality"
+    values = frame[name].to_numpy()[points.rows]
+    known = np.isfinite(values)
+    low, high = np.percentile(values[known], _ENDS) if known.any() else (0.0, 1.0)
+    steps = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (_STEPS - 1)
+    codes = np.where(known, np.nan_to_num(steps).round(), _STEPS).astype(np.uint8)
+    palette = [*colours.score_colours(np.linspace(0, 1, _STEPS)), colours.NONE]
+    ramp = Ramp(colours.score_gradient(), f"{low:.2f}", f"{high:.2f}")
+    note = "" if known.all() else f"Grey: {np.count_nonzero(~known):,} masks that the first model has not judged."
+    return Colouring(codes, palette, ramp=ramp, note=note)

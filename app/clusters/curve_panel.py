@@ -1,0 +1,92 @@
+"""How stable each number of clusters is: the curve, what it suggests, and where the run is."""
+
+import plotly.graph_objects as go
+import streamlit as st
+
+from app import widgets
+from app.clusters import trial_work
+from app.explore import colours
+from app.explore.data import Decided, Explorer
+from maskdistill.choosing import KCurve
+from maskdistill.errors import MaskDistillError
+from maskdistill.trials import read_curve
+
+_HEIGHT = 230  # pixels
+
+
+def draw(found: Explorer, done: Decided) -> None:
+    """The curve, or a button that makes it."""
+    st.markdown("**How many clusters are there?**")
+    try:
+        curve = read_curve(found.run)
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    if curve is None:
+        _offer(found)
+        return
+    low, high = curve.plateau
+    st.caption(
+        f"Samples of the masks, clustered on their own, agree most at **{low} to {high}** clusters; among these "
+        f"**{curve.suggested}** keeps clusters apart best. The run has {len(set(done.classes.assigned.tolist()))}."
+    )
+    st.plotly_chart(
+        figure(curve, len(set(done.classes.assigned.tolist()))),
+        key="clusters:curve",
+        config={"displayModeBar": False},
+    )
+
+
+def _offer(found: Explorer) -> None:
+    seconds = "some ten seconds" if trial_work.in_place(found) else "a few minutes, in the background"
+    st.caption(
+        "The number was given for this run. The curve shows how stable other numbers are: the masks are clustered "
+        f"again and again, in samples, for numbers between 4 and 60. It takes {seconds}."
+    )
+    if st.button("Draw the curve", icon=":material/show_chart:", key="clusters:make curve"):
+        try:
+            trial_work.start_curve(found)
+        except MaskDistillError as error:
+            st.error(widgets.escape(str(error)))
+        else:
+            st.rerun()
+
+
+def figure(curve: KCurve, now: int) -> go.Figure:
+    """Agreement and silhouette over the number of clusters; the range that is as good, the suggestion, where one is."""
+    chart = go.Figure()
+    for name, values, colour, dash in (
+        ("agreement of samples", curve.agreement, colours.NOTE, "solid"),
+        ("silhouette", curve.silhouette, colours.WARN, "dot"),
+    ):
+        chart.add_scatter(
+            x=curve.values,
+            y=values,
+            name=name,
+            mode="lines+markers",
+            line={"color": colour, "width": 2, "dash": dash},
+            marker={"size": 6},
+            hovertemplate=f"%{{x}} clusters<br>{name} %{{y:.2f}}<extra></extra>",
+        )
+    low, high = curve.plateau
+    chart.add_vrect(x0=low - 0.5, x1=high + 0.5, fillcolor=colours.GOOD, opacity=0.15, line_width=0)
+    chart.add_vline(x=curve.suggested, line={"color": colours.GOOD, "width": 2})
+    chart.add_vline(x=now, line={"color": colours.NONE, "width": 2, "dash": "dash"})
+    chart.add_annotation(x=curve.suggested, y=1.02, yref="paper", text="suggested", showarrow=False, yanchor="bottom")
+    if abs(now - curve.suggested) > 2:
+        chart.add_annotation(x=now, y=1.02, yref="paper", text="now", showarrow=False, yanchor="bottom")
+    chart.update_layout(
+        height=_HEIGHT,
+        margin={"l": 36, "r": 8, "t": 22, "b": 36},
+        xaxis={"title": {"text": "number of clusters", "standoff": 4}, "showgrid": False},
+        yaxis={"rangemode": "tozero"},
+        legend={
+            "orientation": "h",
+            "x": 1,
+            "xanchor": "right",
+            "y": 0.02,
+            "yanchor": "bottom",
+            "bgcolor": "rgba(0,0,0,0)",
+        },
+    )
+    return chart

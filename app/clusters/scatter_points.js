@@ -1,0 +1,150 @@
+// Points of a map: painting them into pixels, and finding the one under the pointer. Places are on a grid of SIDE + 1.
+const SIDE = 65535;
+const CELLS = 128; // of the index, along each side
+const FADED = 0.16; // opacity of what is not selected
+
+// What the hidden parts of the page bring: bytes by their stamp, and what is known of single points.
+function scatterStore() {
+  globalThis.maskdistillScatter ??= { parts: new Map(), known: new Map(), listeners: new Set(), wish: null };
+  return globalThis.maskdistillScatter;
+}
+
+function unpackBits(text, count) {
+  if (!text) return null;
+  const raw = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
+  const bits = new Uint8Array(count);
+  for (let i = 0; i < count; i += 1) bits[i] = (raw[i >> 3] >> (7 - (i & 7))) & 1;
+  return bits;
+}
+
+function rgbOf(text) {
+  const parts = text.startsWith("#")
+    ? [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16))
+    : (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
+  return parts;
+}
+
+const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+const mix = (one, other, share) => one.map((part, i) => Math.round(part + (other[i] - part) * share));
+
+// A rim that parts a dot from its neighbours; a dark one on a dark ground gets a light rim, else nobody would see it.
+function rimOf(colour, ground, dark) {
+  if (!dark) return mix(colour, [20, 28, 36], 0.5);
+  const dim = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 75;
+  return dim ? mix(colour, [255, 255, 255], 0.4) : mix(colour, ground, 0.75);
+}
+
+// A dot as pixels around its middle: how much of each is dot, and how much is rim.
+function dotStencil(radius, rim) {
+  const reach = Math.ceil(radius + rim + 0.5);
+  const cover = (distance, size) => Math.max(0, Math.min(1, size + 0.5 - distance));
+  const cells = [];
+  for (let dy = -reach; dy <= reach; dy += 1) {
+    for (let dx = -reach; dx <= reach; dx += 1) {
+      const distance = Math.hypot(dx, dy);
+      const inner = cover(distance, radius), outer = cover(distance, radius + rim);
+      if (outer > 0.02) cells.push({ dx, dy, inner, outer });
+    }
+  }
+  return { reach, cells };
+}
+
+class PointSet {
+  constructor(bytes) {
+    const copy = bytes.slice(); // aligned for 16-bit numbers
+    this.places = new Uint16Array(copy.buffer, 0, copy.length >> 1);
+    this.count = this.places.length >> 1;
+    this.box = [SIDE, SIDE, 0, 0];
+    for (let i = 0; i < this.count; i += 1) {
+      const x = this.places[2 * i], y = this.places[2 * i + 1];
+      this.box = [Math.min(this.box[0], x), Math.min(this.box[1], y), Math.max(this.box[2], x), Math.max(this.box[3], y)];
+    }
+    this.order = this.shuffled();
+    this.index();
+  }
+
+  // Photos often come in series: drawn in their order, the last ones would cover the others.
+  shuffled() {
+    const order = Uint32Array.from({ length: this.count }, (_, i) => i);
+    let state = 12345;
+    for (let i = this.count - 1; i > 0; i -= 1) {
+      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+      const j = state % (i + 1);
+      [order[i], order[j]] = [order[j], order[i]];
+    }
+    return order;
+  }
+
+  index() {
+    const cellOf = (i) => ((this.places[2 * i + 1] * CELLS) >> 16) * CELLS + ((this.places[2 * i] * CELLS) >> 16);
+    this.starts = new Uint32Array(CELLS * CELLS + 1);
+    for (let i = 0; i < this.count; i += 1) this.starts[cellOf(i) + 1] += 1;
+    for (let cell = 0; cell < CELLS * CELLS; cell += 1) this.starts[cell + 1] += this.starts[cell];
+    const next = this.starts.slice();
+    this.items = new Uint32Array(this.count);
+    for (let i = 0; i < this.count; i += 1) this.items[next[cellOf(i)]++] = i;
+  }
+
+  // Points nearest to a place on the grid, at most so far away, nearest first.
+  near(x, y, reach, most) {
+    const cell = (value) => Math.max(0, Math.min(CELLS - 1, Math.floor((value * CELLS) / (SIDE + 1))));
+    const found = [];
+    for (let row = cell(y - reach); row <= cell(y + reach); row += 1) {
+      for (let item = this.starts[row * CELLS + cell(x - reach)]; item < this.starts[row * CELLS + cell(x + reach) + 1]; item += 1) {
+        const i = this.items[item];
+        const distance = Math.hypot(this.places[2 * i] - x, this.places[2 * i + 1] - y);
+        if (distance <= reach) found.push([distance, i]);
+      }
+    }
+    return found.sort((one, other) => one[0] - other[0]).slice(0, most).map(([, i]) => i);
+  }
+
+  radius(zoom) {
+    return Math.max(1.3, Math.min(5.5, 13 * this.count ** -0.19)) * Math.min(2.5, zoom ** 0.35);
+  }
+
+  // Paint all points. look: {codes, palette, bits, code, ground, zoom}; to: grid -> pixels, as [scale, left, top].
+  paint(canvas, look, to, ratio) {
+    const context = canvas.getContext("2d", { willReadFrequently: false });
+    const { width, height } = canvas;
+    if (!width || !height) return;
+    if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
+    const pixels = new Uint32Array(this.image.data.buffer);
+    const ground = rgbOf(look.ground);
+    pixels.fill(pack(ground));
+    const dark = ground[0] + ground[1] + ground[2] < 384;
+    const radius = this.radius(look.zoom) * ratio;
+    const rim = Math.min(1, radius / (3 * ratio)) * ratio;
+    const stencil = dotStencil(radius - rim / 2, rim);
+    const fills = look.palette.map((colour) => pack(rgbOf(colour)));
+    const rims = look.palette.map((colour) => pack(rimOf(rgbOf(colour), ground, dark)));
+    const chosen = look.code === null ? look.bits && ((i) => look.bits[i] === 1) : (i) => look.codes[i] === look.code;
+    if (!chosen) {
+      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, 1, null);
+    } else {
+      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, FADED, (i) => !chosen(i));
+      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, 1, chosen);
+    }
+    context.putImageData(this.image, 0, 0);
+  }
+
+  dots(pixels, width, height, [scale, left, top], { reach, cells }, codes, fills, rims, opacity, wanted) {
+    const offsets = Int32Array.from(cells, ({ dx, dy }) => dy * width + dx);
+    const inner = Uint16Array.from(cells, (cell) => Math.round(256 * cell.inner * opacity));
+    const outer = Uint16Array.from(cells, (cell) => Math.round(256 * (cell.outer - cell.inner) * opacity));
+    const { places, order } = this;
+    for (let step = 0; step < order.length; step += 1) {
+      const i = order[step];
+      if (wanted && !wanted(i)) continue;
+      const x = Math.round(places[2 * i] * scale + left), y = Math.round(places[2 * i + 1] * scale + top);
+      if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
+      const at = y * width + x, fill = fills[codes[i]], edge = rims[codes[i]];
+      for (let cell = 0; cell < offsets.length; cell += 1) {
+        const spot = at + offsets[cell], below = pixels[spot], a = inner[cell], b = outer[cell], rest = 256 - a - b;
+        const redBlue = ((below & 0xff00ff) * rest + (fill & 0xff00ff) * a + (edge & 0xff00ff) * b) / 256;
+        const green = ((below & 0x00ff00) * rest + (fill & 0x00ff00) * a + (edge & 0x00ff00) * b) / 256;
+        pixels[spot] = (0xff000000 | (redBlue & 0xff00ff) | (green & 0x00ff00)) >>> 0;
+      }
+    }
+  }
+}

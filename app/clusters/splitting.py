@@ -1,0 +1,70 @@
+"""Splitting a cluster: its parts are shown before anything is written down."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from app import state, widgets
+from app.clusters.undoing import tell
+from app.explore import picking
+from app.explore.crop_grid import Tile, crop_grid
+from app.explore.crops import crop_url
+from app.explore.data import Decided, Explorer
+from maskdistill import decisions
+from maskdistill.cluster_editing import split_parts
+from maskdistill.errors import MaskDistillError
+
+_SHOWN = 10  # crops of a part
+_MOST = 6  # parts
+
+
+def show(found: Explorer, done: Decided, cluster: int) -> None:
+    """Open the dialog."""
+
+    @st.dialog(f"Split {widgets.escape(done.name_of(cluster))}", width="large", icon=":material/call_split:")
+    def opened() -> None:
+        _draw(found, done, cluster)
+
+    opened()
+
+
+def _draw(found: Explorer, done: Decided, cluster: int) -> None:
+    into = st.segmented_control("Parts", range(2, _MOST + 1), default=2, required=True, key="clusters:parts")
+    try:
+        parts = _parts(found.run.path, found.stamp, done.version, cluster, into, found, done)
+    except MaskDistillError as error:
+        st.info(widgets.escape(str(error)))
+        return
+    for number, part in enumerate(parts, start=1):
+        share = f"{len(part):,} mask{'' if len(part) == 1 else 's'}"
+        keeps = f", stays {done.name_of(cluster)}" if number == 1 else ", a new cluster"
+        st.markdown(f"**Part {number}**: {widgets.escape(share + keeps)}")
+        tiles = [Tile(mask_id, crop_url(found, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
+        crop_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
+    st.button(
+        f"Split into {into}",
+        type="primary",
+        key="clusters:do split",
+        on_click=tell,
+        args=(decisions.split, found.run, state.reviewer(), cluster, parts),
+    )
+    st.caption("It can be undone. The crops shown are the most typical of each part.")
+
+
+@st.cache_data(max_entries=24, show_spinner="Splitting …")
+def _parts(
+    path: Path, stamp: tuple[Any, ...], version: int, cluster: int, into: int, _found: Explorer, _done: Decided
+) -> list[list[int]]:
+    """Ids of the masks of each part, the most typical first."""
+    rows = _found.row_of_vector
+    inside = np.flatnonzero(picking.members(_found, _done)[rows] == cluster)
+    vectors = np.asarray(_found.vectors[inside])
+    ids = _found.frame["mask_id"].to_numpy()[rows[inside]]
+    parts = split_parts(vectors, _found.info["config"].get("seed", 0), into)
+    return [_typical(vectors[part], ids[part]) for part in parts]
+
+
+def _typical(vectors: np.ndarray, ids: np.ndarray) -> list[int]:
+    return ids[np.argsort(np.linalg.norm(vectors - vectors.mean(axis=0), axis=1), kind="stable")].tolist()

@@ -1,0 +1,244 @@
+"""The Clusters page on a small finished run; the map and the table themselves are driven in a browser's tests."""
+
+import shutil
+
+import pytest
+
+from app.state import Key
+from app.training import actions
+from maskdistill import decisions
+from maskdistill.decisions import Scope
+from maskdistill.jobs import Submitted
+from maskdistill.store import Run
+from maskdistill.trials import TrialKey, list_trials, make_trials
+
+
+def open_clusters(open_page, **link):
+    app = open_page("clusters", run="tiny", reviewer="tess", **link)
+    assert not app.exception
+    return app
+
+
+def button(app, label):
+    return next(item for item in app.button if item.label == label)
+
+
+def labels(app):
+    return [item.label for item in app.button]
+
+
+def texts(app):
+    parts = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader, app.success)
+    return "\n".join(item.value for part in parts for item in part)
+
+
+def headline(app):
+    return app.subheader[0].value
+
+
+def tick(app, *clusters):
+    app.session_state[f"page:{Key.TICKED}"] = ("tiny", set(clusters))
+    return app.run()
+
+
+def test_asks_for_a_run(open_page):
+    assert "There is no run yet" in open_page("clusters").info[0].value
+
+
+def test_says_what_to_do_before_there_are_clusters(open_page, editable_run):
+    editable_run.clusters_path.unlink()
+    app = open_page("clusters", run="tiny")
+    assert not app.exception
+    assert "not clustered yet" in texts(app)
+
+
+def test_opens_with_nothing_selected_and_says_how_to_select(open_page, finished_run):
+    app = open_clusters(open_page)
+    assert headline(app) == "Nothing is selected"
+    assert "lasso" in texts(app)
+    assert button(app, "Merge").disabled
+
+
+def test_offers_to_make_the_map_and_starts_it(open_page, editable_run, monkeypatch):
+    asked = []
+
+    def note(*arguments):
+        asked.append(arguments)
+        return Submitted(None, True)
+
+    monkeypatch.setattr(actions, "start", note)
+    app = open_clusters(open_page)
+    button(app, "Make the UMAP").click().run()
+    assert not app.exception
+    assert [arguments[2] for arguments in asked] == ["projection"]
+
+
+def test_selection_of_a_link_shows_and_survives_recolouring(open_page, finished_run):
+    app = open_clusters(open_page, picked="cluster:1")
+    size = int((finished_run.clusters()["cluster"] == 1).sum())
+    assert headline(app).startswith(f"{size} masks on ")
+    assert f"Reject {size}" in labels(app)
+    for mode in ("score", "kept", "decision", "truth", "cluster"):
+        app.selectbox(key="clusters:colour").set_value(mode).run()
+        assert not app.exception
+        assert app.query_params["colour"] == mode
+        assert headline(app).startswith(f"{size} masks on ")
+
+
+def test_cluster_of_another_page_is_selected(open_page, finished_run):
+    app = open_clusters(open_page, cluster="2")
+    size = int((finished_run.clusters()["cluster"] == 2).sum())
+    assert headline(app).startswith(f"{size} masks on ")
+
+
+@pytest.mark.parametrize("picked", ["cluster:x", "lasso:umap.123:AAAA", "ids:*AAAA", "nonsense"])
+def test_damaged_selection_is_told_and_forgotten(open_page, finished_run, picked):
+    app = open_clusters(open_page, picked=picked)
+    assert "Select" in app.warning[0].value
+    assert headline(app) == "Nothing is selected"
+
+
+@pytest.mark.parametrize("order", ["centre", "border", "belief", "photo", "random"])
+def test_crops_can_be_sorted(open_page, finished_run, order):
+    app = open_clusters(open_page, picked="cluster:1", crops=order)
+    assert app.selectbox(key="clusters:crops").value == order
+
+
+def test_rejecting_is_one_step_that_can_be_undone_and_done_again(open_page, editable_run):
+    app = open_clusters(open_page, picked="cluster:1")
+    size = int((editable_run.clusters()["cluster"] == 1).sum())
+    button(app, f"Reject {size}").click().run()
+    assert not app.exception
+    assert headline(app) == "Nothing is selected"  # rejected masks are in no cluster
+    assert (decisions.read_classes(editable_run).cluster == 0).sum() == size
+    button(app, f"Undo: rejected {size} masks").click().run()
+    assert headline(app).startswith(f"{size} masks")
+    assert (decisions.read_classes(editable_run).cluster == 0).sum() == 0
+    button(app, f"Redo: rejected {size} masks").click().run()
+    assert (decisions.read_classes(editable_run).cluster == 0).sum() == size
+    assert {step.reviewer for step in decisions.steps(editable_run)} == {"tess"}
+
+
+def test_only_the_marked_ones_are_acted_on(open_page, editable_run):
+    ids = editable_run.clusters().query("cluster == 1")["mask_id"].tolist()
+    app = open_clusters(open_page, picked="cluster:1")
+    app.session_state[f"page:{Key.MARKED}"] = ("cluster:1", [*ids[:2], 999_999])
+    app.run()
+    button(app, "Accept 2").click().run()
+    assert not app.exception
+    marks = decisions.read_marks(editable_run)
+    assert sorted(marks["mask_id"]) == sorted(ids[:2])
+    assert set(marks["scope"]) == {Scope.CLUSTERS}
+
+
+def test_masks_are_moved_to_another_cluster(open_page, editable_run):
+    app = open_clusters(open_page, picked="cluster:1")
+    size = int((editable_run.clusters()["cluster"] == 1).sum())
+    assert button(app, f"Move {size}").disabled
+    app.selectbox(key="clusters:target:0").set_value(2).run()
+    button(app, f"Move {size}").click().run()
+    assert not app.exception
+    assert not (decisions.read_classes(editable_run).cluster == 1).any()
+
+
+def test_masks_become_a_new_cluster_with_a_name(open_page, editable_run):
+    table = editable_run.clusters()
+    ids = [int(table.query(f"cluster == {number}")["mask_id"].iloc[0]) for number in (1, 2)]
+    app = open_clusters(open_page, picked=f"ids:{ids[0]},{ids[1]}")
+    app.selectbox(key="clusters:target:0").set_value(0).run()
+    app.text_input(key="clusters:new name:0").input("watermarks").run()
+    button(app, "Move 2").click().run()
+    assert not app.exception
+    classes = decisions.read_classes(editable_run)
+    assert classes.name_of(classes.num_classes) == "watermarks"
+    assert headline(app) == "2 masks on 2 photos"
+    assert app.query_params["picked"] == f"cluster:{classes.num_classes}"
+
+
+def test_clusters_are_merged_and_the_merge_is_undone(open_page, editable_run):
+    app = tick(open_clusters(open_page), 1, 3)
+    button(app, "Merge").click().run()
+    assert not app.exception
+    assert set(decisions.read_classes(editable_run).cluster) == {1, 2}
+    button(app, "Undo: merged clusters 1 and 3 into cluster 1").click().run()
+    assert set(decisions.read_classes(editable_run).cluster) == {1, 2, 3}
+
+
+def test_cluster_is_excluded_and_included_again(open_page, editable_run):
+    app = tick(open_clusters(open_page, picked="cluster:2"), 2)
+    button(app, "Exclude").click().run()
+    assert decisions.read_classes(editable_run).excluded == {2}
+    size = int((editable_run.clusters()["cluster"] == 2).sum())
+    assert headline(app).startswith(f"{size} masks")  # it can be looked at still
+    button(app, "Include").click().run()
+    assert not decisions.read_classes(editable_run).excluded
+
+
+def test_cluster_is_split_after_a_look_at_its_parts(open_page, editable_run):
+    app = tick(open_clusters(open_page), 1)
+    button(app, "Split …").click().run()
+    assert not app.exception
+    assert "Part 1" in texts(app)
+    assert not decisions.version(editable_run)
+    button(app, "Split into 2").click().run()
+    assert set(decisions.read_classes(editable_run).cluster) == {1, 2, 3, 4}
+
+
+def test_other_clusterings_are_tried_compared_and_adopted(open_page, editable_run):
+    app = open_clusters(open_page, below="trials")
+    assert "No other clustering was tried yet" in texts(app)
+    app.text_input(key="clusters:numbers").input("2, 4")
+    button(app, "Try").click().run()
+    assert not app.exception
+    assert [trial.key.num_classes for trial in list_trials(editable_run)] == [2, 4]
+    assert len([label for label in labels(app) if label == "Adopt it"]) == 2
+    app.button(key="clusters:adopt:k4-s0").click().run()
+    assert not app.exception
+    assert decisions.read_classes(editable_run).num_classes == 4
+    assert app.selectbox(key="clusters:colour").options[-1] == "Tried: 4 clusters"
+
+
+@pytest.mark.parametrize(("typed", "told"), [("twelve", "are wanted"), ("1", "2 to 254"), ("", "are wanted")])
+def test_numbers_that_cannot_be_are_told(open_page, finished_run, typed, told):
+    app = open_clusters(open_page, below="trials")
+    app.text_input(key="clusters:numbers").input(typed)
+    button(app, "Try").click().run()
+    assert told in app.error[0].value
+
+
+def test_large_run_is_clustered_in_the_background(open_page, editable_run, monkeypatch):
+    asked = []
+    monkeypatch.setattr("app.clusters.trial_work.IN_PLACE", 1)
+    monkeypatch.setattr("app.clusters.trial_work.submit", lambda *args, **options: asked.append(args[1]))
+    app = open_clusters(open_page, below="trials")
+    app.text_input(key="clusters:numbers").input("2 5")
+    app.number_input(key="clusters:seed").set_value(3)
+    button(app, "Try").click().run()
+    button(app, "Draw the curve").click().run()
+    assert not app.exception
+    assert asked == [["try", "--num-classes", "2", "5", "--seed", "3"], ["try", "--curve"]]
+
+
+def test_curve_is_drawn_on_request(open_page, editable_run):
+    app = open_clusters(open_page, below="trials")
+    button(app, "Draw the curve").click().run()
+    assert not app.exception
+    assert "agree most at" in texts(app)
+
+
+def test_trial_is_let_go(open_page, editable_run):
+    make_trials(editable_run, [TrialKey(2, 0)])
+    app = open_clusters(open_page, below="trials", colour="k2-s0")
+    app.button(key="clusters:delete:k2-s0").click().run()
+    assert not app.exception
+    assert list_trials(editable_run) == []
+
+
+def test_two_runs_do_not_share_ticks(open_page, editable_run, runs_folder):
+    Run(shutil.copytree(editable_run.path, runs_folder / "other"))
+    app = tick(open_clusters(open_page), 1, 2)
+    assert not button(app, "Merge").disabled
+    app.query_params.clear()
+    app.query_params["run"] = "other"
+    app.run()
+    assert button(app, "Merge").disabled

@@ -1,0 +1,159 @@
+"""Parts of the Clusters page that draw nothing."""
+
+import numpy as np
+import pytest
+
+from app.clusters import chosen_panel, colouring, map_panel, trial_facts
+from app.clusters.book import book
+from app.clusters.flow_chart import matrix, words
+from app.clusters.summary import as_html, summarise
+from app.explore import picking
+from app.explore.data import decided, explorer
+from app.explore.trials import trials_of
+from maskdistill import decisions
+from maskdistill.decisions import Action, Mark, Scope
+from maskdistill.errors import ConfigError
+from maskdistill.trials import TrialKey, make_trials
+
+
+@pytest.fixture
+def found(finished_run):
+    return explorer(finished_run)
+
+
+@pytest.fixture
+def done(found):
+    return decided(found)
+
+
+def rows_in(found, cluster):
+    return np.flatnonzero((found.frame["cluster"] == cluster) & (found.frame["vector"] >= 0))
+
+
+def reject(run, row):
+    frame = explorer(run).frame
+    box = tuple(frame.loc[row, list("xywh")].astype(int))
+    mark = Mark(int(frame["mask_id"][row]), frame["image_id"][row], box, Action.REJECT)
+    decisions.decide(run, "tess", [mark], scope=Scope.CLUSTERS)
+
+
+def test_book_holds_every_cluster_as_it_is(found, done):
+    lines = book(found, done).lines
+    assert [line.cluster for line in lines] == [1, 2, 3]
+    for line in lines:
+        rows = rows_in(found, line.cluster)
+        assert line.size == len(rows)
+        assert set(line.exemplars) <= set(found.frame["mask_id"].to_numpy()[rows])
+        assert 0 < line.tightness <= 1
+        counts = np.bincount(found.frame["truth"].to_numpy()[rows])
+        assert line.purity == pytest.approx(counts.max() / len(rows))
+
+
+def test_distances_are_to_the_centres_of_now(finished_run, found, done):
+    told, table = book(found, done), finished_run.clusters()
+    rows = found.row_of_vector
+    centres = [np.asarray(found.vectors)[table["cluster"] == number].mean(axis=0) for number in (1, 2, 3)]
+    wanted = np.linalg.norm(np.asarray(found.vectors) - np.array(centres)[table["cluster"] - 1], axis=1)
+    assert np.allclose(told.distance[rows], wanted, atol=1e-4)
+    outside = np.setdiff1d(np.arange(found.table.num_masks), rows)
+    assert np.isnan(told.distance[outside]).all()
+
+
+def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
+    found = explorer(editable_run)
+    row = rows_in(found, 1)[0]
+    reject(editable_run, row)
+    decisions.exclude(editable_run, "tess", 2, True)
+    done = decided(explorer(editable_run))
+    member = picking.members(found, done)
+    assert member[row] == 0
+    assert (member[rows_in(found, 2)] == 2).all()
+    lines = {line.cluster: line for line in book(found, done).lines}
+    assert lines[2].excluded
+    assert lines[1].size == len(rows_in(found, 1)) - 1
+
+
+@pytest.mark.parametrize("order", ["centre", "border", "belief"])
+def test_sorting_puts_the_least_first_and_what_is_unknown_last(found, done, order):
+    told, rows = book(found, done), np.arange(found.table.num_masks)
+    sorted_rows = chosen_panel.sort_rows(order, found, told, rows)
+    belief = np.where(found.frame["candidate"], found.frame["score"], found.frame["quality"])
+    values = {"centre": told.distance, "border": told.margin, "belief": belief}[order][sorted_rows]
+    known = values[~np.isnan(values)]
+    assert (np.diff(known) >= 0).all()
+    assert np.isnan(values[len(known) :]).all()
+    assert sorted(sorted_rows) == rows.tolist()
+
+
+def test_random_order_stays_the_same(found, done):
+    rows = np.arange(9)
+    one, other = (chosen_panel.sort_rows("random", found, book(found, done), rows).tolist() for _ in range(2))
+    assert one == other != rows.tolist()
+
+
+def test_summary_against_counts_by_hand(found, done):
+    rows = np.concatenate([rows_in(found, 1), rows_in(found, 2)[:1]])
+    told = summarise(found, done, rows)
+    assert told.num_masks == len(rows)
+    assert told.num_photos == len(set(found.frame["image"].to_numpy()[rows]))
+    assert told.shares[0].cluster == 1
+    assert told.shares[0].here == pytest.approx((len(rows) - 1) / len(rows))
+    assert told.num_clusters == 2
+    facts = {fact.name: fact for fact in told.facts}
+    assert facts["Proposal"].here == f"{found.frame['quality'].to_numpy()[rows].mean():.2f}"
+    assert "<script" not in as_html(told, lambda number: "<script>")
+
+
+@pytest.mark.parametrize("mode", ["cluster", "score", "kept", "decision", "truth"])
+def test_every_point_has_a_colour(found, done, mode):
+    points = picking.ground(found, done).maps["pca"]
+    made = colouring.colouring(mode, found, done, points)
+    assert made.codes.shape == (len(points.rows),)
+    assert made.codes.max() < len(made.palette) <= 256
+    for entry in made.legend:
+        assert entry.count == (made.codes == entry.code).sum()
+        picked = picking.resolve(entry.pick, picking.ground(found, done)).rows
+        assert set(points.rows[made.codes == entry.code]) <= set(picked)
+
+
+def test_trials_can_be_coloured_and_compared(editable_run):
+    make_trials(editable_run, [TrialKey(3, 0), TrialKey(5, 0)])
+    found = explorer(editable_run)
+    done, trials = decided(found), trials_of(found)
+    assert list(colouring.modes(found).values())[-2:] == ["Tried: 3 clusters", "Tried: 5 clusters"]
+    now = trial_facts.facts_now(found, done)
+    beside = [trial_facts.facts_of(found, done, trial) for trial in trials.values()]
+    assert beside[0].comparison.agreement == pytest.approx(1)
+    assert trial_facts.colours_of(beside[0]) == trial_facts.colours_of(now)
+    assert len(set(trial_facts.colours_of(beside[1]).values())) == 5
+    rows = trial_facts.rows_of(now, beside, done)
+    assert [len(row) for row in rows] == [3, 3, 3]
+    assert rows[0][1][0].note.startswith("100% of it")
+    assert words(beside[0].comparison, done) == "3 of 3 clusters stay nearly the same."
+    assert "5" in words(beside[1].comparison, done) or beside[1].comparison.splits()
+    assert np.asarray(matrix(beside[1].comparison, done).data[0]["z"]).shape == (3, 5)
+    points = picking.ground(found, done).maps["pca"]
+    assert len(colouring.colouring("k5-s0", found, done, points).legend) == 5
+
+
+def test_pointer_is_told_what_lies_under_it(found, done):
+    points = picking.ground(found, done).maps["pca"]
+    (known,) = map_panel._describe(found, done, points, [2])
+    mask_id = int(found.frame["mask_id"].iat[points.rows[2]])
+    assert known.point == 2
+    assert known.title == f"Mask {mask_id}"
+    assert known.lines[0] == found.frame["image_id"].iat[points.rows[2]]
+    assert known.src.startswith("data:image/jpeg")
+
+
+def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
+    found = explorer(editable_run)
+    done, kept = decided(found), {}
+    monkeypatch.setattr(picking, "LONGEST", 8)
+    monkeypatch.setattr(picking.state, "select", lambda **fields: kept.update(fields))
+    ids = found.frame["mask_id"].to_numpy()[:5]
+    picking.pick(found, done, f"ids:{','.join(map(str, ids))}")
+    assert kept["picked"].startswith("view:")
+    assert np.array_equal(picking.resolve(kept["picked"], picking.ground(found, done)).rows, np.arange(5))
+    with pytest.raises(ConfigError, match="not kept in this run"):
+        picking.resolve("view:0000", picking.ground(found, done))
