@@ -24,6 +24,7 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.painting import write_label_png
+from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.chain import NAMES, Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
@@ -77,11 +78,12 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     _write_proposals(run, source, shapes, chosen, generator)
     _write_clusters(run, generator)
     _write_candidates(run, source, shapes, chosen, generator)
-    write_kept(run, config.filter)
+    write_kept(run, run, config.filter)
     _write_label_maps(run, source, drawn, generator)
     _write_records(run, source, config)
     _write_crops(run, source, shapes, chosen)
     make_truth(run, source)
+    make_photo_results(run, source)
     return run
 
 

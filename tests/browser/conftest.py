@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -35,8 +35,8 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(folder: Path, port: int, **environment: str) -> Iterator[str]:
-    """Address of the real server, with its runs and its log in ``folder``; stopped at the end."""
+def running_server(folder: Path, port: int, *, kill: bool = False, **environment: str) -> Iterator[str]:
+    """Address of the real server, with its runs and its log in ``folder``; stopped, or killed, at the end."""
     command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
     options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
     known = {**os.environ, "MASKDISTILL_RUNS": str(folder / "runs"), "HF_HUB_OFFLINE": "1", **environment}
@@ -46,7 +46,7 @@ def running_server(folder: Path, port: int, **environment: str) -> Iterator[str]
             _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", process)
             yield f"http://127.0.0.1:{port}"
         finally:
-            process.terminate()
+            (process.kill if kill else process.terminate)()
             process.wait(10)
 
 
@@ -61,6 +61,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def port() -> int:
     """One that nobody listens at, for a server that is started more than once."""
     return free_port()
+
+
+@pytest.fixture(scope="module")
+def serve_once() -> Iterator[Callable[[Path], str]]:
+    """``serve_once(folder)``: address of a server that runs as long as the module's tests."""
+    with ExitStack() as servers:
+        yield lambda folder: servers.enter_context(running_server(folder, free_port()))
 
 
 @pytest.fixture
