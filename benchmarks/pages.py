@@ -1,36 +1,32 @@
 """How fast the pages answer: server time of a slider's release, and the time until a page of a fresh server is usable.
 
-    python -m benchmarks.pages [--repeats 7]
+    python -m benchmarks.pages [--repeats 15] [--masks 50000]
 
 Slider times run the real page through Streamlit's own test client: from the release to the page's last element, so
 they hold the masks, the drawing and the rest of the page, but no browser. The first page is timed in headless Chromium,
-where there is one, on a server started after another has warmed the disk's cache.
+where there is one, on a server started after another has warmed the disk's cache. The explorer's pages are then
+measured in that browser on a generated run of many masks (``benchmarks.explorer``).
 """
 
 import argparse
 import os
-import shutil
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
-import urllib.error
-import urllib.request
 from pathlib import Path
 from typing import Any
 
 from streamlit.testing.v1 import AppTest
 
 from app import state
+from benchmarks import explorer
+from benchmarks.generated_run import generate_run
 from benchmarks.report import print_table, write_report
+from benchmarks.servers import ROOT, browser, running_server, wait_until_healthy
 from maskdistill.crf import crf_available
 from maskdistill.datasets import open_source, read_photo
 
-ROOT = Path(__file__).resolve().parents[1]
 SIZE = (640, 480)  # width, height in pixels
-BROWSER_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 
 def main() -> None:
@@ -50,6 +46,10 @@ def main() -> None:
     if result["first_page_s"]:
         rows = [[f"{seconds:.1f}" for seconds in result["first_page_s"]]]
         print_table("From the start of the server to a usable Start page (s)", ["1st", "2nd", "3rd"], rows)
+    if options.masks:
+        result["explorer"] = explorer_times(options.masks, options.repeats)
+        if result["explorer"]:
+            explorer.tell(result["explorer"], options.masks)
     write_report(options.json, result)
 
 
@@ -79,51 +79,39 @@ def _release(app: AppTest, name: str, value: float) -> float:
 
 def first_page_times(count: int) -> list[float]:
     """Seconds from starting the server until the Start page's button can be pressed; empty without a browser."""
-    path = shutil.which("chromium") or shutil.which("google-chrome")
-    if path is None:
-        return []
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=path, args=BROWSER_FLAGS)
-        times = [_first_page(browser) for _ in range(count + 1)][1:]  # the first warms the disk's cache
-        browser.close()
-    return times
+    with browser() as opened:
+        if opened is None:
+            return []
+        return [_first_page(opened) for _ in range(count + 1)][1:]  # the first warms the disk's cache
 
 
-def _first_page(browser: Any) -> float:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    address = f"http://127.0.0.1:{port}"
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py", f"--server.port={port}"]
+def _first_page(opened: Any) -> float:
     start = time.perf_counter()
-    server = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        _wait(f"{address}/_stcore/health")
-        page = browser.new_page()
+    with running_server() as (address, _):
+        wait_until_healthy(address)
+        page = opened.new_page()
         page.goto(address)
         page.get_by_role("button", name="Find masks").wait_for()
         return time.perf_counter() - start
-    finally:
-        server.terminate()
-        server.wait(10)
 
 
-def _wait(address: str) -> None:
-    for _ in range(600):
-        try:
-            with urllib.request.urlopen(address, timeout=2):
-                return
-        except (urllib.error.URLError, OSError):
-            time.sleep(0.05)
-    raise RuntimeError(f"The server did not answer at {address}.")
+def explorer_times(num_masks: int, repeats: int) -> dict[str, Any] | None:
+    """The explorer on a generated run, as ``benchmarks.explorer`` measures it; None without a browser."""
+    with browser() as opened, tempfile.TemporaryDirectory() as folder:
+        if opened is None:
+            return None
+        generate_run(Path(folder), num_masks)
+        with running_server(Path(folder) / "runs") as (address, process):
+            wait_until_healthy(address)
+            page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
+            return explorer.measure(page, address, process, repeats)
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="focus_vits14")
-    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--repeats", type=int, default=15)
+    parser.add_argument("--masks", type=int, default=50_000, help="of the generated run; 0 leaves the explorer out")
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 

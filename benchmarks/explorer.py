@@ -1,0 +1,146 @@
+"""How fast the explorer answers on a run of many masks: server time, bytes and memory, seen from a real browser.
+
+Does what a person does: opens pages, draws lassos, moves a threshold, judges masks by key. Each time is the server's,
+from the message that asks to the last one of the answer (``benchmarks.wire``). Run it by ``benchmarks.pages``.
+"""
+
+import statistics
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import psutil
+
+from benchmarks.report import print_table
+from benchmarks.wire import Exchange, Wire
+
+LIMITS = {  # milliseconds that were asked for
+    "open Clusters": 500,
+    "open Filter": 500,
+    "open Results": 500,
+    "open Audit": 500,
+    "threshold": 150,
+    "lasso": 300,
+    "next mask": 100,
+}
+PAGES = ("Clusters", "Filter", "Results", "Audit")
+MEMORY_AT = (20, 200)  # interactions after which the server's memory is read
+READY = {"Clusters": "canvas.over", "Filter": ".count.masks b", "Results": "h1", "Audit": ".desk .which"}
+
+
+def tell(result: dict[str, Any], num_masks: int) -> None:
+    """Print what ``measure`` found."""
+    rows = [_row(name, exchanges) for name, exchanges in result["exchanges"].items()]
+    head = ["interaction", "median ms", "95th %", "asked", "kB to browser", "kB to server"]
+    print_table(f"Server time at {num_masks:,} masks", head, rows)
+    first, last = result["memory_mb"]
+    row = [f"{first:.0f}", f"{last:.0f}", f"{100 * (last / first - 1):+.1f} %"]
+    print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], [row])
+
+
+def measure(page: Any, address: str, process: psutil.Process, repeats: int) -> dict[str, Any]:
+    """Every interaction ``repeats`` times, after one that is not counted; and the memory after 20 and 200 of them.
+
+    Args:
+        page: Of playwright, not gone anywhere yet.
+        address: Of the app, with a run named "generated".
+        process: The app's.
+        repeats: Of each interaction.
+
+    Returns:
+        ``exchanges``: list of ``Exchange`` as dictionaries by name of the interaction; ``memory_mb``: two numbers.
+    """
+    wire = Wire(page)
+    wire.measure(lambda: page.goto(f"{address}/clusters?run=generated&reviewer=bench"))
+    for name in PAGES:  # imports, and what is read once a server
+        _open(page, wire, name)
+    measured: dict[str, list[Exchange]] = {}
+    for name in PAGES:
+        measured[f"open {name}"] = [_open_from_start(page, wire, name) for _ in range(repeats)]
+        if name in _ACTIONS:
+            kind, do = _ACTIONS[name]
+            _settle(page)
+            measured[kind] = [wire.measure(partial(do, page, turn)) for turn in range(repeats + 1)][1:]
+            _settle(page)
+    exchanges = {name: [vars(exchange) for exchange in found] for name, found in measured.items()}
+    return {"exchanges": exchanges, "memory_mb": _memory(page, wire, process)}
+
+
+def _memory(page: Any, wire: Wire, process: psutil.Process) -> tuple[float, float]:
+    """MB of the server after 20 and after 200 further interactions of all kinds."""
+    found = []
+    for count in range(1, MEMORY_AT[1] + 1):
+        name = PAGES[count // 10 % len(PAGES)]
+        if count % 10 == 0 or name not in _ACTIONS:
+            _open(page, wire, name)
+            _settle(page)
+        else:
+            if count == 1:
+                _open(page, wire, name)
+            wire.measure(partial(_ACTIONS[name][1], page, count))
+        if count in MEMORY_AT:
+            found.append(process.memory_info().rss / 1e6)
+    return found[0], found[1]
+
+
+def _open(page: Any, wire: Wire, name: str) -> Exchange:
+    found = wire.measure(lambda: page.get_by_role("link", name=name, exact=True).first.click())
+    page.locator(READY[name]).first.wait_for()
+    return found
+
+
+def _open_from_start(page: Any, wire: Wire, name: str) -> Exchange:
+    """From another page, so that the whole page is new."""
+    wire.measure(lambda: page.get_by_role("link", name="Start", exact=True).first.click())
+    return _open(page, wire, name)
+
+
+def _settle(page: Any) -> None:
+    """Until pictures that are sent ahead have come."""
+    page.wait_for_timeout(1200)
+
+
+def _lasso(page: Any, turn: int) -> None:
+    """Around about a fifth of the map, another one each time."""
+    box = page.locator("canvas.over").bounding_box()
+    left = box["x"] + box["width"] * (0.12 + 0.06 * (turn % 5))
+    top = box["y"] + box["height"] * (0.1 + 0.03 * (turn % 4))
+    width, height = 0.42 * box["width"], 0.5 * box["height"]
+    page.mouse.move(left, top)
+    page.mouse.down()
+    for x, y in ((width, 0), (width, height), (0, height), (0, 0.1 * height)):
+        page.mouse.move(left + x, top + y, steps=6)
+    page.mouse.up()
+
+
+def _threshold(page: Any, turn: int) -> None:
+    """One step of the first threshold by key."""
+    handle = page.locator(".cards .line.least").first
+    handle.focus()
+    handle.press("ArrowRight" if turn // 10 % 2 == 0 else "ArrowLeft")
+
+
+def _next_mask(page: Any, turn: int) -> None:
+    page.keyboard.press("ax"[turn % 2])
+
+
+_ACTIONS: dict[str, tuple[str, Callable[[Any, int], None]]] = {
+    "Clusters": ("lasso", _lasso),
+    "Filter": ("threshold", _threshold),
+    "Audit": ("next mask", _next_mask),
+}
+
+
+def _row(name: str, exchanges: list[dict[str, float]]) -> list[str]:
+    times = sorted(exchange["milliseconds"] for exchange in exchanges)
+    at_95 = times[min(len(times) - 1, round(0.95 * (len(times) - 1)))]
+    received, sent = (statistics.median(each[way] for each in exchanges) for way in ("received", "sent"))
+    limit = str(LIMITS.get(name, ""))
+    return [
+        name,
+        f"{statistics.median(times):.0f}",
+        f"{at_95:.0f}",
+        limit,
+        f"{received / 1e3:.0f}",
+        f"{sent / 1e3:.1f}",
+    ]
