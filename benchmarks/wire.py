@@ -20,7 +20,8 @@ PATIENCE = 60.0  # seconds
 class Exchange:
     """What one action cost."""
 
-    milliseconds: float  # from the first question to the end of the last answer
+    answered: float  # milliseconds from the question to the end of its answer
+    settled: float  # milliseconds until the last message, with all that is redrawn or sent ahead after the answer
     received: int  # bytes to the browser
     sent: int  # bytes to the server
 
@@ -49,8 +50,10 @@ class Wire:
         self._wait()
         sent = [frame for frame in self._frames if frame[0] == "sent"]
         received = [frame for frame in self._frames if frame[0] == "received"]
-        last = max(moment for _, moment, content in received if _ends_script(content))
+        ends = [moment for _, moment, content in received if _ends_script(content)]
+        last = ends[-1]
         return Exchange(
+            1000 * (ends[0] - sent[0][1]),
             1000 * (last - sent[0][1]),
             sum(len(content) for _, moment, content in received if moment <= last),
             sum(len(content) for _, _, content in sent),
@@ -75,4 +78,8 @@ class Wire:
 
 
 def _ends_script(content: bytes) -> bool:
-    return ForwardMsg.FromString(content).WhichOneof("type") == "script_finished"
+    """Whether a run of the page, or of a part of it, has come to its end here; not if it only gave way to another."""
+    message = ForwardMsg.FromString(content)
+    if message.WhichOneof("type") != "script_finished":
+        return False
+    return message.script_finished != ForwardMsg.ScriptFinishedStatus.FINISHED_EARLY_FOR_RERUN
