@@ -18,7 +18,12 @@ page = st.navigation(
     [
         st.Page(PAGES / "start.py", title="Start", icon=":material/photo_library:", default=True),
         st.Page(PAGES / "proposals.py", title="Proposals", icon=":material/filter_center_focus:"),
+        st.Page(PAGES / "clusters.py", title="Clusters", icon=":material/bubble_chart:"),
+        st.Page(PAGES / "filter.py", title="Filter", icon=":material/filter_alt:"),
         st.Page(PAGES / "training.py", title="Training", icon=":material/model_training:"),
+        st.Page(PAGES / "results.py", title="Results", icon=":material/query_stats:"),
+        st.Page(PAGES / "audit.py", title="Audit", icon=":material/fact_check:"),
+        st.Page(PAGES / "guide.py", title="Guide", icon=":material/school:"),
     ]
 )
 state.read_link()

@@ -36,9 +36,7 @@ def nearest_to(vectors: np.ndarray, wanted: np.ndarray, count: int) -> tuple[np.
     return _nearest(vectors, wanted, min(count, len(vectors)), None)
 
 
-def _nearest(
-    vectors: np.ndarray, wanted: np.ndarray, count: int, without: int | None
-) -> tuple[np.ndarray, np.ndarray]:
+def _nearest(vectors: np.ndarray, wanted: np.ndarray, count: int, without: int | None) -> tuple[np.ndarray, np.ndarray]:
     wanted = wanted.astype(np.float32)
     lengths = np.sqrt(np.einsum("nd,nd->n", vectors, vectors, dtype=np.float64))
     scale = np.where(lengths > 0, lengths, 1) * (float(np.linalg.norm(wanted)) or 1)

@@ -158,7 +158,7 @@ def test_run_that_trained_nothing_says_what_start_will_do(open_page, make_run):
     app = open_training(open_page)
     assert "Nothing was trained here yet" in texts(app)
     assert app.subheader[0].value == "Stage 1"
-    assert "Does first: Embeddings and Clusters." in texts(app)
+    assert "Does first: Embeddings, Clusters and Classes." in texts(app)
     assert not button(app, "Start").disabled
 
 
@@ -189,7 +189,15 @@ def test_link_chooses_the_stage_and_a_bad_one_is_left_alone(open_page, make_run)
     assert open_training(open_page, stage="nonsense").subheader[0].value == "Stage 2"
 
 
-@pytest.mark.parametrize("stage", NAMES)
+def test_stage_without_settings_says_so(open_page, make_run):
+    make_run()
+    app = open_training(open_page, stage="classes")
+    assert app.subheader[0].value == "Classes"
+    assert "No settings: it follows what people decide" in texts(app)
+    assert not any(item.label.startswith("Back to the preset") for item in app.button)
+
+
+@pytest.mark.parametrize("stage", [name for name in NAMES if name != "classes"])
 def test_every_stage_has_a_form(open_page, make_run, stage):
     make_run()
     app = open_training(open_page, stage=stage)
@@ -223,7 +231,7 @@ def test_change_in_one_form_is_kept_for_the_start_in_another(open_page, make_run
     app.switch_page("../pages/training.py").run()
     assert app.subheader[0].value == "Stage 2"
     assert "clusters.num_classes = 7" in texts(app).replace("\\", "")
-    assert "Does first: Clusters, Stage 1, Candidates, Filter and Pseudo-labels." in texts(app)
+    assert "Does first: Clusters, Classes, Stage 1, Candidates, Filter and Pseudo-labels." in texts(app)
     button(app, "Run all").click().run()
     assert calls[0][1]["overrides"] == ["clusters.num_classes=7"]
     assert calls[0][1]["until"] == NAMES[-1]

@@ -52,7 +52,7 @@ def test_every_stage_has_a_label_and_a_form():
     assert tuple(LABELS) == NAMES
     for name in NAMES:
         assert set(sections_of(name)) <= set(section_names())
-        assert sections_of(name)
+        assert sections_of(name) or name == "classes"
 
 
 def test_cards_show_state_by_word_and_say_why():

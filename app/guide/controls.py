@@ -1,0 +1,74 @@
+"""The one control that matters at a step, beside its words; sliders stand below the picture."""
+
+import streamlit as st
+
+from app import state
+from app.guide import seeing
+from app.guide.grouping import chosen_cluster, clusters_of
+from app.guide.here import Here
+from app.guide.photo_choice import draw_choice
+from app.state import Option
+
+_PILLS = 24  # clusters up to which each has a button
+_HEADS = {seeing.NO_HEAD: "Patches", seeing.MEAN: "All"}
+_LAYERS = {seeing.MASK: "Mask", seeing.SIDES: "Two sides"}
+
+
+def draw_control(step: int, here: Here) -> None:
+    """Draw the control of a step, if it has one beside its words."""
+    if step == 1:
+        draw_choice(here)
+    elif step == 2:
+        heads = seeing.heads(here)
+        _choose(Option.HEAD, "Head of the attention", heads, seeing.chosen_head(here), heads[-1], _HEADS)
+    elif step == 3:
+        _offer_seed()
+    elif step == 4:
+        layer = state.option(Option.LAYER, seeing.MASK, list(_LAYERS))
+        _choose(Option.LAYER, "Over the photo", list(_LAYERS), layer, seeing.MASK, _LAYERS)
+    elif step == 5 and here.trained is not None:
+        _choose_cluster(here)
+
+
+def _choose(option: Option, label: str, values: list[str], chosen: str, default: str, names: dict[str, str]) -> None:
+    key = state.sync_widget(f"guide:{option}", chosen)
+
+    def keep() -> None:
+        value = state.widget_value(key)  # None where the step was left in the same moment
+        state.set_option(option, "" if value in (default, None) else value)
+
+    st.pills(
+        label,
+        values,
+        key=key,
+        required=True,
+        format_func=lambda value: names.get(value, value),
+        on_change=keep,
+    )
+
+
+def _offer_seed() -> None:
+    if state.selection().patch is not None:
+        st.button("Back to the mask's strongest patch", icon=":material/undo:", on_click=_forget_patch)
+
+
+def _forget_patch() -> None:
+    state.select(patch=None)
+
+
+def _choose_cluster(here: Here) -> None:
+    trained = here.trained
+    values, key = [0, *clusters_of(trained)], "guide:cluster"
+    state.sync_widget(key, chosen_cluster(trained))
+    draw = st.pills if len(values) <= _PILLS else st.selectbox
+    options = {"required": True} if draw is st.pills else {}
+    draw(
+        "Show",
+        values,
+        key=key,
+        format_func=lambda cluster: (
+            "Most like this" if not cluster else trained.decided.name_of(cluster).removeprefix("cluster ")
+        ),
+        on_change=lambda: state.select(cluster=state.widget_value(key) or 0),
+        **options,
+    )

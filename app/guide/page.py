@@ -1,0 +1,201 @@
+"""The guide, put together: strip of steps, picture on the left, words and control on the right."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import streamlit as st
+
+from app import cache, drawing, jobs_panel, state, widgets
+from app.explore.detail import show_detail
+from app.guide import reference
+from app.guide.believing import draw_filter
+from app.guide.controls import draw_control
+from app.guide.grouping import chosen_cluster, draw_clusters
+from app.guide.here import Here
+from app.guide.mask_detail import keep_photo
+from app.guide.modelling import draw_final_model, draw_first_model
+from app.guide.paint import mask_layer
+from app.guide.photo_choice import draw_strip
+from app.guide.reading import Subject, Trained, read_trained
+from app.guide.scene import Layer, Scene, draw_scene
+from app.guide.seeing import draw_affinity, draw_cut, draw_patches, draw_photo
+from app.guide.stepper import stepper
+from app.guide.steps import FULL, current_step, go_to, is_full_screen
+from app.guide.words import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
+from app.state import Option
+from app.workspace import Workspace, current_photo
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo
+from maskdistill.decisions import Scope
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import JobState, current_job
+from maskdistill.store import list_runs, runs_folder
+
+STYLE = Path(__file__).parent / "guide.css"
+FIRST_TRAINED = 5  # step from which a trained run is needed
+_PICTURES: tuple[Callable[[Here], str], ...] = (
+    draw_photo,
+    draw_patches,
+    draw_affinity,
+    draw_cut,
+    draw_clusters,
+    draw_first_model,
+    draw_filter,
+    draw_final_model,
+)
+
+
+def draw(workspace: Workspace) -> None:
+    """Everything of the page; guide.css knows by the container's key for which screen."""
+    full, step = is_full_screen(), current_step()
+    keep_photo()
+    with st.container(key="guide-full" if full else "guide-page"):
+        if not full:
+            st.title("Guide")
+        top = st.container()
+        stepper(step, full, key="guide:steps", on_go=go_to, on_screen=_set_screen)
+        try:
+            here = _look(workspace, step)
+            _draw_step(step, here, full)
+        except MaskDistillError as error:
+            st.error(widgets.escape(str(error)))
+            if step > 1:
+                st.button("Choose another photo", icon=":material/photo_library:", on_click=go_to, args=(1,))
+        with top:
+            widgets.notices()
+    state.write_link()
+
+
+def show_masks() -> None:
+    """The detail of a mask of the run of steps 5 to 8, if one was clicked."""
+    trained = _find_trained()
+    if trained is not None:
+        show_detail(trained.masks, Scope.LABELS)
+
+
+def _set_screen(full: bool) -> None:
+    state.set_option(Option.SCREEN, FULL if full else "")
+
+
+def _look(workspace: Workspace, step: int) -> Here:
+    """Resolve photo, settings and trained run; read the photo if it was not before."""
+    trained = _find_trained()
+    if workspace.run is None and trained is not None:  # the same features for all steps: one look at the photo
+        workspace = replace(workspace, base=replace(workspace.base, features=trained.config.features))
+    photos = list(workspace.source.photos)
+    photo = current_photo(photos)
+    config, changes = state.apply_changes(workspace.base, state.selection().changes)
+    state.select(changes=changes)
+    if trained is not None and not _prepare(trained, photo, workspace.base):
+        trained = None
+    features = config.features if trained is None or step < FIRST_TRAINED else trained.config.features
+    live = cache.live(features, config.proposals, config.crf, photo)
+    return Here(workspace, photos, photo, config, live, trained)
+
+
+def _find_trained() -> Trained | None:
+    """The run of steps 5 to 8; one that cannot be read must not keep the first four from working."""
+    runs = {run.name: run for run in list_runs(runs_folder())}
+    wanted = state.option(Option.MODEL)
+    if wanted and wanted not in runs:
+        state.notify(f"There is no run '{wanted}' in {runs_folder()}, so another one stands for steps 5 to 8.")
+        state.set_option(Option.MODEL, "")
+    try:
+        run = reference.reference_run(runs)
+        return None if run is None else read_trained(run)
+    except MaskDistillError as error:
+        state.notify(f"Steps 5 to 8 cannot be shown. {error}")
+        return None
+
+
+def _prepare(trained: Trained, photo: Photo, base: RunConfig) -> bool:
+    """Have the run look at a new photo while it is being read anyway; False if the run's models cannot be used."""
+    subject = Subject(trained, photo, base.proposals, base.crf)
+    try:
+        subject.prepare()
+    except MaskDistillError as error:
+        state.notify(f"Steps 5 to 8 cannot be shown. {error}")
+        return False
+    return True
+
+
+def _draw_step(step: int, here: Here, full: bool) -> None:
+    words = STEPS[step - 1]
+    picture, text = st.columns([2.1, 1] if full else [2.2, 1], gap="medium", wrap=False)
+    missing = step >= FIRST_TRAINED and here.trained is None
+    with picture, st.container(key=f"guide-picture-{step}", gap="small"):
+        if missing or (step >= FIRST_TRAINED and not here.live.proposals.proposals):
+            facts = _draw_mask_only(here)
+        else:
+            facts = _PICTURES[step - 1](here)
+        st.caption(widgets.escape(". ".join([facts, *_origin(step, here)])))
+        if step == 1:
+            draw_strip(here)
+    with text, st.container(key="guide-words", gap="small"):
+        _say(words, here)
+        if missing:
+            _offer_class_run(here, WITHOUT_RUN)
+        else:
+            draw_control(step, here)
+        if step == 1 and here.trained is None:
+            _offer_class_run(here, EARLY)
+        _draw_link(step, words, here)
+
+
+def _origin(step: int, here: Here) -> list[str]:
+    """Which run the picture comes from, and what speaks against the mask."""
+    problem = here.live.proposals.problem
+    if step < FIRST_TRAINED or here.trained is None:
+        return [problem] if step == FIRST_TRAINED - 1 and problem else []
+    where = "" if here.trained.number_of(here.photo) is not None else "; this photo is not one of its own"
+    return [f"Run {here.trained.run.name}{where}"]
+
+
+def _say(words: Words, here: Here) -> None:
+    published = words is STEPS[3] and here.config.proposals.engine == "published"
+    st.header(words.title)
+    st.markdown(PUBLISHED_CUT if published else words.what)
+    st.markdown(f":material/visibility: {words.look}")
+    st.markdown(f":material/warning: {words.wrong}")
+
+
+def _draw_mask_only(here: Here) -> str:
+    masks = here.live.proposals.proposals
+    layers = [Layer.of_image(mask_layer(item.mask, drawing.mask_colour(0))) for item in masks[:1]]
+    alt = f"The mask of {here.photo.id}" if masks else here.photo.id
+    geometry = here.live.view.geometry
+    draw_scene(Scene(photo=here.photo, alt=alt, geometry=geometry, layers=tuple(layers)), key="guide:photo")
+    return "The mask of step 4" if masks else "Step 4 found no mask, so there is nothing to go on with: move τ there"
+
+
+def _offer_class_run(here: Here, why: str) -> None:
+    folder, run, features = reference.class_folder(), here.workspace.run, here.config.features
+    untrained = "" if run is None else f" The run **{widgets.escape(run.name)}** has no final model: Training makes it."
+    st.info(why + untrained)
+    job = current_job(folder)
+    if job is not None and job.state is not JobState.DONE:
+        jobs_panel.draw(folder, "guide")
+        return
+    label = f"Prepare the class run (about {reference.seconds_needed(features)} s)"
+    st.button(label, type="primary", icon=":material/play_arrow:", on_click=reference.prepare, args=(features,))
+
+
+def _draw_link(step: int, words: Words, here: Here) -> None:
+    st.page_link(
+        f"../pages/{words.page}.py",
+        label=words.link,
+        icon=":material/arrow_outward:",
+        query_params=_link(step, words, here),
+    )
+
+
+def _link(step: int, words: Words, here: Here) -> dict[str, list[str]] | None:
+    """From step 5 on to the run that was shown, at this photo if it has it; before, the selection goes along anyway."""
+    trained = here.trained
+    if step < FIRST_TRAINED or trained is None:
+        return None
+    number = trained.number_of(here.photo)
+    photo = "" if number is None else trained.masks.photos[number].id
+    cluster = chosen_cluster(trained) if step == FIRST_TRAINED else 0
+    return state.link_to(run=trained.run.name, photo=photo, stage=words.stage, cluster=cluster, mask=None, patch=None)

@@ -1,0 +1,69 @@
+"""Step 1's control: the photos to choose from, and one that is dropped in."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import cache, state, uploads
+from app.guide.here import Here
+from app.guide.reference import is_trained
+from app.state import Key, Option
+from app.thumbs import Thumb, thumbs
+from app.workspace import free_run_name
+from maskdistill.store import runs_folder
+
+STRIP = 24  # thumbnails around the photo on show
+_LISTED = 5000  # photos up to which all their names are sent
+
+
+def draw_strip(here: Here) -> None:
+    """Photos around the one on show."""
+    place = [photo.id for photo in here.photos].index(here.photo.id)
+    first = min(max(0, place - STRIP // 2), max(0, len(here.photos) - STRIP))
+    items = [Thumb(photo) for photo in here.photos[first : first + STRIP]]
+    thumbs(items, key="guide:strip", layout="strip", selected=here.photo.id, on_pick=lambda id: state.select(photo=id))
+
+
+def draw_choice(here: Here) -> None:
+    """A list if there are many photos, a box for one that is dropped, and the way back to the samples."""
+    if STRIP < len(here.photos) <= _LISTED:
+        key = state.sync_widget("guide:name", here.photo.id)
+        names = [photo.id for photo in here.photos]
+        st.selectbox("Photo", names, key=key, on_change=lambda: state.select(photo=state.widget_value(key)))
+    turn = state.recall(Key.DROP_TURN, 0)
+    file = st.file_uploader("Drop a photo of your own", max_upload_size=uploads.MAX_FILE_MB, key=f"guide:drop:{turn}")
+    if file is not None:
+        state.remember(Key.DROP_TURN, turn + 1)  # empties the box: the file is on disk by then
+        _take(here, file)
+        st.rerun()
+    if here.workspace.source.spec != "sample":
+        st.button("Back to the sample photos", icon=":material/undo:", on_click=_show_samples, args=(here,))
+
+
+def _take(here: Here, file: uploads.Upload) -> None:
+    """Write the file beside those that were dropped before, and look at it; or say why not."""
+    folder = Path(state.recall(Key.DROP_FOLDER) or runs_folder().absolute() / free_run_name("dropped") / "photos")
+    before = set(folder.glob("*"))
+    kept = uploads.keep_uploads([file], folder=folder)
+    for name, reason in kept.refused:
+        state.notify(f"{name} cannot be used. {reason}")
+    if not kept.num_kept:
+        return
+    state.remember(Key.DROP_FOLDER, str(folder))
+    state.remember(Key.DROP_COUNT, (state.recall(Key.DROP_COUNT) or 0) + kept.num_kept)
+    cache.rescan(str(folder))
+    new = next(path for path in folder.glob("*") if path not in before)
+    photos = cache.source(str(folder)).photos
+    _look_at(here, str(folder), next(photo.id for photo in photos if photo.path == new))
+
+
+def _show_samples(here: Here) -> None:
+    _look_at(here, "sample", "")
+
+
+def _look_at(here: Here, data: str, photo: str) -> None:
+    """Other photos; the models of the run that was looked at stay those of steps 5 to 8."""
+    run = here.workspace.run
+    if run is not None and is_trained(run):
+        state.set_option(Option.MODEL, run.name)
+    state.select(run="", data=data, photo=photo, mask=None, cluster=0, picked="", job=0)

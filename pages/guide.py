@@ -1,0 +1,21 @@
+"""Guide: the method in eight steps on one photo, for a class."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.guide import page
+from app.workspace import open_workspace
+from maskdistill.errors import MaskDistillError
+
+try:
+    with widgets.scan_progress() as on_progress:
+        workspace = open_workspace(on_progress)
+except MaskDistillError as error:
+    st.title("Guide")
+    st.error(widgets.escape(str(error)))
+    st.button("Take the sample photos", icon=":material/photo_library:", on_click=state.open_data, args=("sample",))
+    st.stop()
+
+st.html(page.STYLE)
+st.fragment(page.draw)(workspace)
+page.show_masks()
