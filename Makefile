@@ -14,7 +14,7 @@ app: install
 	$(BIN)/streamlit run app/main.py
 
 test: install-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
 
 test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
