@@ -21,7 +21,7 @@ _DECISIONS = (colours.UNDECIDED, colours.ACCEPTED, colours.REJECTED, colours.REL
 def modes(found: Explorer) -> dict[str, str]:
     """What there is to colour by, with its name for people."""
     frame = found.frame
-    names = {"cluster": "Cluster", "score": "Stage 1's belief" if frame["candidate"].any() else "Proposal score"}
+    names = {"cluster": "Cluster", "score": "Score by stage 1" if frame["candidate"].any() else "Proposal score"}
     if found.run.kept_path.is_file():
         names["kept"] = "Kept or dropped"
     names["decision"] = "Decision"

@@ -129,7 +129,7 @@ def _known(found: Explorer, done: Decided, row: int, point: int) -> Known:
     lines = [str(frame["image_id"].iat[row]), done.name_of(cluster) if cluster else "left out"]
     lines.append(f"proposal {frame['quality'].iat[row]:.2f}")
     if frame["candidate"].iat[row]:
-        lines[-1] += f", belief {frame['score'].iat[row]:.2f}"
+        lines[-1] += f", score {frame['score'].iat[row]:.2f}"
     fields = picking.ground(found, done).fields
     words = [picking.KEPT_WORDS[fields["kept"][row]], picking.DECISION_WORDS[fields["decision"][row]]]
     lines.append(", ".join(word for word in words if word not in ("not judged", "undecided")))

@@ -61,7 +61,7 @@ def _facts(found: Explorer, kept: np.ndarray, rows: np.ndarray) -> list[Fact | N
     frame = found.frame
     return [
         _share_kept(kept, rows),
-        _mean("Belief", frame["score"].to_numpy(), rows, "mean probability that stage 1 gives the mask's class in it"),
+        _mean("Score", frame["score"].to_numpy(), rows, "mean probability that stage 1 gives the mask's class in it"),
         _mean("Proposal", frame["quality"].to_numpy(), rows, "mean score of the proposals, before any model"),
         _main_truth(found, rows),
     ]

@@ -19,13 +19,13 @@ from maskdistill.scoring import PART_HELP, WEIGHTS
 from maskdistill.store import read_json
 
 SIGNALS = {  # of MaskSignals: what they are called, and what they say
-    "score": ("Belief", "mean probability that stage 1 gives the mask's class inside it"),
+    "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),
     "iou": ("IoU", "of the proposal with what stage 1 predicts there"),
     "agreement": ("Agreement", "share of the mask in which stage 1 predicts its cluster"),
     "distance_quantile": ("Far from centre", "share of its cluster that lies nearer to the cluster's centre"),
     "area": ("Area", "fraction of the photo that stage 1's version of the mask covers"),
     "border": ("Border", "share of the photo's border that the mask covers"),
-    "standing": ("Place in cluster", "share of its cluster with a better belief; 0 is the best"),
+    "standing": ("Place in cluster", "share of its cluster with a better score; 0 is the best"),
 }
 
 

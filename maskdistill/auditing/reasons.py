@@ -16,9 +16,9 @@ NEAR = 0.97  # nearness from which a signal is just beside its threshold: 3 % of
 _TELLING = 0.9  # from which a part of the doubt is worth a word
 _HINTING = 0.6  # the same where nothing is that telling
 _MOST = 3  # things said of a mask
-_BELIEF = "belief"
+_SCORE = "score"
 _SIGNALS = {  # of THRESHOLDS: what it is called, and whether it is told in percent
-    "score": (_BELIEF, False),
+    "score": (_SCORE, False),
     "iou": ("IoU with stage 1", False),
     "agreement": ("agreement with stage 1", False),
     "distance_quantile": ("distance to the centre, as a quantile of its cluster,", False),
@@ -40,7 +40,7 @@ class Reasons:
         """What is said of a mask under an order, its first letter a capital."""
         said = self._said(row, _TELLING) or self._said(row, _HINTING)[:1]
         if order == Order.DROPPED and not self._value("kept", row):
-            said = [self._near_miss(row), *(text for text in said if not text.startswith(_BELIEF))]
+            said = [self._near_miss(row), *(text for text in said if not text.startswith(_SCORE))]
         text = "; ".join(said[:_MOST]) or "nothing speaks against it"
         return text[0].upper() + text[1:]
 
@@ -93,7 +93,7 @@ class Reasons:
 
     def _near_miss(self, row: int) -> str:
         dropped, score = f"dropped ({self._value('rule', row) or 'not judged'})", self._value("score", row)
-        return dropped if np.isnan(score) else f"{dropped} with a {_BELIEF} of {score:.2f}"
+        return dropped if np.isnan(score) else f"{dropped} with a {_SCORE} of {score:.2f}"
 
     def _value(self, name: str, row: int) -> Any:
         return self.frame[name].iat[row]

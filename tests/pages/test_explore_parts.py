@@ -122,7 +122,7 @@ def test_signals_stand_beside_the_thresholds_that_do_something():
     config = FilterConfig(min_score=0.6, min_area=0.1, max_area=0.6)
     found = facts.Judged(np.array([30, 40]), signals, config)
     bars = {bar.name: bar for bar in facts.signal_bars(found, 30)}
-    assert (bars["Belief"].limit_text, bars["Belief"].fails) == ("≥ 0.6", True)
+    assert (bars["Score"].limit_text, bars["Score"].fails) == ("≥ 0.6", True)
     assert (bars["Area"].limit_text, bars["Area"].fails) == ("≥ 0.1, ≤ 0.6", False)
     assert (bars["IoU"].limit_text, bars["IoU"].fails) == ("", False)
     assert np.isnan(bars["IoU"].value)
@@ -221,7 +221,7 @@ def first_mask(run, **columns):
 def test_detail_tells_scores_reasons_neighbours_and_history(finished_run):
     app = open_detail(first_mask(finished_run, candidate=True, kept=True, rule=KEPT, origin="proposal"))
     assert not app.exception
-    for word in ("Kept", "Passes every rule.", "Belief", "≥ 0.3", "Views", "reporting only", "Nobody has decided"):
+    for word in ("Kept", "Passes every rule.", "Score", "≥ 0.3", "Views", "reporting only", "Nobody has decided"):
         assert word in words(app)
     view, near = data_of(app, 0), data_of(app, 1)
     assert len(view["layers"]) == 1

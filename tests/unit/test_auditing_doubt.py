@@ -71,7 +71,7 @@ def test_mask_kept_against_the_thresholds_is_doubted_most():
     frame = masks(4, score=[0.1, 0.6, 0.9, 0.8], rule=["best of its photo", "kept", "kept", "kept"])
     assert measure_doubt(frame, THRESHOLD).parts["threshold"][0] == 1
     told = why(frame, 0, THRESHOLD)
-    assert told == "Kept only as the best of its photo: belief 0.10 is below the threshold 0.50"
+    assert told == "Kept only as the best of its photo: score 0.10 is below the threshold 0.50"
 
 
 def test_another_label_small_margin_low_score_and_border_are_doubted():
@@ -96,20 +96,20 @@ def test_reason_names_the_threshold_and_the_other_cluster():
     frame = masks(40, score=np.linspace(0.2, 0.98, 40))
     frame.loc[20, ["score", "cluster", "label"]] = [0.52, 3, 7]
     assert why(frame, 20, FilterConfig(min_score=0.51)) == (
-        "Belief 0.52, just above the threshold 0.51; stage 1 says cluster 7, not cluster 3"
+        "Score 0.52, just above the threshold 0.51; stage 1 says cluster 7, not cluster 3"
     )
 
 
 def test_reason_tells_close_numbers_apart():
     frame = masks(40, score=np.linspace(0.2, 0.98, 40))
     frame.loc[20, "score"] = 0.4996
-    assert why(frame, 20, THRESHOLD).startswith("Belief 0.4996, just below the threshold 0.5000")
+    assert why(frame, 20, THRESHOLD).startswith("Score 0.4996, just below the threshold 0.5000")
 
 
 def test_near_misses_say_what_dropped_them():
     frame = masks(3, kept=[True, False, False], rule=["kept", "too small", "low IoU"], score=[0.9, 0.7, 0.8])
     assert order_of(frame, order=Order.DROPPED) == [2, 1]
-    assert why(frame, 1, order=Order.DROPPED).startswith("Dropped (too small) with a belief of 0.70")
+    assert why(frame, 1, order=Order.DROPPED).startswith("Dropped (too small) with a score of 0.70")
 
 
 def test_every_order_has_a_name_and_a_sentence_and_keeps_each_mask_once():
