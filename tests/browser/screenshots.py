@@ -2,7 +2,8 @@
 
 Usage: ``python tests/browser/screenshots.py http://localhost:8501 assets``
 
-The app's runs folder should hold one run of the sample photos, named ``sample``, trained up to stage 2 by a job.
+The app's runs folder should hold one run of the sample photos, named ``sample``, trained up to stage 2 by a job, and
+one of ``sample-views``, named ``views``, with every stage done.
 """
 
 import io
@@ -26,6 +27,12 @@ SHOTS = {
     "derivation": ("proposals?run=sample&photo=flower", "1. What the transformer attends to"),
     "compare": ("proposals?run=sample&photo=motorcycle&compare=published", TOP),
     "training": ("training?run=sample&stage=stage2", TOP),
+    "clusters": ("clusters?run=views&picked=cluster:1", TOP),
+    "detail": ("clusters?run=views&mask=0", TOP),
+    "filter": ("filter?run=views&set=filter.min_score%3D0.6", TOP),
+    "results": ("results?run=views&results=photos", TOP),
+    "audit": ("audit?run=views&reviewer=Ada", TOP),
+    "guide": ("guide?run=views&step=4", TOP),
 }
 
 
@@ -48,7 +55,7 @@ def main(address: str, folder: Path) -> None:
 
 
 def _settle(page: Page) -> None:
-    page.locator("h1").first.wait_for()
+    page.locator("[data-testid=stMain] :is(h1, h2, canvas, img)").first.wait_for(timeout=60_000)
     page.wait_for_function("document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'")
     page.wait_for_timeout(4000)  # pictures are decoded after the script has ended
 
