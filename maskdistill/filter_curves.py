@@ -90,7 +90,14 @@ def quality_curve(
     return QualityCurve(np.asarray(values, np.float64), sweep.kept(), total / judged, fitting / judged)
 
 
-def histogram(signals: MaskSignals, config: FilterConfig, signal: str, edges: np.ndarray) -> Histogram:
+def bins_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """(N,) int64 bin of each value, 0 to B - 1; values outside (B + 1,) ascending ``edges`` fall into the end ones."""
+    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+
+
+def histogram(
+    signals: MaskSignals, config: FilterConfig, signal: str, edges: np.ndarray, bins: np.ndarray | None = None
+) -> Histogram:
     """Masks by the value of one signal, apart by whether its own thresholds decide on them.
 
     Args:
@@ -98,13 +105,14 @@ def histogram(signals: MaskSignals, config: FilterConfig, signal: str, edges: np
         config: The settings; those of this signal's own thresholds do not matter.
         signal: One of those that ``THRESHOLDS`` name.
         edges: (B + 1,) ascending; values outside fall into the first or last bin.
+        bins: What ``bins_of`` says of the signal, where that is at hand.
     """
     values = getattr(signals, signal)
+    bins = bins_of(values, edges) if bins is None else bins
     measured = ~np.isnan(values)
     dropped = _dropped_by(signals, config, lambda threshold: threshold.signal != signal)
     group = np.where(signals.decision == 0, np.where(dropped, 2, 0), np.where(signals.decision > 0, 1, 2))
     num_bins = len(edges) - 1
-    bins = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, num_bins - 1)
     counts = np.bincount((group * num_bins + bins)[measured], minlength=3 * num_bins)
     return Histogram(edges, *counts.reshape(3, num_bins), int(np.count_nonzero(~measured)))
 

@@ -1,5 +1,6 @@
 """Pictures of single masks: the thumbnail that the run keeps, and a larger crop made on demand."""
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,15 @@ def crop_url(found: Explorer, mask_id: int) -> str:
         RunError: If there is no such mask.
     """
     try:
-        return drawing.jpeg_bytes_url(thumbnail_in(found.thumbs, mask_id).read_bytes())
+        return _thumb_url(found.thumbs, mask_id, found.stamp)
     except FileNotFoundError:  # of a run of an earlier version, or deleted
         return large_crop_url(found, mask_id, THUMB_SIDE)
+
+
+@lru_cache(maxsize=4096)
+def _thumb_url(folder: Path, mask_id: int, _stamp: tuple[Any, ...]) -> str:
+    """Of a run in this state: its first model may see another object under the same id when it is trained anew."""
+    return drawing.jpeg_bytes_url(thumbnail_in(folder, mask_id).read_bytes())
 
 
 def large_crop_url(found: Explorer, mask_id: int, side: int = 384) -> str:

@@ -5,13 +5,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import streamlit as st
 
 from app import state
 from app.component import register
 from app.explore.facts import SIGNALS
 from app.filter.data import Candidates
 from maskdistill.config import FilterConfig, describe_settings
-from maskdistill.filter_curves import curve, histogram
+from maskdistill.filter_curves import bins_of, curve, histogram
 from maskdistill.filtering import THRESHOLDS, FilterResult, Threshold
 
 _NUM_BINS = 50
@@ -110,7 +111,7 @@ def histograms(
 
 def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:
     axis, (title, help) = _AXES[signal], SIGNALS[signal]
-    bins = histogram(found.signals, config, signal, axis.edges)
+    bins = histogram(found.signals, config, signal, axis.edges, _bins(found.key, signal, found))
     return {
         "signal": signal,
         "title": title,
@@ -125,6 +126,11 @@ def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any
         "steps": axis.steps,
         "handles": [_handle(found, config, axis, item) for item in THRESHOLDS if item.signal == signal],
     }
+
+
+@st.cache_resource(max_entries=8 * len(_AXES), show_spinner=False)
+def _bins(key: tuple[Any, ...], signal: str, _found: Candidates) -> np.ndarray:
+    return bins_of(getattr(_found.signals, signal), _AXES[signal].edges)
 
 
 def _handle(found: Candidates, config: FilterConfig, axis: _Axis, threshold: Threshold) -> dict[str, Any]:
