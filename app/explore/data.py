@@ -3,6 +3,7 @@
 Nothing here may be changed by who gets it: all sessions share it.
 """
 
+import gc
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -186,7 +187,7 @@ def _stamp(run: Run) -> tuple[Any, ...]:
 def _explorer(path: Path, stamp: tuple[Any, ...]) -> Explorer:
     run = Run(path)
     vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
-    return Explorer(
+    found = Explorer(
         run=run,
         stamp=stamp,
         info=run.info(),
@@ -199,6 +200,9 @@ def _explorer(path: Path, stamp: tuple[Any, ...]) -> Explorer:
         clusters=_json(run.path / "clusters.json"),
         metrics=_json(run.path / "metrics.json"),
     )
+    gc.collect()
+    gc.freeze()  # what stays is not looked through again: collections are short, and garbage does not pile up
+    return found
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from maskdistill.jobs import current_job, get_job, list_jobs, stop_job
+from maskdistill.jobs import current_job, get_job, list_jobs, stop_job, wait_until_ended
 
 pytestmark = pytest.mark.browser
 
@@ -157,6 +157,7 @@ def test_second_job_waits_for_the_first(run, site, open_training):
         stop(page)
         page.get_by_text(re.compile(rf"Stage 1 · job {second.id}")).first.wait_for()
         badge(page, "running").wait_for()
+        wait_until_ended(first, 60)  # both may say "running" for a moment, the first one while it stops
     assert get_job(run, first.id).state == "stopped"
     assert get_job(run, second.id).settings["stage1"]["learning_rate"] == 0.004
 
