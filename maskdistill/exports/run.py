@@ -1,6 +1,5 @@
 """A run as files for other tools: what its latest stage knows of every photo, in COCO, VOC or YOLO."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from maskdistill.config import LabelConfig
-from maskdistill.datasets import ViewRecipe
 from maskdistill.decisions import class_digest, class_names
 from maskdistill.errors import RunError
 from maskdistill.exports.coco import export_coco
@@ -18,6 +16,7 @@ from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, read_label_png
+from maskdistill.run_photos import read_view, text_or_none
 from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.store import Run, read_json
@@ -143,17 +142,12 @@ def _read_images(run: Run, entries: Sequence[dict[str, Any]]) -> list[ExportImag
             file_name=item["file_name"],
             height=item["height"],
             width=item["width"],
-            split=row["split"] if isinstance(row["split"], str) else None,  # an empty cell may come back as NaN
-            view=_read_view(row["view"]) if isinstance(row["view"], str) else None,
+            split=text_or_none(row["split"]),
+            view=read_view(row["view"]),
         )
         for item, row in zip(entries, rows, strict=True)
         if row["readable"]
     ]
-
-
-def _read_view(text: str) -> ViewRecipe:
-    values = json.loads(text)
-    return ViewRecipe(**{**values, "box": tuple(values["box"])})
 
 
 def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
