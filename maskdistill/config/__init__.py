@@ -1,6 +1,7 @@
 """Settings: one frozen dataclass a stage, gathered in ``RunConfig``; presets, and changes from the command line."""
 
 import dataclasses
+import functools
 import json
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -113,9 +114,10 @@ def load_preset(name: str) -> RunConfig:
     return RunConfig.from_dict(values)
 
 
-def setting_names() -> list[str]:
+@functools.cache
+def setting_names() -> tuple[str, ...]:
     """Every name that ``--set`` takes, as ``section.name``."""
-    return names_in(RunConfig().to_dict())
+    return tuple(names_in(RunConfig().to_dict()))
 
 
 def section_names() -> list[str]:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 import json
 import types
 import typing
@@ -51,7 +52,7 @@ def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: st
         raise ConfigError(
             f"{prefix.removesuffix('.') or 'The configuration'} must be a table of settings, got {values!r}."
         )
-    hints = typing.get_type_hints(cls)
+    hints = _hints(cls)
     for name in values:
         if name not in hints:
             raise ConfigError(unknown_name(f"{prefix}{name}", names))
@@ -65,6 +66,11 @@ def unknown_name(name: str, names: Sequence[str], what: str = "setting") -> str:
     near = difflib.get_close_matches(name, names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(names)}."
     return f"No {what} '{name}'.{hint}"
+
+
+@functools.cache
+def _hints(cls: type) -> dict[str, Any]:
+    return typing.get_type_hints(cls)
 
 
 def _parse(text: str, current: Any, name: str) -> Any:

@@ -21,7 +21,7 @@ def values_of(text):
 def test_lists_every_setting_without_a_run(command, capsys):
     code, out, err = printed(capsys, command, "--set", "help")
     assert (code, err) == (0, "")
-    assert list(values_of(out)) == setting_names()
+    assert tuple(values_of(out)) == setting_names()
     assert max(map(len, out.splitlines())) <= 110
 
 

@@ -187,7 +187,7 @@ class TestDescriptions:
     SETTINGS = tuple(setting for section in ("", *section_names()) for setting in describe_settings(section))
 
     def test_every_setting_is_described(self):
-        assert [setting.full_name for setting in self.SETTINGS] == setting_names()
+        assert [setting.full_name for setting in self.SETTINGS] == list(setting_names())
 
     @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.full_name)
     def test_description(self, setting):
