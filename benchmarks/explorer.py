@@ -1,8 +1,9 @@
 """How fast the explorer answers on a run of many masks: server time, bytes and memory, seen from a real browser.
 
 Does what a person does: opens pages, draws lassos, moves a threshold, judges masks by key. Each time is the server's,
-from the message that asks to the end of the answer; "settled" is when the rest has come too, as the pictures that are
-sent ahead (``benchmarks.wire``). Run it by ``benchmarks.pages``.
+from the message that asks to the end of the answer; "browser" adds what Chromium needs to take the answer in, and
+"settled" is when the rest has come too, as the pictures that are sent ahead (``benchmarks.wire``). Run it by
+``benchmarks.pages``.
 """
 
 import statistics
@@ -12,6 +13,7 @@ from typing import Any
 
 import psutil
 
+from benchmarks.relay import Relay
 from benchmarks.report import print_table
 from benchmarks.wire import Exchange, Wire
 
@@ -32,27 +34,28 @@ READY = {"Clusters": "canvas.over", "Filter": ".count.masks b", "Results": "h1",
 def tell(result: dict[str, Any], num_masks: int) -> None:
     """Print what ``measure`` found."""
     rows = [_row(name, exchanges) for name, exchanges in result["exchanges"].items()]
-    head = ["interaction", "median ms", "95th %", "asked", "settled ms", "kB to browser", "kB to server"]
+    head = ["interaction", "median ms", "95th %", "asked", "browser ms", "settled ms", "kB to browser", "kB to server"]
     print_table(f"Server time at {num_masks:,} masks", head, rows)
     first, last = result["memory_mb"]
     row = [f"{first:.0f}", f"{last:.0f}", f"{100 * (last / first - 1):+.1f} %"]
     print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], [row])
 
 
-def measure(page: Any, address: str, process: psutil.Process, repeats: int) -> dict[str, Any]:
+def measure(page: Any, server_port: int, process: psutil.Process, repeats: int) -> dict[str, Any]:
     """Every interaction ``repeats`` times, after one that is not counted; and the memory after 20 and 200 of them.
 
     Args:
         page: Of playwright, not gone anywhere yet.
-        address: Of the app, with a run named "generated".
+        server_port: Of the app, with a run named "generated".
         process: The app's.
         repeats: Of each interaction.
 
     Returns:
         ``exchanges``: list of ``Exchange`` as dictionaries by name of the interaction; ``memory_mb``: two numbers.
     """
-    wire = Wire(page)
-    wire.measure(lambda: page.goto(f"{address}/clusters?run=generated&reviewer=bench"))
+    relay = Relay(server_port)
+    wire = Wire(page, relay)
+    wire.measure(lambda: page.goto(f"http://127.0.0.1:{relay.port}/clusters?run=generated&reviewer=bench"))
     for name in PAGES:  # imports, and what is read once a server
         _open(page, wire, name)
     measured: dict[str, list[Exchange]] = {}
@@ -63,7 +66,9 @@ def measure(page: Any, address: str, process: psutil.Process, repeats: int) -> d
             measured[_ACTIONS[name][0]] = [_act(page, wire, name, turn) for turn in range(repeats + 1)][1:]
             _settle(page)
     exchanges = {name: [vars(exchange) for exchange in found] for name, found in measured.items()}
-    return {"exchanges": exchanges, "memory_mb": _memory(page, wire, process)}
+    memory = _memory(page, wire, process)
+    relay.close()
+    return {"exchanges": exchanges, "memory_mb": memory}
 
 
 def _memory(page: Any, wire: Wire, process: psutil.Process) -> tuple[float, float]:
@@ -149,7 +154,7 @@ _ACTIONS: dict[str, tuple[str, Act, Act]] = {  # by page: name, what goes before
 def _row(name: str, exchanges: list[dict[str, float]]) -> list[str]:
     of = {way: sorted(exchange[way] for exchange in exchanges) for way in exchanges[0]}
     at_95 = of["answered"][round(0.95 * (len(exchanges) - 1))]
-    median = {way: statistics.median(values) for way, values in of.items()}
-    kilobytes = [f"{median['received'] / 1e3:.0f}", f"{median['sent'] / 1e3:.1f}"]
+    answered, shown, settled = (f"{statistics.median(of[way]):.0f}" for way in ("answered", "shown", "settled"))
+    received, sent = (statistics.median(of[way]) / 1e3 for way in ("received", "sent"))
     asked = str(LIMITS.get(name, ""))
-    return [name, f"{median['answered']:.0f}", f"{at_95:.0f}", asked, f"{median['settled']:.0f}", *kilobytes]
+    return [name, answered, f"{at_95:.0f}", asked, shown, settled, f"{received:.0f}", f"{sent:.1f}"]

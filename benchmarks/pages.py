@@ -15,6 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from streamlit.testing.v1 import AppTest
 
@@ -104,7 +105,7 @@ def explorer_times(num_masks: int, repeats: int) -> dict[str, Any] | None:
         with running_server(Path(folder) / "runs") as (address, process):
             wait_until_healthy(address)
             page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
-            return explorer.measure(page, address, process, repeats)
+            return explorer.measure(page, urlsplit(address).port, process, repeats)
 
 
 def _parse() -> argparse.Namespace:

@@ -1,7 +1,8 @@
-"""What goes over the wire between a page and its server: times and bytes of one interaction, seen from the browser.
+"""What one interaction costs on the wire: the server's time, the browser's, and bytes.
 
-The times are those of Chromium's network service, so what the page's own script does with a message is not in them:
-from the message that asks until the last one of the answer. On one machine that is the server's time.
+The server's time is taken at a relay before its door (``benchmarks.relay``), from the message that asks until the last
+one of the answer. The browser's own begins with the same message and ends when its script has taken in that last one,
+so it holds what the page draws in between; seen from Chromium's debugging protocol.
 """
 
 import base64
@@ -12,6 +13,8 @@ from typing import Any
 
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
+from benchmarks.relay import Passed, Relay
+
 QUIET = 0.35  # seconds without a message after the end of a script: more scripts may follow from one action
 PATIENCE = 60.0  # seconds
 
@@ -20,8 +23,9 @@ PATIENCE = 60.0  # seconds
 class Exchange:
     """What one action cost."""
 
-    answered: float  # milliseconds from the question to the end of its answer
-    settled: float  # milliseconds until the last message, with all that is redrawn or sent ahead after the answer
+    answered: float  # milliseconds at the server's door, from the question to the end of its answer
+    shown: float  # milliseconds in the browser, from the question until it has taken in the answer
+    settled: float  # milliseconds at the door until the last message, with all that is sent ahead after the answer
     received: int  # bytes to the browser
     sent: int  # bytes to the server
 
@@ -31,13 +35,14 @@ class Wire:
     """Listens to the web sockets of a Playwright page, which must be opened before it goes to its address."""
 
     page: Any
-    _frames: list[tuple[str, float, bytes]] = field(default_factory=list)
+    relay: Relay
+    _frames: list[tuple[str, float, bytes]] = field(default_factory=list)  # in the browser
 
     def __post_init__(self) -> None:
         session = self.page.context.new_cdp_session(self.page)
         session.send("Network.enable")
-        session.on("Network.webSocketFrameSent", lambda event: self._note("sent", event))
-        session.on("Network.webSocketFrameReceived", lambda event: self._note("received", event))
+        session.on("Network.webSocketFrameSent", lambda event: self._note("up", event))
+        session.on("Network.webSocketFrameReceived", lambda event: self._note("down", event))
 
     def measure(self, action: Callable[[], Any]) -> Exchange:
         """Do something in the page and wait until the server has said all it has to say.
@@ -46,17 +51,21 @@ class Wire:
             RuntimeError: If the action asked nothing of the server, or it does not come to an end.
         """
         self._frames.clear()
+        self.relay.passed.clear()
         action()
         self._wait()
-        sent = [frame for frame in self._frames if frame[0] == "sent"]
-        received = [frame for frame in self._frames if frame[0] == "received"]
-        ends = [moment for _, moment, content in received if _ends_script(content)]
-        last = ends[-1]
+        passed = list(self.relay.passed)
+        asked = next(message.moment for message in passed if message.way == "up")
+        ends = [message.moment for message in passed if _ends_script(message)]
+        shown_at = next(moment for way, moment, content in self._frames if way == "down" and _is_end(content))
+        shown_from = next(moment for way, moment, _ in self._frames if way == "up")
+        told = [message for message in passed if message.moment <= ends[-1]]
         return Exchange(
-            1000 * (ends[0] - sent[0][1]),
-            1000 * (last - sent[0][1]),
-            sum(len(content) for _, moment, content in received if moment <= last),
-            sum(len(content) for _, _, content in sent),
+            1000 * (ends[0] - asked),
+            1000 * (shown_at - shown_from),
+            1000 * (ends[-1] - asked),
+            sum(message.size for message in told if message.way == "down"),
+            sum(message.size for message in told if message.way == "up"),
         )
 
     def _note(self, way: str, event: dict[str, Any]) -> None:
@@ -71,13 +80,17 @@ class Wire:
             self.page.wait_for_timeout(50)
             if len(self._frames) != count:
                 count, since = len(self._frames), time.monotonic()
-            ended = any(way == "received" and _ends_script(content) for way, _, content in self._frames)
+            ended = any(way == "down" and _is_end(content) for way, _, content in self._frames)
             if ended and time.monotonic() - since > QUIET:
                 return
         raise RuntimeError("The page asked nothing of the server, or its answer did not come to an end.")
 
 
-def _ends_script(content: bytes) -> bool:
+def _ends_script(message: Passed) -> bool:
+    return message.way == "down" and _is_end(message.content)
+
+
+def _is_end(content: bytes) -> bool:
     """Whether a run of the page, or of a part of it, has come to its end here; not if it only gave way to another."""
     message = ForwardMsg.FromString(content)
     if message.WhichOneof("type") != "script_finished":
