@@ -3,9 +3,12 @@
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass, field, replace
+from functools import wraps
+from hashlib import blake2b
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import streamlit as st
 from PIL import Image
@@ -20,6 +23,7 @@ if TYPE_CHECKING:  # importing these loads torch, which the first page can do wi
     from maskdistill.weights import Choice
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
+_Made = TypeVar("_Made")
 THUMB_SIDE = 168  # pixels, longest side
 
 
@@ -31,6 +35,12 @@ class Live:
     recipe: "Recipe"
     view: "View"
     milliseconds: float  # from cached features to masks
+
+
+def stamp(paths: Iterable[Path]) -> str:
+    """A short name of the state that files are in: another as soon as one is made anew, comes or goes."""
+    times = [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+    return blake2b(repr(times).encode(), digest_size=12).hexdigest()
 
 
 class Shelf:
@@ -58,6 +68,42 @@ class Shelf:
         """Forget an item."""
         with self._lock:
             self._items.pop(key, None)
+
+
+def newest(size: int) -> Callable[[Callable[..., _Made]], Callable[..., _Made]]:
+    """Decorator: keep what a function makes, for the newest state of each of the ``size`` places used last.
+
+    The function's first argument names the place, such as a run's path, and its second one the state: what was made of
+    an earlier state of the place is let go, for nobody asks for it again. Both must be hashable; the other arguments
+    are not looked at. One thread makes it while the others that want it wait.
+    """
+
+    def decorate(make: Callable[..., _Made]) -> Callable[..., _Made]:
+        kept: OrderedDict[Hashable, _Newest] = OrderedDict()
+        guard = threading.Lock()
+
+        @wraps(make)
+        def get(place: Hashable, state: Hashable, *others: Any) -> _Made:
+            with guard:
+                found = kept.setdefault(place, _Newest())
+                kept.move_to_end(place)
+                while len(kept) > size:
+                    kept.popitem(last=False)
+            with found.lock:
+                if not found.made or found.made[0] != state:
+                    found.made = None
+                    found.made = state, make(place, state, *others)
+                return found.made[1]
+
+        return get
+
+    return decorate
+
+
+@dataclass
+class _Newest:
+    made: tuple[Hashable, Any] | None = None  # the state, and what was made of it
+    lock: threading.Lock = field(default_factory=threading.Lock)
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)

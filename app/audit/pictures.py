@@ -41,7 +41,7 @@ def picture(found: Explorer, row: int, look: Look, *, drawn: bool) -> dict[str, 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _picture(
-    path: Path, stamp: tuple[Any, ...], mask_id: int, look: Look, drawn: bool, _found: Explorer, _row: int
+    path: Path, stamp: str, mask_id: int, look: Look, drawn: bool, _found: Explorer, _row: int
 ) -> dict[str, Any]:
     photo = _found.photos[int(_found.frame["image"].iat[_row])]
     window = _window(_found, mask_id, photo) if look == "crop" else (0, 0, photo.width, photo.height)

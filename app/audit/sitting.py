@@ -16,6 +16,7 @@ import numpy as np
 from app.audit.cards import Cards
 from app.audit.ledger import Ledger
 from app.audit.way import Way
+from app.explore.data import stamp_of
 from maskdistill import decisions
 from maskdistill.auditing import Order, next_open
 from maskdistill.auditing.agreement import NO_WORD
@@ -119,8 +120,7 @@ class Sitting:
 
     def is_current(self) -> bool:
         """Whether the run's files are still those that the queue was made of."""
-        paths = ((self._found.run.path / name, time) for name, time in self._found.stamp)
-        return all(path.is_file() and path.stat().st_mtime_ns == time for path, time in paths)
+        return stamp_of(self._found.run) == self._found.stamp
 
     def forget(self) -> None:
         """The browser may have lost what it was sent: a page drawn anew begins with nothing."""

@@ -2,12 +2,11 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
+from app import cache
 from app.audit.ledger import Ledger
 from app.explore.data import Explorer
 from app.explore.facts import judged
@@ -35,9 +34,9 @@ class Ground:
     doubts: Doubts
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _ledger(path: Path, stamp: tuple[Any, ...], _found: Explorer) -> Ledger:
-    return Ledger(_found)
+@cache.newest(4)
+def _ledger(path: Path, stamp: str, found: Explorer) -> Ledger:
+    return Ledger(found)
 
 
 def ledger_of(found: Explorer) -> Ledger:
@@ -51,13 +50,13 @@ def ledger_of(found: Explorer) -> Ledger:
     return ledger
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _ground(path: Path, stamp: tuple[Any, ...], _found: Explorer) -> Ground:
-    known, frame = judged(_found), _found.frame
+@cache.newest(4)
+def _ground(path: Path, stamp: str, found: Explorer) -> Ground:
+    known, frame = judged(found), found.frame
     if known is None or not len(known.mask_ids):
         return Ground(np.arange(len(frame)), frame, measure_doubt(frame, None))
     order = np.argsort(known.mask_ids)
-    rows = _found.table.rows_of(known.mask_ids[order])
+    rows = found.table.rows_of(known.mask_ids[order])
     own = frame.iloc[rows].reset_index(drop=True).assign(area=known.signals.area[order])
     return Ground(rows, own, measure_doubt(own, known.config))
 
@@ -90,17 +89,15 @@ def _chosen(ledger: Ledger, way: Way, ground: Ground) -> np.ndarray | None:
     return None
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _centres(
-    path: Path, stamp: tuple[Any, ...], changed: str, _found: Explorer, _cluster: np.ndarray
-) -> ClusterCentres:
-    if _found.vectors is None:
-        return ClusterCentres.of(_cluster)
-    return ClusterCentres.of(_cluster[_found.row_of_vector], _found.vectors)
+@cache.newest(4)
+def _centres(path: Path, key: tuple[str, str], found: Explorer, cluster: np.ndarray) -> ClusterCentres:
+    if found.vectors is None:
+        return ClusterCentres.of(cluster)
+    return ClusterCentres.of(cluster[found.row_of_vector], found.vectors)
 
 
 def centres_of(found: Explorer, ledger: Ledger) -> ClusterCentres:
     """Where the clusters lie after people's changes; masks that were moved one by one make no difference."""
     classes = ledger.decided.classes
     changed = "" if classes is None else f"{classes.digest} {sorted(classes.excluded)}"
-    return _centres(found.run.path, found.stamp, changed, found, ledger.decided.cluster)
+    return _centres(found.run.path, (found.stamp, changed), found, ledger.decided.cluster)

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
+from app import cache
 from app.explore import picking
 from app.explore.data import Decided, Explorer
 from maskdistill.cluster_editing import cluster_table
@@ -44,25 +44,25 @@ class Book:
 
 def book(found: Explorer, done: Decided) -> Book:
     """The clusters of a run, with people's decisions; shared by all sessions, not to be changed."""
-    return _book(found.run.path, found.stamp, done.version, found, done)
+    return _book(found.run.path, (found.stamp, done.version), found, done)
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _book(path: Path, stamp: tuple[Any, ...], version: int, _found: Explorer, _done: Decided) -> Book:
-    member = picking.members(_found, _done)
-    rows = _found.row_of_vector
+@cache.newest(4)
+def _book(path: Path, key: tuple[str, int], found: Explorer, done: Decided) -> Book:
+    member = picking.members(found, done)
+    rows = found.row_of_vector
     inside = member[rows] > 0
     rows = rows[inside]
     distance, margin = np.full((2, len(member)), np.nan, np.float32)
     if not len(rows):
         return Book((), distance, margin)
-    vectors = np.asarray(_found.vectors)[inside]
+    vectors = np.asarray(found.vectors)[inside]
     numbers, labels = np.unique(member[rows], return_inverse=True)
     clustering = Clustering.from_labels(vectors, labels)
     distance[rows], margin[rows] = clustering.distances, clustering.margins
     described = cluster_table(clustering, vectors)
     lines = [
-        _line(_found, _done, int(number), rows[labels == place], described[place], rows)
+        _line(found, done, int(number), rows[labels == place], described[place], rows)
         for place, number in enumerate(numbers)
     ]
     return Book(tuple(lines), distance, margin)

@@ -1,7 +1,6 @@
 """Splitting a cluster: its parts are shown before anything is written down."""
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -55,7 +54,7 @@ def _draw(found: Explorer, done: Decided, cluster: int) -> None:
 
 @st.cache_data(max_entries=24, show_spinner="Splitting …")
 def _parts(
-    path: Path, stamp: tuple[Any, ...], version: int, cluster: int, into: int, _found: Explorer, _done: Decided
+    path: Path, stamp: str, version: int, cluster: int, into: int, _found: Explorer, _done: Decided
 ) -> list[list[int]]:
     """Ids of the masks of each part, the most typical first."""
     rows = _found.row_of_vector

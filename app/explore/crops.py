@@ -2,7 +2,6 @@
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
@@ -26,8 +25,8 @@ def crop_url(found: Explorer, mask_id: int) -> str:
         return large_crop_url(found, mask_id, THUMB_SIDE)
 
 
-@lru_cache(maxsize=4096)
-def _thumb_url(folder: Path, mask_id: int, _stamp: tuple[Any, ...]) -> str:
+@lru_cache(maxsize=1024)
+def _thumb_url(folder: Path, mask_id: int, _stamp: str) -> str:
     """Of a run in this state: its first model may see another object under the same id when it is trained anew."""
     return drawing.jpeg_bytes_url(thumbnail_in(folder, mask_id).read_bytes())
 
@@ -41,8 +40,8 @@ def large_crop_url(found: Explorer, mask_id: int, side: int = 384) -> str:
     return _large_crop_url(found.run.path, found.stamp, mask_id, side, found)
 
 
-@st.cache_data(max_entries=600, show_spinner=False)
-def _large_crop_url(path: Path, stamp: tuple[Any, ...], mask_id: int, side: int, _found: Explorer) -> str:
+@st.cache_data(max_entries=128, show_spinner=False)
+def _large_crop_url(path: Path, stamp: str, mask_id: int, side: int, _found: Explorer) -> str:
     row = _found.table.rows_of([mask_id])[0]
     photo = _found.photos[_found.frame["image"].iat[row]]
     box = [int(_found.frame[name].iat[row]) for name in "xywh"]

@@ -42,7 +42,7 @@ class Explorer:
     """A run, read. Rows of ``vectors`` and of the maps are those that the table's column ``vector`` names."""
 
     run: Run
-    stamp: tuple[Any, ...]  # names this state of the files: a key for caches
+    stamp: str  # names this state of the files: a key for caches
     info: dict[str, Any]
     table: MaskTable
     photos: list[Photo]  # by number
@@ -109,7 +109,12 @@ def explorer(run: Run) -> Explorer:
     Raises:
         MaskDistillError: If there are no masks yet, or a file is damaged.
     """
-    return _explorer(run.path, _stamp(run))
+    return _explorer(run.path, stamp_of(run))
+
+
+def stamp_of(run: Run) -> str:
+    """Name of the state that the run's files are in now."""
+    return cache.stamp(run.path / name for name in _FILES)
 
 
 def decided(found: Explorer) -> Decided:
@@ -118,7 +123,7 @@ def decided(found: Explorer) -> Decided:
     Raises:
         RunError: If the run's database cannot be read.
     """
-    return _decided(found.run.path, found.stamp, decisions.version(found.run), found)
+    return _decided(found.run.path, (found.stamp, decisions.version(found.run)), found)
 
 
 def open_explorer() -> Explorer:
@@ -178,13 +183,8 @@ def _ask_for_next(sentence: str) -> None:
 _ARROW = ":material/arrow_back:"
 
 
-def _stamp(run: Run) -> tuple[Any, ...]:
-    paths = (run.path / name for name in _FILES)
-    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.is_file())
-
-
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _explorer(path: Path, stamp: tuple[Any, ...]) -> Explorer:
+@cache.newest(4)
+def _explorer(path: Path, stamp: str) -> Explorer:
     run = Run(path)
     vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
     found = Explorer(
@@ -205,20 +205,20 @@ def _explorer(path: Path, stamp: tuple[Any, ...]) -> Explorer:
     return found
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _decided(path: Path, stamp: tuple[Any, ...], version: int, _found: Explorer) -> Decided:
-    run, frame = _found.run, _found.frame
+@cache.newest(4)
+def _decided(path: Path, key: tuple[str, int], found: Explorer) -> Decided:
+    run, frame = found.run, found.frame
     marks = decisions.read_marks(run)
     effective = decisions.effective(marks, frame)
     cluster = frame["cluster"].to_numpy().copy()
     classes = None
-    if _found.vectors is not None:
+    if found.vectors is not None:
         classes = decisions.read_classes(run)
-        rows = _found.row_of_vector
+        rows = found.row_of_vector
         cluster[rows] = classes.cluster[np.searchsorted(classes.mask_ids, frame["mask_id"].to_numpy()[rows])]
     given = effective.cluster > 0
     cluster[given] = effective.cluster[given]
-    return Decided(version, marks, effective, classes, cluster)
+    return Decided(key[1], marks, effective, classes, cluster)
 
 
 def _mapped(path: Path) -> np.ndarray | None:

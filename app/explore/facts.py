@@ -7,8 +7,8 @@ from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
+from app import cache
 from app.explore.data import Decided, Explorer
 from app.part_names import part_name
 from maskdistill.config import FilterConfig
@@ -78,9 +78,9 @@ def judged(ex: Explorer) -> Judged | None:
     return _judged(ex.run.path, ex.stamp, ex) if ex.run.candidates_path.is_file() else None
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _judged(path: Path, stamp: Any, _ex: Explorer) -> Judged:
-    run, table = _ex.run, _ex.run.candidates()
+@cache.newest(4)
+def _judged(path: Path, stamp: str, ex: Explorer) -> Judged:
+    run, table = ex.run, ex.run.candidates()
     ids, none = table["mask_id"].to_numpy(), np.zeros(len(table), np.int8)
     kept = run.kept() if run.kept_path.is_file() else None
     if kept is None or not np.array_equal(kept["mask_id"], ids):

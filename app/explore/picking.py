@@ -3,12 +3,10 @@
 from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from app import state
+from app import cache, state
 from app.explore.data import Decided, Explorer
 from app.explore.trials import trials_of, trials_stamp
 from maskdistill.errors import ConfigError, MaskDistillError
@@ -32,7 +30,7 @@ class Current:
 
 def ground(found: Explorer, done: Decided) -> Ground:
     """What selections of a run mean, with people's decisions; shared by all sessions, not to be changed."""
-    return _ground(found.run.path, found.stamp, done.version, trials_stamp(found), found, done)
+    return _ground(found.run.path, (found.stamp, done.version, trials_stamp(found)), found, done)
 
 
 def current(found: Explorer, done: Decided) -> Current:
@@ -84,34 +82,32 @@ def members(found: Explorer, done: Decided) -> np.ndarray:
     return ground(found, done).fields["cluster"]
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _ground(
-    path: Path, stamp: tuple[Any, ...], version: int, trials: tuple[Any, ...], _found: Explorer, _done: Decided
-) -> Ground:
-    frame = _found.frame
-    said = _done.effective
+@cache.newest(4)
+def _ground(path: Path, key: tuple[str, int, str], found: Explorer, done: Decided) -> Ground:
+    frame = found.frame
+    said = done.effective
     # Objects that only stage 1 saw are in no cluster, unless a person put them into one: their class may be of old.
-    cluster = np.where((frame["vector"] >= 0) | (said.cluster > 0), _done.cluster, 0)
-    if _done.classes is not None and _done.classes.excluded:
-        out = np.flatnonzero(np.isin(_done.classes.assigned, list(_done.classes.excluded)))
-        rows = _found.row_of_vector[out]
+    cluster = np.where((frame["vector"] >= 0) | (said.cluster > 0), done.cluster, 0)
+    if done.classes is not None and done.classes.excluded:
+        out = np.flatnonzero(np.isin(done.classes.assigned, list(done.classes.excluded)))
+        rows = found.row_of_vector[out]
         free = said.decision[rows] >= 0
-        cluster[rows[free]] = _done.classes.assigned[out[free]]
-    judged = frame["candidate"].to_numpy() & _found.run.kept_path.is_file()
+        cluster[rows[free]] = done.classes.assigned[out[free]]
+    judged = frame["candidate"].to_numpy() & found.run.kept_path.is_file()
     fields = {
         "cluster": cluster,
         "kept": np.where(judged, np.where(frame["kept"], 1, 2), 0),
         "decision": np.where(said.decision < 0, 2, np.where(said.cluster > 0, 3, said.decision)),
         "truth": frame["truth"].to_numpy(),
     }
-    for name, trial in trials_of(_found).items():
+    for name, trial in trials_of(found).items():
         fields[name] = np.zeros(len(frame), np.int32)
-        fields[name][_found.row_of_vector] = trial.cluster
+        fields[name][found.row_of_vector] = trial.cluster
     maps = {}
-    for name, places in (("umap", _found.umap), ("pca", _found.pca)):
+    for name, places in (("umap", found.umap), ("pca", found.pca)):
         if places is not None:
-            maps[name] = PointMap.of(name, np.asarray(places), _found.row_of_vector)
-    return Ground(frame["mask_id"].to_numpy(), fields, maps, lambda name: _saved(_found.run, name))
+            maps[name] = PointMap.of(name, np.asarray(places), found.row_of_vector)
+    return Ground(frame["mask_id"].to_numpy(), fields, maps, lambda name: _saved(found.run, name))
 
 
 def _saved(run: Run, name: str) -> str:

@@ -1,10 +1,10 @@
 """Other clusterings of a run that were tried, read again when one is made or let go."""
 
 from pathlib import Path
-from typing import Any
 
 import streamlit as st
 
+from app import cache
 from app.explore.data import Explorer
 from maskdistill.store import Run
 from maskdistill.trials import FOLDER, Trial, list_trials
@@ -19,10 +19,10 @@ def trials_of(found: Explorer) -> dict[str, Trial]:
     return _trials(found.run.path, found.stamp, trials_stamp(found))
 
 
-def trials_stamp(found: Explorer) -> tuple[tuple[str, int], ...]:
-    """Names this state of the trials: a key for caches."""
+def trials_stamp(found: Explorer) -> str:
+    """Names this state of the trials, a key for caches; empty if there are none."""
     files = sorted((found.run.path / FOLDER).glob("k*.npz"))
-    return tuple((path.stem, path.stat().st_mtime_ns) for path in files)
+    return cache.stamp(files) if files else ""
 
 
 def trial_title(trial: Trial) -> str:
@@ -32,5 +32,5 @@ def trial_title(trial: Trial) -> str:
 
 
 @st.cache_resource(max_entries=8, show_spinner=False)
-def _trials(path: Path, stamp: tuple[Any, ...], files: tuple[Any, ...]) -> dict[str, Trial]:
-    return {trial.key.name: trial for trial in list_trials(Run(path))} if files else {}
+def _trials(path: Path, stamp: str, trials: str) -> dict[str, Trial]:
+    return {trial.key.name: trial for trial in list_trials(Run(path))} if trials else {}

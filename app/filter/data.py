@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import streamlit as st
 
-from app import state
+from app import cache, state
 from app.explore.data import Decided, Explorer, decided
 from app.workspace import run_config
 from maskdistill.config import FilterConfig, RunConfig
@@ -46,32 +45,32 @@ def candidates(ex: Explorer) -> Candidates:
         RunError: If a file or the database of the run cannot be read.
     """
     said = decided(ex)
-    return _candidates(ex.run.path, ex.stamp, said.version, ex, said)
+    return _candidates(ex.run.path, (ex.stamp, said.version), ex, said)
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _candidates(path: Path, stamp: tuple[Any, ...], version: int, _ex: Explorer, _said: Decided) -> Candidates:
-    table = _table(path, stamp, _ex.run)
-    rows = _ex.table.rows_of(table["mask_id"].to_numpy())
-    given = _said.effective.cluster[rows]
+@cache.newest(4)
+def _candidates(path: Path, key: tuple[str, int], ex: Explorer, said: Decided) -> Candidates:
+    table = _table(path, ex.stamp, ex.run)
+    rows = ex.table.rows_of(table["mask_id"].to_numpy())
+    given = said.effective.cluster[rows]
     judged = table.assign(
-        decision=_said.effective.decision[rows], cluster=np.where(given > 0, given, table["cluster"].to_numpy())
+        decision=said.effective.decision[rows], cluster=np.where(given > 0, given, table["cluster"].to_numpy())
     )
-    truth = _ex.frame["truth_iou"].to_numpy()[rows]
+    truth = ex.frame["truth_iou"].to_numpy()[rows]
     return Candidates(
-        ex=_ex,
-        decided=_said,
+        ex=ex,
+        decided=said,
         signals=MaskSignals.from_columns(judged),
         mask_ids=table["mask_id"].to_numpy(),
         rows=rows,
-        kept_on_disk=_ex.frame["kept"].to_numpy()[rows] if _ex.run.kept_path.is_file() else None,
+        kept_on_disk=ex.frame["kept"].to_numpy()[rows] if ex.run.kept_path.is_file() else None,
         truth_iou=None if np.isnan(truth).all() else truth,
     )
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _table(path: Path, stamp: tuple[Any, ...], _run: Run) -> pd.DataFrame:
-    return _run.candidates()
+@cache.newest(2)
+def _table(path: Path, stamp: str, run: Run) -> pd.DataFrame:
+    return run.candidates()
 
 
 def rule_on_show(ex: Explorer, mask_id: int) -> str:

@@ -1,13 +1,13 @@
 """Component: a histogram a signal, with the thresholds on it as handles; what stays is counted as they move."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-import streamlit as st
 
-from app import state
+from app import cache, state
 from app.component import register
 from app.explore.facts import SIGNALS
 from app.filter.data import Candidates
@@ -111,7 +111,7 @@ def histograms(
 
 def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:
     axis, (title, help) = _AXES[signal], SIGNALS[signal]
-    bins = histogram(found.signals, config, signal, axis.edges, _bins(found.key, signal, found))
+    bins = histogram(found.signals, config, signal, axis.edges, _bins((found.ex.run.path, signal), found.key, found))
     return {
         "signal": signal,
         "title": title,
@@ -128,9 +128,10 @@ def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any
     }
 
 
-@st.cache_resource(max_entries=8 * len(_AXES), show_spinner=False)
-def _bins(key: tuple[Any, ...], signal: str, _found: Candidates) -> np.ndarray:
-    return bins_of(getattr(_found.signals, signal), _AXES[signal].edges)
+@cache.newest(4 * len(_AXES))
+def _bins(place: tuple[Path, str], key: Hashable, found: Candidates) -> np.ndarray:
+    signal = place[1]
+    return bins_of(getattr(found.signals, signal), _AXES[signal].edges).astype(np.int16)
 
 
 def _handle(found: Candidates, config: FilterConfig, axis: _Axis, threshold: Threshold) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Trained:
     """A run with both models."""
 
     run: Run
-    stamp: tuple[Any, ...]  # names this state of the run: a key for caches
+    stamp: str  # names this state of the run: a key for caches
     config: RunConfig
     masks: Explorer
     decided: Decided
@@ -58,13 +58,12 @@ def read_trained(run: Run) -> Trained:
         MaskDistillError: If a file of it is damaged.
     """
     paths = [run.path / name for name in _FILES]
-    stamp = tuple((str(path), path.stat().st_mtime_ns) for path in paths if path.is_file())
     found = data.explorer(run)
-    return _read_trained(run.path, (stamp, found.stamp, decisions.version(run)), found)
+    return _read_trained(run.path, f"{cache.stamp(paths)} {found.stamp} {decisions.version(run)}", found)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _read_trained(path: Path, stamp: tuple[Any, ...], _found: Explorer) -> Trained:
+def _read_trained(path: Path, stamp: str, _found: Explorer) -> Trained:
     run = Run(path)
     table = run.candidates()
     decision, relabel = read_decisions(run, run, table)

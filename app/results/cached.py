@@ -159,7 +159,7 @@ def _compare(first: Run, second: Run) -> RunComparison:
         return compare_runs(label_maps(first), label_maps(second), pairs, on_progress)
 
 
-def stamp(run: Run) -> tuple[Any, ...]:
+def stamp(run: Run) -> str:
     """Names this state of the run's label maps: a key for caches."""
     paths = [*(run.stage_path(stage) for stage in _MADE_BY), *(run.path / name for name in _FILES)]
-    return tuple((path.name, path.stat().st_mtime_ns) for path in paths if path.is_file())
+    return cache.stamp(paths)

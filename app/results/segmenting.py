@@ -83,7 +83,7 @@ def models(run: Run) -> Models:
         MaskDistillError: If the weights cannot be used.
     """
     names = trained_models(run)
-    stamp = tuple((run.path / name / "model.safetensors").stat().st_mtime_ns for name in names)
+    stamp = cache.stamp(run.path / name / "model.safetensors" for name in names)
     return _models(run.path, tuple(names), stamp)
 
 

@@ -131,11 +131,10 @@ def gpus() -> list[Gpu]:
     return read_gpus()
 
 
-def _stamp(run: Run) -> tuple[tuple[str, int], ...]:
+def _stamp(run: Run) -> tuple[int, str]:
     """Names and times of what decides how far a run is: settings, decisions, stages' records, folders of photos."""
     paths = [run.path / "run.json", *sorted((run.path / "stages").glob("*.json")), *_folders(Path(run.info()["data"]))]
-    times = ((path.name, path.stat().st_mtime_ns) for path in paths if path.exists())
-    return ("decisions", decisions.version(run)), *times
+    return decisions.version(run), cache.stamp(paths)
 
 
 def _folders(root: Path) -> list[Path]:
