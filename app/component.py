@@ -7,6 +7,7 @@ from typing import Any
 import streamlit as st
 
 _APP = Path(__file__).parent
+_ALWAYS = ("component.js",)
 
 
 def register(module: str, html: str, *, shared: tuple[str, ...] = ()) -> Callable[..., Any]:
@@ -15,13 +16,14 @@ def register(module: str, html: str, *, shared: tuple[str, ...] = ()) -> Callabl
     Args:
         module: ``__file__`` of the module: its style is the ``.css`` and its script the ``.js`` of the same name.
         html: What the script finds in place.
-        shared: Styles and scripts in ``app/`` that stand before its own, for what components have in common.
+        shared: Styles and scripts in ``app/`` that stand before its own, for what some components have in common; what
+            all have stands in ``component.js``.
 
     Returns:
         What draws it, as ``st.components.v2.component`` gives it.
     """
     path = Path(module)
-    files = [_APP / name for name in shared]
+    files = [_APP / name for name in (*_ALWAYS, *shared)]
     css, js = (_read([*files, path.with_suffix(suffix)], suffix) for suffix in (".css", ".js"))
     return st.components.v2.component(path.stem, html=html, css=css, js=js)
 

@@ -133,16 +133,4 @@ function ramp(panel) {
   return scale;
 }
 
-const boards = new WeakMap();
-
-export default function ({ data, parentElement }) {
-  if (!boards.has(parentElement)) boards.set(parentElement, new Panels(parentElement));
-  const board = boards.get(parentElement);
-  const turn = (board.calls = (board.calls || 0) + 1);
-  board.update(data);
-  return () => {
-    if (turn !== board.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    board.destroy();
-    boards.delete(parentElement);
-  };
-}
+export default mount((root) => new Panels(root));

@@ -135,7 +135,7 @@ class PhotoView {
   click(event) {
     const box = this.frame.getBoundingClientRect();
     this.mode = "map";
-    this.send({ u: (event.clientX - box.left) / box.width, v: (event.clientY - box.top) / box.height });
+    this.send("click", { u: (event.clientX - box.left) / box.width, v: (event.clientY - box.top) / box.height });
   }
 
   listMasks() {
@@ -170,13 +170,6 @@ class PhotoView {
   }
 }
 
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 function bar(part) {
   const box = element("div", "part");
   box.title = part.help;
@@ -189,16 +182,4 @@ function bar(part) {
   return box;
 }
 
-const views = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!views.has(parentElement)) views.set(parentElement, new PhotoView(parentElement));
-  const view = views.get(parentElement);
-  const turn = (view.calls = (view.calls || 0) + 1);
-  view.update(data, (point) => setTriggerValue("click", point));
-  return () => {
-    if (turn !== view.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
+export default mount((root) => new PhotoView(root));

@@ -35,18 +35,20 @@ function walk(event, box) {
   if (next) { next.focus(); next.click(); }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const box = parentElement.querySelector(".thumbs");
-  box.className = `thumbs ${data.layout}`;
-  const focused = parentElement.activeElement && [...box.children].indexOf(parentElement.activeElement);
-  box.replaceChildren(...data.items.map((item) => tile(item, data.selected, (id) => setTriggerValue("pick", id))));
-  box.onkeydown = (event) => walk(event, box);
-  if (focused !== null && focused >= 0 && box.children[focused]) box.children[focused].focus();
-  box.onscroll = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
-  requestAnimationFrame(box.onscroll);
-  const chosen = box.querySelector('[aria-selected="true"]');
-  if (chosen && data.layout === "strip") {
-    const left = chosen.offsetLeft - box.offsetLeft;
-    if (left < box.scrollLeft || left + chosen.offsetWidth > box.scrollLeft + box.clientWidth) box.scrollLeft = left - box.clientWidth / 2;
-  }
-}
+export default mount((root) => ({
+  update(data, send) {
+    const box = root.querySelector(".thumbs");
+    box.className = `thumbs ${data.layout}`;
+    const focused = root.activeElement && [...box.children].indexOf(root.activeElement);
+    box.replaceChildren(...data.items.map((item) => tile(item, data.selected, (id) => send("pick", id))));
+    box.onkeydown = (event) => walk(event, box);
+    if (focused !== null && focused >= 0 && box.children[focused]) box.children[focused].focus();
+    box.onscroll = () => box.classList.toggle("more", box.scrollLeft + box.clientWidth < box.scrollWidth - 4);
+    requestAnimationFrame(box.onscroll);
+    const chosen = box.querySelector('[aria-selected="true"]');
+    if (chosen && data.layout === "strip") {
+      const left = chosen.offsetLeft - box.offsetLeft;
+      if (left < box.scrollLeft || left + chosen.offsetWidth > box.scrollLeft + box.clientWidth) box.scrollLeft = left - box.clientWidth / 2;
+    }
+  },
+}));

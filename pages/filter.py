@@ -6,6 +6,7 @@ from app import state, widgets
 from app.explore.data import need, open_explorer
 from app.explore.detail import show_detail
 from app.filter import board, launch
+from app.filter.data import verdict_on_show
 from maskdistill.decisions import Scope
 
 st.title("Filter")
@@ -16,5 +17,5 @@ ex = open_explorer()
 need(ex, "candidates")
 launch.draw_doubts(ex)
 board.draw(ex.run)
-show_detail(ex, Scope.LABELS)
+show_detail(ex, Scope.LABELS, verdict_on_show)
 state.write_link()

@@ -78,6 +78,7 @@ class Desk {
 
   // Does what a key or a button says; in its turn, if some wait already.
   act(what) {
+    if (isLeaving()) return; // what is done now could not be saved any more
     if (!AT_ONCE.includes(what) && (this.held.length || !this.canDo(what))) {
       if (this.held.length < MOST_HELD) this.held.push(what);
     } else this.perform(what);
@@ -243,7 +244,7 @@ class Desk {
     drawStrip(this);
   }
 
-  end() {
+  destroy() {
     for (const [target, name, handler] of this.listeners) target.removeEventListener(name, handler);
     clearTimeout(this.resting);
     this.strokes.end();
@@ -272,16 +273,4 @@ function isFieldFocused() {
   return Boolean(target) && (target.isContentEditable || (/^(INPUT|TEXTAREA)$/.test(target.tagName) && !/^(range|checkbox|radio)$/.test(target.type)));
 }
 
-const desks = new WeakMap();
-
-export default function ({ data, parentElement }) {
-  if (!desks.has(parentElement)) desks.set(parentElement, new Desk(parentElement));
-  const desk = desks.get(parentElement);
-  const turn = (desk.calls = (desk.calls || 0) + 1);
-  desk.update(data);
-  return () => {
-    if (turn !== desk.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    desk.end();
-    desks.delete(parentElement);
-  };
-}
+export default mount((root) => new Desk(root));

@@ -17,6 +17,7 @@ class Strokes {
   start() {
     document.addEventListener("audit-answer", this.listener);
     window.addEventListener("beforeunload", this.guard);
+    DOOR.hold = (go) => this.hold(go);
     document.dispatchEvent(new CustomEvent("audit-hello")); // an answer may have come before
   }
 
@@ -67,6 +68,15 @@ class Strokes {
     this.stopped = answer.error && !other; // nothing is sent on until a person asks for it
     this.hear(answer, !this.waiting && !this.pending.length);
     if (this.pending.length) this.send();
+    else this.going?.();
+  }
+
+  // A click on another page's link waits until the strokes are saved; a second one does not.
+  hold(go) {
+    if (!this.pending.length || this.going) return false;
+    this.going = go;
+    this.send();
+    return true;
   }
 
   retry() {
@@ -76,6 +86,7 @@ class Strokes {
 
   end() {
     clearTimeout(this.timer);
+    DOOR.hold = null;
     document.removeEventListener("audit-answer", this.listener);
     window.removeEventListener("beforeunload", this.guard);
   }

@@ -17,11 +17,11 @@ class ClusterTable {
     this.lacking = new Lacking();
   }
 
-  update(data, send, missing) {
+  update(data, send) {
     Object.assign(this, { data, send });
     const named = data.rows.flatMap((row) => row.crops.map(([, name]) => name));
     takePictures(data.pictures, named);
-    this.lacking.check(named, missing, () => this.draw());
+    this.lacking.check(named, (names) => send("missing", names), () => this.draw());
     this.ticked = new Set(data.ticked);
     if (this.editing === undefined) this.draw();
   }
@@ -33,10 +33,10 @@ class ClusterTable {
     const [by, way] = this.sort;
     const value = (row) => (by === "name" ? (row.given || `\uffff${String(row.cluster).padStart(4, "0")}`).toLowerCase() : row[by] ?? -1);
     const rows = [...data.rows].sort((one, other) => way * (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : one.cluster - other.cluster));
-    const head = make("thead"), line = make("tr");
+    const head = element("thead"), line = element("tr");
     line.append(...columns.map((column) => this.heading(column)));
     head.append(line);
-    const body = make("tbody");
+    const body = element("tbody");
     body.append(...rows.map((row) => this.row(row, columns, largest)));
     const focused = this.root.activeElement?.dataset?.focus;
     this.table.replaceChildren(head, body);
@@ -44,15 +44,15 @@ class ClusterTable {
   }
 
   heading([name, words, help]) {
-    const cell = make("th", name);
+    const cell = element("th", name);
     if (name === "tick") return this.tickAll(cell);
     if (name === "crops") { cell.textContent = words; cell.title = help; return cell; }
-    const button = make("button", "", words);
+    const button = element("button", "", words);
     const sorted = this.sort[0] === name;
     Object.assign(button, { type: "button", title: `${help}. Click to sort.` });
     button.dataset.focus = `sort-${name}`;
     if (sorted) cell.setAttribute("aria-sort", this.sort[1] > 0 ? "ascending" : "descending");
-    button.append(make("span", "arrow", sorted ? (this.sort[1] > 0 ? " ↑" : " ↓") : ""));
+    button.append(element("span", "arrow", sorted ? (this.sort[1] > 0 ? " ↑" : " ↓") : ""));
     button.onclick = () => {
       const first = name === "name" ? 1 : -1;
       this.sort = !sorted ? [name, first] : this.sort[1] === first ? [name, -first] : ["cluster", 1];
@@ -63,7 +63,7 @@ class ClusterTable {
   }
 
   tickAll(cell) {
-    const box = make("input");
+    const box = element("input");
     const all = this.data.rows.length > 0 && this.data.rows.every((row) => this.ticked.has(row.cluster));
     Object.assign(box, { type: "checkbox", checked: all, title: "Tick all clusters", indeterminate: !all && this.ticked.size > 0 });
     box.setAttribute("aria-label", "Tick all clusters");
@@ -75,15 +75,15 @@ class ClusterTable {
   tick(clusters) {
     this.ticked = new Set(clusters);
     this.draw();
-    this.send({ kind: "tick", clusters });
+    this.send("act", { kind: "tick", clusters });
   }
 
   row(row, columns, largest) {
-    const line = make("tr");
+    const line = element("tr");
     line.classList.toggle("chosen", this.data.chosen.includes(row.cluster));
     line.classList.toggle("excluded", row.excluded);
     line.onclick = (event) => {
-      if (!event.target.closest("button, input")) this.send({ kind: "select", cluster: row.cluster, add: event.shiftKey });
+      if (!event.target.closest("button, input")) this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
     };
     const fill = { tick: () => this.box(row), name: () => this.name(row), crops: () => this.crops(row) };
     const measures = {
@@ -93,7 +93,7 @@ class ClusterTable {
       purity: () => bar(row.purity, row.purity === null ? "" : `${Math.round(100 * row.purity)} %`, row.truth),
     };
     line.append(...columns.map(([name]) => {
-      const cell = make("td", name);
+      const cell = element("td", name);
       cell.append(...(fill[name] ?? measures[name])());
       return cell;
     }));
@@ -101,7 +101,7 @@ class ClusterTable {
   }
 
   box(row) {
-    const box = make("input");
+    const box = element("input");
     Object.assign(box, { type: "checkbox", checked: this.ticked.has(row.cluster) });
     box.setAttribute("aria-label", `Tick ${row.name}`);
     box.dataset.focus = `tick-${row.cluster}`;
@@ -113,24 +113,24 @@ class ClusterTable {
   }
 
   name(row) {
-    const holder = make("div", "holder"), swatch = make("i", "swatch");
+    const holder = element("div", "holder"), swatch = element("i", "swatch");
     swatch.style.background = row.colour;
-    const button = make("button", "given", row.name);
+    const button = element("button", "given", row.name);
     Object.assign(button, { type: "button", title: `${row.name}: click to change the name` });
     button.dataset.focus = `name-${row.cluster}`;
     button.onclick = () => this.edit(row, holder);
-    const select = make("button", "select", "select");
+    const select = element("button", "select", "select");
     Object.assign(select, { type: "button", title: "Select its masks; with Shift, add them" });
-    select.onclick = (event) => this.send({ kind: "select", cluster: row.cluster, add: event.shiftKey });
+    select.onclick = (event) => this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
     const notes = [row.given ? `cluster ${row.cluster}` : "", row.excluded ? "excluded" : ""].filter(Boolean).join(", ");
-    const words = make("div", "words");
-    words.append(button, make("small", "", notes));
+    const words = element("div", "words");
+    words.append(button, element("small", "", notes));
     holder.append(swatch, words, select);
     return [holder];
   }
 
   edit(row, holder) {
-    const input = make("input", "edit");
+    const input = element("input", "edit");
     Object.assign(input, { value: row.given, placeholder: `cluster ${row.cluster}`, maxLength: 60 });
     input.setAttribute("aria-label", `Name of cluster ${row.cluster}`);
     this.editing = row.cluster;
@@ -140,7 +140,7 @@ class ClusterTable {
       const name = input.value.trim();
       if (save && name !== row.given) {
         Object.assign(row, { given: name, name: name || `cluster ${row.cluster}` }); // until the server answers
-        this.send({ kind: "rename", cluster: row.cluster, name });
+        this.send("act", { kind: "rename", cluster: row.cluster, name });
       }
       this.draw();
       this.table.querySelector(`[data-focus="name-${row.cluster}"]`)?.focus();
@@ -158,12 +158,12 @@ class ClusterTable {
   }
 
   crops(row) {
-    const holder = make("div", "montage");
+    const holder = element("div", "montage");
     holder.append(...row.crops.map(([mask, picture]) => {
-      const button = make("button"), image = make("img");
+      const button = element("button"), image = element("img");
       Object.assign(button, { type: "button", title: `Mask ${mask}: click to open it` });
       Object.assign(image, { src: PICTURES.get(picture) ?? "", alt: `Mask ${mask}`, loading: "lazy" });
-      button.onclick = () => this.send({ kind: "open", mask });
+      button.onclick = () => this.send("act", { kind: "open", mask });
       button.append(image);
       return button;
     }));
@@ -171,25 +171,13 @@ class ClusterTable {
   }
 }
 
-function make(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 function bar(share, text, under = "") {
-  if (share === null || share === undefined) return [make("span", "none", "–")];
-  const track = make("span", "track"), filled = make("b");
+  if (share === null || share === undefined) return [element("span", "none", "–")];
+  const track = element("span", "track"), filled = element("b");
   filled.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
   track.append(filled);
-  const number = make("span", "number", text);
-  return [number, track, ...(under ? [make("small", "under", under)] : [])];
+  const number = element("span", "number", text);
+  return [number, track, ...(under ? [element("small", "under", under)] : [])];
 }
 
-const tables = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!tables.has(parentElement)) tables.set(parentElement, new ClusterTable(parentElement));
-  tables.get(parentElement).update(data, (act) => setTriggerValue("act", act), (names) => setTriggerValue("missing", names));
-}
+export default mount((root) => new ClusterTable(root));

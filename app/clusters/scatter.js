@@ -187,11 +187,11 @@ class Scatter {
     const add = event.shiftKey;
     if (!far) {
       const [point] = this.under(event);
-      if (point !== undefined) this.send({ kind: "click", point, add });
+      if (point !== undefined) this.send("act", { kind: "click", point, add });
     } else if (corners.length > 2) {
       this.waiting = corners;
       const places = kind === "box" ? [corners[0], corners[2]] : corners;
-      this.send({ kind, corners: places.map((place) => place.map(Math.round)), add });
+      this.send("act", { kind, corners: places.map((place) => place.map(Math.round)), add });
     }
     this.drawOver();
   }
@@ -286,7 +286,7 @@ class Scatter {
     if (isTyping(event) && event.key !== "Escape") return;
     if (event.key === "Escape") {
       if (this.start) this.drop();
-      else if (this.bits) this.send({ kind: "clear" });
+      else if (this.bits) this.send("act", { kind: "clear" });
     } else if (event.key === " ") this.space = true;
     else if (event.key === "+" || event.key === "=") this.zoomBy(1.6);
     else if (event.key === "-") this.zoomBy(1 / 1.6);
@@ -308,7 +308,7 @@ class Scatter {
       button.title = `${item.name}: ${item.count.toLocaleString("en")} masks. Click to select them, with Shift to add them.`;
       button.type = "button";
       button.dataset.pick = item.pick;
-      button.onclick = (event) => this.send({ kind: "legend", pick: item.pick, add: event.shiftKey });
+      button.onclick = (event) => this.send("act", { kind: "legend", pick: item.pick, add: event.shiftKey });
       button.onpointerenter = () => { this.spotlight = item.code; this.later(() => this.draw()); };
       button.onpointerleave = () => { this.spotlight = null; this.later(() => this.draw()); };
       return button;
@@ -342,23 +342,4 @@ class Scatter {
   }
 }
 
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-const maps = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!maps.has(parentElement)) maps.set(parentElement, new Scatter(parentElement));
-  const map = maps.get(parentElement);
-  const turn = (map.calls = (map.calls || 0) + 1);
-  map.update(data, (act) => setTriggerValue("act", act));
-  return () => {
-    if (turn !== map.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    map.destroy();
-    maps.delete(parentElement);
-  };
-}
+export default mount((root) => new Scatter(root));

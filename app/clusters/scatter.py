@@ -41,9 +41,10 @@ _HTML = """
 </div>
 """
 
-_map = register(__file__, _HTML, shared=("layers.js", "clusters/scatter_points.js"))
-_part = register(__file__.replace("scatter.py", "scatter_part.py"), "<span></span>")
-_hover = register(__file__.replace("scatter.py", "scatter_hover.py"), "<span></span>")
+_STORE = "clusters/scatter_store.js"
+_map = register(__file__, _HTML, shared=("layers.js", _STORE, "clusters/scatter_points.js"))
+_part = register(__file__.replace("scatter.py", "scatter_part.py"), "<span></span>", shared=(_STORE,))
+_hover = register(__file__.replace("scatter.py", "scatter_hover.py"), "<span></span>", shared=(_STORE,))
 
 
 @dataclass(frozen=True)

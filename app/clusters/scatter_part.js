@@ -3,14 +3,15 @@
 const STAMP = 24; // bytes
 const MOST = 8; // parts kept
 
-export default function ({ data }) {
-  globalThis.maskdistillScatter ??= { parts: new Map(), known: new Map(), listeners: new Set(), wish: null };
-  const store = globalThis.maskdistillScatter;
-  const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
-  const stamp = new TextDecoder().decode(bytes.subarray(0, STAMP)).trim();
-  if (store.parts.has(stamp) && !stamp.startsWith("=")) return;
-  store.parts.delete(stamp); // so that it comes last again
-  store.parts.set(stamp, bytes.slice(STAMP));
-  for (const old of [...store.parts.keys()].slice(0, -MOST)) store.parts.delete(old);
-  store.listeners.forEach((tell) => tell());
-}
+export default mount(() => ({
+  update(data) {
+    const store = scatterStore();
+    const bytes = new Uint8Array(data.buffer ?? data, data.byteOffset ?? 0, data.byteLength);
+    const stamp = new TextDecoder().decode(bytes.subarray(0, STAMP)).trim();
+    if (store.parts.has(stamp) && !stamp.startsWith("=")) return;
+    store.parts.delete(stamp); // so that it comes last again
+    store.parts.set(stamp, bytes.slice(STAMP));
+    for (const old of [...store.parts.keys()].slice(0, -MOST)) store.parts.delete(old);
+    store.listeners.forEach((tell) => tell());
+  },
+}));

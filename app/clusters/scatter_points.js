@@ -3,12 +3,6 @@ const SIDE = 65535;
 const CELLS = 128; // of the index, along each side
 const FADED = 0.16; // opacity of what is not selected
 
-// What the hidden parts of the page bring: bytes by their stamp, and what is known of single points.
-function scatterStore() {
-  globalThis.maskdistillScatter ??= { parts: new Map(), known: new Map(), listeners: new Set(), wish: null };
-  return globalThis.maskdistillScatter;
-}
-
 function unpackBits(text, count) {
   if (!text) return null;
   const raw = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));

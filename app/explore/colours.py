@@ -9,7 +9,6 @@ NONE = "#66727D"  # no cluster, no decision, no value
 GOOD, BAD, WARN, NOTE = "#009E73", "#D55E00", "#E69F00", "#3A8FD9"  # Okabe and Ito's; a sign stands beside them
 KEPT, DROPPED, NOT_JUDGED = GOOD, BAD, NONE
 ACCEPTED, REJECTED, RELABELLED, SKIPPED, UNDECIDED = GOOD, BAD, NOTE, WARN, NONE
-KEPT_COLOURS = {"kept": KEPT, "dropped": DROPPED, "not judged": NOT_JUDGED}
 DECISION_COLOURS = {1: ACCEPTED, -1: REJECTED, 0: UNDECIDED}  # as Effective.decision counts them
 SIGNS = {"good": "✓", "bad": "✕", "warn": "!"}  # of a tile's tone, so that nobody needs the colour
 
@@ -22,11 +21,6 @@ def cluster_colour(cluster: int) -> str:
 def truth_colour(truth: int) -> str:
     """``#RRGGBB`` of a ground-truth class; 0 is background, -1 unknown."""
     return cluster_colour(truth)
-
-
-def score_colour(value: float, low: float = 0.0, high: float = 1.0) -> str:
-    """``#RRGGBB`` of a score on viridis; NaN has none."""
-    return score_colours(np.array([value], dtype=float), low, high)[0]
 
 
 def score_colours(values: np.ndarray, low: float = 0.0, high: float = 1.0) -> list[str]:

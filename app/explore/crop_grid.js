@@ -13,10 +13,10 @@ class CropGrid {
     this.box.onkeydown = (event) => this.onKey(event);
   }
 
-  update(data, send) {
+  update(data, send, set) {
     const focused = this.tileOf(this.root.activeElement);
     this.data = data;
-    this.send = send;
+    Object.assign(this, { send, set });
     this.tiles = data.tiles;
     const names = this.tiles.map((tile) => tile.picture || "");
     takePictures(data.pictures, names);
@@ -24,7 +24,7 @@ class CropGrid {
     this.box.style.setProperty("--size", `${data.size}px`);
     this.place();
     this.settle(focused);
-    this.lacking.check(names, (lacking) => send.missing(lacking), () => this.update(data, send));
+    this.lacking.check(names, (lacking) => send("missing", lacking), () => this.update(data, send, set));
   }
 
   // Tiles that stay keep their nodes, so that nothing flickers and the page does not jump.
@@ -113,7 +113,7 @@ class CropGrid {
 
   placeOf(node) { return this.tiles.findIndex((tile) => tile.id === node.maskId); }
 
-  open(node) { this.anchor = this.placeOf(node); this.send.open(node.maskId); }
+  open(node) { this.anchor = this.placeOf(node); this.send("open", node.maskId); }
 
   toggle(place) {
     const { id } = this.tiles[place];
@@ -137,20 +137,13 @@ class CropGrid {
   tell() {
     this.turn += 1;
     this.showMarks();
-    this.send.marks({ turn: this.turn, ids: this.tiles.map((tile) => tile.id).filter((id) => this.marked.has(id)) });
+    this.set("marks", { turn: this.turn, ids: this.tiles.map((tile) => tile.id).filter((id) => this.marked.has(id)) });
   }
 
   showMarks() {
     this.box.classList.toggle("any-marked", this.marked.size > 0);
     for (const [id, node] of this.nodes) node.setAttribute("aria-selected", String(this.marked.has(id)));
   }
-}
-
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
 }
 
 function makeTile(id) {
@@ -187,13 +180,4 @@ function fillTile(node, tile) {
   tone.style.background = tile.bar || "";
 }
 
-const grids = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue, setStateValue }) {
-  if (!grids.has(parentElement)) grids.set(parentElement, new CropGrid(parentElement));
-  grids.get(parentElement).update(data, {
-    open: (id) => setTriggerValue("open", id),
-    marks: (marks) => setStateValue("marks", marks),
-    missing: (names) => setTriggerValue("missing", names),
-  });
-}
+export default mount((root) => new CropGrid(root));

@@ -16,6 +16,7 @@ from app.explore import colours, sheet
 from app.explore.crop_grid import Tile, crop_grid
 from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer, decided
+from app.explore.facts import Verdict
 from app.explore.mask_view import mask_view
 from maskdistill import decisions
 from maskdistill.decisions import Action, Mark, Scope
@@ -36,16 +37,17 @@ def open_mask(mask_id: int) -> None:
 
 
 @st.fragment(key=_FRAGMENT)
-def show_detail(ex: Explorer, scope: Scope) -> None:
+def show_detail(ex: Explorer, scope: Scope, on_show: Callable[[Explorer, int], Verdict | None] | None = None) -> None:
     """Open the dialog on the selected mask, if there is one; closing it forgets the selection.
 
     Args:
         ex: The run.
         scope: From where on decisions made here count.
+        on_show: What the page's own thresholds say of a mask, by its id; None where they do not reach it.
     """
     if state.selection().mask is not None:
         state.remember(state.Key.DETAIL_VERSION, decisions.version(ex.run))
-        _dialog(ex, scope)
+        _dialog(ex, scope, on_show)
     state.write_link()
 
 
@@ -55,7 +57,7 @@ def _dismiss(ex: Explorer) -> None:
         st.rerun()  # the page beneath shows what was decided
 
 
-def _dialog(ex: Explorer, scope: Scope) -> None:
+def _dialog(ex: Explorer, scope: Scope, on_show: Callable[[Explorer, int], Verdict | None] | None) -> None:
     @st.dialog("Mask", width="large", icon=":material/center_focus_strong:", on_dismiss=lambda: _dismiss(ex))
     def opened() -> None:
         mask_id = state.selection().mask
@@ -63,13 +65,20 @@ def _dialog(ex: Explorer, scope: Scope) -> None:
             return
         if ex.table.has(mask_id):  # the photo follows to pages that show photos
             state.select(photo=ex.frame["image_id"].iat[ex.table.rows_of([mask_id])[0]])
-        draw_detail(ex, mask_id, scope=scope)
+        draw_detail(ex, mask_id, scope=scope, on_show=on_show)
         state.write_link()
 
     opened()
 
 
-def draw_detail(ex: Explorer, mask_id: int, *, scope: Scope, key: str = "detail") -> None:
+def draw_detail(
+    ex: Explorer,
+    mask_id: int,
+    *,
+    scope: Scope,
+    key: str = "detail",
+    on_show: Callable[[Explorer, int], Verdict | None] | None = None,
+) -> None:
     """Draw everything there is to know of a mask, and the buttons to decide on it.
 
     Args:
@@ -77,6 +86,7 @@ def draw_detail(ex: Explorer, mask_id: int, *, scope: Scope, key: str = "detail"
         mask_id: The mask.
         scope: From where on decisions made here count.
         key: Before the keys of its widgets.
+        on_show: As ``show_detail`` has it.
     """
     if not ex.table.has(mask_id):
         st.info(f"The run has no mask {mask_id}. The masks may have been made anew: choose another one.")
@@ -93,7 +103,7 @@ def draw_detail(ex: Explorer, mask_id: int, *, scope: Scope, key: str = "detail"
         mask_view(ex, mask_id, key=f"{key}:view", max_height=_MAX_HEIGHT)
         _neighbours(ex, found, row, key)
     with right:
-        st.html(sheet.head(ex, found, row) + sheet.verdict(ex, found, row))
+        st.html(sheet.head(ex, found, row) + sheet.verdict(ex, found, row, on_show and on_show(ex, mask_id)))
         _buttons(ex, found, row, scope, key)
         st.html(sheet.bars(ex, row) + sheet.history(ex, mask_id))
 

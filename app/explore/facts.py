@@ -110,13 +110,17 @@ def verdict(row: pd.Series, *, any_judged: bool, cluster: int) -> Verdict:
         cluster: Where the mask is after people's changes, 0 for nowhere.
     """
     if row["candidate"] and row["rule"]:
-        word = "Kept" if row["kept"] else "Dropped"
-        text = RULE_HELP.get(row["rule"], row["rule"])
-        reason = text if row["rule"] == KEPT else f"{row['rule']}: {text}"
-        return Verdict("good" if row["kept"] else "bad", word, f"{_capital(reason)}.")
+        return verdict_by(row["rule"], kept=row["kept"])
     if row["candidate"]:
         return Verdict("plain", "Not filtered", "No filter has gone over the masks of this run yet.")
     return Verdict("plain", "Not judged", _why_not_judged(row["split"], any_judged, cluster))
+
+
+def verdict_by(rule: str, *, kept: bool) -> Verdict:
+    """What one of the filter's rules says of a mask."""
+    text = RULE_HELP.get(rule, rule)
+    reason = text if rule == KEPT else f"{rule}: {text}"
+    return Verdict("good" if kept else "bad", "Kept" if kept else "Dropped", f"{_capital(reason)}.")
 
 
 def _why_not_judged(split: str | None, any_judged: bool, cluster: int) -> str:

@@ -62,7 +62,7 @@ class MaskView {
     if (source && photo.getAttribute("src") !== source) photo.src = source;
     photo.style.visibility = source ? "" : "hidden";
     this.fit();
-    this.lacking.check(names, (lacking) => send(lacking), () => this.update(data, send));
+    this.lacking.check(names, (lacking) => send("missing", lacking), () => this.update(data, send));
   }
 
   // The stage keeps its size between photo and crop, so that nothing below jumps.
@@ -138,16 +138,4 @@ function shift(room, side, point) {
   return Math.min(0, Math.max(room - side, room / 2 - point));
 }
 
-const views = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!views.has(parentElement)) views.set(parentElement, new MaskView(parentElement));
-  const view = views.get(parentElement);
-  const turn = (view.calls = (view.calls || 0) + 1);
-  view.update(data, (names) => setTriggerValue("missing", names));
-  return () => {
-    if (turn !== view.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    view.destroy();
-    views.delete(parentElement);
-  };
-}
+export default mount((root) => new MaskView(root));

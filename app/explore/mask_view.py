@@ -10,7 +10,7 @@ from PIL import Image
 from app import cache, drawing, widgets
 from app.component import register
 from app.explore import pictures
-from app.explore.colours import NONE, cluster_colour
+from app.explore.colours import cluster_colour
 from app.explore.data import Explorer, decided
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
@@ -33,7 +33,6 @@ _HTML = """
 _OTHERS = "#FFFFFF"  # rims of the photo's other masks
 
 _component = register(__file__, _HTML, shared=("toolbar.css", "layers.js", "explore/pictures.js"))
-_ahead = register(str(Path(__file__).with_name("ahead")), "<i></i>", shared=("explore/pictures.js",))
 
 
 def mask_view(ex: Explorer, mask_id: int, *, key: str, max_height: int, others: bool = False) -> None:
@@ -74,30 +73,7 @@ def mask_view(ex: Explorer, mask_id: int, *, key: str, max_height: int, others: 
     _component(data=data, key=key, on_missing_change=lambda: pictures.send_again(key))
 
 
-def send_ahead(ex: Explorer, mask_ids: list[int], *, key: str) -> None:
-    """Send the pictures of masks that are likely to be seen next, so that they show at once; draws nothing.
-
-    To be called last, since reading a large photo takes time. What cannot be read waits until it is looked at.
-
-    Args:
-        ex: The run.
-        mask_ids: The masks; those that the run does not have are left out.
-        key: Widget key.
-    """
-    ahead = []
-    for mask_id in filter(ex.table.has, mask_ids):
-        row = int(ex.table.rows_of([mask_id])[0])
-        photo = ex.photos[int(ex.frame["image"].iat[row])]
-        try:
-            ahead.append(cache.photo_url(photo))
-        except DatasetError:
-            continue
-        ahead.append(_layer(ex, mask_id, photo, cluster_colour(int(decided(ex).cluster[row]))))
-    names, new = pictures.sent().pack(ahead)
-    _ahead(data={"pictures": new, "names": names}, key=key)
-
-
-def _layer(ex: Explorer, mask_id: int, photo: Photo, colour: str = NONE) -> str:
+def _layer(ex: Explorer, mask_id: int, photo: Photo, colour: str) -> str:
     return _layer_url(ex.run.path, ex.stamp, mask_id, cache.live_size(photo), colour, ex)
 
 

@@ -26,12 +26,13 @@ def head(ex: Explorer, found: Decided, row: int) -> str:
     return f'<div class="mask-head"><div>{swatch}<b>{escape(name)}</b></div><small>{words}</small></div>'
 
 
-def verdict(ex: Explorer, found: Decided, row: int) -> str:
-    """Whether it is kept, and what people say of it."""
+def verdict(ex: Explorer, found: Decided, row: int, on_show: facts.Verdict | None) -> str:
+    """Whether it is kept, what the thresholds on show would say instead, if anything, and what people say of it."""
     mask, judged = ex.frame.iloc[row], facts.judged(ex)
     said = facts.verdict(mask, any_judged=judged is not None, cluster=int(found.cluster[row]))
-    colour = {"good": colours.KEPT, "bad": colours.DROPPED, "plain": colours.NOT_JUDGED}[said.tone]
-    lines = [_chip(colour, f"{colours.SIGNS.get(said.tone, '')} {said.word}".strip(), said.reason)]
+    lines = [_verdict_chip(said)]
+    if on_show is not None and on_show != said:
+        lines.append(_verdict_chip(on_show, "By the thresholds on show: "))
     decision, label = int(found.effective.decision[row]), int(found.effective.cluster[row])
     waits = judged is not None and judged.waits(int(mask["mask_id"]), decision, label)
     words = facts.decision_words(found, row) or ("Decision taken back" if waits else "")
@@ -39,6 +40,12 @@ def verdict(ex: Explorer, found: Decided, row: int) -> str:
         colour = colours.RELABELLED if label else colours.DECISION_COLOURS[decision]
         lines.append(_chip(colour, words, "Counts when the filter runs next." if waits else ""))
     return "".join(lines)
+
+
+def _verdict_chip(said: facts.Verdict, by: str = "") -> str:
+    colour = {"good": colours.KEPT, "bad": colours.DROPPED, "plain": colours.NOT_JUDGED}[said.tone]
+    reason = f"{by}{said.reason[0].lower()}{said.reason[1:]}" if by else said.reason
+    return _chip(colour, f"{colours.SIGNS.get(said.tone, '')} {said.word}".strip(), reason)
 
 
 def _chip(colour: str, word: str, text: str) -> str:

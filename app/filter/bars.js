@@ -1,11 +1,4 @@
 // Counts as bars; a click, Enter or Space chooses one, arrow keys walk.
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 function line(item, chosen, pick) {
   const row = element("button", "row");
   row.type = "button";
@@ -38,12 +31,14 @@ function walk(event, box) {
   rows[rows.indexOf(event.target.closest(".row")) + step]?.focus();
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const box = parentElement.querySelector(".bars");
-  const focused = parentElement.activeElement?.dataset?.id;
-  box.setAttribute("aria-label", data.label);
-  box.classList.toggle("narrow", data.narrow);
-  box.replaceChildren(...data.items.map((item) => line(item, data.chosen, (id) => setTriggerValue("pick", id))));
-  box.onkeydown = (event) => walk(event, box);
-  if (focused !== undefined) [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
-}
+export default mount((root) => ({
+  update(data, send) {
+    const box = root.querySelector(".bars");
+    const focused = root.activeElement?.dataset?.id;
+    box.setAttribute("aria-label", data.label);
+    box.classList.toggle("narrow", data.narrow);
+    box.replaceChildren(...data.items.map((item) => line(item, data.chosen, (id) => send("pick", id))));
+    box.onkeydown = (event) => walk(event, box);
+    if (focused !== undefined) [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
+  },
+}));

@@ -9,6 +9,7 @@ import pandas as pd
 
 from app import cache, state
 from app.explore.data import Decided, Explorer, decided
+from app.explore.facts import Verdict, verdict_by
 from app.workspace import run_config
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.filtering import RULES, THRESHOLDS, filter_masks
@@ -73,8 +74,8 @@ def _table(path: Path, stamp: str, run: Run) -> pd.DataFrame:
     return run.candidates()
 
 
-def rule_on_show(ex: Explorer, mask_id: int) -> str:
-    """Which of ``RULES`` keeps or drops a mask by the thresholds on show; "" if stage 1 did not judge it.
+def verdict_on_show(ex: Explorer, mask_id: int) -> Verdict | None:
+    """What the thresholds on show make of a mask; None if stage 1 did not judge it.
 
     Raises:
         RunError: If a file or the database of the run cannot be read.
@@ -82,7 +83,10 @@ def rule_on_show(ex: Explorer, mask_id: int) -> str:
     found = candidates(ex)
     rows = np.flatnonzero(found.mask_ids == mask_id)
     config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
-    return RULES[filter_masks(found.signals, config.filter).rule[rows[0]]] if len(rows) else ""
+    if not len(rows):
+        return None
+    result = filter_masks(found.signals, config.filter)
+    return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
 
 
 def settings_on_show(run: Run) -> tuple[RunConfig, RunConfig]:

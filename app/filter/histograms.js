@@ -16,9 +16,9 @@ class Board {
     this.observer.observe(this.find(".cards"));
   }
 
-  update(data, send) {
+  update(data, send, set) {
     this.data = data;
-    this.send = send;
+    Object.assign(this, { send, set });
     if (data.turn >= this.turn) { this.turn = data.turn; this.asked = 0; }
     for (const item of data.cards) {
       if (!this.cards.has(item.signal)) {
@@ -53,8 +53,13 @@ class Board {
     if (!this.unsent) return;
     this.turn += 1;
     this.asked = now;
-    this.send.moved({ turn: this.turn, values: this.moved });
+    this.set("moved", { turn: this.turn, values: this.moved });
     this.moved = {};
+  }
+
+  choose(field) {
+    if (field !== this.data.active) this.send("choose", field);
+    this.data.active = field;
   }
 
   count(masks, photos) {
@@ -95,10 +100,10 @@ class Card {
     for (const handle of this.handles) { head.append(handle.field); this.plot.append(handle.line); }
     this.note = element("div", "note");
     this.box.append(head, this.plot, this.axis(item), this.note);
-    this.box.onpointerdown = () => board.send.choose(this);
+    this.box.onpointerdown = () => board.choose(this.chosen);
     this.box.addEventListener("focusin", (event) => {
       this.current = this.handles.find((handle) => handle.owns(event.target)) || this.current;
-      board.send.choose(this);
+      board.choose(this.chosen);
     });
   }
 
@@ -282,13 +287,6 @@ class Handle {
   }
 }
 
-function element(tag, className = "", text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
 // The values that a handle stops at, as the server has them.
 function stopsOf(steps) {
   const stops = [0];
@@ -323,22 +321,4 @@ function outline(bars, { width, most }) {
   }).join("");
 }
 
-const boards = new WeakMap();
-
-export default function ({ data, parentElement, setStateValue, setTriggerValue }) {
-  if (!boards.has(parentElement)) boards.set(parentElement, new Board(parentElement));
-  const board = boards.get(parentElement);
-  const turn = (board.calls = (board.calls || 0) + 1);
-  board.update(data, {
-    moved: (move) => setStateValue("moved", move),
-    choose: (card) => {
-      if (card.chosen !== board.data.active) setTriggerValue("choose", card.chosen);
-      board.data.active = card.chosen;
-    },
-  });
-  return () => {
-    if (turn !== board.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    board.destroy();
-    boards.delete(parentElement);
-  };
-}
+export default mount((root) => new Board(root));

@@ -35,14 +35,15 @@ function draw(root, data, open) {
   root.querySelector(".tiles").replaceChildren(...boxes);
 }
 
-const lacking = new WeakMap();
+export default mount((root) => ({
+  lacking: new Lacking(),
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const root = parentElement.querySelector(".board");
-  if (!lacking.has(root)) lacking.set(root, new Lacking());
-  const names = [...(data.mine ? [data.mine] : []), ...data.tiles].map((tile) => tile.src);
-  takePictures(data.pictures, names);
-  const redraw = () => draw(root, data, (id) => setTriggerValue("open", id));
-  lacking.get(root).check(names, (missing) => setTriggerValue("missing", missing), redraw);
-  redraw();
-}
+  update(data, send) {
+    const board = root.querySelector(".board");
+    const names = [...(data.mine ? [data.mine] : []), ...data.tiles].map((tile) => tile.src);
+    takePictures(data.pictures, names);
+    const redraw = () => draw(board, data, (id) => send("open", id));
+    this.lacking.check(names, (missing) => send("missing", missing), redraw);
+    redraw();
+  },
+}));

@@ -243,23 +243,4 @@ function whole(frame) {
   return { src: frame.src, opacity: 1, on_patches: false, smooth: true };
 }
 
-function element(tag, className, text = "") {
-  const made = document.createElement(tag);
-  made.className = className;
-  made.textContent = text;
-  return made;
-}
-
-const scenes = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!scenes.has(parentElement)) scenes.set(parentElement, new Scene(parentElement));
-  const scene = scenes.get(parentElement);
-  const turn = (scene.calls = (scene.calls || 0) + 1);
-  scene.update(data, setTriggerValue);
-  return () => {
-    if (turn !== scene.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    scene.destroy();
-    scenes.delete(parentElement);
-  };
-}
+export default mount((root) => new Scene(root));

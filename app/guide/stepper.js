@@ -98,16 +98,4 @@ class Stepper {
   }
 }
 
-const steppers = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!steppers.has(parentElement)) steppers.set(parentElement, new Stepper(parentElement));
-  const stepper = steppers.get(parentElement);
-  const turn = (stepper.calls = (stepper.calls || 0) + 1);
-  stepper.update(data, setTriggerValue);
-  return () => {
-    if (turn !== stepper.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    stepper.destroy();
-    steppers.delete(parentElement);
-  };
-}
+export default mount((root) => new Stepper(root));

@@ -74,7 +74,7 @@ class CompareView {
   async update(data, send) {
     const named = [data.photo, ...data.sides.map((side) => side.picture)].filter(Boolean);
     takePictures(data.pictures, named);
-    this.lacking.check(named, send.missing, () => this.update(data, send));
+    this.lacking.check(named, (names) => send("missing", names), () => this.update(data, send));
     const before = this.data;
     this.data = data;
     this.send = send;
@@ -121,7 +121,7 @@ class CompareView {
     this.choices();
     this.tiles();
     this.colour();
-    this.send.pair([first, second]);
+    this.send("pair", [first, second]);
   }
 
   choices() {
@@ -349,26 +349,4 @@ function percent(share) {
   return `${(100 * share).toFixed(share > 0 && share < 0.0995 ? 1 : 0)} %`;
 }
 
-function element(tag, className = "", text = "") {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return node;
-}
-
-const compares = new WeakMap();
-
-export default function ({ data, parentElement, setTriggerValue }) {
-  if (!compares.has(parentElement)) compares.set(parentElement, new CompareView(parentElement));
-  const view = compares.get(parentElement);
-  const turn = (view.calls = (view.calls || 0) + 1);
-  view.update(data, {
-    pair: (pair) => setTriggerValue("pair", pair),
-    missing: (names) => setTriggerValue("missing", names),
-  });
-  return () => {
-    if (turn !== view.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
-    view.destroy();
-    compares.delete(parentElement);
-  };
-}
+export default mount((root) => new CompareView(root));

@@ -1,11 +1,4 @@
 // Clusters in rows: name, the class it stands for and its IoU, and crops that open the mask.
-function element(tag, className = "", text = "") {
-  const node = document.createElement(tag);
-  if (className) node.className = className;
-  if (text) node.textContent = text;
-  return node;
-}
-
 function words(row, calls, canAsk) {
   const box = element("div", "words");
   const swatch = element("i");
@@ -56,8 +49,6 @@ function crops(row, calls) {
   return box;
 }
 
-const lacking = new WeakMap();
-
 function draw(box, data, calls) {
   box.replaceChildren(...data.rows.map((row) => {
     const line = element("div", "row");
@@ -67,12 +58,15 @@ function draw(box, data, calls) {
   }));
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const box = parentElement.querySelector(".rows");
-  const named = data.rows.flatMap((row) => row.crops.map(([, picture]) => picture)).filter(Boolean);
-  const calls = { open: (mask) => setTriggerValue("open", mask), photos: (cluster) => setTriggerValue("photos", cluster) };
-  if (!lacking.has(box)) lacking.set(box, new Lacking());
-  takePictures(data.pictures, named);
-  lacking.get(box).check(named, (names) => setTriggerValue("missing", names), () => draw(box, data, calls));
-  draw(box, data, calls);
-}
+export default mount((root) => ({
+  lacking: new Lacking(),
+
+  update(data, send) {
+    const box = root.querySelector(".rows");
+    const named = data.rows.flatMap((row) => row.crops.map(([, picture]) => picture)).filter(Boolean);
+    const calls = { open: (mask) => send("open", mask), photos: (cluster) => send("photos", cluster) };
+    takePictures(data.pictures, named);
+    this.lacking.check(named, (names) => send("missing", names), () => draw(box, data, calls));
+    draw(box, data, calls);
+  },
+}));

@@ -36,10 +36,12 @@ function walk(event, box) {
   if (next) { next.focus(); next.click(); }
 }
 
-export default function ({ data, parentElement, setTriggerValue }) {
-  const box = parentElement.querySelector(".strip");
-  const focused = [...box.children].indexOf(parentElement.activeElement);
-  box.replaceChildren(...data.items.map((item) => card(item, data.selected, (name) => setTriggerValue("pick", name))));
-  box.onkeydown = (event) => walk(event, box);
-  if (focused >= 0 && box.children[focused]) box.children[focused].focus();
-}
+export default mount((root) => ({
+  update(data, send) {
+    const box = root.querySelector(".strip");
+    const focused = [...box.children].indexOf(root.activeElement);
+    box.replaceChildren(...data.items.map((item) => card(item, data.selected, (name) => send("pick", name))));
+    box.onkeydown = (event) => walk(event, box);
+    if (focused >= 0 && box.children[focused]) box.children[focused].focus();
+  },
+}));

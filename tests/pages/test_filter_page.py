@@ -9,7 +9,8 @@ import pytest
 from jobs_data import add_row
 
 from app.explore.data import explorer
-from app.filter.data import candidates, rule_on_show
+from app.explore.facts import verdict_by
+from app.filter.data import candidates, verdict_on_show
 from app.training import actions
 from app.workspace import run_config
 from maskdistill import decisions
@@ -41,6 +42,11 @@ def tiles(app, side):
 
 def texts(app):
     return "\n".join(item.value for item in [*app.markdown, *app.caption, *app.info, *app.warning, *app.error])
+
+
+def detail(app):
+    """What is said of the mask that is open."""
+    return " ".join(item.proto.body for item in app.get("html"))
 
 
 def button(app, label):
@@ -159,8 +165,16 @@ def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editabl
     found = candidates(explorer(editable_run))
     written = write_kept(editable_run, editable_run, config)
     np.testing.assert_array_equal(filter_masks(found.signals, config).rule, written.rule)
-    assert rule_on_show(explorer(editable_run), rejected) == REJECTED
-    assert rule_on_show(explorer(editable_run), 999_999) == ""
+    assert verdict_on_show(explorer(editable_run), rejected) == verdict_by(REJECTED, kept=False)
+    assert verdict_on_show(explorer(editable_run), 999_999) is None
+
+
+def test_detail_tells_what_the_thresholds_on_show_would_do(open_page, editable_run):
+    kept = editable_run.kept()
+    link = {"mask": str(kept.loc[kept["kept"], "mask_id"].iloc[0])}
+    assert "thresholds on show" not in detail(open_filter(open_page, **link))
+    strict = open_filter(open_page, "min_score=1", "min_per_cluster=0", "empty_photos=none", **link)
+    assert "By the thresholds on show: low score" in detail(strict)
 
 
 def test_preset_is_saved_loaded_and_deleted(open_page, editable_run):

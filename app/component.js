@@ -1,0 +1,53 @@
+// What all components' scripts begin with: one instance a place, its end, and silence while the page is being left.
+
+// After a click on the link of another page, a message would still be sent in the name of the page of before, and
+// Streamlit would answer by calling that one back: both are gone then, and the browser shows nothing.
+const LEAVING = 10_000; // milliseconds that another page may take to come
+const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
+
+function watchDoor() {
+  const door = { page: location.pathname, until: 0, hold: null };
+  const leave = (page) => { if (page !== door.page) door.until = performance.now() + LEAVING; };
+  document.addEventListener("click", (event) => {
+    const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement && node.href);
+    const elsewhere = !link || link.target === "_blank" || link.origin !== location.origin || event.ctrlKey || event.metaKey || event.shiftKey;
+    if (elsewhere || link.hasAttribute("download") || link.pathname === door.page) return;
+    if (door.hold?.(() => link.click())) {
+      event.preventDefault();
+      event.stopPropagation();
+    } else leave(link.pathname);
+  }, true);
+  addEventListener("popstate", () => leave(location.pathname));
+  return door;
+}
+
+function isLeaving() { return performance.now() < DOOR.until; }
+
+// A component is made or goes on in another place: the page that was asked for has come.
+function arrive() { Object.assign(DOOR, { page: location.pathname, until: 0 }); }
+
+// A component's default export. make(root) gives an instance with update(data, trigger, set), which is called whenever
+// the server sends data, and destroy() where something must end with it.
+function mount(make) {
+  const places = new WeakMap();
+  return ({ data, parentElement, setTriggerValue, setStateValue }) => {
+    if (!places.has(parentElement) || location.pathname !== DOOR.page) arrive();
+    if (!places.has(parentElement)) places.set(parentElement, make(parentElement));
+    const instance = places.get(parentElement);
+    const call = (instance.calls = (instance.calls || 0) + 1);
+    const unless = (tell) => (...message) => { if (!isLeaving()) tell(...message); };
+    instance.update(data, unless(setTriggerValue), unless(setStateValue));
+    return () => {
+      if (call !== instance.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
+      instance.destroy?.();
+      places.delete(parentElement);
+    };
+  };
+}
+
+function element(tag, className = "", text = "") {
+  const made = document.createElement(tag);
+  made.className = className;
+  made.textContent = text;
+  return made;
+}
