@@ -27,5 +27,7 @@ page = st.navigation(
     ]
 )
 state.read_link()
+if page.url_path != "audit" and (sitting := state.recall(state.Key.SITTING)) is not None:
+    sitting.leave()
 sidebar.draw()
 page.run()

@@ -112,7 +112,10 @@ class Sitting:
                 before.leave()
 
     def leave(self) -> None:
-        """Let others have the masks that were kept for this person."""
+        """Let others have the masks that were kept for this person; who comes back takes them again."""
+        if not self._held:
+            return
+        self._held = set()
         try:
             decisions.release(self._found.run, self.way.reviewer)
         except MaskDistillError as error:  # they are free in minutes anyway

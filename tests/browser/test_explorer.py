@@ -3,8 +3,11 @@
 import re
 import subprocess
 import sys
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 from maskdistill import decisions
@@ -184,6 +187,51 @@ def test_thirty_masks_by_keyboard_survive_a_killed_server_and_the_thirty_first_f
         judge(again, "u")
         again.locator(".count").get_by_text(re.compile("26 of")).wait_for()
     assert len(decisions.read_marks(run, scope=Scope.LABELS).query("reviewer == 'Grace'")) == 29
+
+
+@contextmanager
+def holding_its_breath(address):
+    """The server at that address does nothing for as long as this lasts."""
+    port = urlsplit(address).port
+    child = next(each for each in psutil.Process().children() if f"--server.port={port}" in each.cmdline())
+    child.suspend()
+    try:
+        yield
+    finally:
+        child.resume()
+
+
+def test_strokes_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab):
+    page = open_tab(f"{app}/audit?run=real&reviewer=Edsger")
+    page.locator(".count").get_by_text("0 of").wait_for()
+    wait_until_idle(page)
+    with holding_its_breath(app):
+        page.keyboard.press("a")
+        page.keyboard.press("x")
+        page.get_by_role("link", name="Clusters", exact=True).first.click()
+        page.wait_for_timeout(1500)
+    page.locator("canvas.over").wait_for()
+    wait_until_idle(page)
+    assert page.locator("canvas.over").is_visible()
+    marks = decisions.read_marks(run, scope=Scope.LABELS).query("reviewer == 'Edsger'")
+    assert sorted(marks["action"]) == ["accept", "reject"]
+
+
+@pytest.mark.parametrize("rest", [50, 600])
+def test_a_page_that_is_left_early_does_not_call_itself_back(app, open_tab, rest):
+    page = open_tab(f"{app}/clusters?run=real&reviewer=Edsger")
+    page.locator("canvas.over").wait_for()
+    wait_until_idle(page)
+    page.get_by_role("link", name="Audit", exact=True).first.click()
+    page.locator(".desk .which").wait_for()
+    page.wait_for_timeout(rest)  # the desk asks for the pictures of the next masks now
+    with holding_its_breath(app):
+        page.get_by_role("link", name="Clusters", exact=True).first.click()
+        page.wait_for_timeout(1500)
+    page.locator("canvas.over").wait_for()
+    wait_until_idle(page)
+    assert page.locator("h1").inner_text() == "Clusters"
+    assert page.locator("canvas.over").is_visible()
 
 
 def test_two_stages_are_compared_under_a_slider(app, open_tab):

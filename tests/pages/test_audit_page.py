@@ -136,6 +136,16 @@ def test_details_of_a_mask_open_from_the_link(editable_run, open_page):
     assert app.session_state["page:audit sitting"].answer()["at"] == mask_id
 
 
+def test_masks_are_free_for_others_as_soon_as_another_page_is_open(editable_run, open_page):
+    app = open_page("audit", run="tiny", reviewer="Ann")
+    assert decisions.claimed_by_others(editable_run, "Bob")
+    app.switch_page("../pages/clusters.py").run()
+    assert not app.exception
+    assert not decisions.claimed_by_others(editable_run, "Bob")
+    app.switch_page("../pages/audit.py").run()
+    assert decisions.claimed_by_others(editable_run, "Bob")
+
+
 def test_filter_that_ran_meanwhile_is_told_and_decisions_stand(editable_run, open_page):
     rows = candidates(editable_run)[:2]
     app = open_page("audit", run="tiny", reviewer="Ann")
