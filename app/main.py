@@ -6,11 +6,15 @@ import streamlit as st
 
 from app import sidebar, state
 
-PAGES = Path(__file__).resolve().parents[1] / "pages"
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = ROOT / "pages"
 SIDEBAR = 232  # pixels
 
 st.set_page_config(
-    page_title="MaskDistill", page_icon=":material/filter_center_focus:", layout="wide", initial_sidebar_state=SIDEBAR
+    page_title="MaskDistill",
+    page_icon=ROOT / "assets" / "icon.png",  # an icon of Streamlit's would be fetched from the internet
+    layout="wide",
+    initial_sidebar_state=SIDEBAR,
 )
 st.html(Path(__file__).parent / "page.css")
 

@@ -265,6 +265,17 @@ def test_the_guide_is_walked_by_arrow_keys(app, open_tab):
     assert len({str(texts) for texts in headings}) == 8
 
 
+def test_no_page_asks_anything_of_the_internet(app, open_tab):
+    page, asked = open_tab(f"{app}/?run=real"), []
+    page.on("request", lambda request: asked.append(request.url))
+    for link in ["", "proposals", "clusters", "filter", "training", "results", "audit", "guide"]:
+        page.goto(f"{app}/{link}?run=real")
+        page.locator("h1").first.wait_for()
+        wait_until_idle(page)
+    assert len(asked) > 8
+    assert {url for url in asked if not url.startswith((app, "data:", "blob:"))} == set()
+
+
 @pytest.mark.parametrize("link", ["clusters", "filter", "results", "audit", "guide"])
 def test_without_a_run_a_page_says_what_to_do_next(server, open_tab, link):
     page = open_tab(f"{server}/{link}?run=gone")
