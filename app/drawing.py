@@ -6,7 +6,6 @@ from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 Scale = Literal["sequential", "diverging"]
 
@@ -64,6 +63,8 @@ def mask_layer(mask: np.ndarray, colour: str) -> Image.Image:
 
 def outline(mask: np.ndarray, width: int) -> np.ndarray:
     """The rim of a mask, ``width`` pixels inside it."""
+    from scipy import ndimage  # takes a third of a second, which the first page can do without
+
     return mask & ~ndimage.binary_erosion(mask, iterations=width, border_value=1)
 
 

@@ -15,9 +15,8 @@ from maskdistill.errors import ConfigError, RunError
 from maskdistill.jobs.slots import device_of
 from maskdistill.progress import format_duration, read_progress_file
 from maskdistill.speeds import Measured, Speeds
-from maskdistill.stages.context import training_numbers
+from maskdistill.stages.context import reported_numbers, training_numbers
 from maskdistill.stages.pool import usable_cores
-from maskdistill.stages.predict import reported_numbers
 from maskdistill.store import Run, read_json
 
 logger = logging.getLogger(__name__)

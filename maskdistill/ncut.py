@@ -12,7 +12,8 @@ from scipy.linalg import eigh
 from scipy.sparse.linalg import ArpackError, eigsh
 
 from maskdistill.config import ProposalConfig
-from maskdistill.masks import border_share, keep_large_pieces, piece_with
+from maskdistill.masks import border_share
+from maskdistill.pieces import keep_large_pieces, piece_with
 
 logger = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ import numpy as np
 from maskdistill.affinity import key_affinity
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
-from maskdistill.masks import piece_with
+from maskdistill.pieces import piece_with
 from maskdistill.vit import Features
 
 

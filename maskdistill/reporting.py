@@ -11,7 +11,7 @@ from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.inference import label_photo, load_model
 from maskdistill.painting import write_label_png
 from maskdistill.progress import Reporter
-from maskdistill.stages.predict import reported_numbers
+from maskdistill.stages.context import reported_numbers
 from maskdistill.store import Run, read_json
 
 

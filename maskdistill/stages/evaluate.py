@@ -16,7 +16,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png
 from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.cluster import recluster
-from maskdistill.stages.context import Context
+from maskdistill.stages.context import Context, reported_numbers
 from maskdistill.stages.label import (
     LabelsOf,
     candidates_by_photo,
@@ -25,7 +25,7 @@ from maskdistill.stages.label import (
     mask_codes,
     paint_photo,
 )
-from maskdistill.stages.predict import STAGE1, STAGE2, reported_numbers
+from maskdistill.stages.predict import STAGE1, STAGE2
 from maskdistill.store import final_measures, read_json, write_json
 
 

@@ -9,11 +9,10 @@ import numpy as np
 
 from maskdistill.config import RunConfig
 from maskdistill.crf import crf_available, refine_classes
-from maskdistill.datasets import Photo, PhotoSource, read_photo
-from maskdistill.errors import ConfigError
+from maskdistill.datasets import Photo, read_photo
 from maskdistill.painting import write_label_png
 from maskdistill.progress import Reporter
-from maskdistill.stages.context import Context
+from maskdistill.stages.context import Context, reported_numbers
 from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
@@ -67,24 +66,6 @@ def _predict(
         reporter.advance()
         if number in refined:
             yield number, photo, probabilities
-
-
-def reported_numbers(source: PhotoSource, split: str) -> list[int]:
-    """Numbers of the photos that a report is about.
-
-    Args:
-        source: Photos.
-        split: Name of a split, ``all``, or ``auto`` for val where there is one, else all.
-
-    Raises:
-        ConfigError: If the source has no such split.
-    """
-    if split == "all" or (split == "auto" and not source.split("val")):
-        return list(range(len(source.photos)))
-    chosen = {photo.id for photo in source.split("val" if split == "auto" else split)}
-    if not chosen:
-        raise ConfigError(f"The photos have no split '{split}'. There are: {', '.join((*source.splits, 'all'))}.")
-    return [number for number, photo in enumerate(source.photos) if photo.id in chosen]
 
 
 def _wants_crf(context: Context) -> bool:

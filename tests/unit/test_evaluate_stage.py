@@ -18,8 +18,8 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.stages import evaluate
 from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.context import reported_numbers
 from maskdistill.stages.evaluate import evaluate_run
-from maskdistill.stages.predict import reported_numbers
 from maskdistill.store import Run, read_json
 
 NUM_CLASSES = len(CLASSES)

@@ -9,10 +9,9 @@ from maskdistill.masks import (
     bounding_box,
     decode_mask,
     encode_mask,
-    keep_large_pieces,
     mask_iou,
-    piece_with,
 )
+from maskdistill.pieces import keep_large_pieces, piece_with
 
 
 def random_mask(shape, seed=0, share=0.5):
