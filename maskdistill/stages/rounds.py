@@ -146,4 +146,5 @@ def _sentence(rounds: Sequence[dict[str, Any]]) -> str:
     num_trained = sum(item["trained"] for item in rounds)
     shares = ", ".join(f"{item['agreement']:.1%}" for item in rounds)
     end = " The last labels were too much like those before to train on." if num_trained < len(rounds) else ""
-    return f"{num_trained} rounds trained; labels kept from each to the next: {shares}.{end}"
+    rounds_word = "round" if num_trained == 1 else "rounds"
+    return f"{num_trained} {rounds_word} trained; labels kept from each to the next: {shares}.{end}"

@@ -227,7 +227,7 @@ class TestStop:
         first, second = (item["agreement"] for item in read_json(twice[0].rounds_path)["rounds"])
         assert second > first
         said = go_on("rounds.count=5", "rounds.crf=false", f"rounds.stop_at={(first + second) / 2}")
-        assert said["rounds"].startswith("1 rounds trained")
+        assert said["rounds"].startswith("1 round trained")
         assert "too much like those before" in said["rounds"]
         assert [item["trained"] for item in read_json(go_on.run.rounds_path)["rounds"]] == [True, False]
         assert go_on.run.final_model == "rounds/1"
