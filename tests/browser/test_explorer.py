@@ -203,7 +203,7 @@ def holding_its_breath(address):
 
 def test_strokes_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab):
     page = open_tab(f"{app}/audit?run=real&reviewer=Edsger")
-    page.locator(".count").get_by_text("0 of").wait_for()
+    page.locator(".desk .which").wait_for()
     wait_until_idle(page)
     with holding_its_breath(app):
         page.keyboard.press("a")
