@@ -1,5 +1,5 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
-# make test-slow: the tests on real weights.  make test-run: of those, what runs the whole command.
+# make test-slow: the tests on real weights.  make test-run: of those, the whole command on the samples.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  Everything lives in .venv.
 
 PYTHON ?= python3
@@ -20,10 +20,10 @@ test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 test-run: install-dev
-	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py
+	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py -k samples
 
 test-browser: install-dev
-	$(BIN)/python -m pytest -m browser
+	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile
 
 check: install-dev
 	$(BIN)/ruff check .

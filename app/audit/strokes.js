@@ -17,7 +17,7 @@ class Strokes {
   start() {
     document.addEventListener("audit-answer", this.listener);
     window.addEventListener("beforeunload", this.guard);
-    DOOR.hold = (go) => this.hold(go);
+    DOOR.hold = this.holder = (go) => this.hold(go);
     document.dispatchEvent(new CustomEvent("audit-hello")); // an answer may have come before
   }
 
@@ -68,12 +68,16 @@ class Strokes {
     this.stopped = answer.error && !other; // nothing is sent on until a person asks for it
     this.hear(answer, !this.waiting && !this.pending.length);
     if (this.pending.length) this.send();
-    else this.going?.();
+    else if (this.going) {
+      const { going } = this;
+      this.going = null;
+      going();
+    }
   }
 
-  // A click on another page's link waits until the strokes are saved; a second one does not.
+  // A click on another page's link waits until the strokes are saved, unless that went wrong and was told.
   hold(go) {
-    if (!this.pending.length || this.going) return false;
+    if (!this.pending.length || this.stopped) return false;
     this.going = go;
     this.send();
     return true;
@@ -86,7 +90,7 @@ class Strokes {
 
   end() {
     clearTimeout(this.timer);
-    DOOR.hold = null;
+    if (DOOR.hold === this.holder) DOOR.hold = null;
     document.removeEventListener("audit-answer", this.listener);
     window.removeEventListener("beforeunload", this.guard);
   }

@@ -25,7 +25,7 @@ from maskdistill.filtering import RULE_HELP, RULES, THRESHOLDS, FilterResult
 NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
 NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}
 _DROPS_BELOW = {item.signal: item.drops_below for item in reversed(THRESHOLDS)}  # of area, its lower threshold's
-_PER_PAGE = 24
+_PER_PAGE = 18  # six rows of three, as high as the histograms beside them
 _SIZE = 70  # least side of a crop, CSS pixels
 _HOW_TO_MARK = "Mark crops by the box in their corner, Ctrl or Shift and a click, or Space."
 
