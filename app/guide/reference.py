@@ -16,7 +16,7 @@ from maskdistill.store import Run, read_json, runs_folder
 
 FOLDER = "guide"
 DATA = "sample-views"
-NUM_PHOTOS = 104  # of 156: eight views of each sample photo, more or less
+NUM_PHOTOS = 91  # of 156: seven views of each sample photo, more or less
 # Settings that make it a matter of a minute and a half; what they cost in quality does not show on so few photos.
 SETTINGS = (
     "proposals.views=none",
