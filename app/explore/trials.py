@@ -2,8 +2,6 @@
 
 from pathlib import Path
 
-import streamlit as st
-
 from app import cache
 from app.explore.data import Explorer
 from maskdistill.store import Run
@@ -16,7 +14,7 @@ def trials_of(found: Explorer) -> dict[str, Trial]:
     Raises:
         RunError: If the run has no finished clusters.
     """
-    return _trials(found.run.path, found.stamp, trials_stamp(found))
+    return _trials(found.run.path, (found.stamp, trials_stamp(found)))
 
 
 def trials_stamp(found: Explorer) -> str:
@@ -31,6 +29,6 @@ def trial_title(trial: Trial) -> str:
     return f"{trial.key.num_classes} clusters{seed}"
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _trials(path: Path, stamp: str, trials: str) -> dict[str, Trial]:
-    return {trial.key.name: trial for trial in list_trials(Run(path))} if trials else {}
+@cache.newest(4)
+def _trials(path: Path, key: tuple[str, str]) -> dict[str, Trial]:
+    return {trial.key.name: trial for trial in list_trials(Run(path))} if key[1] else {}

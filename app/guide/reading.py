@@ -62,19 +62,19 @@ def read_trained(run: Run) -> Trained:
     return _read_trained(run.path, f"{cache.stamp(paths)} {found.stamp} {decisions.version(run)}", found)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _read_trained(path: Path, stamp: str, _found: Explorer) -> Trained:
+@cache.newest(4)
+def _read_trained(path: Path, stamp: str, found: Explorer) -> Trained:
     run = Run(path)
     table = run.candidates()
     decision, relabel = read_decisions(run, run, table)
     given = {name: np.where(relabel > 0, relabel, table[name]) for name in ("cluster", "label")}
-    numbers = {_content_key(photo): number for number, photo in enumerate(_found.photos)}
+    numbers = {_content_key(photo): number for number, photo in enumerate(found.photos)}
     return Trained(
         run=run,
         stamp=stamp,
         config=run_config(run.info()),
-        masks=_found,
-        decided=data.decided(_found),
+        masks=found,
+        decided=data.decided(found),
         space=ClusterSpace.read(run),
         table=table.assign(decision=decision, **given),
         numbers=numbers,
