@@ -23,8 +23,8 @@ if TYPE_CHECKING:  # importing these loads torch, which the first page can do wi
     from maskdistill.weights import Choice
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
-_Made = TypeVar("_Made")
 THUMB_SIDE = 168  # pixels, longest side
+_Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from typing import Any
 import streamlit as st
 
 _APP = Path(__file__).parent
-_ALWAYS = ("component.js",)
+_FRAME = "component.js"
 
 
 def register(module: str, html: str, *, shared: tuple[str, ...] = ()) -> Callable[..., Any]:
@@ -23,7 +23,7 @@ def register(module: str, html: str, *, shared: tuple[str, ...] = ()) -> Callabl
         What draws it, as ``st.components.v2.component`` gives it.
     """
     path = Path(module)
-    files = [_APP / name for name in (*_ALWAYS, *shared)]
+    files = [_APP / name for name in (_FRAME, *shared)]
     css, js = (_read([*files, path.with_suffix(suffix)], suffix) for suffix in (".css", ".js"))
     return st.components.v2.component(path.stem, html=html, css=css, js=js)
 

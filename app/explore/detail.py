@@ -23,6 +23,7 @@ from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import MaskDistillError
 from maskdistill.neighbours import nearest
 
+OnShow = Callable[[Explorer, int], Verdict | None]  # what a page's own thresholds say of a mask, by its id
 _FRAGMENT = "detail"
 _NUM_NEIGHBOURS = 12
 _MAX_HEIGHT = 420  # CSS pixels of the photo
@@ -37,7 +38,7 @@ def open_mask(mask_id: int) -> None:
 
 
 @st.fragment(key=_FRAGMENT)
-def show_detail(ex: Explorer, scope: Scope, on_show: Callable[[Explorer, int], Verdict | None] | None = None) -> None:
+def show_detail(ex: Explorer, scope: Scope, on_show: OnShow | None = None) -> None:
     """Open the dialog on the selected mask, if there is one; closing it forgets the selection.
 
     Args:
@@ -57,7 +58,7 @@ def _dismiss(ex: Explorer) -> None:
         st.rerun()  # the page beneath shows what was decided
 
 
-def _dialog(ex: Explorer, scope: Scope, on_show: Callable[[Explorer, int], Verdict | None] | None) -> None:
+def _dialog(ex: Explorer, scope: Scope, on_show: OnShow | None) -> None:
     @st.dialog("Mask", width="large", icon=":material/center_focus_strong:", on_dismiss=lambda: _dismiss(ex))
     def opened() -> None:
         mask_id = state.selection().mask
@@ -77,7 +78,7 @@ def draw_detail(
     *,
     scope: Scope,
     key: str = "detail",
-    on_show: Callable[[Explorer, int], Verdict | None] | None = None,
+    on_show: OnShow | None = None,
 ) -> None:
     """Draw everything there is to know of a mask, and the buttons to decide on it.
 

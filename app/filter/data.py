@@ -82,9 +82,9 @@ def verdict_on_show(ex: Explorer, mask_id: int) -> Verdict | None:
     """
     found = candidates(ex)
     rows = np.flatnonzero(found.mask_ids == mask_id)
-    config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
     if not len(rows):
         return None
+    config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
     result = filter_masks(found.signals, config.filter)
     return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
 
