@@ -7,7 +7,6 @@ const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
 
 function watchDoor() {
   const door = { page: location.pathname, until: 0, hold: null };
-  const leave = (page) => { if (page !== door.page) door.until = performance.now() + LEAVING; };
   document.addEventListener("click", (event) => {
     const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement && node.href);
     const elsewhere = !link || link.target === "_blank" || link.origin !== location.origin || event.ctrlKey || event.metaKey || event.shiftKey;
@@ -15,11 +14,13 @@ function watchDoor() {
     if (door.hold?.(() => link.click())) {
       event.preventDefault();
       event.stopPropagation();
-    } else leave(link.pathname);
+    } else leave(door);
   }, true);
-  addEventListener("popstate", () => leave(location.pathname));
+  addEventListener("popstate", () => { if (location.pathname !== door.page) leave(door); });
   return door;
 }
+
+function leave(door) { door.until = performance.now() + LEAVING; }
 
 function isLeaving() { return performance.now() < DOOR.until; }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import state
+from app import state, travel
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
 from maskdistill.progress import format_duration, read_progress_file
@@ -40,7 +40,7 @@ def draw(run: Path, place: str) -> None:
     if job is None:
         return
     if job.state.is_active:
-        st.fragment(_draw_live, run_every=REFRESH)(run, place)
+        _follow(run, place)
     elif job.state is JobState.DONE:
         st.success(job.message or f"{job.title}: done.", icon=":material/check_circle:")
     else:
@@ -61,7 +61,7 @@ def draw_running(run: Path) -> None:
         state.remember(state.Key.WATCHED, {**watched, run.name: job.id})
         with st.container(border=True):
             st.caption(f"{job.title} · **{run.name}**")
-            st.fragment(_draw_live, run_every=REFRESH)(run, "sidebar")
+            _follow(run, "sidebar")
     elif watched.get(run.name) == job.id:
         arrives = job.state is JobState.DONE and state.recall(state.Key.STARTED) == run.name  # the sidebar says so
         if not arrives:
@@ -88,12 +88,16 @@ def _draw_end(run: Path, job: Job) -> None:
     if see.button("See", key=f"see:{run.name}", width="stretch"):
         _dismiss(run.name)
         state.open_run(run.name)
-        st.switch_page("../pages/training.py")
+        travel.go("training")
 
 
 def _dismiss(name: str) -> None:
     watched = state.recall(state.Key.WATCHED, {})
     state.remember(state.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
+
+
+def _follow(run: Path, place: str) -> None:
+    st.fragment(_draw_live, run_every=None if travel.is_under_way() else REFRESH)(run, place)
 
 
 def _draw_live(run: Path, place: str) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, jobs_panel, state
+from app import cache, jobs_panel, state, travel
 from app.workspace import PRESET, free_run_name
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
@@ -126,7 +126,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         help="Look at single photos and move the sliders, before all masks are found.",
     ):
         state.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
-        st.switch_page("../pages/proposals.py")
+        travel.go("proposals")
     jobs_panel.draw(run, "start")
     if jobs_panel.is_done(run) and Run(run).exists:
         _arrive(name)
@@ -137,7 +137,7 @@ def _arrive(name: str) -> None:
     if state.recall(state.Key.STARTED) == name:
         state.remember(state.Key.STARTED, None)
         state.open_run(name)
-        st.switch_page("../pages/proposals.py")
+        travel.go("proposals")
     if st.button("See the masks", icon=":material/arrow_forward:", width="stretch"):
         state.open_run(name)
-        st.switch_page("../pages/proposals.py")
+        travel.go("proposals")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import sidebar, state
+from app import sidebar, state, travel
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -30,8 +30,12 @@ page = st.navigation(
         st.Page(PAGES / "guide.py", title="Guide", icon=":material/school:"),
     ]
 )
+travel.follow(page.url_path)
 state.read_link()
 if page.url_path != "audit" and (sitting := state.recall(state.Key.SITTING)) is not None:
     sitting.leave()
 sidebar.draw()
-page.run()
+if travel.is_under_way():
+    travel.draw()
+else:
+    page.run()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import jobs_panel, state
+from app import jobs_panel, state, travel
 from maskdistill.errors import MaskDistillError
 from maskdistill.store import Run, list_runs, runs_folder
 
@@ -56,7 +56,7 @@ def _follow_started(runs: dict[str, Run]) -> None:
         if st.button("See them", key="sidebar:arrive", width="stretch"):
             state.remember(state.Key.STARTED, None)
             state.open_run(name)
-            st.switch_page("../pages/proposals.py")
+            travel.go("proposals")
 
 
 def _open(name: str) -> None:

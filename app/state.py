@@ -66,6 +66,9 @@ class Key(StrEnum):
     AUDIT_SECOND = "audit second"
     AUDIT_AGREEMENT = "audit agreement"
     AUDIT_HANDOVER = "audit handover"
+    HERE = "page on show"
+    TRAVEL = "page to open"
+    TRAVEL_SIGNAL = "travel:signal"
 
 
 class Option(StrEnum):

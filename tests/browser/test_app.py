@@ -3,9 +3,11 @@
 import re
 
 import pytest
+from slow_line import SlowLine
 
 pytestmark = pytest.mark.browser
 
+PATIENCE = 60_000  # milliseconds
 JOB = 240_000  # milliseconds for the masks of the sample photos, first start of the transformer included
 PAINTED = """canvas => {
   if (!canvas.width) return false;
@@ -28,9 +30,14 @@ def wait_until_painted(page):
     )
 
 
-def wait_until_other(page, before):
+def similarity(page):
+    """The map of what is akin to the chosen patch, as text that can be compared."""
+    return page.locator("img.map").first.get_attribute("src")
+
+
+def wait_until_other(page, before, read=picture):
     for _ in range(100):
-        if picture(page) != before:
+        if read(page) != before:
             return
         page.wait_for_timeout(100)
     raise AssertionError("The picture did not change.")
@@ -60,16 +67,22 @@ def move_slider(page, label, key, times):
         page.keyboard.press(key)
 
 
+def find_masks(page, address):
+    """Press the one button of Start and wait for the page that it leads to."""
+    page.goto(address)
+    page.get_by_role("button", name="Find masks").click()
+    page.get_by_text(re.compile("Starting|photos")).first.wait_for()
+    page.wait_for_url(re.compile("/proposals"), timeout=JOB)
+    wait_until_painted(page)
+
+
 @pytest.fixture(scope="module")
 def run_link(server, browser):
     """Makes masks of the sample photos by the one button; returns the address it arrives at."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
     page = context.new_page()
-    page.goto(server)
-    page.get_by_role("button", name="Find masks").click()
-    page.get_by_text(re.compile("Starting|photos")).first.wait_for()
-    page.wait_for_url(re.compile("/proposals"), timeout=JOB)
-    wait_until_painted(page)
+    page.set_default_timeout(PATIENCE)
+    find_masks(page, server)
     page.wait_for_url(re.compile("run=sample"))
     url = page.url
     context.close()
@@ -88,14 +101,24 @@ def test_click_on_a_patch_shows_what_it_is_akin_to(run_link, open_tab):
     page = open_tab(run_link.replace("photo=astronaut", "photo=cat"))
     wait_until_painted(page)
     wait_until_idle(page)
-    before = page.locator("img.map").first.get_attribute("src")
+    before = similarity(page)
     frame = page.locator(".frame").first
     box = frame.bounding_box()
     frame.click(position={"x": 0.36 * box["width"], "y": 0.42 * box["height"]})
     page.wait_for_url(re.compile("patch="))
-    assert page.locator("img.map").first.is_visible()
-    assert page.locator("img.map").first.get_attribute("src") != before
     page.get_by_text("The patch you clicked").wait_for()
+    wait_until_other(page, before, similarity)
+    assert page.locator("img.map").first.is_visible()
+
+
+@pytest.mark.parametrize("delay", [0.8])
+def test_arrives_over_a_slow_line(run_link, server, open_tab, delay):
+    """What the live parts of Start ask while the next page comes must not call Start back."""
+    line = SlowLine(int(server.rsplit(":", 1)[1]), delay)
+    try:
+        find_masks(open_tab("about:blank"), f"http://127.0.0.1:{line.port}")
+    finally:
+        line.close()
 
 
 def test_slider_changes_the_mask_and_the_link_reopens_it(run_link, open_tab):

@@ -7,6 +7,7 @@ import time
 import pytest
 
 from app import jobs_panel
+from app.state import Key
 from maskdistill.database import writing
 from maskdistill.jobs import JobState, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
@@ -112,3 +113,28 @@ def test_nothing_polls_when_nothing_runs(add_job, open_page, monkeypatch):
     add_job("done")
     monkeypatch.setattr(jobs_panel.st, "fragment", None)
     assert not open_page("start").exception
+
+
+def test_arrival_waits_until_nothing_of_the_old_page_is_left(add_job, open_page):
+    run = add_job("running")
+    (run / "run.json").write_text(json.dumps({"data": "sample", "config": {}}))
+    app = open_page("start")
+    app.session_state[f"page:{Key.STARTED}"] = "sample"
+    with writing(run) as db:
+        db.execute("UPDATE jobs SET state = 'done'")
+    app.run()
+    assert "Opening Proposals …" in [item.value for item in app.caption]
+    assert not app.title
+    assert not app.exception
+    app.session_state[Key.TRAVEL_SIGNAL] = {"shown": True}
+    app.run()
+    assert app.title[0].value == "Proposals"
+
+
+def test_link_taken_while_a_page_is_being_opened_counts(runs_folder, open_page):
+    app = open_page("start")
+    buttons(app, "Try settings first")[0].click().run()
+    assert "Opening Proposals …" in [item.value for item in app.caption]
+    app.switch_page("../pages/guide.py").run()
+    assert app.title[0].value == "Guide"
+    assert not app.exception
