@@ -12,6 +12,7 @@ import streamlit as st
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError
 
+_MISSING = object()
 _SELECTION, _LINK, _NOTICES = "selection", "link", "notices"
 _LONGEST_OPTION = 200  # characters of an option in a link
 SORTS = ("order", "worst", "best")
@@ -321,7 +322,7 @@ def field_key(name: str) -> str:
 
 def sync_widget(key: str, value: Any) -> str:
     """Make a keyed widget show ``value`` when it is drawn next, without fighting the user's hand."""
-    if key not in st.session_state or st.session_state[key] != value:
+    if st.session_state.get(key, _MISSING) != value:  # "in" would copy the whole state
         st.session_state[key] = value
     return key
 

@@ -11,7 +11,7 @@ import numpy as np
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
 from maskdistill.filter_curves import threshold_of
-from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, Threshold
+from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, Threshold, rules_in_force
 from maskdistill.mask_signals import MaskSignals
 
 
@@ -21,11 +21,6 @@ class Border(NamedTuple):
     kept: np.ndarray  # (A,) indices of masks that every rule passes
     dropped: np.ndarray  # (B,) indices of masks that are dropped, and no longer would be if the border moved
     rule: np.ndarray  # (N,) index into THRESHOLDS of the one that each mask is nearest to passing or to failing
-
-
-def rules_in_force(config: FilterConfig) -> tuple[Threshold, ...]:
-    """The thresholds that are not at their neutral end."""
-    return tuple(item for item in THRESHOLDS if getattr(config, item.field) != item.neutral)
 
 
 def margins(signals: MaskSignals, threshold: Threshold, value: float) -> np.ndarray:
@@ -66,12 +61,23 @@ def find_border(result: FilterResult, config: FilterConfig, field: str = "") -> 
         rule[found < margin] = THRESHOLDS.index(threshold)
         margin = np.minimum(margin, found)
     dropped_by_others = np.zeros(len(margin), bool)
-    for threshold in THRESHOLDS:
+    for threshold in rules_in_force(config):
         if threshold not in moving:
             dropped_by_others |= threshold.drops(signals, getattr(config, threshold.field))
     near = (signals.decision == 0) & np.isfinite(margin) & ~dropped_by_others
     kept, dropped = np.flatnonzero(near & (margin >= 0)), np.flatnonzero(near & (margin < 0) & ~result.kept)
-    return Border(*(rows[np.argsort(np.abs(margin[rows]), kind="stable")] for rows in (kept, dropped)), rule)
+    return Border(_nearest_first(kept, margin), _nearest_first(dropped, margin), rule)
+
+
+def _nearest_first(rows: np.ndarray, margin: np.ndarray) -> np.ndarray:
+    """(R,) ascending ``rows`` by how far they are, of equal ones the lower first.
+
+    Distance and row are sorted as one number: three times as fast as a stable argsort. Float32 tells apart the shares
+    of sixteen million masks, and takes as equal what differs by rounding only.
+    """
+    far = np.abs(margin[rows]).astype(np.float32).view(np.uint32)  # of floats from 0 up, the bits sort as they do
+    keys = np.sort((far.astype(np.uint64) << np.uint64(32)) | rows.astype(np.uint64))
+    return (keys & np.uint64(0xFFFFFFFF)).astype(rows.dtype)
 
 
 def masks_under(result: FilterResult, config: FilterConfig, rule: str) -> np.ndarray:

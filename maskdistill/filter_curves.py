@@ -11,7 +11,7 @@ import numpy as np
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.filtering import THRESHOLDS, Threshold
+from maskdistill.filtering import THRESHOLDS, Threshold, rules_in_force
 from maskdistill.mask_signals import MaskSignals
 
 GOOD_FIT = 0.5  # IoU with ground truth from which a mask counts as a fit, as detection has it
@@ -247,6 +247,6 @@ def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
 def _dropped_by(signals: MaskSignals, config: FilterConfig, which: Callable[[Threshold], bool]) -> np.ndarray:
     """(N,) bool: masks that one of these thresholds drops, whatever people said."""
     dropped = np.zeros(len(signals.image), bool)
-    for threshold in filter(which, THRESHOLDS):
+    for threshold in filter(which, rules_in_force(config)):
         dropped |= threshold.drops(signals, getattr(config, threshold.field))
     return dropped

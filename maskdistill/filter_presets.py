@@ -8,8 +8,7 @@ import numpy as np
 
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import ConfigError
-from maskdistill.filtering import filter_masks
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.filtering import FilterResult
 from maskdistill.saved_views import save_view, views
 from maskdistill.store import Run
 
@@ -84,14 +83,12 @@ def describe(config: FilterConfig) -> str:
     return ", ".join(found) or "no thresholds"
 
 
-def compare(signals: MaskSignals, configs: Mapping[str, FilterConfig], reference: FilterConfig) -> dict[str, Kept]:
-    """What each set of thresholds keeps, by name, and how far that is what the reference keeps."""
-    with_reference = filter_masks(signals, reference).kept
-    return {name: _kept(signals, config, with_reference) for name, config in configs.items()}
+def compare(results: Mapping[str, FilterResult], reference: FilterResult) -> dict[str, Kept]:
+    """What each set of thresholds keeps of the same masks, by name, and how far that is what the reference keeps."""
+    return {name: _kept(result, reference.kept) for name, result in results.items()}
 
 
-def _kept(signals: MaskSignals, config: FilterConfig, reference: np.ndarray) -> Kept:
-    result = filter_masks(signals, config)
+def _kept(result: FilterResult, reference: np.ndarray) -> Kept:
     clusters = {cluster: counts.kept for cluster, counts in result.clusters().items()}
     weakest = min(clusters, key=lambda cluster: (clusters[cluster], cluster), default=0)
     either = int(np.count_nonzero(result.kept | reference))

@@ -110,10 +110,15 @@ class FilterResult:
         return {id: ClusterCounts(*pair) for id, *pair in zip(ids.tolist(), kept, total, strict=True)}
 
 
+def rules_in_force(config: FilterConfig) -> tuple[Threshold, ...]:
+    """The thresholds that are not at their neutral end."""
+    return tuple(item for item in THRESHOLDS if getattr(config, item.field) != item.neutral)
+
+
 def filter_masks(signals: MaskSignals, config: FilterConfig) -> FilterResult:
     """Apply every rule in its order; the same input gives the same result."""
     rule = np.zeros(len(signals.image), np.int8)  # index of KEPT
-    for threshold in reversed(THRESHOLDS):  # so that the first rule has the last word
+    for threshold in reversed(rules_in_force(config)):  # so that the first rule has the last word
         rule[threshold.drops(signals, getattr(config, threshold.field))] = RULES.index(threshold.rule)
     rule[(rule != RULES.index(KEPT)) & (signals.decision > 0)] = RULES.index(ACCEPTED)
     rule[signals.decision < 0] = RULES.index(REJECTED)

@@ -1,7 +1,7 @@
 """Component: counts as bars in a list, one of which may be chosen; a second click lets it go."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal
 
 from app import state
@@ -45,6 +45,6 @@ def bars(
         if pick is not None:
             on_pick("" if pick == chosen else pick)
 
-    lines = [{name: value for name, value in asdict(item).items() if value != ""} for item in items]
+    lines = [{name: value for name, value in vars(item).items() if value != ""} for item in items]
     data = {"items": lines, "chosen": chosen, "label": label, "narrow": narrow}
     _component(data=data, key=key, on_pick_change=picked)

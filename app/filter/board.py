@@ -54,7 +54,7 @@ def draw(run: Run) -> None:
         counts.draw_clusters(found, shown, result)
     if found.truth_iou is not None:
         quality.draw(found, shown, result, field)
-    presets.draw_table(found, base, shown, known)
+    presets.draw_table(found, base, shown, result, known)
     with top:
         widgets.notices()
     state.write_link()

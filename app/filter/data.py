@@ -12,7 +12,7 @@ from app.explore.data import Decided, Explorer, decided
 from app.explore.facts import Verdict, verdict_by
 from app.workspace import run_config
 from maskdistill.config import FilterConfig, RunConfig
-from maskdistill.filtering import RULES, THRESHOLDS, filter_masks
+from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, filter_masks
 from maskdistill.mask_signals import MaskSignals
 from maskdistill.store import Run
 
@@ -30,6 +30,7 @@ class Candidates:
     signals: MaskSignals
     mask_ids: np.ndarray  # (N,) int64
     rows: np.ndarray  # (N,) rows of the table of all masks
+    photos: np.ndarray  # (N,) object, each one's photo by name
     kept_on_disk: np.ndarray | None  # (N,) bool, as the last filtering left it; None if there was none
     truth_iou: np.ndarray | None  # (N,) NaN where unknown; None without ground truth
 
@@ -64,6 +65,7 @@ def _candidates(path: Path, key: tuple[str, int], ex: Explorer, said: Decided) -
         signals=MaskSignals.from_columns(judged),
         mask_ids=table["mask_id"].to_numpy(),
         rows=rows,
+        photos=ex.frame["image_id"].to_numpy()[rows],
         kept_on_disk=ex.frame["kept"].to_numpy()[rows] if ex.run.kept_path.is_file() else None,
         truth_iou=None if np.isnan(truth).all() else truth,
     )
@@ -87,6 +89,19 @@ def verdict_on_show(ex: Explorer, mask_id: int) -> Verdict | None:
     config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
     result = filter_masks(found.signals, config.filter)
     return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
+
+
+def result_of(found: Candidates, config: FilterConfig) -> FilterResult:
+    """What thresholds keep that are asked for again and again, as those of a preset."""
+    known = _results(found.ex.run.path, found.key)
+    if config not in known:
+        known[config] = filter_masks(found.signals, config)
+    return known[config]
+
+
+@cache.newest(2)
+def _results(path: Path, key: tuple[Any, ...]) -> dict[FilterConfig, FilterResult]:
+    return {}
 
 
 def settings_on_show(run: Run) -> tuple[RunConfig, RunConfig]:

@@ -142,7 +142,7 @@ def _tile(found: Candidates, row: int, told: str) -> Tile:
         badge="" if name == f"cluster {cluster}" else name,
         tone="colour",
         colour=colours.cluster_colour(cluster),
-        title=f"photo {found.ex.frame['image_id'].iat[found.rows[row]]}, {name}, {told}",
+        title=f"photo {found.photos[row]}, {name}, {told}",
     )
 
 

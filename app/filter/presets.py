@@ -7,11 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from app import state, widgets
-from app.filter.data import Candidates, show
+from app.filter.data import Candidates, result_of, show
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
-from maskdistill.filtering import filter_masks
+from maskdistill.filtering import FilterResult
 from maskdistill.saved_views import delete_view
 from maskdistill.store import Run
 
@@ -61,11 +61,14 @@ def _save(run: Run, config: FilterConfig, key: str) -> None:
     state.put_widget(key, "")
 
 
-def draw_table(found: Candidates, base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
+def draw_table(
+    found: Candidates, base: RunConfig, config: FilterConfig, result: FilterResult, known: Mapping[str, FilterConfig]
+) -> None:
     """Every preset with what it keeps; chosen ones can be loaded, deleted and compared."""
     st.markdown("**Presets** :small[choose one to load or delete it, two or more to compare them]")
     configs = {SHOWN: config, **known}
-    rows = compare(found.signals, configs, config)
+    results = {SHOWN: result, **{name: result_of(found, preset) for name, preset in known.items()}}
+    rows = compare(results, result)
     table = pd.DataFrame([_row(found, name, configs[name], kept) for name, kept in rows.items()])
     event = st.dataframe(
         table,
@@ -90,7 +93,7 @@ def draw_table(found: Candidates, base: RunConfig, config: FilterConfig, known: 
     if len(chosen) == 1:
         _draw_one(found.ex.run, base, chosen[0], known)
     elif chosen:
-        _draw_comparison(found, {name: configs[name] for name in chosen})
+        _draw_comparison(found, {name: results[name] for name in chosen})
 
 
 def _row(found: Candidates, name: str, config: FilterConfig, kept: Kept) -> dict[str, str | int | float]:
@@ -132,9 +135,8 @@ def _delete(run: Run, name: str) -> None:
         state.notify(str(error))
 
 
-def _draw_comparison(found: Candidates, configs: Mapping[str, FilterConfig]) -> None:
+def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> None:
     """Pair by pair what they share, and what each keeps of every cluster."""
-    results = {name: filter_masks(found.signals, config) for name, config in configs.items()}
     left, right = st.columns(2, gap="medium")
     with left:
         st.caption("Masks that two keep both, as a share of those that either keeps")

@@ -82,20 +82,21 @@ def test_comparison_by_hand():
         "half": FilterConfig(min_score=0.5, empty_photos="none"),
         "none": FilterConfig(min_score=1, empty_photos="none"),
     }
-    found = compare(signals, configs, configs["half"])
+    results = {name: filter_masks(signals, config) for name, config in configs.items()}
+    found = compare(results, results["half"])
     assert found["all"] == Kept(masks=4, photos=3, least=1, weakest=2, empty=0, shared=0.5)
     assert found["half"] == Kept(masks=2, photos=2, least=0, weakest=2, empty=2, shared=1.0)
     assert found["none"] == Kept(masks=0, photos=0, least=0, weakest=1, empty=3, shared=0.0)
-    assert math.isnan(compare(signals, {"none": configs["none"]}, configs["none"])["none"].shared)
+    assert math.isnan(compare({"none": results["none"]}, results["none"])["none"].shared)
 
 
 def test_comparison_counts_what_the_filter_keeps():
     signals = random_signals(4)
     configs = {str(low): FilterConfig(min_score=low / 10) for low in range(0, 10, 3)}
-    found = compare(signals, configs, configs["3"])
-    for name, config in configs.items():
-        result = filter_masks(signals, config)
-        reference = filter_masks(signals, configs["3"]).kept
+    results = {name: filter_masks(signals, config) for name, config in configs.items()}
+    reference = results["3"].kept
+    found = compare(results, results["3"])
+    for name, result in results.items():
         assert found[name].masks == result.kept.sum()
         assert found[name].photos == result.photos().kept
         assert found[name].least == min(count.kept for count in result.clusters().values())
