@@ -104,8 +104,5 @@ def paged(ids: Sequence[int], *, key: str, per_page: int = 48) -> list[int]:
     num_pages = max(1, -(-len(ids) // per_page))
     page = 1
     if num_pages > 1:
-        with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-            page = st.pagination(num_pages, key=key, max_visible_pages=5)
-            first = (page - 1) * per_page
-            st.caption(f"{first + 1:,}–{min(first + per_page, len(ids)):,} of {len(ids):,}", width="content")
+        page = st.pagination(num_pages, key=key, max_visible_pages=5)
     return [int(id) for id in ids[(page - 1) * per_page : page * per_page]]

@@ -190,10 +190,9 @@ def _draw_decisions(found: Candidates) -> None:
 
 
 def _draw_marks() -> None:
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(state.reviewer())}.")
-        if state.recall(state.Key.FILTER_MARKED):
-            st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
+    st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(state.reviewer())}.")
+    if state.recall(state.Key.FILTER_MARKED):
+        st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
 
 
 def _marked(found: Candidates) -> list[int]:
