@@ -11,7 +11,7 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.filtering import filter_masks
 from maskdistill.store import Run
 
-_FEW_CLUSTERS = 20  # that fit below the rules; more take the whole width
+_FEW_CLUSTERS = 20  # that fit below the galleries; more take the whole width
 
 
 @st.fragment(key="filter")
@@ -47,10 +47,9 @@ def draw(run: Run) -> None:
         launch.draw_disk(found.kept_on_disk, result)
         plain.draw(base, shown)
         counts.draw_rules(shown, result)
-        below = st.container()
     with right:
         galleries.draw(found, shown, result, field)
-    with below if len(found.signals.clusters.ids) <= _FEW_CLUSTERS else st.container():
+    with right if len(found.signals.clusters.ids) <= _FEW_CLUSTERS else st.container():
         counts.draw_clusters(found, shown, result)
     if found.truth_iou is not None:
         quality.draw(found, shown, result, field)

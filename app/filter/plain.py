@@ -18,8 +18,7 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
         base: The run's own settings.
         config: The thresholds on show.
     """
-    first, second, third = st.columns([1.2, 1, 1.2], gap="small", vertical_alignment="bottom")
-    with first:
+    with st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
         key = _synced("keep_share", config)
         low = min(0.05, config.keep_share)
         st.slider(
@@ -32,7 +31,6 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
             on_change=_store,
             args=(base, "keep_share", key),
         )
-    with second:
         key = _synced("min_per_cluster", config)
         st.number_input(
             "Least per cluster",
@@ -44,7 +42,6 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
             on_change=_store,
             args=(base, "min_per_cluster", key),
         )
-    with third:
         key = _synced("empty_photos", config)
         st.selectbox(
             "An empty photo",

@@ -43,10 +43,10 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
             alt="Mean IoU with ground truth of the kept masks, against their number",
         )
     with words:
-        st.markdown(":material/visibility: **Reporting only: no threshold is set by it.**")
-        st.caption(
-            "The filter never reads ground truth, and who sets thresholds by this curve trains with labels. "
-            f"Now: {_words(now)}."
+        st.markdown(
+            ":material/visibility: **Reporting only: no threshold is set by it.**  \n"
+            ":small[The filter never reads ground truth, and who sets thresholds by this curve trains with labels. "
+            f"Now: {_words(now)}.]"
         )
 
 
