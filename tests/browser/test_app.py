@@ -8,6 +8,7 @@ from slow_line import SlowLine
 pytestmark = pytest.mark.browser
 
 PATIENCE = 60_000  # milliseconds
+LATE = 0.8  # seconds, most of the time between two refreshes
 JOB = 240_000  # milliseconds for the masks of the sample photos, first start of the transformer included
 PAINTED = """canvas => {
   if (!canvas.width) return false;
@@ -111,10 +112,9 @@ def test_click_on_a_patch_shows_what_it_is_akin_to(run_link, open_tab):
     assert page.locator("img.map").first.is_visible()
 
 
-@pytest.mark.parametrize("delay", [0.8])
-def test_arrives_over_a_slow_line(run_link, server, open_tab, delay):
+def test_arrives_over_a_slow_line(run_link, server, open_tab):
     """What the live parts of Start ask while the next page comes must not call Start back."""
-    line = SlowLine(int(server.rsplit(":", 1)[1]), delay)
+    line = SlowLine(int(server.rsplit(":", 1)[1]), LATE)
     try:
         find_masks(open_tab("about:blank"), f"http://127.0.0.1:{line.port}")
     finally:
