@@ -4,9 +4,9 @@ import streamlit as st
 
 from app import controls, state
 from app.workspace import PRESET, Workspace, free_run_name, overrides_from
+from maskdistill.cli_job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.errors import MaskDistillError
-from maskdistill.jobs import start_stage
 from maskdistill.store import runs_folder
 
 
@@ -24,7 +24,7 @@ def draw(workspace: Workspace) -> None:
     overrides = overrides_from(load_preset(PRESET), config)
     try:
         run = runs_folder() / name
-        start_stage(run, workspace.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+        submit_run(run, workspace.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
     except MaskDistillError as error:
         st.error(str(error))
         return

@@ -7,11 +7,11 @@ import streamlit as st
 
 from app import cache, jobs_panel, state, travel
 from app.workspace import PRESET, free_run_name
+from maskdistill.cli_job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate, work_of_source
-from maskdistill.jobs import start_stage
 from maskdistill.store import Run, runs_folder
 
 BACKBONES = {
@@ -113,7 +113,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
     if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
         overrides = [f"features.backbone={backbone}"]
         try:
-            start_stage(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+            submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
         except MaskDistillError as error:
             st.error(str(error))
             return

@@ -21,6 +21,7 @@ from maskdistill.clustering import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.files import write_json
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.painting import write_label_png
@@ -28,7 +29,7 @@ from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.chain import NAMES, Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
-from maskdistill.store import MASKS_PER_PHOTO, Run, thumbnail_in, write_json, write_table
+from maskdistill.store import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 from maskdistill.thumbnails import write_thumbnail
 from maskdistill.weights import SPECS, Choice
 

@@ -31,8 +31,8 @@ from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source, read_label, read_photo
 from maskdistill.evaluation import best_iou
+from maskdistill.machine import usable_cores
 from maskdistill.proposals import Recipe, look, propose
-from maskdistill.stages.pool import usable_cores
 from maskdistill.stages.propose import propose_photos
 from maskdistill.store import Run
 from maskdistill.vit import FeatureRequest

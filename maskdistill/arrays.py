@@ -8,7 +8,7 @@ from typing import BinaryIO, ClassVar, TypeVar
 import numpy as np
 
 from maskdistill.errors import RunError
-from maskdistill.progress import replace_atomically
+from maskdistill.files import replace_atomically
 
 PER_FOLDER = 1000  # files, so that no folder grows slow
 # A finished stage is known by its record, not by these files: without the record it makes those that are not there.

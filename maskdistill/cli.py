@@ -201,7 +201,7 @@ def export_command(options: argparse.Namespace) -> str:
 def decisions_command(options: argparse.Namespace) -> str:
     """A summary of people's decisions, or every mark as CSV."""
     from maskdistill.decisions import summarise, to_csv
-    from maskdistill.progress import write_atomically
+    from maskdistill.files import write_atomically
 
     run = Run(options.run)
     run.info()  # says what is wrong if this is no run

@@ -11,13 +11,13 @@ import numpy as np
 from maskdistill.config import RunConfig, TrainConfig
 from maskdistill.costs import Network, Work, cost_of, stages_with_costs
 from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets.splits import reported_numbers, training_numbers
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.jobs.slots import device_of
+from maskdistill.files import read_json
+from maskdistill.machine import device_of, usable_cores
 from maskdistill.progress import format_duration, read_progress_file
 from maskdistill.speeds import Measured, Speeds
-from maskdistill.stages.context import reported_numbers, training_numbers
-from maskdistill.stages.pool import usable_cores
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 logger = logging.getLogger(__name__)
 

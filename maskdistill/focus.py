@@ -16,8 +16,8 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.files import replace_atomically
 from maskdistill.folders import cache_dir
-from maskdistill.progress import replace_atomically
 from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)

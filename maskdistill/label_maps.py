@@ -6,10 +6,11 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.config import LabelConfig
+from maskdistill.files import read_json
 from maskdistill.mask_codes import MaskCodes
 from maskdistill.painting import paint_labels, read_label_png
 from maskdistill.run_photos import photos_of
-from maskdistill.store import FINAL_KINDS, Run, read_json
+from maskdistill.store import FINAL_KINDS, Run
 
 PROPOSALS, PSEUDO_LABELS, STAGE1 = "proposals", "pseudo_labels", "stage1"
 # In the order of the method.

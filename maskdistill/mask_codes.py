@@ -7,9 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from maskdistill.errors import RunError
+from maskdistill.files import read_json, replace_atomically
 from maskdistill.masks import decode_mask
-from maskdistill.progress import replace_atomically
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 Which = Literal["proposals", "candidates"]
 _MADE_FROM = b"made_from"  # key in the file's schema: size and time of the COCO file

@@ -12,10 +12,10 @@ from scipy import ndimage
 
 from maskdistill.config import LabelConfig
 from maskdistill.datasets import IGNORE_INDEX
+from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError, ShapeError
-from maskdistill.progress import replace_atomically
+from maskdistill.files import replace_atomically
 
-MAX_LABEL = IGNORE_INDEX - 1
 # What Pillow's PNG reader raises on damaged files (the first three were seen, cutting files and changing bytes).
 _DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
 

@@ -1,17 +1,17 @@
 """How far a long stage has come: for the terminal, for a log file, and for whoever reads the run folder."""
 
 import json
-import os
 import socket
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal, Self
 
 import psutil
 from tqdm import tqdm
+
+from maskdistill.files import write_atomically
 
 State = Literal["running", "done", "failed", "stopped", "lost"]
 FILE_INTERVAL = 0.5  # seconds between two writes of the progress file
@@ -149,22 +149,6 @@ def _is_alive(progress: Progress) -> bool:
         return started and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
-    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        write(temporary)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def format_duration(seconds: float) -> str:

@@ -9,9 +9,10 @@ import numpy as np
 from maskdistill.confusion import Confusion, Matching, match_one_to_one
 from maskdistill.datasets import Photo, ProgressCallback
 from maskdistill.errors import RunError
+from maskdistill.files import read_json
 from maskdistill.label_maps import LabelMaps
 from maskdistill.photo_results import count_pairs
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 _NO_CLASS = -1
 

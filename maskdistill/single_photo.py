@@ -16,9 +16,10 @@ from maskdistill.config import FilterConfig
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import RunError
+from maskdistill.files import read_json
 from maskdistill.filtering import RULES, FilterResult, filter_masks
 from maskdistill.mask_signals import MaskSignals
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 _SIGNALS = ("score", "iou", "agreement", "area", "border")
 

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from maskdistill.files import write_atomically
 from maskdistill.folders import cache_dir
-from maskdistill.progress import write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -14,8 +14,8 @@ import pandas as pd
 
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import RunError
+from maskdistill.files import read_json, replace_atomically, write_json
 from maskdistill.masks import decode_mask
-from maskdistill.progress import replace_atomically, write_atomically
 
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
@@ -290,23 +290,6 @@ def fingerprint(value: Any) -> str:
     """Hex digest of a JSON-able value; equal values, equal digests."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-
-
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        RunError: If it is damaged, naming it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one step."""
-    write_atomically(path, json.dumps(value, indent=1))
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from maskdistill.progress import replace_atomically
+from maskdistill.files import replace_atomically
 
 THUMB_SIDE = 96  # pixels
 THUMB_MARGIN = 0.1  # fraction of the box's longer side

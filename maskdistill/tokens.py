@@ -10,7 +10,7 @@ from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import RunError
-from maskdistill.store import read_json, write_json
+from maskdistill.files import read_json, write_json
 from maskdistill.vit import FeatureRequest, Features
 
 TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks

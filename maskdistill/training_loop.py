@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -16,10 +15,9 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
 from maskdistill.config import TrainConfig
 from maskdistill.errors import JobError
+from maskdistill.files import replace_atomically, write_json
 from maskdistill.optimisation import AveragedWeights, autocast, learning_rate, make_optimizer, number_format, trainable
 from maskdistill.processes import Processes
-from maskdistill.progress import replace_atomically
-from maskdistill.store import write_json
 from maskdistill.training_state import (
     PREVIOUS,
     WEIGHTS,
@@ -35,9 +33,7 @@ from maskdistill.training_state import (
     write_history,
     write_tensors,
 )
-
-if TYPE_CHECKING:
-    from maskdistill.training import Callbacks, Task
+from maskdistill.training_task import Callbacks, Task
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +54,7 @@ class Training:
     """A training at work. ``step`` steps are done, and between two steps everything here is of one moment."""
 
     def __init__(
-        self, task: "Task", config: TrainConfig, folder: Path, seed: int, identity: str, calls: "Callbacks"
+        self, task: Task, config: TrainConfig, folder: Path, seed: int, identity: str, calls: Callbacks
     ) -> None:
         self.task, self.config, self.folder, self.seed, self.identity = task, config, folder, seed, identity
         self.calls = calls

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from maskdistill.checkpoints import first_line
 from maskdistill.errors import CheckpointError
-from maskdistill.progress import replace_atomically, write_atomically
+from maskdistill.files import replace_atomically, write_atomically
 
 logger = logging.getLogger(__name__)
 

@@ -17,12 +17,12 @@ from maskdistill.choosing import KCurve, suggest_num_classes
 from maskdistill.cluster_finding import cluster_views, fit_spaces
 from maskdistill.clustering import assign
 from maskdistill.config import ClusterConfig
+from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.painting import MAX_LABEL
-from maskdistill.progress import replace_atomically
-from maskdistill.stages.cluster import read_support, read_vectors
-from maskdistill.store import MASKS_PER_PHOTO, Run, read_json, write_json
+from maskdistill.files import read_json, replace_atomically, write_json
+from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.stored_vectors import read_support, read_vectors
 
 FOLDER = "trials"
 _CURVE = "curve.json"

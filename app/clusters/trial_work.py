@@ -7,8 +7,9 @@ import streamlit as st
 from app import state
 from app.explore.data import Explorer
 from app.jobs_panel import REFRESH, stop
+from maskdistill.cli_job_command import submit_command
 from maskdistill.errors import MaskDistillError
-from maskdistill.jobs import Job, list_jobs, submit
+from maskdistill.jobs import Job, list_jobs
 from maskdistill.store import Run
 from maskdistill.trials import TrialKey, make_curve, make_trials
 
@@ -28,7 +29,7 @@ def start(found: Explorer, keys: Sequence[TrialKey]) -> None:
     else:
         numbers = [str(key.num_classes) for key in keys]
         flags = ["--num-classes", *numbers, "--seed", str(keys[0].seed)]
-        submit(found.run.path, ["try", *flags], title=f"Clusterings into {', '.join(numbers)}")
+        submit_command(found.run.path, ["try", *flags], title=f"Clusterings into {', '.join(numbers)}")
 
 
 def start_curve(found: Explorer) -> None:
@@ -42,7 +43,7 @@ def start_curve(found: Explorer) -> None:
         make_curve(found.run, lambda done, total: bar.progress(done / total, "Clustering samples of the masks …"))
         bar.empty()
     else:
-        submit(found.run.path, ["try", "--curve"], title="Curve of the number of clusters")
+        submit_command(found.run.path, ["try", "--curve"], title="Curve of the number of clusters")
 
 
 def in_place(found: Explorer) -> bool:

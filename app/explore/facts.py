@@ -13,10 +13,10 @@ from app.explore.data import Decided, Explorer
 from app.part_names import part_name
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
+from maskdistill.files import read_json
 from maskdistill.filtering import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.mask_signals import MaskSignals
 from maskdistill.scoring import PART_HELP, WEIGHTS
-from maskdistill.store import read_json
 
 SIGNALS = {  # of MaskSignals: what they are called, and what they say
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),

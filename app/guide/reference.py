@@ -7,12 +7,13 @@ import streamlit as st
 from app import cache, state
 from app.state import Option
 from app.workspace import PRESET, overrides_from
+from maskdistill.cli_job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate_stages, work_of_source
-from maskdistill.jobs import start_stage
+from maskdistill.files import read_json
 from maskdistill.stages.chain import NAMES
-from maskdistill.store import Run, read_json, runs_folder
+from maskdistill.store import Run, runs_folder
 
 FOLDER = "guide"
 DATA = "sample-views"
@@ -65,7 +66,7 @@ def class_config(features: FeatureConfig) -> RunConfig:
 def prepare(features: FeatureConfig) -> None:
     """Start the class run in the background, or go on with it; what speaks against it becomes a notice."""
     try:
-        start_stage(
+        submit_run(
             class_folder(),
             DATA,
             until=_LAST,

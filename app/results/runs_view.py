@@ -15,8 +15,9 @@ from app.results.names import Names, names_of
 from app.training.compare import differences
 from maskdistill.decisions import read_names
 from maskdistill.errors import MaskDistillError
+from maskdistill.files import read_json
 from maskdistill.run_comparison import RunComparison, comparable_runs
-from maskdistill.store import Run, list_runs, read_json, runs_folder
+from maskdistill.store import Run, list_runs, runs_folder
 
 HEIGHT = 520  # CSS pixels of the large picture
 _THIS, _OTHER, _TRUTH = "this run", "other run", "truth"

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from app.training.stages import label_of, with_needs
 from app.workspace import overrides_from, run_config
+from maskdistill.cli_job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
-from maskdistill.jobs import Job, JobState, Submitted, list_jobs, start_stage, submit
+from maskdistill.jobs import Job, JobState, Submitted, list_jobs
 from maskdistill.stages.chain import NAMES
 from maskdistill.store import Run
 
@@ -35,8 +36,10 @@ def start(run: Run, config: RunConfig, until: str) -> Submitted:
     overrides = full_overrides(coming_configs(run, list_jobs(run.path)), config)
     info = run.info()
     if until == BRANCH:
-        return submit(run.path, ["project", *(part for text in overrides for part in ("--set", text))], title="Map")
-    return start_stage(
+        return submit_command(
+            run.path, ["project", *(part for text in overrides for part in ("--set", text))], title="Map"
+        )
+    return submit_run(
         run.path,
         info["data"],
         until=NAMES[-1] if until == ALL else until,

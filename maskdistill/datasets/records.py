@@ -14,6 +14,7 @@ SourceKind = Literal["folder", "voc", "coco", "sample", "sample-views"]
 ProgressCallback = Callable[[int, int], None]  # (done, total), in photos
 
 IGNORE_INDEX = 255  # value of a label map's pixels that no measure may count
+MAX_LABEL = IGNORE_INDEX - 1  # the highest class that a label map can hold
 
 _SPLIT_ALIASES = {"trainaug": ("train",), "trainval": ("train", "val")}
 

@@ -23,7 +23,8 @@ from maskdistill.decisions.steps import (
     read_numbering,
     steps,
 )
-from maskdistill.store import Run, read_json
+from maskdistill.files import read_json
+from maskdistill.store import Run
 
 
 @dataclass(frozen=True, eq=False)

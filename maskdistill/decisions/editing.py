@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 
 from maskdistill.database import writing
+from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.decisions.classes import Classes, read_classes
 from maskdistill.decisions.records import Kind, Scope
 from maskdistill.decisions.steps import Numbering, add_step, clusters_fingerprint, read_numbering
 from maskdistill.errors import ConfigError
-from maskdistill.painting import MAX_LABEL
 from maskdistill.store import Run
 
 Assigned = dict[int, int]  # mask id -> cluster

@@ -21,7 +21,8 @@ from maskdistill.decisions.steps import (
     read_numbering,
 )
 from maskdistill.errors import ConfigError
-from maskdistill.store import Run, read_json
+from maskdistill.files import read_json
+from maskdistill.store import Run
 
 _OF_STEPS = {"step": np.int64, "time": np.float64, "reviewer": object, "scope": object, "dormant": bool}
 _OF_MARKS = {

@@ -12,7 +12,8 @@ import numpy as np
 from maskdistill.database import reading, writing
 from maskdistill.decisions.records import EDITS, Kind, Scope, Step
 from maskdistill.errors import ConfigError
-from maskdistill.store import Run, read_json
+from maskdistill.files import read_json
+from maskdistill.store import Run
 
 # Of a step ``s``. An undo is itself undone by the redo of the same step, and that by nothing.
 UNDONE = """EXISTS (SELECT 1 FROM steps u WHERE u.undoes = s.id

@@ -23,8 +23,8 @@ from maskdistill.exports.photos import (
 )
 from maskdistill.exports.polygons import mask_polygons
 from maskdistill.exports.records import ExportImage, ExportMask, ExportSummary, check_images, group_masks
+from maskdistill.files import write_atomically
 from maskdistill.masks import bounding_box, decode_mask
-from maskdistill.progress import write_atomically
 
 ALL = "annotations/instances.json"
 Entries = list[dict[str, Any]]

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from maskdistill import __version__
 from maskdistill.errors import ConfigError
 from maskdistill.exports.records import ExportFormat
-from maskdistill.progress import write_atomically
+from maskdistill.files import write_atomically
 
 MARKER = ".maskdistill-export"  # JSON; which files an export has written, so that the next one may replace them
 

@@ -12,7 +12,7 @@ from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.exports.names import portable_stems
 from maskdistill.exports.records import ExportImage
-from maskdistill.progress import replace_atomically
+from maskdistill.files import replace_atomically
 
 PhotoMode = Literal["link", "copy"]  # one file under two names where the system grants it, or a file of its own
 

@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from maskdistill.datasets import IGNORE_INDEX
+from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, DatasetError, ShapeError
 from maskdistill.exports.folder import begin_export, finish_export
 from maskdistill.exports.names import clean_class_names, split_names
 from maskdistill.exports.photos import JPEG_ONLY, PhotoMode, count_progress, place_photo, plan_photos, unreadable_notes
 from maskdistill.exports.records import ExportImage, ExportSummary, check_images
-from maskdistill.painting import MAX_LABEL, write_label_png
-from maskdistill.progress import write_atomically
+from maskdistill.files import write_atomically
+from maskdistill.painting import write_label_png
 
 _LISTS = "ImageSets/Segmentation"
 

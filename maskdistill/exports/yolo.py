@@ -19,8 +19,8 @@ from maskdistill.exports.photos import (
 )
 from maskdistill.exports.polygons import join_rings, mask_polygons
 from maskdistill.exports.records import ExportImage, ExportMask, ExportSummary, check_images, group_masks
+from maskdistill.files import write_atomically
 from maskdistill.masks import decode_mask
-from maskdistill.progress import write_atomically
 
 
 def export_yolo(

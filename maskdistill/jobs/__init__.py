@@ -1,16 +1,16 @@
 """Background jobs: a command in a process of its own that outlives the browser tab and the server.
 
 A job is a row of the run's ``run.sqlite`` and a log file. ``submit`` writes the row and starts the process
-(``maskdistill.jobs.worker``), which waits for its turn, calls the command line, and tells in the row how far it is. A
-run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Whoever lists the
-jobs finds out by it which processes are gone: such a job is ``lost``, and can be resumed.
+(``maskdistill.cli.job_worker``), which waits for its turn, calls the command line, and tells in the row how far it is.
+A run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Whoever lists
+the jobs finds out by it which processes are gone: such a job is ``lost``, and can be resumed.
 """
 
 from maskdistill.jobs.control import current_job, get_job, stop_job, wait_until_ended
 from maskdistill.jobs.logs import follow_log, log_path, log_tail
 from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import Event, Job, JobState, Submitted
-from maskdistill.jobs.submitting import resume_job, start_stage, submit
+from maskdistill.jobs.submitting import resume_job, submit
 from maskdistill.jobs.table import read_events
 
 __all__ = [
@@ -26,7 +26,6 @@ __all__ = [
     "log_tail",
     "read_events",
     "resume_job",
-    "start_stage",
     "stop_job",
     "submit",
     "wait_until_ended",

@@ -4,8 +4,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskdistill.disk import describe_full_disk, is_disk_full, says_full
 from maskdistill.errors import MaskDistillError
+from maskdistill.files import describe_full_disk, is_disk_full, says_full
 from maskdistill.jobs.processes import count_oom_kills
 from maskdistill.jobs.records import Job, JobState
 

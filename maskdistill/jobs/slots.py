@@ -8,9 +8,7 @@ be shared by machines that have devices of their own.
 import contextlib
 import getpass
 import os
-import platform
 import socket
-import sys
 import tempfile
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from maskdistill.errors import JobError
 from maskdistill.folders import cache_dir
+from maskdistill.machine import num_gpus
 
 
 def take_slot(device: str) -> ExitStack | None:
@@ -40,27 +39,9 @@ def take_slot(device: str) -> ExitStack | None:
         return taken.pop_all()
 
 
-def device_of(name: str) -> str:
-    """What ``features.device`` stands for here, without asking torch, which takes seconds to load.
-
-    Returns:
-        ``cpu``, ``mps``, ``cuda`` for every GPU, or ``cuda:N``.
-    """
-    if name != "auto":
-        return name
-    if _num_gpus() and os.environ.get("CUDA_VISIBLE_DEVICES") != "":
-        return "cuda"
-    return "mps" if sys.platform == "darwin" and platform.machine() == "arm64" else "cpu"
-
-
 def _parts(device: str) -> list[str]:
     """The slots that make up a device; always in the same order, so that two jobs cannot wait for each other."""
-    return [f"cuda:{number}" for number in range(max(1, _num_gpus()))] if device == "cuda" else [device]
-
-
-def _num_gpus() -> int:
-    """NVIDIA's devices, as Linux shows them."""
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+    return [f"cuda:{number}" for number in range(max(1, num_gpus()))] if device == "cuda" else [device]
 
 
 def _folder() -> Path:

@@ -8,41 +8,42 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from maskdistill.database import writing
 from maskdistill.errors import JobError, RunError
-from maskdistill.jobs.commands import read_command
 from maskdistill.jobs.logs import heading, log_path
 from maskdistill.jobs.processes import MARK, ProcessId, end_processes
 from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import RESUMABLE, Job, JobState, Submitted, in_states
-from maskdistill.jobs.slots import device_of
 from maskdistill.jobs.table import find_active, load_job, next_turn, note_state
+from maskdistill.machine import device_of
 
+_WORKER = "maskdistill.cli_job_worker"  # the command line in a process of its own; this package knows only its name
 # One core is left to the pages. Processes of a pool set their own number.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def submit(run: Path, arguments: Sequence[str], *, title: str) -> Submitted:
+def submit(run: Path, arguments: Sequence[str], *, title: str, device: str, settings: Mapping[str, Any]) -> Submitted:
     """Have a command of the command line done in the background; it outlives the browser tab and the server.
 
     Args:
         run: Run folder; made if missing.
         arguments: What a person would type after ``maskdistill``, without ``--run``.
         title: What it does, for people.
+        device: ``features.device``, as it is set.
+        settings: RunConfig as plain values, to be shown beside the job.
 
     Returns:
         The job. ``is_new`` is False if the same command was under way in this run already.
 
     Raises:
-        JobError: If it is no command, or its process cannot be started.
-        ConfigError: If a setting cannot work.
+        JobError: If its process cannot be started.
         RunError: If the run's database cannot be written.
     """
     run = run.absolute()
-    command = read_command(run, arguments)
     list_jobs(run)  # one that died with the same arguments must not be taken for this one
     text = json.dumps(list(arguments))
     with writing(run) as db:
@@ -55,8 +56,8 @@ def submit(run: Path, arguments: Sequence[str], *, title: str) -> Submitted:
                     title,
                     text,
                     os.getcwd(),
-                    device_of(command.device),
-                    json.dumps(command.settings),
+                    device_of(device),
+                    json.dumps(settings),
                     JobState.QUEUED,
                     next_turn(db),
                     secrets.token_hex(16),
@@ -67,39 +68,6 @@ def submit(run: Path, arguments: Sequence[str], *, title: str) -> Submitted:
     if known is not None:
         return Submitted(load_job(run, known), False)
     return Submitted(_launch(load_job(run, job_id)), True)
-
-
-def start_stage(
-    run: Path,
-    data: str,
-    *,
-    until: str = "proposals",
-    overrides: Sequence[str] = (),
-    preset: str | None = None,
-    limit: int | None = None,
-    title: str | None = None,
-) -> Submitted:
-    """``submit`` for ``maskdistill run``.
-
-    Args:
-        run: Run folder; made if missing.
-        data: Source of photos.
-        until: Last stage.
-        overrides: ``section.name=value`` settings.
-        preset: Settings to start from; None keeps the run's own, or takes the default.
-        limit: At most so many photos.
-        title: What it does, for people; None names the last stage.
-
-    Raises:
-        JobError: If the process cannot be started.
-        ConfigError: If a setting cannot work.
-        RunError: If the run's database cannot be written.
-    """
-    arguments = ["run", "--data", data, "--until", until]
-    arguments += ["--preset", preset] if preset else []
-    arguments += ["--limit", str(limit)] if limit else []
-    arguments += [part for override in overrides for part in ("--set", override)]
-    return submit(run, arguments, title=title or f"Everything up to {until}")
 
 
 def resume_job(run: Path, job_id: int) -> Submitted:
@@ -157,7 +125,7 @@ def _launch(job: Job) -> Job:
 
 
 def _start(job: Job) -> subprocess.Popen:
-    from maskdistill.stages.pool import usable_cores
+    from maskdistill.machine import usable_cores
 
     path = log_path(job.run, job.id)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -167,7 +135,7 @@ def _start(job: Job) -> subprocess.Popen:
         log.write(heading(job.attempts, job.command))
         log.flush()
         return subprocess.Popen(
-            [sys.executable, "-m", "maskdistill.jobs.worker", str(job.run), str(job.id)],
+            [sys.executable, "-m", _WORKER, str(job.run), str(job.id)],
             cwd=job.folder if Path(job.folder).is_dir() else None,
             env=environment,
             stdin=subprocess.DEVNULL,

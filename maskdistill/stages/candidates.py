@@ -9,9 +9,10 @@ import pandas as pd
 from maskdistill.candidates import Seen, see_masks
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
+from maskdistill.files import read_json, write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.stages.context import Context
-from maskdistill.store import MASKS_PER_PHOTO, LabelFolder, read_json, write_json, write_table
+from maskdistill.store import MASKS_PER_PHOTO, LabelFolder, write_table
 from maskdistill.thumbnails import write_thumbnail
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some

@@ -6,8 +6,9 @@ import pandas as pd
 from maskdistill.clustering import Clustering, assign
 from maskdistill.decisions import Classes, read_classes
 from maskdistill.errors import RunError
+from maskdistill.files import write_json
 from maskdistill.stages.context import Context
-from maskdistill.store import write_json, write_table
+from maskdistill.store import write_table
 
 
 def make_classes(context: Context) -> str:

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.arrays import VectorStore
 from maskdistill.cluster_editing import cluster_table
 from maskdistill.cluster_finding import Embeddings, Found, cluster_views, count_tried, find_clusters, fit_spaces
 from maskdistill.clustering import assign
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import RunError
-from maskdistill.progress import replace_atomically
+from maskdistill.files import read_json, replace_atomically, write_json
 from maskdistill.stages.context import Context
-from maskdistill.store import Run, read_json, write_json, write_table
+from maskdistill.store import Run, write_table
+from maskdistill.stored_vectors import read_support, read_vectors
 
 
 @dataclass(frozen=True)
@@ -81,11 +81,6 @@ def recluster(context: Context, seeds: Sequence[int]) -> dict[int, dict[int, int
     return found
 
 
-def read_vectors(run: Run) -> VectorStore:
-    """The raw vectors of a run's masks."""
-    return VectorStore(run.path / "features" / read_json(run.path / "embeddings.json")["folder"])
-
-
 def _read_masks(context: Context) -> Masks:
     run, store = context.run, read_vectors(context.run)
     readable = [number for number in sorted(context.annotations) if store.path(number).is_file()]
@@ -102,16 +97,6 @@ def _read_masks(context: Context) -> Masks:
         )
     support = read_support(run) if context.config.clusters.support else None
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
-
-
-def read_support(run: Run) -> Embeddings | None:
-    """Embeddings of the second folder's masks, if there are any."""
-    other = Run(run.path / "support")
-    if not (other.path / "embeddings.json").is_file():
-        return None
-    store = read_vectors(other)
-    numbers = sorted(int(path.stem) for path in store.folder.rglob("*.npz"))
-    return candidate_embeddings(store.read(numbers)) if numbers else None
 
 
 def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: Found) -> None:

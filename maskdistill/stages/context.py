@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 from maskdistill.arrays import ArrayStore
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
-from maskdistill.errors import ConfigError
+from maskdistill.datasets.splits import training_numbers
+from maskdistill.files import read_json
 from maskdistill.progress import Reporter
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 if TYPE_CHECKING:
     from maskdistill.datasets.transforms import PatchGeometry
@@ -99,30 +100,6 @@ class Context:
         """Progress of this stage."""
         name = self.reports_as or stage
         return Reporter(self.run.progress_path, name, total, done, unit=unit, quiet=self.quiet)
-
-
-def training_numbers(source: PhotoSource) -> list[int]:
-    """Numbers of the photos of the train split, or of all photos where there is none."""
-    chosen = {photo.id for photo in source.split("train")}
-    return [number for number, photo in enumerate(source.photos) if not chosen or photo.id in chosen]
-
-
-def reported_numbers(source: PhotoSource, split: str) -> list[int]:
-    """Numbers of the photos that a report is about.
-
-    Args:
-        source: Photos.
-        split: Name of a split, ``all``, or ``auto`` for val where there is one, else all.
-
-    Raises:
-        ConfigError: If the source has no such split.
-    """
-    if split == "all" or (split == "auto" and not source.split("val")):
-        return list(range(len(source.photos)))
-    chosen = {photo.id for photo in source.split("val" if split == "auto" else split)}
-    if not chosen:
-        raise ConfigError(f"The photos have no split '{split}'. There are: {', '.join((*source.splits, 'all'))}.")
-    return [number for number, photo in enumerate(source.photos) if photo.id in chosen]
 
 
 def annotations_by_photo(run: Run) -> dict[int, list[dict[str, Any]]]:

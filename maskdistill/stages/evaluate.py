@@ -9,14 +9,16 @@ import pandas as pd
 
 from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, mean_and_std, report
 from maskdistill.datasets import IGNORE_INDEX, read_label
+from maskdistill.datasets.splits import reported_numbers
 from maskdistill.evaluation import best_iou, corloc
+from maskdistill.files import read_json, write_json
 from maskdistill.instances import instances_of, mask_ap, predictions_of, single_mask_ap50
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png
 from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.cluster import recluster
-from maskdistill.stages.context import Context, reported_numbers
+from maskdistill.stages.context import Context
 from maskdistill.stages.label import (
     LabelsOf,
     candidates_by_photo,
@@ -26,7 +28,7 @@ from maskdistill.stages.label import (
     paint_photo,
 )
 from maskdistill.stages.predict import STAGE1, STAGE2
-from maskdistill.store import final_measures, read_json, write_json
+from maskdistill.store import final_measures
 
 
 def evaluate_run(context: Context) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 
 from maskdistill import __version__
 from maskdistill.datasets import Photo, PhotoSource
-from maskdistill.store import Run, write_images, write_json, write_table
+from maskdistill.files import write_json
+from maskdistill.store import Run, write_images, write_table
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:

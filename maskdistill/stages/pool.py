@@ -1,23 +1,18 @@
 """Many photos over several processes: one photo a task, one thread a process, a bounded window of tasks."""
 
 import multiprocessing
-import os
 from collections.abc import Generator, Iterable, Iterator, Sized
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
 from maskdistill.errors import RunError
+from maskdistill.machine import usable_cores
 from maskdistill.stages.tasks import WorkerSpec, settle_precision, start_worker, work
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
 BYTES_AHEAD = 256 * 2**20  # of the arrays in those tasks, beyond which none is added
-
-
-def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def map_photos(

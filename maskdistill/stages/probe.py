@@ -16,7 +16,8 @@ from maskdistill.datasets import read_label
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import flat_labels
-from maskdistill.training import Callbacks, train
+from maskdistill.training import train
+from maskdistill.training_task import Callbacks
 
 LINEAR, SUPERVISED = "linear", "supervised"
 LAST_LAYER = "net.3."  # of a PatchHead's parameters

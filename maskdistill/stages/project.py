@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskdistill.progress import replace_atomically
+from maskdistill.files import replace_atomically
 from maskdistill.projection import umap_map
 from maskdistill.stages.context import Context
 

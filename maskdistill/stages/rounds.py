@@ -20,6 +20,7 @@ import numpy as np
 from maskdistill.crf import INSTALL_HINT, crf_available
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError
+from maskdistill.files import read_json, write_json
 from maskdistill.painting import read_label_png
 from maskdistill.stages.candidates import write_candidates
 from maskdistill.stages.chain import BY_NAME, read_record
@@ -29,7 +30,7 @@ from maskdistill.stages.pool import map_photos
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.train import train_on_labels
-from maskdistill.store import LabelFolder, fingerprint, read_json, write_json
+from maskdistill.store import LabelFolder, fingerprint
 
 logger = logging.getLogger(__name__)
 

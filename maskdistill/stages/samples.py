@@ -19,10 +19,10 @@ import pandas as pd
 from PIL import Image
 
 from maskdistill.errors import CheckpointError
+from maskdistill.files import replace_atomically, write_json
 from maskdistill.painting import write_label_png
-from maskdistill.progress import replace_atomically
 from maskdistill.stages.label import LabelsOf
-from maskdistill.store import MASKS_PER_PHOTO, Run, write_json
+from maskdistill.store import MASKS_PER_PHOTO, Run
 
 logger = logging.getLogger(__name__)
 

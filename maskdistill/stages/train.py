@@ -13,14 +13,16 @@ from maskdistill.backbones import choose_device
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError
+from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
-from maskdistill.store import LabelFolder, read_json
-from maskdistill.training import Callbacks, EpochReport, Task, TrainResult, train
-from maskdistill.training_state import write_tensors
+from maskdistill.store import LabelFolder
+from maskdistill.training import train
+from maskdistill.training_state import EpochReport, write_tensors
+from maskdistill.training_task import Callbacks, Task, TrainResult
 
 KEPT_EPOCHS = 40  # up to so many the head's weights are kept of each: 0.8 MB an epoch
 MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo -> (n, H, W) bool masks, (n,) classes

@@ -12,9 +12,9 @@ from maskdistill.arrays import ArrayStore, VectorStore
 from maskdistill.backbones import load_backbone
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.disk import is_disk_full
 from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
+from maskdistill.files import is_disk_full
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals import Proposal, Recipe, look, propose
 from maskdistill.stages.tasks import PhotoResult

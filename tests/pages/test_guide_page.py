@@ -133,7 +133,7 @@ def test_full_screen_leaves_the_title_out_and_stands_in_the_link(open_guide):
 
 def test_without_a_run_one_button_prepares_it(open_guide, runs_folder, tiny_weights, monkeypatch):
     calls = []
-    monkeypatch.setattr(reference, "start_stage", lambda *args, **options: calls.append((args, options)))
+    monkeypatch.setattr(reference, "submit_run", lambda *args, **options: calls.append((args, options)))
     app = open_guide(step="6")
     assert "need many" in app.info[0].value
     assert component(app, "guide:photo")["alt"] == "The mask of ant"
@@ -149,7 +149,7 @@ def test_a_class_run_that_cannot_start_says_why(open_guide, monkeypatch):
     def refuse(*_args, **_options):
         raise JobError("Its process cannot be started.")
 
-    monkeypatch.setattr(reference, "start_stage", refuse)
+    monkeypatch.setattr(reference, "submit_run", refuse)
     app = open_guide()
     button(app, "Prepare").click().run()
     assert "cannot be started" in app.warning[0].value

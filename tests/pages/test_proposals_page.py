@@ -122,7 +122,7 @@ def test_pinned_settings_stand_beside_what_is_tried_next(open_proposals):
 
 def test_apply_to_all_starts_a_run_with_the_settings_on_show(open_proposals, runs_folder, photo_folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(apply_dialog, "start_stage", lambda run, data, **options: calls.append((run, data, options)))
+    monkeypatch.setattr(apply_dialog, "submit_run", lambda run, data, **options: calls.append((run, data, options)))
     app = open_proposals("proposals.num_objects=2")
     button(app, "Apply to all").click().run()
     button(app, "Find masks").click().run()

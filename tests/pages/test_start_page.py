@@ -68,7 +68,7 @@ def test_bad_run_name_is_refused(open_page, name):
 
 def test_button_starts_the_stage_with_what_was_chosen(open_page, photo_folder, runs_folder, monkeypatch):
     calls = []
-    monkeypatch.setattr(launch_form, "start_stage", lambda run, data, **options: calls.append((run, data, options)))
+    monkeypatch.setattr(launch_form, "submit_run", lambda run, data, **options: calls.append((run, data, options)))
     app = choose_folder(open_page("start"), photo_folder)
     app.selectbox(key="backbone").set_value("focus_vits14").run()
     app.text_input(key="run name").set_value("mine").run()

@@ -16,11 +16,12 @@ from maskdistill.config import load_preset
 from maskdistill.database import writing
 from maskdistill.datasets import open_source
 from maskdistill.errors import JobError
+from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.painting import write_label_png
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
-from maskdistill.store import Run, write_images, write_json, write_table
+from maskdistill.store import Run, write_images, write_table
 from maskdistill.weights import SPECS, Choice
 
 CONFIG = load_preset("quick").with_overrides(
@@ -69,8 +70,8 @@ def calls(monkeypatch):
         add_job(run, arguments=["run"], state="queued")
         return Submitted(list_jobs(run)[0], True)
 
-    monkeypatch.setattr(actions, "start_stage", note)
-    monkeypatch.setattr(actions, "submit", note)
+    monkeypatch.setattr(actions, "submit_run", note)
+    monkeypatch.setattr(actions, "submit_command", note)
     return found
 
 
@@ -293,7 +294,7 @@ def test_error_on_starting_is_shown(open_page, make_run, monkeypatch):
     def fail(*_arguments, **_options):
         raise JobError("Its process cannot be started: no memory.")
 
-    monkeypatch.setattr(actions, "start_stage", fail)
+    monkeypatch.setattr(actions, "submit_run", fail)
     app = open_training(open_page, stage="stage1")
     button(app, "Start").click().run()
     assert "cannot be started" in app.error[0].value

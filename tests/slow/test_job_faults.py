@@ -20,16 +20,8 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from maskdistill.jobs import (
-    JobState,
-    get_job,
-    list_jobs,
-    log_tail,
-    read_events,
-    resume_job,
-    submit,
-    wait_until_ended,
-)
+from maskdistill.cli_job_command import submit_command
+from maskdistill.jobs import JobState, get_job, list_jobs, log_tail, read_events, resume_job, wait_until_ended
 from maskdistill.jobs.processes import MARK
 from maskdistill.progress import read_progress_file
 from maskdistill.stages.chain import NAMES
@@ -120,7 +112,7 @@ def command(tmp_path_factory):
 
 
 def start(run, command):
-    return submit(run, command, title="All").job
+    return submit_command(run, command, title="All").job
 
 
 def finish(job):

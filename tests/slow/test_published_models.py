@@ -20,8 +20,9 @@ from maskdistill.masks import mask_iou
 from maskdistill.models.augment import normalise
 from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn
-from maskdistill.training import Callbacks, train
+from maskdistill.training import train
 from maskdistill.training_state import read_history
+from maskdistill.training_task import Callbacks
 
 pytestmark = pytest.mark.slow
 

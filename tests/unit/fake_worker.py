@@ -13,8 +13,9 @@ import time
 import types
 from pathlib import Path
 
+from maskdistill import cli_job_worker
 from maskdistill.errors import ConfigError
-from maskdistill.jobs import heart, worker
+from maskdistill.jobs import heart
 from maskdistill.progress import Reporter
 
 LONG = 60.0  # seconds
@@ -157,12 +158,12 @@ COMMANDS = {
 
 def main():
     cli = types.ModuleType("maskdistill.cli")
-    cli.UsageError, cli.parse, cli.call = ConfigError, parse, call
+    cli.UsageError, cli.parse, cli.call, cli.read_settings = ConfigError, parse, call, None
     store = types.ModuleType("maskdistill.store")
     store.Run = Run
     sys.modules.update({"maskdistill.cli": cli, "maskdistill.store": store})
-    heart.BEAT, heart.GRACE, worker.LOOK, worker._PAUSE = 0.05, 0.6, 0.05, 0.05
-    return worker.main()
+    heart.BEAT, heart.GRACE, cli_job_worker.LOOK, cli_job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
+    return cli_job_worker.main()
 
 
 if __name__ == "__main__":

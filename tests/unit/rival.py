@@ -9,7 +9,6 @@ import sys
 from pathlib import Path
 
 from maskdistill.jobs import resume_job, submit, submitting
-from maskdistill.jobs.commands import Command
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 popen = subprocess.Popen
@@ -25,7 +24,6 @@ def start_fake(command, **options):
     return popen([sys.executable, str(FAKE_WORKER), *command[3:]], **options)
 
 
-submitting.read_command = lambda run, arguments: Command(None, {}, "cpu")
 what_for = sys.argv[2] if sys.argv[1:2] == ["start"] else ""
 if what_for:
     submitting.subprocess.Popen = start_fake
@@ -34,6 +32,9 @@ else:
 
 for line in sys.stdin:
     what, run = line.split()
-    asked = submit(Path(run), ["run", "--data", what_for], title="") if what == "submit" else resume_job(Path(run), 1)
+    if what == "submit":
+        asked = submit(Path(run), ["run", "--data", what_for], title="", device="cpu", settings={})
+    else:
+        asked = resume_job(Path(run), 1)
     sys.stdout.write(f"{asked.job.id} {asked.is_new}\n")
     sys.stdout.flush()

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from maskdistill.datasets import Photo
-from maskdistill.disk import describe_full_disk, is_disk_full
 from maskdistill.errors import CheckpointError
+from maskdistill.files import describe_full_disk, is_disk_full
 from maskdistill.stages import worker
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")

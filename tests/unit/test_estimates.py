@@ -20,7 +20,8 @@ from maskdistill.datasets.transforms import patch_grid
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import drivers_of, estimate, estimate_stages, record_speed, work_of_run, work_of_source
-from maskdistill.progress import Progress, write_atomically
+from maskdistill.files import write_atomically
+from maskdistill.progress import Progress
 from maskdistill.speeds import KEPT, Measured, Speeds, time_products
 from maskdistill.stages.chain import NAMES
 from maskdistill.store import Run

@@ -15,12 +15,13 @@ from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, t
 from maskdistill import reporting
 from maskdistill.cli import main
 from maskdistill.datasets import open_source
+from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError
+from maskdistill.files import read_json
 from maskdistill.stages import evaluate
 from maskdistill.stages.chain import Options, Plan
-from maskdistill.stages.context import reported_numbers
 from maskdistill.stages.evaluate import evaluate_run
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 NUM_CLASSES = len(CLASSES)
 TRAIN, VAL = range(NUM_TRAIN), range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)

@@ -10,6 +10,8 @@ import psutil
 import pytest
 from jobs_data import FAKE_WORKER, PATIENCE, add_row, ended_process, wait_for
 
+from maskdistill.cli_job_command import submit_command, submit_run
+from maskdistill.cli_job_worker import NICENESS
 from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError, JobError, RunError
 from maskdistill.jobs import (
@@ -21,15 +23,12 @@ from maskdistill.jobs import (
     log_tail,
     read_events,
     resume_job,
-    start_stage,
     stop_job,
-    submit,
     submitting,
     wait_until_ended,
 )
 from maskdistill.jobs.processes import MARK, ProcessId
 from maskdistill.jobs.slots import take_slot
-from maskdistill.jobs.worker import NICENESS
 from maskdistill.progress import Reporter
 
 
@@ -45,7 +44,7 @@ def started(tmp_path, monkeypatch):
     popen, processes = subprocess.Popen, []
 
     def start(command, **options):
-        if command[1:3] != ["-m", "maskdistill.jobs.worker"]:
+        if command[1:3] != ["-m", "maskdistill.cli_job_worker"]:
             return popen(command, **options)
         processes.append(popen([sys.executable, str(FAKE_WORKER), *command[3:]], **options))
         return processes[-1]
@@ -59,7 +58,7 @@ def started(tmp_path, monkeypatch):
 
 def ask(run, what, **options):
     """A job that does what the fake command of this name does."""
-    return submit(run, ["run", "--data", what], title=what.capitalize(), **options).job
+    return submit_command(run, ["run", "--data", what], title=what.capitalize(), **options).job
 
 
 def do(run, what):
@@ -138,31 +137,31 @@ def test_process_that_ends_without_a_word_is_lost(what, why, run):
 
 def test_bad_command_is_refused_before_anything_is_started(run, started):
     with pytest.raises(ConfigError, match=r"No setting 'proposals\.tua'. Did you mean 'proposals\.tau'"):
-        submit(run, ["run", "--data", "x", "--set", "proposals.tua=1"], title="")
+        submit_command(run, ["run", "--data", "x", "--set", "proposals.tua=1"], title="")
     with pytest.raises(
         JobError, match="'maskdistill run --untill stage1' cannot be a job: unknown argument '--untill'"
     ):
-        submit(run, ["run", "--untill", "stage1"], title="")
+        submit_command(run, ["run", "--untill", "stage1"], title="")
     for arguments in ([], ["jobs", "list"], ["run", "--run", "x"], ["run", "--run=x"], ["run", "--help"]):
         with pytest.raises(JobError, match="cannot be a job"):
-            submit(run, arguments, title="")
+            submit_command(run, arguments, title="")
     assert not started
     assert not run.exists()
 
 
 def test_same_command_is_under_way_once(run, started):
     first = ask_ready(run, "sleep")
-    again = submit(run, ["run", "--data", "sleep"], title="Again")
+    again = submit_command(run, ["run", "--data", "sleep"], title="Again")
     assert (again.is_new, again.job.id) == (False, first.id)
     assert len(started) == 1
     stop_job(run, first.id)
     wait_until_ended(first, PATIENCE)
-    anew = submit(run, ["run", "--data", "sleep"], title="Anew")
+    anew = submit_command(run, ["run", "--data", "sleep"], title="Anew")
     assert (anew.is_new, anew.job.id) == (True, 2)
 
 
 def test_start_stage_types_the_command(run):
-    job, is_new = start_stage(
+    job, is_new = submit_run(
         run, "bad", until="stage1", overrides=["seed=3", "proposals.tau=0.3"], preset="paper-voc", limit=7, title="T"
     )
     assert is_new
@@ -170,7 +169,7 @@ def test_start_stage_types_the_command(run):
     assert job.command == f"maskdistill run --data bad {flags} --run {run}"
     expected = load_preset("paper-voc").with_overrides(["seed=3", "proposals.tau=0.3"])
     assert (job.settings, job.title) == (expected.to_dict(), "T")
-    assert start_stage(run, "bad").job.title == "Everything up to proposals"
+    assert submit_run(run, "bad").job.title == "Everything up to proposals"
 
 
 def test_settings_are_those_that_the_command_left(run):
@@ -178,7 +177,7 @@ def test_settings_are_those_that_the_command_left(run):
 
 
 def test_device_is_the_one_of_the_settings(run):
-    job = submit(run, ["run", "--data", "bad", "--set", "features.device=mps"], title="").job
+    job = submit_command(run, ["run", "--data", "bad", "--set", "features.device=mps"], title="").job
     assert job.device == "mps"
 
 
@@ -409,7 +408,7 @@ class TestStart:
     def test_worker_started_by_hand_says_who_starts_it(self, run):
         add_row(run, state="queued")
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        command = [sys.executable, "-m", "maskdistill.jobs.worker", str(run), "1"]
+        command = [sys.executable, "-m", "maskdistill.cli_job_worker", str(run), "1"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, "maskdistill jobs resume" in done.stderr) == (2, True)
 
@@ -449,7 +448,7 @@ def test_clock_that_is_set_changes_nothing(run, started, monkeypatch):
     for shift in (-86400, 86400):
         monkeypatch.setattr(time, "time", lambda shift=shift: now() + shift)
         assert get_job(run, job.id).state.is_active
-        assert not submit(run, ["run", "--data", "set clock"], title="").is_new
+        assert not submit_command(run, ["run", "--data", "set clock"], title="").is_new
     job = wait_until_ended(job, PATIENCE)
     assert (job.state, len(started)) == (JobState.DONE, 1)
     assert 1.0 <= job.seconds < PATIENCE

@@ -3,9 +3,11 @@ import sys
 
 import pytest
 
+from maskdistill import machine
 from maskdistill.errors import JobError
 from maskdistill.jobs import slots
-from maskdistill.jobs.slots import device_of, take_slot
+from maskdistill.jobs.slots import take_slot
+from maskdistill.machine import device_of
 
 
 @pytest.fixture(autouse=True)
@@ -15,7 +17,8 @@ def cache(tmp_path, monkeypatch):
 
 
 def set_gpus(monkeypatch, number):
-    monkeypatch.setattr(slots, "_num_gpus", lambda: number)
+    for module in (slots, machine):
+        monkeypatch.setattr(module, "num_gpus", lambda: number)
 
 
 def test_device_is_taken_once_and_given_back():

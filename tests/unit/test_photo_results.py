@@ -7,6 +7,7 @@ import pytest
 from maskdistill.confusion import Confusion, report
 from maskdistill.datasets import read_label
 from maskdistill.errors import RunError
+from maskdistill.files import read_json, write_json
 from maskdistill.label_maps import LabelMaps
 from maskdistill.painting import read_label_png
 from maskdistill.photo_results import (
@@ -18,7 +19,7 @@ from maskdistill.photo_results import (
     share_changed,
 )
 from maskdistill.run_photos import photos_of, truth_of_photos
-from maskdistill.store import Run, read_json, write_json
+from maskdistill.store import Run
 
 KINDS = ("proposals", "stage1", "pseudo_labels", "stage2", "stage2_crf")
 

@@ -10,15 +10,8 @@ import psutil
 import pytest
 
 from maskdistill import progress
-from maskdistill.progress import (
-    HEARTBEAT_LIMIT,
-    Progress,
-    Reporter,
-    format_duration,
-    read_progress_file,
-    replace_atomically,
-    write_atomically,
-)
+from maskdistill.files import replace_atomically, write_atomically
+from maskdistill.progress import HEARTBEAT_LIMIT, Progress, Reporter, format_duration, read_progress_file
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,9 @@ from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo
 
 from maskdistill import reporting
 from maskdistill.errors import ConfigError, DatasetError, RunError
+from maskdistill.files import read_json
 from maskdistill.reporting import describe_report, evaluate, predict_folder
-from maskdistill.store import Run, read_json
+from maskdistill.store import Run
 
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
 

@@ -6,8 +6,8 @@ from maskdistill.candidates import Seen
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
 from maskdistill.single_photo import ClusterSpace, Places, filter_photo
-from maskdistill.stages.cluster import read_vectors
 from maskdistill.store import Run
+from maskdistill.stored_vectors import read_vectors
 
 
 @pytest.fixture(scope="module")

@@ -25,13 +25,14 @@ from maskdistill.datasets import open_source
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import RunError
+from maskdistill.files import read_json
 from maskdistill.filtering import RULES
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.painting import read_label_png
 from maskdistill.stages import worker
 from maskdistill.stages.chain import BY_NAME, Options, Plan
 from maskdistill.stages.predict import predict_photos
-from maskdistill.store import MASKS_PER_PHOTO, Run, read_json
+from maskdistill.store import MASKS_PER_PHOTO, Run
 from maskdistill.tokens import FreshTokens, read_patch_size
 
 NUM_PHOTOS = NUM_TRAIN + NUM_VAL

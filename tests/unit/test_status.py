@@ -14,11 +14,12 @@ from safetensors.numpy import save_file
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
+from maskdistill.files import read_json, write_json
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.progress import Reporter
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.stages.status import describe_run, stage_states
-from maskdistill.store import Run, read_json, write_images, write_json, write_table
+from maskdistill.store import Run, write_images, write_table
 from maskdistill.weights import SPECS, Choice
 
 CHOICE = Choice(SPECS["focus_vits14"], "")

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 from maskdistill.config import TrainConfig
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, JobError
 from maskdistill.optimisation import AveragedWeights, learning_rate, make_optimizer, number_format
-from maskdistill.training import Callbacks, step_generator, train
-from maskdistill.training_loop import Training
+from maskdistill.training import train
+from maskdistill.training_loop import Training, step_generator
 from maskdistill.training_state import (
     CHECKPOINT,
     HISTORY,
@@ -32,6 +32,7 @@ from maskdistill.training_state import (
     write_history,
     write_tensors,
 )
+from maskdistill.training_task import Callbacks
 
 
 class ToyTask:

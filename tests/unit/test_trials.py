@@ -8,7 +8,8 @@ import pytest
 
 from maskdistill import cli
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.store import Run, read_json, write_json
+from maskdistill.files import read_json, write_json
+from maskdistill.store import Run
 from maskdistill.trials import (
     TrialKey,
     delete_trial,

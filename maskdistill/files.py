@@ -1,10 +1,16 @@
-"""Full disks: seen in an error, and said so that a person can act on it."""
+"""Files: written in one step, read with an error that names them; full disks told apart from other faults."""
 
 import errno
+import json
+import os
 import re
+import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+from maskdistill.errors import RunError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # How those put it that give no number: the C library, SQLite, safetensors, numpy.
@@ -43,3 +49,36 @@ def _causes(error: BaseException | None) -> Iterator[BaseException]:
 def _free(folder: Path) -> str:
     existing = next((path for path in (folder, *folder.absolute().parents) if path.is_dir()), Path("/"))
     return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB free"
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
+    replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")  # threads share the pid
+    try:
+        write(temporary)
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_json(path: Path) -> Any:
+    """Parse a JSON file.
+
+    Raises:
+        RunError: If it is damaged, naming it.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file in one step."""
+    write_atomically(path, json.dumps(value, indent=1))

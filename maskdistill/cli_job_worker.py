@@ -1,4 +1,4 @@
-"""``python -m maskdistill.jobs.worker RUN JOB``: the process of one attempt of one job.
+"""``python -m maskdistill.cli_job_worker RUN JOB``: the process of one attempt of one job.
 
 It waits for its turn with little in memory, then calls the command line in this very process: what a job does is what a
 person could have typed. Its row in ``run.sqlite`` says how far it is and, at the end, what became of it.
@@ -21,10 +21,10 @@ from typing import NoReturn, Self
 
 import psutil
 
+from maskdistill.cli_job_command import Command, read_command
 from maskdistill.database import database_path
-from maskdistill.disk import is_disk_full
 from maskdistill.errors import MaskDistillError, RunError
-from maskdistill.jobs.commands import Command, read_command
+from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
 from maskdistill.jobs.endings import Ending, after_error, after_stop, after_success
 from maskdistill.jobs.heart import Heart, start_guard
@@ -130,10 +130,10 @@ class Attempt:
         return after_error(error, self._job.run)
 
     def _call(self, command: Command) -> str:
-        from maskdistill import cli
+        from maskdistill.cli import call
 
         command.options.on_stage = self._watch.stage_done
-        text = cli.call(command.options)
+        text = call(command.options)
         sys.stdout.write(f"{text}\n")
         return text
 
