@@ -7,7 +7,7 @@ from app.workspace import PRESET, Workspace, free_run_name, overrides_from
 from maskdistill.cli_job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.errors import MaskDistillError
-from maskdistill.store import runs_folder
+from maskdistill.storage.run_folder import runs_folder
 
 
 @st.dialog("Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: state.remember(state.Key.APPLY, False))

@@ -8,8 +8,8 @@ import streamlit as st
 from app import state, travel
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
-from maskdistill.progress import format_duration, read_progress_file
-from maskdistill.store import Run
+from maskdistill.storage.progress import format_duration, read_progress_file
+from maskdistill.storage.run_folder import Run
 
 REFRESH = 1.0  # seconds
 

@@ -12,7 +12,7 @@ from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate, work_of_source
-from maskdistill.store import Run, runs_folder
+from maskdistill.storage.run_folder import Run, runs_folder
 
 BACKBONES = {
     "auto": "Automatic",

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import jobs_panel, state, travel
 from maskdistill.errors import MaskDistillError
-from maskdistill.store import Run, list_runs, runs_folder
+from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 _NO_RUN = ""
 _LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="190" height="32" viewBox="0 0 190 32">

@@ -6,7 +6,7 @@ import streamlit as st
 
 from app import cache, state, uploads
 from app.workspace import free_run_name
-from maskdistill.store import runs_folder
+from maskdistill.storage.run_folder import runs_folder
 
 KINDS = {"sample": "Sample", "path": "Folder", "dropped": "Drop pictures"}
 

@@ -7,7 +7,7 @@ from app import cache, state
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.store import Run, list_runs, runs_folder
+from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 PRESET = "quick"
 

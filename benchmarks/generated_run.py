@@ -29,7 +29,7 @@ from maskdistill.photo_results import make_photo_results
 from maskdistill.stages.chain import NAMES, Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
-from maskdistill.store import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 from maskdistill.thumbnails import write_thumbnail
 from maskdistill.weights import SPECS, Choice
 

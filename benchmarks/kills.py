@@ -25,10 +25,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import print_table, write_report
-from maskdistill.progress import Progress, read_progress_file
 from maskdistill.stages.chain import NAMES
 from maskdistill.stages.status import PART_OF
-from maskdistill.store import Run
+from maskdistill.storage.progress import Progress, read_progress_file
+from maskdistill.storage.run_folder import Run
 
 LOOK_SECONDS = 0.02  # between two looks at the progress file
 WEIGHTS = ("stage1", "stage2")

@@ -18,7 +18,7 @@ from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
 from maskdistill.evaluation import best_iou, corloc, rank_correlation
 from maskdistill.stages.propose import propose_photos
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 NUM_RESAMPLES = 1000
 

@@ -22,7 +22,7 @@ import psutil
 from benchmarks.report import print_table, write_report
 from maskdistill.confusion import mean_and_std
 from maskdistill.files import read_json
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 ROWS = {
     "reported": ("proposals", "stage1", "stage2", "stage2_crf", "rounds", "rounds_crf"),

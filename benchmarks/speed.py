@@ -34,7 +34,7 @@ from maskdistill.evaluation import best_iou
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import Recipe, look, propose
 from maskdistill.stages.propose import propose_photos
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.vit import FeatureRequest
 
 PUBLISHED_SIDE = 640  # pixels

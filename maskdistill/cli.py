@@ -18,7 +18,7 @@ from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages
 from maskdistill.stages.propose import Shard
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130

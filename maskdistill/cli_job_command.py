@@ -33,7 +33,7 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
     """
     # Half of the library: a job that waits in the queue does without.
     from maskdistill.cli import UsageError, parse, read_settings
-    from maskdistill.store import Run
+    from maskdistill.storage.run_folder import Run
 
     typed = shlex.join(("maskdistill", *arguments))
     if not arguments or arguments[0] == "jobs" or any(part.partition("=")[0] == "--run" for part in arguments):

@@ -22,7 +22,6 @@ from typing import NoReturn, Self
 import psutil
 
 from maskdistill.cli_job_command import Command, read_command
-from maskdistill.database import database_path
 from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
@@ -35,6 +34,7 @@ from maskdistill.jobs.row import OwnRow
 from maskdistill.jobs.slots import take_slot
 from maskdistill.jobs.table import load_job
 from maskdistill.jobs.watch import Watch
+from maskdistill.storage.database import database_path
 
 NICENESS = 5  # pages go first while both want the cores; processes of a pool inherit it
 LOOK = 1.0  # seconds between two looks at the queue
@@ -190,7 +190,7 @@ def _say(text: str) -> None:
 
 def _settled(run: Path) -> str | None:
     """The settings that the command left in the run, every choice of "auto" made."""
-    from maskdistill.store import Run
+    from maskdistill.storage.run_folder import Run
 
     return json.dumps(Run(run).info()["config"]) if Run(run).exists else None
 

@@ -22,7 +22,7 @@ from maskdistill.jobs import (
     stop_job,
     wait_until_ended,
 )
-from maskdistill.progress import format_duration
+from maskdistill.storage.progress import format_duration
 
 _LINES = 40  # of a log, unless told
 # Far more than a job takes to stop, or a hung one to be found out and ended.

@@ -4,8 +4,8 @@ import argparse
 from collections.abc import Callable
 
 from maskdistill.cli_flags import not_negative
-from maskdistill.progress import Reporter
-from maskdistill.store import Run
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run
 
 
 def add_try_command(commands: argparse._SubParsersAction, add: Callable[..., None]) -> None:

@@ -15,9 +15,9 @@ from maskdistill.datasets.splits import reported_numbers, training_numbers
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json
 from maskdistill.machine import device_of, usable_cores
-from maskdistill.progress import format_duration, read_progress_file
 from maskdistill.speeds import Measured, Speeds
-from maskdistill.store import Run
+from maskdistill.storage.progress import format_duration, read_progress_file
+from maskdistill.storage.run_folder import Run
 
 logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import numpy as np
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import ConfigError
 from maskdistill.filtering import FilterResult
-from maskdistill.saved_views import save_view, views
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import save_view, views
 
 KIND = "filter"  # of saved views
 EVERYTHING, PUBLISHED, OWN = "everything", "published (0.9)", "the run's own"

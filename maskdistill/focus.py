@@ -17,7 +17,7 @@ from torch import Tensor
 
 from maskdistill.errors import CheckpointError
 from maskdistill.files import replace_atomically
-from maskdistill.folders import cache_dir
+from maskdistill.storage.user_folders import cache_dir
 from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import RunError
 from maskdistill.models import Predictor
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.tokens import FreshTokens
 
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]

@@ -7,10 +7,10 @@ import pandas as pd
 
 from maskdistill.config import LabelConfig
 from maskdistill.files import read_json
-from maskdistill.mask_codes import MaskCodes
 from maskdistill.painting import paint_labels, read_label_png
-from maskdistill.run_photos import photos_of
-from maskdistill.store import FINAL_KINDS, Run
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import FINAL_KINDS, Run
+from maskdistill.storage.run_photos import photos_of
 
 PROPOSALS, PSEUDO_LABELS, STAGE1 = "proposals", "pseudo_labels", "stage1"
 # In the order of the method.

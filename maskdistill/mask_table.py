@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.errors import RunError
-from maskdistill.mask_codes import MaskCodes
 from maskdistill.mask_truth import read_truth
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 PART = "part_"  # before the names of the parts of a proposal's score
 _BOX = {"bbox_x": "x", "bbox_y": "y", "bbox_w": "w", "bbox_h": "h"}

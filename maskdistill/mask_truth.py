@@ -10,9 +10,9 @@ from maskdistill.confusion import BACKGROUND
 from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
 from maskdistill.errors import DatasetError, ShapeError
 from maskdistill.evaluation import MIN_REGION, class_regions
-from maskdistill.mask_codes import MaskCodes
-from maskdistill.run_photos import photos_of
-from maskdistill.store import Run, write_table
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.run_photos import photos_of
 
 FILE = "mask_truth.parquet"
 _MADE_FROM = {"proposals": "proposals", "seen": "candidates"}  # part of the file -> the stage whose masks it is of

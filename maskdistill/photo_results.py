@@ -15,8 +15,8 @@ import pandas as pd
 from maskdistill.confusion import Matching
 from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
 from maskdistill.label_maps import KINDS, LabelMaps
-from maskdistill.run_photos import photos_of
-from maskdistill.store import Run, write_table
+from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.run_photos import photos_of
 
 _MADE_FROM = ("proposals", "clusters", "classes", "pseudo_labels", "predictions")
 _NO_CLASS = -1

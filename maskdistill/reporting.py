@@ -12,8 +12,8 @@ from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.files import read_json
 from maskdistill.inference import label_photo, load_model
 from maskdistill.painting import write_label_png
-from maskdistill.progress import Reporter
-from maskdistill.store import Run
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run
 
 
 def evaluate(

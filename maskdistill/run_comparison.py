@@ -12,7 +12,7 @@ from maskdistill.errors import RunError
 from maskdistill.files import read_json
 from maskdistill.label_maps import LabelMaps
 from maskdistill.photo_results import count_pairs
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _NO_CLASS = -1
 

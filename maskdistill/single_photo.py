@@ -19,7 +19,7 @@ from maskdistill.errors import RunError
 from maskdistill.files import read_json
 from maskdistill.filtering import RULES, FilterResult, filter_masks
 from maskdistill.mask_signals import MaskSignals
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _SIGNALS = ("score", "iou", "agreement", "area", "border")
 

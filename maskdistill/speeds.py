@@ -17,7 +17,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from maskdistill.files import write_atomically
-from maskdistill.folders import cache_dir
+from maskdistill.storage.user_folders import cache_dir
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,10 @@
 """The vectors that a run stores of its masks, and of those of its support folder."""
 
-from maskdistill.arrays import VectorStore
 from maskdistill.cluster_finding import Embeddings
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.files import read_json
-from maskdistill.store import Run
+from maskdistill.storage.photo_arrays import VectorStore
+from maskdistill.storage.run_folder import Run
 
 
 def read_vectors(run: Run) -> VectorStore:

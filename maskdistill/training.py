@@ -13,7 +13,7 @@ from torch import nn
 
 from maskdistill.config import TrainConfig
 from maskdistill.errors import CheckpointError, DatasetError
-from maskdistill.store import fingerprint
+from maskdistill.storage.run_folder import fingerprint
 from maskdistill.training_loop import Training
 from maskdistill.training_state import WEIGHTS, read_history, read_tensors
 from maskdistill.training_task import Callbacks, Task, TrainResult

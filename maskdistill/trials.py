@@ -21,7 +21,7 @@ from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, replace_atomically, write_json
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 from maskdistill.stored_vectors import read_support, read_vectors
 
 FOLDER = "trials"

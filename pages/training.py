@@ -8,7 +8,7 @@ from app.training.stages import LABELS, cards, default_stage, switched_off
 from app.training.strip import strip
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
-from maskdistill.store import list_runs, runs_folder
+from maskdistill.storage.run_folder import list_runs, runs_folder
 
 st.title("Training")
 st.caption("One model learns from all masks; a second one from those that the first believes.")

@@ -28,7 +28,7 @@ from maskdistill.auditing import (
 )
 from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED
 from maskdistill.filtering import RULE_HELP
-from maskdistill.progress import format_duration
+from maskdistill.storage.progress import format_duration
 
 _STROKES = 400  # the last of a person, among which the pace is looked for
 _PERCENT = ("area", "border")

@@ -10,7 +10,7 @@ from maskdistill import decisions
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _PAINT = "pseudo_labels"
 

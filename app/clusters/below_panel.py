@@ -6,7 +6,7 @@ from app import state
 from app.clusters import table_panel, trials_panel
 from app.clusters.redraw import Part
 from app.explore.data import decided, explorer
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _KINDS = {"table": "Clusters", "trials": "Another K or seed"}
 

@@ -16,7 +16,7 @@ from app.explore.crop_grid import Tile, crop_grid, paged
 from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer, decided, explorer
 from app.explore.detail import open_mask
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _PER_PAGE = 32
 _HEIGHT = 480  # pixels of the crops; more scroll

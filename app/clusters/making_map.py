@@ -8,7 +8,7 @@ from app.jobs_panel import REFRESH
 from app.training import actions
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 def draw(found: Explorer) -> None:

@@ -19,7 +19,7 @@ from app.explore.detail import open_mask
 from maskdistill.errors import MaskDistillError
 from maskdistill.point_map import PointMap
 from maskdistill.selecting import box_text, ids_text, lasso_text, outlines
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _KEY = "clusters:scatter"
 _NAMES = {"umap": "UMAP", "pca": "PCA"}

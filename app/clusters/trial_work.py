@@ -10,7 +10,7 @@ from app.jobs_panel import REFRESH, stop
 from maskdistill.cli_job_command import submit_command
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.trials import TrialKey, make_curve, make_trials
 
 IN_PLACE = 1500  # masks up to which one waits for it: a few seconds

@@ -9,7 +9,7 @@ from app import state, widgets
 from maskdistill import decisions
 from maskdistill.decisions import Scope, Step
 from maskdistill.errors import MaskDistillError
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 def tell(act: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -9,7 +9,7 @@ from app import drawing
 from app.explore.data import Explorer
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
-from maskdistill.store import thumbnail_in
+from maskdistill.storage.run_folder import thumbnail_in
 from maskdistill.thumbnails import THUMB_SIDE, crop_around
 
 

@@ -11,9 +11,9 @@ from app.explore.data import Decided, Explorer
 from app.explore.trials import trials_of, trials_stamp
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.point_map import PointMap
-from maskdistill.saved_views import save_view, views
 from maskdistill.selecting import LONGEST, Ground, field_text, ids_text, join, resolve, view_text
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import save_view, views
 
 KEPT_WORDS = ("not judged", "kept", "dropped")  # by the number in a text, as kept:1
 DECISION_WORDS = ("undecided", "accepted", "rejected", "relabelled")  # as decision:2

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from app import cache
 from app.explore.data import Explorer
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.trials import FOLDER, Trial, list_trials
 
 

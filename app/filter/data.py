@@ -14,7 +14,7 @@ from app.workspace import run_config
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, filter_masks
 from maskdistill.mask_signals import MaskSignals
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 SECTION = "filter."
 ALL = "all"  # in place of a threshold: every rule in force

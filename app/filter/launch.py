@@ -14,7 +14,7 @@ from maskdistill.filter_presets import describe
 from maskdistill.filtering import FilterResult
 from maskdistill.jobs import list_jobs
 from maskdistill.stages.status import StageState
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _STAGE = "stage2"
 _JUDGING = ("stage1", "candidates")  # what must be up to date for the numbers on the page to be of now

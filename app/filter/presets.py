@@ -12,8 +12,8 @@ from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
 from maskdistill.filtering import FilterResult
-from maskdistill.saved_views import delete_view
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import delete_view
 
 SHOWN = "as shown"
 _OWN = "thresholds of your own"

@@ -13,7 +13,7 @@ from app.guide.here import Here
 from app.guide.mask_detail import look_into
 from app.guide.reading import Trained
 from maskdistill.neighbours import nearest_to
-from maskdistill.store import MASKS_PER_PHOTO
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO
 
 NUM_TILES = 12
 _CROP = 480  # pixels

@@ -30,7 +30,7 @@ from maskdistill.datasets import Photo
 from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import JobState, current_job
-from maskdistill.store import list_runs, runs_folder
+from maskdistill.storage.run_folder import list_runs, runs_folder
 
 STYLE = Path(__file__).parent / "guide.css"
 FIRST_TRAINED = 5  # step from which a trained run is needed

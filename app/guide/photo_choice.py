@@ -10,7 +10,7 @@ from app.guide.reference import is_trained
 from app.state import Key, Option
 from app.thumbs import Thumb, thumbs
 from app.workspace import free_run_name
-from maskdistill.store import runs_folder
+from maskdistill.storage.run_folder import runs_folder
 
 STRIP = 24  # thumbnails around the photo on show
 _LISTED = 5000  # photos up to which all their names are sent

@@ -22,7 +22,7 @@ from maskdistill.datasets import Photo
 from maskdistill.single_photo import ClusterSpace, Places
 from maskdistill.stages.samples import read_samples
 from maskdistill.stages.select import read_decisions
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
     from maskdistill.candidates import Seen

@@ -13,7 +13,7 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate_stages, work_of_source
 from maskdistill.files import read_json
 from maskdistill.stages.chain import NAMES
-from maskdistill.store import Run, runs_folder
+from maskdistill.storage.run_folder import Run, runs_folder
 
 FOLDER = "guide"
 DATA = "sample-views"

@@ -17,8 +17,8 @@ from maskdistill.datasets import read_label
 from maskdistill.label_maps import LabelMaps
 from maskdistill.photo_results import PhotoResults, make_photo_results, read_photo_results
 from maskdistill.run_comparison import RunComparison, common_photos, compare_runs
-from maskdistill.run_photos import photos_of, truth_of_photos
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
 TRUTH = "truth"
 _MADE_BY = ("proposals", "clusters", "classes", "pseudo_labels", "predictions", "evaluation")  # stages

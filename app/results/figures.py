@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from maskdistill.store import FINAL_KINDS
+from maskdistill.storage.run_folder import FINAL_KINDS
 
 Group = Literal["reported", "training"]
 Measures = Mapping[str, Any]  # by kind of label maps, what ``SegmentationReport.to_dict`` says; None where unknown

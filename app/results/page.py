@@ -12,7 +12,7 @@ from app.results.names import Names
 from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
 from maskdistill.stages.chain import read_record
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 VIEWS: dict[str, tuple[str, Callable[[Explorer, Names], None]]] = {
     "stages": ("Stages", stages_view.draw),

@@ -17,7 +17,7 @@ from maskdistill.decisions import read_names
 from maskdistill.errors import MaskDistillError
 from maskdistill.files import read_json
 from maskdistill.run_comparison import RunComparison, comparable_runs
-from maskdistill.store import Run, list_runs, runs_folder
+from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 HEIGHT = 520  # CSS pixels of the large picture
 _THIS, _OTHER, _TRUTH = "this run", "other run", "truth"

@@ -20,7 +20,7 @@ from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.label_maps import STAGE1
 from maskdistill.painting import palette
-from maskdistill.store import Run, fingerprint
+from maskdistill.storage.run_folder import Run, fingerprint
 
 if TYPE_CHECKING:  # importing it loads torch
     from maskdistill.datasets.transforms import PatchGeometry

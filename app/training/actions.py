@@ -8,7 +8,7 @@ from maskdistill.cli_job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs
 from maskdistill.stages.chain import NAMES
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 ALL = "all"  # in place of a stage: every one of them
 BRANCH = "projection"  # off the way to the report: made by its own command, without the stages between

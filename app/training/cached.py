@@ -19,10 +19,10 @@ from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate, estimate_stages, work_of_run, work_of_source
 from maskdistill.jobs import Job, read_events
-from maskdistill.progress import read_progress_file
 from maskdistill.stages import status
 from maskdistill.stages.status import StageState
-from maskdistill.store import Run
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 from maskdistill.weights import choose_backbone
 
 _GPU_TTL = 3  # seconds

@@ -10,7 +10,7 @@ from app.training.curves import Epoch
 from app.training.stages import label_of
 from maskdistill.config import describe_settings, section_names
 from maskdistill.jobs import Job
-from maskdistill.progress import format_duration
+from maskdistill.storage.progress import format_duration
 
 COLUMNS = ("Job", "What", "State", "Began", "Took", "Loss", "Agreement", "Message")
 _NOTHING = "–"

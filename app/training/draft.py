@@ -4,7 +4,7 @@ from app import stage_form, state
 from app.workspace import overrides_from
 from maskdistill.config import RunConfig, load_preset, preset_names, section_names
 from maskdistill.jobs import Job
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _DEFAULT = "quick"
 

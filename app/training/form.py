@@ -11,7 +11,7 @@ from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.jobs import Job
 from maskdistill.stages.chain import BY_NAME, NAMES
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _TITLES = {"proposals": "Masks", "features": "Transformer", "crf": "CRF", "predictions": "Predictions"}
 

@@ -12,7 +12,7 @@ from app.training.live import copy_settings
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 _ROWS = 8  # shown without scrolling
 _ROW, _HEAD = 35, 35  # pixels

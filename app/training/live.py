@@ -15,9 +15,9 @@ from app.training.stages import LABELS, TRAINED, label_of
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail
-from maskdistill.progress import format_duration
 from maskdistill.stages.samples import read_samples
-from maskdistill.store import Run
+from maskdistill.storage.progress import format_duration
+from maskdistill.storage.run_folder import Run
 
 REFRESH = 1.5  # seconds
 LOG_LINES = 60

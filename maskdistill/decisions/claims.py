@@ -3,8 +3,8 @@
 import time
 from collections.abc import Sequence
 
-from maskdistill.database import reading, writing
-from maskdistill.store import Run
+from maskdistill.storage.database import reading, writing
+from maskdistill.storage.run_folder import Run
 
 
 def claim(run: Run, reviewer: str, mask_ids: Sequence[int], seconds: float) -> list[int]:

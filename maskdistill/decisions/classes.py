@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from maskdistill.database import reading
 from maskdistill.decisions.effect import BOX, effective
 from maskdistill.decisions.folding import Folded, fold
 from maskdistill.decisions.marks import read_marks
@@ -24,7 +23,8 @@ from maskdistill.decisions.steps import (
     steps,
 )
 from maskdistill.files import read_json
-from maskdistill.store import Run
+from maskdistill.storage.database import reading
+from maskdistill.storage.run_folder import Run
 
 
 @dataclass(frozen=True, eq=False)

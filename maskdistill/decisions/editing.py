@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.database import writing
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.decisions.classes import Classes, read_classes
 from maskdistill.decisions.records import Kind, Scope
 from maskdistill.decisions.steps import Numbering, add_step, clusters_fingerprint, read_numbering
 from maskdistill.errors import ConfigError
-from maskdistill.store import Run
+from maskdistill.storage.database import writing
+from maskdistill.storage.run_folder import Run
 
 Assigned = dict[int, int]  # mask id -> cluster
 # What a change comes to, seen from the clusters as they are when it is written: (value of the step, assignments)

@@ -6,11 +6,11 @@ import sqlite3
 from collections import Counter
 from datetime import UTC, datetime
 
-from maskdistill.database import reading
 from maskdistill.decisions.classes import read_names
 from maskdistill.decisions.records import Action, Event, Kind, Scope, describe, describe_mark
 from maskdistill.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
-from maskdistill.store import Run
+from maskdistill.storage.database import reading
+from maskdistill.storage.run_folder import Run
 
 CSV_COLUMNS = (
     "step",

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from maskdistill.database import reading, writing
 from maskdistill.decisions.folding import fold
 from maskdistill.decisions.records import Action, Kind, Mark, Scope
 from maskdistill.decisions.steps import (
@@ -22,7 +21,8 @@ from maskdistill.decisions.steps import (
 )
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
-from maskdistill.store import Run
+from maskdistill.storage.database import reading, writing
+from maskdistill.storage.run_folder import Run
 
 _OF_STEPS = {"step": np.int64, "time": np.float64, "reviewer": object, "scope": object, "dormant": bool}
 _OF_MARKS = {

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.database import reading, writing
 from maskdistill.decisions.records import EDITS, Kind, Scope, Step
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
-from maskdistill.store import Run
+from maskdistill.storage.database import reading, writing
+from maskdistill.storage.run_folder import Run
 
 # Of a step ``s``. An undo is itself undone by the redo of the same step, and that by nothing.
 UNDONE = """EXISTS (SELECT 1 FROM steps u WHERE u.undoes = s.id

@@ -17,10 +17,10 @@ from maskdistill.exports.yolo import export_yolo
 from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, read_label_png
-from maskdistill.run_photos import read_view, text_or_none
 from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.stages.select import decisions_digest
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
 LabelOf = Callable[[ExportImage], np.ndarray | None]

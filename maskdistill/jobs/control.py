@@ -5,13 +5,13 @@ import signal
 import time
 from pathlib import Path
 
-from maskdistill.database import writing
 from maskdistill.errors import JobError, RunError
 from maskdistill.jobs.processes import Life
 from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import AT_WORK, Job, JobState
 from maskdistill.jobs.table import load_job, note_state
-from maskdistill.progress import read_progress_file
+from maskdistill.storage.database import writing
+from maskdistill.storage.progress import read_progress_file
 
 _LOOK = 0.2  # seconds between two looks while waiting
 TYPED = 0  # number of a command that was typed in a terminal

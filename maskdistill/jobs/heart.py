@@ -11,13 +11,13 @@ import threading
 import time
 from pathlib import Path
 
-from maskdistill.database import database_path
 from maskdistill.errors import RunError
 from maskdistill.jobs.endings import Ending, after_force
 from maskdistill.jobs.processes import end_processes
 from maskdistill.jobs.records import JobState
 from maskdistill.jobs.row import OwnRow, Report
 from maskdistill.jobs.watch import Watch
+from maskdistill.storage.database import database_path
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from maskdistill.database import writing
 from maskdistill.errors import RunError
 from maskdistill.jobs.endings import Ending, after_loss
 from maskdistill.jobs.logs import attempt_tail
 from maskdistill.jobs.processes import Life, end_processes, here
 from maskdistill.jobs.records import ACTIVE, Job, JobState, in_states
 from maskdistill.jobs.table import load_job, load_jobs, note_state
+from maskdistill.storage.database import writing
 
 SILENCE = 60.0  # seconds without a sign of life after which a process that cannot be looked at counts as dead
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.progress import format_duration
+from maskdistill.storage.progress import format_duration
 
 
 class JobState(StrEnum):

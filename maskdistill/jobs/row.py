@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Self
 
-from maskdistill.database import connect, database_path, transaction
 from maskdistill.errors import RunError
 from maskdistill.jobs.endings import Ending
 from maskdistill.jobs.processes import ProcessId, count_oom_kills
 from maskdistill.jobs.records import AT_WORK, JobState, in_states
 from maskdistill.jobs.table import note_event, note_state
-from maskdistill.progress import Progress
+from maskdistill.storage.database import connect, database_path, transaction
+from maskdistill.storage.progress import Progress
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ from pathlib import Path
 from filelock import FileLock, Timeout
 
 from maskdistill.errors import JobError
-from maskdistill.folders import cache_dir
 from maskdistill.machine import num_gpus
+from maskdistill.storage.user_folders import cache_dir
 
 
 def take_slot(device: str) -> ExitStack | None:

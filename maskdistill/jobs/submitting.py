@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskdistill.database import writing
 from maskdistill.errors import JobError, RunError
 from maskdistill.jobs.logs import heading, log_path
 from maskdistill.jobs.processes import MARK, ProcessId, end_processes
@@ -20,6 +19,7 @@ from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import RESUMABLE, Job, JobState, Submitted, in_states
 from maskdistill.jobs.table import find_active, load_job, next_turn, note_state
 from maskdistill.machine import device_of
+from maskdistill.storage.database import writing
 
 _WORKER = "maskdistill.cli_job_worker"  # the command line in a process of its own; this package knows only its name
 # One core is left to the pages. Processes of a pool set their own number.

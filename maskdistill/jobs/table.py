@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from maskdistill.database import reading
 from maskdistill.errors import JobError
 from maskdistill.jobs.records import ACTIVE, Event, Job, in_states
+from maskdistill.storage.database import reading
 
 
 def load_jobs(run: Path) -> list[Job]:

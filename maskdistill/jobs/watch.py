@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.jobs.row import NewEvent
-from maskdistill.progress import Progress, read_progress_file
+from maskdistill.storage.progress import Progress, read_progress_file
 
 TRAININGS = ("stage1", "stage2")  # stages that keep a history of epochs
 ROUNDS = "rounds"  # the stage whose trainings keep one each, in rounds/1, rounds/2 and on

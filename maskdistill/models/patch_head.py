@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from maskdistill.arrays import ArrayStore
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
 from maskdistill.losses import class_weights, soft_cross_entropy
 from maskdistill.models.trained import load_trained
+from maskdistill.storage.photo_arrays import ArrayStore
 
 CACHED_BYTES = 256 * 2**20  # of targets kept in memory; the rest is made again for each batch
 STATISTICS_PHOTOS = 256  # photos whose tokens give mean and spread

@@ -12,7 +12,7 @@ from maskdistill.errors import DatasetError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.stages.context import Context
-from maskdistill.store import MASKS_PER_PHOTO, LabelFolder, write_table
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 from maskdistill.thumbnails import write_thumbnail
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some

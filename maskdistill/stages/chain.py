@@ -15,11 +15,11 @@ from maskdistill.decisions import class_digest
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import record_speed
 from maskdistill.files import read_json, write_json
-from maskdistill.progress import format_duration
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
 from maskdistill.stages.select import decisions_digest
-from maskdistill.store import Run, fingerprint
+from maskdistill.storage.progress import format_duration
+from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.weights import Choice, choose_backbone
 
 

@@ -8,7 +8,7 @@ from maskdistill.decisions import Classes, read_classes
 from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.stages.context import Context
-from maskdistill.store import write_table
+from maskdistill.storage.run_folder import write_table
 
 
 def make_classes(context: Context) -> str:

@@ -15,7 +15,7 @@ from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, replace_atomically, write_json
 from maskdistill.stages.context import Context
-from maskdistill.store import Run, write_table
+from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.stored_vectors import read_support, read_vectors
 
 

@@ -5,13 +5,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from maskdistill.arrays import ArrayStore
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import training_numbers
 from maskdistill.files import read_json
-from maskdistill.progress import Reporter
-from maskdistill.store import Run
+from maskdistill.storage.photo_arrays import ArrayStore
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:
     from maskdistill.datasets.transforms import PatchGeometry

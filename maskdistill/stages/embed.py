@@ -2,12 +2,12 @@
 
 from contextlib import closing
 
-from maskdistill.arrays import VectorStore
 from maskdistill.files import write_json
-from maskdistill.progress import Reporter
 from maskdistill.stages.context import Context
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.storage.photo_arrays import VectorStore
+from maskdistill.storage.progress import Reporter
 
 
 def embed(context: Context) -> str:

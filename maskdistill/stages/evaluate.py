@@ -28,7 +28,7 @@ from maskdistill.stages.label import (
     paint_photo,
 )
 from maskdistill.stages.predict import STAGE1, STAGE2
-from maskdistill.store import final_measures
+from maskdistill.storage.run_folder import final_measures
 
 
 def evaluate_run(context: Context) -> str:

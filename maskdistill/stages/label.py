@@ -11,7 +11,7 @@ from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask
 from maskdistill.painting import paint_labels, write_label_png
 from maskdistill.stages.context import Context
-from maskdistill.store import LabelFolder, Run
+from maskdistill.storage.run_folder import LabelFolder, Run
 
 LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map
 

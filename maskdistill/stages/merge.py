@@ -8,7 +8,7 @@ import pandas as pd
 from maskdistill import __version__
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.files import write_json
-from maskdistill.store import Run, write_images, write_table
+from maskdistill.storage.run_folder import Run, write_images, write_table
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:

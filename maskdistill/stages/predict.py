@@ -13,12 +13,12 @@ from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.files import write_json
 from maskdistill.painting import write_label_png
-from maskdistill.progress import Reporter
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
-from maskdistill.store import Run
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run
 
 STAGE1, STAGE2 = "stage1", "stage2"
 Task = tuple[int, Photo, np.ndarray]  # number of a photo, the photo, (K + 1, H, W) probabilities

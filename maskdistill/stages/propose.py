@@ -19,11 +19,11 @@ from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.files import read_json, write_json
-from maskdistill.progress import Reporter, format_duration
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.tasks import WorkerSpec
-from maskdistill.store import Run, fingerprint
+from maskdistill.storage.progress import Reporter, format_duration
+from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.weights import Choice, choose_backbone
 
 logger = logging.getLogger(__name__)

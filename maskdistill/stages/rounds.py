@@ -30,7 +30,7 @@ from maskdistill.stages.pool import map_photos
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.train import train_on_labels
-from maskdistill.store import LabelFolder, fingerprint
+from maskdistill.storage.run_folder import LabelFolder, fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -22,7 +22,7 @@ from maskdistill.errors import CheckpointError
 from maskdistill.files import replace_atomically, write_json
 from maskdistill.painting import write_label_png
 from maskdistill.stages.label import LabelsOf
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 logger = logging.getLogger(__name__)
 

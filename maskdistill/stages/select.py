@@ -8,10 +8,10 @@ import pandas as pd
 from maskdistill.config import FilterConfig
 from maskdistill.decisions import effective, read_marks, version
 from maskdistill.filtering import RULES, FilterResult, describe, filter_masks
-from maskdistill.mask_codes import MaskCodes
 from maskdistill.mask_signals import MaskSignals
 from maskdistill.stages.context import Context
-from maskdistill.store import LabelFolder, Run, write_table
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import LabelFolder, Run, write_table
 
 BOX = ("x", "y", "w", "h")
 

@@ -13,9 +13,9 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.files import read_json
 from maskdistill.jobs import list_jobs
-from maskdistill.progress import Progress, format_duration, read_progress_file
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
-from maskdistill.store import Run, final_measures
+from maskdistill.storage.progress import Progress, format_duration, read_progress_file
+from maskdistill.storage.run_folder import Run, final_measures
 from maskdistill.weights import SPECS, BackboneSpec, Choice
 
 State = Literal["done", "stale", "running", "missing"]

@@ -19,7 +19,7 @@ from maskdistill.painting import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
-from maskdistill.store import LabelFolder
+from maskdistill.storage.run_folder import LabelFolder
 from maskdistill.training import train
 from maskdistill.training_state import EpochReport, write_tensors
 from maskdistill.training_task import Callbacks, Task, TrainResult

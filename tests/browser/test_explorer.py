@@ -13,8 +13,8 @@ import pytest
 from maskdistill import decisions
 from maskdistill.decisions import Scope
 from maskdistill.focus import find_onnx
-from maskdistill.saved_views import views
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import views
 
 pytestmark = [
     pytest.mark.browser,

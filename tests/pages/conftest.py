@@ -10,7 +10,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from tiny_run import draw_voc, run_chain, tiny_config
 
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
 

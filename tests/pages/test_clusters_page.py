@@ -9,7 +9,7 @@ from app.training import actions
 from maskdistill import decisions
 from maskdistill.decisions import Scope
 from maskdistill.jobs import Submitted
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.trials import TrialKey, list_trials, make_trials
 
 

@@ -195,7 +195,7 @@ def detail_page():
     from app.explore.data import explorer
     from app.explore.detail import draw_detail
     from maskdistill.decisions import Scope
-    from maskdistill.store import Run, runs_folder
+    from maskdistill.storage.run_folder import Run, runs_folder
 
     state.read_link()
     draw_detail(explorer(Run(runs_folder() / "tiny")), state.selection().mask, scope=Scope.LABELS)
@@ -306,7 +306,7 @@ def dialog_page():
     from app.explore.data import explorer
     from app.explore.detail import open_mask, show_detail
     from maskdistill.decisions import Scope
-    from maskdistill.store import Run, runs_folder
+    from maskdistill.storage.run_folder import Run, runs_folder
 
     state.read_link()
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1

@@ -8,10 +8,10 @@ import pytest
 
 from app import jobs_panel
 from app.state import Key
-from maskdistill.database import writing
 from maskdistill.jobs import JobState, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.progress import Reporter
+from maskdistill.storage.database import writing
+from maskdistill.storage.progress import Reporter
 
 
 @pytest.fixture

@@ -13,7 +13,6 @@ import streamlit as st
 from app import jobs_panel
 from app.training import actions, live
 from maskdistill.config import load_preset
-from maskdistill.database import writing
 from maskdistill.datasets import open_source
 from maskdistill.errors import JobError
 from maskdistill.files import write_json
@@ -21,7 +20,8 @@ from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.painting import write_label_png
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
-from maskdistill.store import Run, write_images, write_table
+from maskdistill.storage.database import writing
+from maskdistill.storage.run_folder import Run, write_images, write_table
 from maskdistill.weights import SPECS, Choice
 
 CONFIG = load_preset("quick").with_overrides(

@@ -18,9 +18,9 @@ from maskdistill.datasets import open_source, read_photo
 from maskdistill.evaluation import best_iou, corloc
 from maskdistill.focus import find_onnx
 from maskdistill.masks import mask_iou
-from maskdistill.progress import read_progress_file
 from maskdistill.proposals import Recipe, look, propose
-from maskdistill.store import Run
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 
 pytestmark = [
     pytest.mark.slow,

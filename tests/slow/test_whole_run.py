@@ -20,9 +20,9 @@ from maskdistill.datasets import open_source
 from maskdistill.files import read_json
 from maskdistill.focus import find_onnx
 from maskdistill.painting import read_label_png
-from maskdistill.progress import read_progress_file
 from maskdistill.stages.chain import NAMES
-from maskdistill.store import Run
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 
 MSRC = Path(__file__).resolve().parents[3] / "shared" / "data" / "msrc"
 DATA = str(MSRC) if MSRC.is_dir() else "sample-views"

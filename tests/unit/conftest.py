@@ -3,7 +3,7 @@
 import pytest
 from tiny_run import draw_voc, run_chain, tiny_config
 
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 @pytest.fixture(scope="session")

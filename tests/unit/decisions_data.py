@@ -5,7 +5,7 @@ import pandas as pd
 
 from maskdistill.decisions import Action, Mark
 from maskdistill.files import write_json
-from maskdistill.store import Run, write_table
+from maskdistill.storage.run_folder import Run, write_table
 
 IDS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]
 CLUSTERS = [1, 1, 2, 1, 2, 2, 3, 3, 1, 4, 4, 2]

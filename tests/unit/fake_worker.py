@@ -16,7 +16,7 @@ from pathlib import Path
 from maskdistill import cli_job_worker
 from maskdistill.errors import ConfigError
 from maskdistill.jobs import heart
-from maskdistill.progress import Reporter
+from maskdistill.storage.progress import Reporter
 
 LONG = 60.0  # seconds
 SETTINGS = {"features": {"device": "cpu"}, "seed": 0}
@@ -159,9 +159,9 @@ COMMANDS = {
 def main():
     cli = types.ModuleType("maskdistill.cli")
     cli.UsageError, cli.parse, cli.call, cli.read_settings = ConfigError, parse, call, None
-    store = types.ModuleType("maskdistill.store")
+    store = types.ModuleType("maskdistill.storage.run_folder")
     store.Run = Run
-    sys.modules.update({"maskdistill.cli": cli, "maskdistill.store": store})
+    sys.modules.update({"maskdistill.cli": cli, "maskdistill.storage.run_folder": store})
     heart.BEAT, heart.GRACE, cli_job_worker.LOOK, cli_job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
     return cli_job_worker.main()
 

@@ -6,9 +6,9 @@ import sys
 import time
 from pathlib import Path
 
-from maskdistill.database import writing
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.jobs.table import load_job
+from maskdistill.storage.database import writing
 
 FAKE_WORKER = Path(__file__).with_name("fake_worker.py")
 PATIENCE = 30.0  # seconds on a busy machine; nothing below needs a tenth of it

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maskdistill.arrays import ArrayStore, VectorStore
 from maskdistill.errors import RunError
+from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 
 
 def values(seed=0, shape=(3, 4, 5)):

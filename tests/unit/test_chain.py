@@ -14,7 +14,7 @@ from maskdistill.errors import ConfigError, RunError
 from maskdistill.stages import chain, propose
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
 from maskdistill.stages.propose import Shard
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from maskdistill.painting import read_label_png
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states
-from maskdistill.store import LabelFolder, Run, write_table
+from maskdistill.storage.run_folder import LabelFolder, Run, write_table
 
 FROM_CLASSES = ["classes", "stage1", "candidates", "filter", "pseudo_labels", "stage2"]
 AFTER_FILTER = ["pseudo_labels", "stage2", "rounds", "predictions", "evaluation"]

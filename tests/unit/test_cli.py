@@ -15,7 +15,7 @@ from maskdistill.decisions import Scope, decide, to_csv
 from maskdistill.errors import ConfigError
 from maskdistill.stages.chain import NAMES, Options
 from maskdistill.stages.propose import Shard
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 @pytest.fixture(autouse=True)

@@ -7,11 +7,11 @@ from jobs_data import add_row, ended_process
 
 from maskdistill import cli_jobs
 from maskdistill.cli import main
-from maskdistill.database import writing
 from maskdistill.jobs import JobState, Submitted, get_job
 from maskdistill.jobs.logs import heading, log_path
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.jobs.table import note_event
+from maskdistill.storage.database import writing
 
 
 @pytest.fixture

@@ -7,10 +7,10 @@ from tiny_run import draw_photo, redone, run_chain
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
-from maskdistill.progress import read_progress_file
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.cluster import make_clusters, recluster
-from maskdistill.store import Run
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 from maskdistill.stored_vectors import read_vectors
 
 

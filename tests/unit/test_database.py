@@ -6,10 +6,10 @@ import time
 
 import pytest
 
-from maskdistill import database
-from maskdistill.database import connect, database_path, reading, transaction, writing
 from maskdistill.errors import RunError
-from maskdistill.schema import MIGRATIONS
+from maskdistill.storage import database
+from maskdistill.storage.database import connect, database_path, reading, transaction, writing
+from maskdistill.storage.schema import MIGRATIONS
 
 
 def add_note(run, text):
@@ -153,7 +153,7 @@ def test_folder_that_cannot_be_written_is_still_read(run, monkeypatch):
 CREATE = """
 import sys
 from pathlib import Path
-from maskdistill.database import writing
+from maskdistill.storage.database import writing
 for run in sys.stdin.read().split():
     with writing(Path(run)) as db:
         db.execute(

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from decisions_data import cluster_anew, make_run, mark
 
-from maskdistill.database import reading
 from maskdistill.decisions import (
     Action,
     Kind,
@@ -36,7 +35,8 @@ from maskdistill.decisions import (
 )
 from maskdistill.decisions import marks as marks_module
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.store import Run
+from maskdistill.storage.database import reading
+from maskdistill.storage.run_folder import Run
 
 LABELS, CLUSTERS = Scope.LABELS, Scope.CLUSTERS
 
@@ -337,7 +337,7 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[3]]
 from decisions_data import IDS, mark
 from maskdistill.decisions import Scope, decide, merge, rename, undo
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 run, name = Run(Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
 sys.stdin.readline()
@@ -382,7 +382,7 @@ from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from decisions_data import mark
 from maskdistill.decisions import Scope, decide
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 decide(Run(Path(sys.argv[1])), "ann", [mark(0)], scope=Scope.LABELS)
 os.kill(os.getpid(), signal.SIGKILL)
 """

@@ -22,7 +22,7 @@ from maskdistill.decisions import (
     undo,
 )
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.store import write_table
+from maskdistill.storage.run_folder import write_table
 
 BEFORE = dict(zip(IDS, CLUSTERS, strict=True))
 

@@ -21,10 +21,10 @@ from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import drivers_of, estimate, estimate_stages, record_speed, work_of_run, work_of_source
 from maskdistill.files import write_atomically
-from maskdistill.progress import Progress
 from maskdistill.speeds import KEPT, Measured, Speeds, time_products
 from maskdistill.stages.chain import NAMES
-from maskdistill.store import Run
+from maskdistill.storage.progress import Progress
+from maskdistill.storage.run_folder import Run
 from maskdistill.weights import SPECS
 
 CONFIG = load_preset("quick").with_overrides(["features.backbone=focus_vits14", "clusters.num_classes=14"])

@@ -21,7 +21,7 @@ from maskdistill.files import read_json
 from maskdistill.stages import evaluate
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.evaluate import evaluate_run
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 NUM_CLASSES = len(CLASSES)
 TRAIN, VAL = range(NUM_TRAIN), range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)

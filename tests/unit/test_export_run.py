@@ -13,7 +13,7 @@ from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask, encode_mask
 from maskdistill.painting import read_label_png, write_label_png
 from maskdistill.stages.chain import BY_NAME
-from maskdistill.store import Run, fingerprint, write_images, write_table
+from maskdistill.storage.run_folder import Run, fingerprint, write_images, write_table
 
 HEIGHT, WIDTH = 12, 16
 NUM_PHOTOS = 4  # 0 and 1 are training photos with masks, 2 is the val photo, 3 cannot be decoded

@@ -18,8 +18,8 @@ from maskdistill.filter_presets import (
     to_values,
 )
 from maskdistill.filtering import filter_masks
-from maskdistill.saved_views import delete_view, save_view
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import delete_view, save_view
 
 OWN = FilterConfig(min_score=0.4)
 STRICT = FilterConfig(min_score=0.8, min_per_cluster=30, empty_photos="none")

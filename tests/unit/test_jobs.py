@@ -29,7 +29,7 @@ from maskdistill.jobs import (
 )
 from maskdistill.jobs.processes import MARK, ProcessId
 from maskdistill.jobs.slots import take_slot
-from maskdistill.progress import Reporter
+from maskdistill.storage.progress import Reporter
 
 
 @pytest.fixture
@@ -372,7 +372,7 @@ class TestResume:
 
     def test_an_attempt_that_was_given_up_stops_when_it_learns_of_the_next(self, run, started):
         """Another machine took it for dead, and somebody resumed it there."""
-        from maskdistill.database import writing
+        from maskdistill.storage.database import writing
 
         job = ask_ready(run, "sleep")
         with writing(run) as db:
@@ -431,7 +431,7 @@ def test_deleted_run_ends_its_job(run, started):
 
 
 def test_locked_database_does_not_end_a_job(run, started):
-    from maskdistill.database import writing
+    from maskdistill.storage.database import writing
 
     job = ask_ready(run, "sleep")
     with writing(run):

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from maskdistill.database import writing
 from maskdistill.jobs import list_jobs
+from maskdistill.storage.database import writing
 
 TRIES = 50
 RIVAL = Path(__file__).with_name("rival.py")

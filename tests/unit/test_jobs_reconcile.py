@@ -8,12 +8,12 @@ import psutil
 import pytest
 from jobs_data import add_row, ended_process, wait_for
 
-from maskdistill import database
-from maskdistill.database import reading, writing
 from maskdistill.errors import RunError
 from maskdistill.jobs import JobState, get_job, list_jobs, read_events, reconcile
 from maskdistill.jobs.logs import heading, log_path
 from maskdistill.jobs.processes import MARK, Life, ProcessId, count_oom_kills, end_processes, here
+from maskdistill.storage import database
+from maskdistill.storage.database import reading, writing
 
 
 @pytest.fixture

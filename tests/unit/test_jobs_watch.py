@@ -4,7 +4,7 @@ import os
 import pytest
 
 from maskdistill.jobs.watch import Watch
-from maskdistill.progress import Reporter
+from maskdistill.storage.progress import Reporter
 
 
 @pytest.fixture

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from maskdistill.errors import RunError
-from maskdistill.mask_codes import MaskCodes
 from maskdistill.masks import bounding_box, encode_mask
-from maskdistill.store import Run
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import Run
 
 
 def rectangle(x, y, width, height):
@@ -59,7 +59,7 @@ def test_a_mask_that_is_not_there_is_named(run):
 
 def test_opened_again_it_does_not_parse_the_file(run, monkeypatch):
     MaskCodes.open(run)
-    monkeypatch.setattr("maskdistill.mask_codes.read_json", None)
+    monkeypatch.setattr("maskdistill.storage.mask_store.read_json", None)
     assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
 
 
@@ -80,7 +80,7 @@ def test_where_no_copy_can_be_written_the_masks_are_there_all_the_same(run, monk
     def refuse(*_args):
         raise OSError(30, "Read-only file system")
 
-    monkeypatch.setattr("maskdistill.mask_codes.replace_atomically", refuse)
+    monkeypatch.setattr("maskdistill.storage.mask_store.replace_atomically", refuse)
     assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
     assert not (run.path / "proposals.arrow").exists()
 

@@ -7,10 +7,10 @@ from maskdistill.datasets import open_source, read_label
 from maskdistill.errors import DatasetError, ShapeError
 from maskdistill.evaluation import best_iou
 from maskdistill.files import read_json, write_json
-from maskdistill.mask_codes import MaskCodes
 from maskdistill.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
-from maskdistill.run_photos import photos_of, truth_of_photos
-from maskdistill.store import Run
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
 LARGE = 4  # pixels, in place of the 200 of real photos
 

@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from maskdistill.arrays import ArrayStore
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import patch_grid, patches_to_pixels
@@ -19,6 +18,7 @@ from maskdistill.models.patch_head import (
     smooth_by_affinity,
     upsample,
 )
+from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.training import train
 from maskdistill.training_state import write_tensors
 

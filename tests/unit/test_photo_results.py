@@ -18,8 +18,8 @@ from maskdistill.photo_results import (
     read_photo_results,
     share_changed,
 )
-from maskdistill.run_photos import photos_of, truth_of_photos
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
 KINDS = ("proposals", "stage1", "pseudo_labels", "stage2", "stage2_crf")
 

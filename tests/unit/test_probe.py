@@ -6,15 +6,15 @@ import pytest
 import torch
 from PIL import Image
 
-from maskdistill.arrays import ArrayStore
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import open_source, read_label
 from maskdistill.files import write_json
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
-from maskdistill.progress import read_progress_file
 from maskdistill.stages.context import Context
 from maskdistill.stages.probe import linear_head, train_probes
-from maskdistill.store import Run
+from maskdistill.storage.photo_arrays import ArrayStore
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 from maskdistill.tokens import TOKEN_INFO
 from maskdistill.training_state import read_tensors, write_tensors
 

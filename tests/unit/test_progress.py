@@ -9,9 +9,9 @@ from dataclasses import asdict, replace
 import psutil
 import pytest
 
-from maskdistill import progress
 from maskdistill.files import replace_atomically, write_atomically
-from maskdistill.progress import HEARTBEAT_LIMIT, Progress, Reporter, format_duration, read_progress_file
+from maskdistill.storage import progress
+from maskdistill.storage.progress import HEARTBEAT_LIMIT, Progress, Reporter, format_duration, read_progress_file
 
 
 @pytest.mark.parametrize(

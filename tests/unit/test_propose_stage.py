@@ -17,14 +17,14 @@ from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConf
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.masks import bounding_box
-from maskdistill.progress import read_progress_file
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.propose import Shard, propose_photos, shards_of
 from maskdistill.stages.status import describe_run
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
-from maskdistill.store import Run
+from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.run_folder import Run
 from maskdistill.thumbnails import THUMB_SIDE
 from maskdistill.weights import choose_backbone
 

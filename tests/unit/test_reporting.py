@@ -10,7 +10,7 @@ from maskdistill import reporting
 from maskdistill.errors import ConfigError, DatasetError, RunError
 from maskdistill.files import read_json
 from maskdistill.reporting import describe_report, evaluate, predict_folder
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
 

@@ -15,7 +15,7 @@ from maskdistill.painting import read_label_png, write_label_png
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
 from maskdistill.stages.rounds import compare_labels, look
-from maskdistill.store import LabelFolder, Run
+from maskdistill.storage.run_folder import LabelFolder, Run
 from maskdistill.training_state import read_tensors
 
 TRAINING = ["stage2.epochs=8", "stage2.whole_patches=false"]  # so that the label of one pixel more moves the weights

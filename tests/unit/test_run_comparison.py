@@ -14,8 +14,8 @@ from maskdistill.run_comparison import (
     match_counts,
     share_unmatched,
 )
-from maskdistill.run_photos import photos_of
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of
 
 SWAP = np.array([0, 2, 3, 1, *range(4, 256)], np.uint8)  # other numbers for the same clusters
 

@@ -15,7 +15,7 @@ from maskdistill.painting import read_label_png
 from maskdistill.stages import samples
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.samples import SamplePhoto, SampleWriter, choose_samples, read_samples
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 from maskdistill.training_state import read_history
 
 ABOUT = {"training": "monday", "num_epochs": 2, "num_classes": 3}
@@ -253,7 +253,7 @@ def test_stopped_and_resumed_training_keeps_the_earlier_ones(copy, monkeypatch):
 
 def test_readers_load_no_torch(finished):
     code = (
-        "import sys; from maskdistill.stages.samples import read_samples; from maskdistill.store import Run; "
+        "import sys; from maskdistill.stages.samples import read_samples; from maskdistill.storage.run_folder import Run; "
         "print(read_samples(Run(sys.argv[1]), 'stage2').epochs); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code, finished[0].path], capture_output=True, text=True, check=True)

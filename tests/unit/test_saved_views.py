@@ -1,11 +1,11 @@
 import pytest
 from decisions_data import make_run
 
-from maskdistill.database import reading
 from maskdistill.decisions import version
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.saved_views import delete_view, save_view, views
-from maskdistill.store import Run
+from maskdistill.storage.database import reading
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.saved_views import delete_view, save_view, views
 
 
 @pytest.fixture

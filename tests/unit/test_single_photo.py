@@ -6,7 +6,7 @@ from maskdistill.candidates import Seen
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
 from maskdistill.single_photo import ClusterSpace, Places, filter_photo
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.stored_vectors import read_vectors
 
 

@@ -19,7 +19,6 @@ from tiny_run import (
     tiny_config,
 )
 
-from maskdistill.arrays import ArrayStore, VectorStore
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.embedding_candidates import candidate_embeddings
@@ -32,7 +31,8 @@ from maskdistill.painting import read_label_png
 from maskdistill.stages import worker
 from maskdistill.stages.chain import BY_NAME, Options, Plan
 from maskdistill.stages.predict import predict_photos
-from maskdistill.store import MASKS_PER_PHOTO, Run
+from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 from maskdistill.tokens import FreshTokens, read_patch_size
 
 NUM_PHOTOS = NUM_TRAIN + NUM_VAL

@@ -16,10 +16,10 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.progress import Reporter
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.stages.status import describe_run, stage_states
-from maskdistill.store import Run, write_images, write_table
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run, write_images, write_table
 from maskdistill.weights import SPECS, Choice
 
 CHOICE = Choice(SPECS["focus_vits14"], "")
@@ -282,7 +282,7 @@ def test_damaged_or_missing_summary(run):
 STATUS = """
 import json, sys
 from maskdistill.stages.status import stage_states
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 states = {item.name: item.text for item in stage_states(Run(sys.argv[1]))}
 print(json.dumps([states, sorted({"torch", "timm"} & set(sys.modules))]))
 """

@@ -9,7 +9,15 @@ from maskdistill.datasets import Photo, PhotoSource, SkippedPhoto, ViewRecipe
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import encode_mask
-from maskdistill.store import Run, fingerprint, list_runs, runs_folder, thumbnail_in, write_images, write_table
+from maskdistill.storage.run_folder import (
+    Run,
+    fingerprint,
+    list_runs,
+    runs_folder,
+    thumbnail_in,
+    write_images,
+    write_table,
+)
 
 
 def test_making_a_run_touches_nothing(tmp_path):

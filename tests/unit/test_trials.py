@@ -9,7 +9,7 @@ import pytest
 from maskdistill import cli
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.trials import (
     TrialKey,
     delete_trial,

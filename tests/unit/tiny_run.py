@@ -15,9 +15,9 @@ from maskdistill.config import (
     RunConfig,
     TrainConfig,
 )
-from maskdistill.progress import Reporter
 from maskdistill.stages.chain import NAMES, Options, run_stages
-from maskdistill.store import Run
+from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_folder import Run
 from maskdistill.training_state import read_tensors
 
 NUM_TRAIN, NUM_VAL = 8, 4

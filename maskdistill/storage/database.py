@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 
 from maskdistill.errors import RunError
-from maskdistill.schema import MIGRATIONS
+from maskdistill.storage.schema import MIGRATIONS
 
 DATABASE = "run.sqlite"
 BUSY = 10.0  # seconds that a writer waits for another one

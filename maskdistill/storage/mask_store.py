@@ -9,7 +9,7 @@ import pyarrow as pa
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, replace_atomically
 from maskdistill.masks import decode_mask
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 Which = Literal["proposals", "candidates"]
 _MADE_FROM = b"made_from"  # key in the file's schema: size and time of the COCO file

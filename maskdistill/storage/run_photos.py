@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
-from maskdistill.store import Run
+from maskdistill.storage.run_folder import Run
 
 
 def photos_of(run: Run) -> list[Photo]:

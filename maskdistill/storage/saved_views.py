@@ -8,9 +8,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from maskdistill.database import reading, writing
 from maskdistill.errors import ConfigError
-from maskdistill.store import Run
+from maskdistill.storage.database import reading, writing
+from maskdistill.storage.run_folder import Run
 
 
 @dataclass(frozen=True)
