@@ -18,9 +18,9 @@ from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
-    from maskdistill.backbones import Backbone
+    from maskdistill.features.backbone import Backbone
+    from maskdistill.features.registry import Choice
     from maskdistill.proposals import Proposals, Recipe, View
-    from maskdistill.weights import Choice
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
 THUMB_SIDE = 168  # pixels, longest side
@@ -128,7 +128,7 @@ def rescan(spec: str) -> None:
 @st.cache_data(ttl=120, max_entries=16, show_spinner="Looking for weights …")
 def choice(name: str) -> "Choice":
     """What a backbone's name comes to on this machine."""
-    from maskdistill.weights import choose_backbone
+    from maskdistill.features.registry import choose_backbone
 
     return choose_backbone(name)
 
@@ -136,7 +136,7 @@ def choice(name: str) -> "Choice":
 @st.cache_resource(max_entries=2, show_spinner="Loading the transformer …")
 def backbone(features: FeatureConfig) -> "Backbone":
     """The frozen transformer of these settings."""
-    from maskdistill.backbones import load_backbone
+    from maskdistill.features.backbone import load_backbone
 
     return load_backbone(features)
 

@@ -21,6 +21,7 @@ from maskdistill.clustering import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.features.registry import SPECS, Choice
 from maskdistill.files import write_json
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
@@ -31,7 +32,6 @@ from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 from maskdistill.thumbnails import write_thumbnail
-from maskdistill.weights import SPECS, Choice
 
 SIZE = (240, 320)  # height, width of a photo in pixels
 MASKS_A_PHOTO = 8

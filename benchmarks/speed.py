@@ -27,15 +27,15 @@ from scipy.linalg import eigh
 
 from benchmarks.report import print_table, write_report
 from maskdistill import ncut
-from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source, read_label, read_photo
 from maskdistill.evaluation import best_iou
+from maskdistill.features.backbone import Backbone, load_backbone
+from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import Recipe, look, propose
 from maskdistill.stages.propose import propose_photos
 from maskdistill.storage.run_folder import Run
-from maskdistill.vit import FeatureRequest
 
 PUBLISHED_SIDE = 640  # pixels
 CASES = {

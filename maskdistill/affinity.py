@@ -3,7 +3,7 @@
 import numpy as np
 
 from maskdistill.errors import ConfigError
-from maskdistill.vit import Features
+from maskdistill.features.forward import Features
 
 
 def stacked_features(features: Features, kind: str, blocks: tuple[int, ...]) -> np.ndarray:

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from PIL import Image
 
-from maskdistill.backbones import Backbone
 from maskdistill.config import EmbeddingConfig
 from maskdistill.datasets.transforms import PatchGeometry, crop_to_pixels, pixels_to_patches
+from maskdistill.features.backbone import Backbone
+from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.masks import bounding_box
-from maskdistill.vit import FeatureRequest, Features
 
 CROPS_PER_PASS = 8  # a bound on memory, not a setting: a photo has ten masks at most
 LAST_BLOCKS = (3, 2, 1, 0)  # counted from the end

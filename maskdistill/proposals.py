@@ -9,15 +9,15 @@ from PIL import Image
 
 from maskdistill import scoring
 from maskdistill.affinity import cosine_affinity, stacked_features
-from maskdistill.backbones import Backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.crf import refine_probability
 from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
+from maskdistill.features.backbone import Backbone
+from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.masks import mask_iou
 from maskdistill.ncut import Cut, cut_objects
 from maskdistill.published import Diffusion, diffuse
 from maskdistill.refine import coarser_map, finer_map, keep_pieces, normalise_map, refine_patches, resize_map
-from maskdistill.vit import FeatureRequest, Features
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
 SWAPPED_SIDES = 0.5  # worth of an agreement in which the second look takes the other side for the object

@@ -13,8 +13,8 @@ import numpy as np
 from maskdistill.affinity import key_affinity
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
+from maskdistill.features.forward import Features
 from maskdistill.pieces import piece_with
-from maskdistill.vit import Features
 
 
 @dataclass(frozen=True)

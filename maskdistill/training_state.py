@@ -18,8 +18,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from maskdistill.checkpoints import first_line
 from maskdistill.errors import CheckpointError
+from maskdistill.features.weight_files import first_line
 from maskdistill.files import replace_atomically, write_atomically
 
 logger = logging.getLogger(__name__)

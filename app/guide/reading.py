@@ -221,20 +221,20 @@ def _drawing_url(probabilities: np.ndarray) -> str:
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _fresh_tokens(features: FeatureConfig, key: str, _photo: Photo) -> np.ndarray:
-    from maskdistill.tokens import FreshTokens
+    from maskdistill.features.patch_tokens import FreshTokens
 
     return FreshTokens(features)(_photo)[0]
 
 
 def _head_blocks(config: RunConfig) -> tuple[int, ...]:
-    from maskdistill.tokens import head_blocks
+    from maskdistill.features.patch_tokens import head_blocks
 
     return head_blocks(cache.backbone(config.features), config.features)
 
 
 def _head_tokens(subject: Subject) -> np.ndarray:
     """Out of the pass that the masks were cut from, as a rule; a head of early blocks needs one of its own."""
-    from maskdistill.tokens import stack_tokens
+    from maskdistill.features.patch_tokens import stack_tokens
 
     config, features = subject.trained.config, subject.live.view.features
     blocks = _head_blocks(config)

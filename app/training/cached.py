@@ -18,12 +18,12 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import MaskDistillError
 from maskdistill.estimates import estimate, estimate_stages, work_of_run, work_of_source
+from maskdistill.features.registry import choose_backbone
 from maskdistill.jobs import Job, read_events
 from maskdistill.stages import status
 from maskdistill.stages.status import StageState
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
-from maskdistill.weights import choose_backbone
 
 _GPU_TTL = 3  # seconds
 _LOOK_AT = 1000  # entries of a folder of photos among which its folders are looked for

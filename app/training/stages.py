@@ -6,10 +6,10 @@ from typing import Literal
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
+from maskdistill.features.registry import Choice
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.stages.status import StageState
 from maskdistill.storage.run_folder import Run
-from maskdistill.weights import Choice
 
 Mark = Literal["done", "stale", "running", "stopped", "failed", "next", "todo"]
 

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models import resnet50
 
-from maskdistill.checkpoints import check_state, read_state_dict, strip_prefixes
 from maskdistill.errors import CheckpointError, ConfigError
+from maskdistill.features.weight_files import check_state, read_state_dict, strip_prefixes
 
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4")  # the stem is conv1 with bn1
 _BODY = re.compile(r"(conv1|bn1|layer\d+)\.")  # everything but the classifier

@@ -6,8 +6,8 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
-from maskdistill.checkpoints import check_state
 from maskdistill.errors import CheckpointError
+from maskdistill.features.weight_files import check_state
 from maskdistill.training_state import read_tensors
 
 _REMEDY = "Train the stage again."

@@ -14,13 +14,13 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.decisions import class_digest
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import record_speed
+from maskdistill.features.registry import Choice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
-from maskdistill.weights import Choice, choose_backbone
 
 
 @dataclass(frozen=True)

@@ -75,7 +75,7 @@ class Context:
 
     @cached_property
     def _patch_size(self) -> int:
-        from maskdistill.tokens import read_patch_size  # loads torch too
+        from maskdistill.features.patch_tokens import read_patch_size  # loads torch too
 
         return read_patch_size(self.tokens_path)
 

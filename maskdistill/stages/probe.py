@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.backbones import choose_device
 from maskdistill.config import TrainConfig
 from maskdistill.confusion import Confusion, identity_matching, report
 from maskdistill.datasets import read_label
+from maskdistill.features.backbone import choose_device
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import flat_labels

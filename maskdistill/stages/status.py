@@ -11,12 +11,12 @@ import pyarrow.parquet as parquet
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
+from maskdistill.features.registry import SPECS, BackboneSpec, Choice
 from maskdistill.files import read_json
 from maskdistill.jobs import list_jobs
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
 from maskdistill.storage.run_folder import Run, final_measures
-from maskdistill.weights import SPECS, BackboneSpec, Choice
 
 State = Literal["done", "stale", "running", "missing"]
 DECIDED = "decisions were changed"

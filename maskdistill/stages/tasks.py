@@ -72,7 +72,7 @@ def work(*task: Any) -> Any:
 
 def settle_precision(precision: str, device: str) -> str:
     """What a precision of "auto" means on this machine."""
-    from maskdistill.backbones import choose_device, choose_precision
+    from maskdistill.features.backbone import choose_device, choose_precision
 
     return choose_precision(precision, choose_device(device))
 
@@ -81,7 +81,7 @@ def _own_device(name: str, index: int) -> str:
     """The device of the index-th process: the GPUs of the machine in turn."""
     import torch
 
-    from maskdistill.backbones import choose_device
+    from maskdistill.features.backbone import choose_device
 
     device = choose_device(name)
     if device.type == "cuda" and device.index is None:

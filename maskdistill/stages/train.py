@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from maskdistill.backbones import choose_device
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError
+from maskdistill.features.backbone import choose_device
 from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png

@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from maskdistill.backbones import load_backbone
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
+from maskdistill.features.backbone import load_backbone
+from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 from maskdistill.files import is_disk_full
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals import Proposal, Recipe, look, propose
@@ -20,7 +21,6 @@ from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
 from maskdistill.thumbnails import write_thumbnail
-from maskdistill.tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,7 @@ import pytest
 
 from maskdistill import decisions
 from maskdistill.decisions import Scope
-from maskdistill.focus import find_onnx
+from maskdistill.features.focus_weights import find_onnx
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import views
 

@@ -15,6 +15,7 @@ from app.training import actions, live
 from maskdistill.config import load_preset
 from maskdistill.datasets import open_source
 from maskdistill.errors import JobError
+from maskdistill.features.registry import SPECS, Choice
 from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
@@ -22,7 +23,6 @@ from maskdistill.painting import write_label_png
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run, write_images, write_table
-from maskdistill.weights import SPECS, Choice
 
 CONFIG = load_preset("quick").with_overrides(
     ["features.backbone=focus_vits14", "features.precision=float32", "features.shorter_side=336"]

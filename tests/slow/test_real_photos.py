@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from maskdistill.backbones import load_backbone
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.evaluation import best_iou, corloc
-from maskdistill.focus import find_onnx
+from maskdistill.features.backbone import load_backbone
+from maskdistill.features.focus_weights import find_onnx
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import Recipe, look, propose
 from maskdistill.storage.progress import read_progress_file

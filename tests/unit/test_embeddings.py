@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdistill.backbones import load_backbone
 from maskdistill.config import EmbeddingConfig, FeatureConfig
 from maskdistill.datasets.transforms import crop_to_pixels, patch_grid
 from maskdistill.embeddings import embed_masks
 from maskdistill.errors import ConfigError
-from maskdistill.vit import FeatureRequest
+from maskdistill.features.backbone import load_backbone
+from maskdistill.features.forward import FeatureRequest
 
 HEIGHT, WIDTH = 40, 56
 CONFIG = EmbeddingConfig(margin=0.1, crop_side=32, mirror=False)

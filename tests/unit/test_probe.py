@@ -8,6 +8,7 @@ from PIL import Image
 
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import open_source, read_label
+from maskdistill.features.patch_tokens import TOKEN_INFO
 from maskdistill.files import write_json
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
 from maskdistill.stages.context import Context
@@ -15,7 +16,6 @@ from maskdistill.stages.probe import linear_head, train_probes
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
-from maskdistill.tokens import TOKEN_INFO
 from maskdistill.training_state import read_tensors, write_tensors
 
 SIDE, PATCH, WIDTH = 32, 8, 6

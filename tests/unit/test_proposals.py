@@ -4,13 +4,13 @@ import torch
 from PIL import Image
 
 from maskdistill import proposals, scoring
-from maskdistill.backbones import load_backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets.transforms import patch_grid
 from maskdistill.errors import ConfigError
+from maskdistill.features.backbone import load_backbone
+from maskdistill.features.forward import Features
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import Recipe, View, explore_request, look, propose
-from maskdistill.vit import Features
 
 PATCH = 8
 

@@ -12,10 +12,11 @@ from pycocotools.coco import COCO
 from safetensors.torch import save_file
 
 from maskdistill import proposals
-from maskdistill.backbones import load_backbone
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
+from maskdistill.features.backbone import load_backbone
+from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
@@ -26,7 +27,6 @@ from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 from maskdistill.thumbnails import THUMB_SIDE
-from maskdistill.weights import choose_backbone
 
 NUM_PHOTOS = 6  # readable ones of the folder below
 

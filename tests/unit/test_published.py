@@ -4,8 +4,8 @@ import torch
 
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
+from maskdistill.features.forward import Features
 from maskdistill.published import diffuse
-from maskdistill.vit import Features
 
 ROWS, COLS, HEADS, DIM = 4, 5, 6, 8
 

@@ -24,6 +24,7 @@ from maskdistill.datasets import open_source
 from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import RunError
+from maskdistill.features.patch_tokens import FreshTokens, read_patch_size
 from maskdistill.files import read_json
 from maskdistill.filtering import RULES
 from maskdistill.masks import decode_mask, mask_iou
@@ -33,7 +34,6 @@ from maskdistill.stages.chain import BY_NAME, Options, Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
-from maskdistill.tokens import FreshTokens, read_patch_size
 
 NUM_PHOTOS = NUM_TRAIN + NUM_VAL
 NUM_CLASSES = len(CLASSES)

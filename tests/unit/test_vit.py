@@ -5,7 +5,7 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
 from maskdistill.errors import ShapeError
-from maskdistill.vit import FeatureRequest, forward_features, resample_positions
+from maskdistill.features.forward import FeatureRequest, forward_features, resample_positions
 
 EVERYTHING = FeatureRequest(token_blocks=(1, 2), cls_blocks=(1, 2), last_qk=True)
 

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from maskdistill.backbones import Backbone, load_backbone
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import RunError
+from maskdistill.features.backbone import Backbone, load_backbone
+from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.files import read_json, write_json
-from maskdistill.vit import FeatureRequest, Features
 
 TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it

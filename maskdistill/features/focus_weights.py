@@ -16,9 +16,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.features.registry import find_onnx
 from maskdistill.files import replace_atomically
 from maskdistill.storage.user_folders import cache_dir
-from maskdistill.weights import find_onnx
 
 logger = logging.getLogger(__name__)
 

@@ -11,14 +11,14 @@ from PIL import Image
 from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
-from maskdistill.attention import use_blocked_attention
-from maskdistill.checkpoints import first_line, load_weights
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid, to_pixels
 from maskdistill.errors import CheckpointError, ConfigError
-from maskdistill.focus import load_focus_state_dict
-from maskdistill.vit import FeatureRequest, Features, forward_features
-from maskdistill.weights import BackboneSpec, check_reachable, choose_backbone
+from maskdistill.features.attention import use_blocked_attention
+from maskdistill.features.focus_weights import load_focus_state_dict
+from maskdistill.features.forward import FeatureRequest, Features, forward_features
+from maskdistill.features.registry import BackboneSpec, check_reachable, choose_backbone
+from maskdistill.features.weight_files import first_line, load_weights
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""The frozen transformer: which weights, one forward pass, the tokens of every patch."""
