@@ -20,7 +20,7 @@ from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_sour
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
     from maskdistill.features.registry import Choice
-    from maskdistill.proposals import Proposals, Recipe, View
+    from maskdistill.proposals.propose import Proposals, Recipe, View
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
 THUMB_SIDE = 168  # pixels, longest side
@@ -200,7 +200,7 @@ def forward_lock() -> threading.Lock:
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
 def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["View", "View"]:
-    from maskdistill.proposals import explore_request, look
+    from maskdistill.proposals.propose import explore_request, look
 
     net = backbone(features)
     side = net.geometry(_photo.height, _photo.width, features)
@@ -212,7 +212,7 @@ def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> Live:
-    from maskdistill.proposals import Recipe, propose
+    from maskdistill.proposals.propose import Recipe, propose
 
     first, second = _looks(features, proposal.view_scale, key, _photo)
     image = pixels(_photo)
@@ -235,7 +235,7 @@ def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, phot
 
 def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> "Proposals":
     """The masks at the photo's own size, for downloads."""
-    from maskdistill.proposals import Recipe, propose
+    from maskdistill.proposals.propose import Recipe, propose
 
     first, second = _looks(features, proposal.view_scale, photo_key(photo), photo)
     return propose(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))

@@ -9,7 +9,7 @@ import streamlit as st
 from app import state
 from app.control_list import CRF, ENGINE, NCUT, NCUT_MORE, PUBLISHED, Control
 from maskdistill.config import RunConfig
-from maskdistill.crf import INSTALL_HINT, crf_available
+from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 
 
 def draw_controls(base: RunConfig, config: RunConfig, depth: int, num_heads: int) -> None:

@@ -7,10 +7,10 @@ from PIL import Image
 
 from app import drawing
 from app.cache import Live
-from maskdistill.affinity import key_affinity, stacked_features
-from maskdistill.ncut import Cut
-from maskdistill.proposals import Proposal, Proposals
-from maskdistill.published import Diffusion
+from maskdistill.proposals.affinity import key_affinity, stacked_features
+from maskdistill.proposals.normalized_cut import Cut
+from maskdistill.proposals.propose import Proposal, Proposals
+from maskdistill.proposals.published_rule import Diffusion
 
 Patch = tuple[int, int]  # row, col
 FOREGROUND_RULES = {

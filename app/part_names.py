@@ -11,5 +11,5 @@ PART_NAMES = {
 
 
 def part_name(name: str) -> str:
-    """A part of ``maskdistill.scoring`` in a word or two."""
+    """A part of ``maskdistill.proposals.scoring`` in a word or two."""
     return PART_NAMES.get(name, name.replace("_", " ").capitalize())

@@ -9,8 +9,8 @@ from app.component import register
 from app.derivation import Step
 from app.part_names import part_name
 from maskdistill.datasets import Photo
-from maskdistill.proposals import Proposal
-from maskdistill.scoring import PART_HELP, WEIGHTS
+from maskdistill.proposals.propose import Proposal
+from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
 
 _HTML = """
 <div class="view">

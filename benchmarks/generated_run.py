@@ -27,11 +27,11 @@ from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.painting import write_label_png
 from maskdistill.photo_results import make_photo_results
+from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.chain import NAMES, Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
-from maskdistill.thumbnails import write_thumbnail
 
 SIZE = (240, 320)  # height, width of a photo in pixels
 MASKS_A_PHOTO = 8

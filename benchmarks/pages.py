@@ -24,8 +24,8 @@ from benchmarks import explorer
 from benchmarks.generated_run import generate_run
 from benchmarks.report import print_table, write_report
 from benchmarks.servers import ROOT, browser, running_server, wait_until_healthy
-from maskdistill.crf import crf_available
 from maskdistill.datasets import open_source, read_photo
+from maskdistill.proposals.crf import crf_available
 
 SIZE = (640, 480)  # width, height in pixels
 

@@ -26,14 +26,14 @@ import torch
 from scipy.linalg import eigh
 
 from benchmarks.report import print_table, write_report
-from maskdistill import ncut
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source, read_label, read_photo
 from maskdistill.evaluation import best_iou
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
-from maskdistill.proposals import Recipe, look, propose
+from maskdistill.proposals import normalized_cut
+from maskdistill.proposals.propose import Recipe, look, propose
 from maskdistill.stages.propose import propose_photos
 from maskdistill.storage.run_folder import Run
 
@@ -137,7 +137,7 @@ def run_plain(source: PhotoSource, config: RunConfig) -> tuple[float, float]:
         block.attn.fused_attn = False  # timm then forms the full attention matrix
     recipe = Recipe.resolve(config.proposals, config.crf, backbone)
     masks, seconds = {}, []
-    with mock.patch.object(ncut, "second_eigenvector", dense_eigenvector):
+    with mock.patch.object(normalized_cut, "second_eigenvector", dense_eigenvector):
         for photo in source.photos:
             start = time.perf_counter()
             image = read_photo(photo)

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
-from maskdistill.crf import crf_available
 from maskdistill.features.registry import SPECS, likely_auto
+from maskdistill.proposals.crf import crf_available
 
 VIT_GFLOPS = 55.0  # per second and core, of the transformer in float32
 MAX_RATIO = 4.0  # a more elongated photo is scaled down further, see ``patch_grid``

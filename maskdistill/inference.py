@@ -5,13 +5,13 @@ from collections.abc import Callable
 import numpy as np
 
 from maskdistill.config import RunConfig, TrainConfig
-from maskdistill.crf import refine_classes
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import RunError
 from maskdistill.features.backbone import choose_device
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.models import Predictor
+from maskdistill.proposals.crf import refine_classes
 from maskdistill.storage.run_folder import Run
 
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]

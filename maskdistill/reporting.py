@@ -5,13 +5,13 @@ from typing import Any
 
 from maskdistill.config import RunConfig
 from maskdistill.confusion import Confusion, match_one_to_one, report
-from maskdistill.crf import INSTALL_HINT, crf_available
 from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.files import read_json
 from maskdistill.inference import label_photo, load_model
 from maskdistill.painting import write_label_png
+from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 

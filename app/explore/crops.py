@@ -9,8 +9,8 @@ from app import drawing
 from app.explore.data import Explorer
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
+from maskdistill.proposals.thumbnails import THUMB_SIDE, crop_around
 from maskdistill.storage.run_folder import thumbnail_in
-from maskdistill.thumbnails import THUMB_SIDE, crop_around
 
 
 def crop_url(found: Explorer, mask_id: int) -> str:

@@ -16,7 +16,7 @@ from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
 from maskdistill.filtering import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.mask_signals import MaskSignals
-from maskdistill.scoring import PART_HELP, WEIGHTS
+from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
 
 SIGNALS = {  # of MaskSignals: what they are called, and what they say
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),

@@ -15,11 +15,11 @@ from PIL import Image
 from app import cache, uploads
 from app.workspace import run_config
 from maskdistill.config import RunConfig
-from maskdistill.crf import crf_available, refine_classes
 from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.label_maps import STAGE1
 from maskdistill.painting import palette
+from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.storage.run_folder import Run, fingerprint
 
 if TYPE_CHECKING:  # importing it loads torch

@@ -11,9 +11,9 @@ from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
-from maskdistill.thumbnails import write_thumbnail
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
 Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # of one photo: rows of the table, COCO annotations

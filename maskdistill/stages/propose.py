@@ -14,12 +14,12 @@ from filelock import FileLock, Timeout
 
 from maskdistill import __version__
 from maskdistill.config import RunConfig
-from maskdistill.crf import INSTALL_HINT, crf_available
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.features.registry import Choice, choose_backbone
 from maskdistill.files import read_json, write_json
+from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.tasks import WorkerSpec

@@ -16,11 +16,11 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 from maskdistill.files import is_disk_full
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
-from maskdistill.proposals import Proposal, Recipe, look, propose
+from maskdistill.proposals.propose import Proposal, Recipe, look, propose
+from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
-from maskdistill.thumbnails import write_thumbnail
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,8 @@ from app.results.choices import Pair
 from app.results.names import Names, names_of
 from app.results.segmenting import Models, segment, too_large
 from maskdistill.config import RunConfig
-from maskdistill.crf import crf_available
 from maskdistill.errors import DatasetError
+from maskdistill.proposals.crf import crf_available
 
 
 def spaced(text):

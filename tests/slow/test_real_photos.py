@@ -18,7 +18,7 @@ from maskdistill.evaluation import best_iou, corloc
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.masks import mask_iou
-from maskdistill.proposals import Recipe, look, propose
+from maskdistill.proposals.propose import Recipe, look, propose
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from maskdistill.affinity import cosine_affinity, key_affinity, stacked_features
 from maskdistill.errors import ConfigError
 from maskdistill.features.forward import Features
+from maskdistill.proposals.affinity import cosine_affinity, key_affinity, stacked_features
 
 
 def random_features(seed=0):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from maskdistill import crf
 from maskdistill.config import CrfConfig
-from maskdistill.crf import refine_classes, refine_probability
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.masks import mask_iou
+from maskdistill.proposals import crf
+from maskdistill.proposals.crf import refine_classes, refine_probability
 
 PUBLISHED = CrfConfig(
     enabled=True,

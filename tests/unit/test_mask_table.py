@@ -7,12 +7,12 @@ from PIL import Image
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.mask_table import read_mask_table
+from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages.candidates import write_seen_thumbnails
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 from maskdistill.storage.run_photos import photos_of
-from maskdistill.thumbnails import THUMB_SIDE
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from maskdistill.masks import (
     encode_mask,
     mask_iou,
 )
-from maskdistill.pieces import keep_large_pieces, piece_with
+from maskdistill.proposals.components import keep_large_pieces, piece_with
 
 
 def random_mask(shape, seed=0, share=0.5):

@@ -3,9 +3,9 @@ import pytest
 import scipy.linalg
 from scipy.sparse.linalg import ArpackNoConvergence
 
-from maskdistill import ncut
 from maskdistill.config import ProposalConfig
-from maskdistill.ncut import MIN_PATCHES, cut_objects, second_eigenvector
+from maskdistill.proposals import normalized_cut
+from maskdistill.proposals.normalized_cut import MIN_PATCHES, cut_objects, second_eigenvector
 
 
 def planted_affinity(labels, noise=0.05, seed=0):
@@ -149,7 +149,7 @@ def test_dense_solver_steps_in_with_the_same_cut(monkeypatch):
     def fail(*_args, **_options):
         raise ArpackNoConvergence("No convergence", np.empty(0), np.empty((80, 0)))
 
-    monkeypatch.setattr(ncut, "eigsh", fail)
+    monkeypatch.setattr(normalized_cut, "eigsh", fail)
     dense = cut_objects(affinity, (8, 10), ProposalConfig())[0]
     assert (lanczos.dense, dense.dense) == (False, True)
     np.testing.assert_array_equal(dense.piece, lanczos.piece)

@@ -11,13 +11,14 @@ from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import save_file
 
-from maskdistill import proposals
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
+from maskdistill.proposals import propose
+from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.propose import Shard, propose_photos, shards_of
@@ -26,7 +27,6 @@ from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
-from maskdistill.thumbnails import THUMB_SIDE
 
 NUM_PHOTOS = 6  # readable ones of the folder below
 
@@ -304,7 +304,7 @@ def test_interrupted_change_and_return_lose_nothing(start, config, photos, tmp_p
     """It once left a table of photos without their problems, and thumbnails of masks that were never finished."""
     source = open_source(photos)
     (photos / "3.png").unlink()  # found out while the masks are made
-    monkeypatch.setattr(proposals, "describe_problem", lambda *_arguments: "Too small.")
+    monkeypatch.setattr(propose, "describe_problem", lambda *_arguments: "Too small.")
     start(source=source)
     run = Run(tmp_path / "run")
     old, images = contents(run), run.images().set_index("id")

@@ -5,7 +5,7 @@ import torch
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
 from maskdistill.features.forward import Features
-from maskdistill.published import diffuse
+from maskdistill.proposals.published_rule import diffuse
 
 ROWS, COLS, HEADS, DIM = 4, 5, 6, 8
 

@@ -1,7 +1,14 @@
 import numpy as np
 import pytest
 
-from maskdistill.refine import WORK_SCALE, finer_map, keep_pieces, normalise_map, refine_patches, resize_map
+from maskdistill.proposals.refinement import (
+    WORK_SCALE,
+    finer_map,
+    keep_pieces,
+    normalise_map,
+    refine_patches,
+    resize_map,
+)
 
 
 def unit(*vectors):

@@ -5,13 +5,13 @@ import pytest
 from tiny_run import NUM_TRAIN, WITHOUT_MAP, assert_same_artifacts, contents_of, interrupt_stage, redone, run_chain
 
 from maskdistill import reporting
-from maskdistill.crf import refine_classes
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.inference import load_model
 from maskdistill.masks import decode_mask
 from maskdistill.painting import read_label_png, write_label_png
+from maskdistill.proposals.crf import refine_classes
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
 from maskdistill.stages.rounds import compare_labels, look

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from maskdistill import scoring
-from maskdistill.scoring import area_part, border_part, combine, contrast_part
+from maskdistill.proposals import scoring
+from maskdistill.proposals.scoring import area_part, border_part, combine, contrast_part
 
 WEIGHTS = {"view_agreement": 3.0, "contrast": 1.0, "eigengap": 0.5}
 

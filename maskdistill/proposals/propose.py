@@ -7,17 +7,24 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from PIL import Image
 
-from maskdistill import scoring
-from maskdistill.affinity import cosine_affinity, stacked_features
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
-from maskdistill.crf import refine_probability
 from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
 from maskdistill.features.backbone import Backbone
 from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.masks import mask_iou
-from maskdistill.ncut import Cut, cut_objects
-from maskdistill.published import Diffusion, diffuse
-from maskdistill.refine import coarser_map, finer_map, keep_pieces, normalise_map, refine_patches, resize_map
+from maskdistill.proposals import scoring
+from maskdistill.proposals.affinity import cosine_affinity, stacked_features
+from maskdistill.proposals.crf import refine_probability
+from maskdistill.proposals.normalized_cut import Cut, cut_objects
+from maskdistill.proposals.published_rule import Diffusion, diffuse
+from maskdistill.proposals.refinement import (
+    coarser_map,
+    finer_map,
+    keep_pieces,
+    normalise_map,
+    refine_patches,
+    resize_map,
+)
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
 SWAPPED_SIDES = 0.5  # worth of an agreement in which the second look takes the other side for the object

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskdistill.affinity import key_affinity
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
 from maskdistill.features.forward import Features
-from maskdistill.pieces import piece_with
+from maskdistill.proposals.affinity import key_affinity
+from maskdistill.proposals.components import piece_with
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from scipy.sparse.linalg import ArpackError, eigsh
 
 from maskdistill.config import ProposalConfig
 from maskdistill.masks import border_share
-from maskdistill.pieces import keep_large_pieces, piece_with
+from maskdistill.proposals.components import keep_large_pieces, piece_with
 
 logger = logging.getLogger(__name__)
 

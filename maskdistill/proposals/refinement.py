@@ -3,7 +3,7 @@
 import numpy as np
 from PIL import Image
 
-from maskdistill.pieces import keep_large_pieces, piece_with
+from maskdistill.proposals.components import keep_large_pieces, piece_with
 
 WORK_SCALE = 4  # pieces are sorted out on a grid this many times finer than the patches
 
