@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from maskdistill.cluster_editing import cluster_table
-from maskdistill.clustering import Clustering
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.kmeans import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.datasets import PhotoSource, open_source

@@ -20,8 +20,8 @@ def add_try_command(commands: argparse._SubParsersAction, add: Callable[..., Non
 
 def try_command(options: argparse.Namespace) -> str:
     """Make the trials, or the curve; the run's own clusters stay as they are."""
-    from maskdistill.clusterings_compared import compare_clusterings
-    from maskdistill.trials import TrialKey, make_curve, make_trials
+    from maskdistill.clustering.alternatives import TrialKey, make_curve, make_trials
+    from maskdistill.clustering.compare_clusterings import compare_clusterings
 
     run = Run(options.run)
     if options.curve:

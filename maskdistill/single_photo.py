@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.candidates import Seen
-from maskdistill.clustering import assign
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_space import EmbeddingSpace
+from maskdistill.clustering.kmeans import assign
 from maskdistill.config import FilterConfig
-from maskdistill.embedding_candidates import candidate_embeddings
-from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import RunError
 from maskdistill.files import read_json
 from maskdistill.filtering import RULES, FilterResult, filter_masks

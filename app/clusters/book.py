@@ -9,8 +9,8 @@ import numpy as np
 from app import cache
 from app.explore import picking
 from app.explore.data import Decided, Explorer
-from maskdistill.cluster_editing import cluster_table
-from maskdistill.clustering import Clustering
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.kmeans import Clustering
 
 
 @dataclass(frozen=True)

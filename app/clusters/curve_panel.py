@@ -7,9 +7,9 @@ from app import widgets
 from app.clusters import trial_work
 from app.explore import colours
 from app.explore.data import Decided, Explorer
-from maskdistill.choosing import KCurve
+from maskdistill.clustering.alternatives import read_curve
+from maskdistill.clustering.model_selection import KCurve
 from maskdistill.errors import MaskDistillError
-from maskdistill.trials import read_curve
 
 _HEIGHT = 230  # pixels
 

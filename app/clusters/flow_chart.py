@@ -8,7 +8,7 @@ import streamlit as st
 from app import widgets
 from app.clusters.trial_facts import Facts
 from app.explore.data import Decided
-from maskdistill.clusterings_compared import Comparison, diagonal_order
+from maskdistill.clustering.compare_clusterings import Comparison, diagonal_order
 
 _ROW = 22  # pixels
 _LISTED = 6  # splits and merges told of

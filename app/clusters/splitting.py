@@ -12,7 +12,7 @@ from app.explore.crop_grid import Tile, crop_grid
 from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer
 from maskdistill import decisions
-from maskdistill.cluster_editing import split_parts
+from maskdistill.clustering.cluster_summary import split_parts
 from maskdistill.errors import MaskDistillError
 
 _SHOWN = 10  # crops of a part

@@ -11,10 +11,10 @@ from app.clusters.side_by_side import Cell
 from app.explore import colours, picking
 from app.explore.data import Decided, Explorer
 from app.explore.trials import trial_title
-from maskdistill.cluster_editing import cluster_table
-from maskdistill.clustering import Clustering
-from maskdistill.clusterings_compared import Comparison, compare_clusterings
-from maskdistill.trials import Trial
+from maskdistill.clustering.alternatives import Trial
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.compare_clusterings import Comparison, compare_clusterings
+from maskdistill.clustering.kmeans import Clustering
 
 _CROPS = 4  # of a cluster
 _LEAST = 0.1  # share of a cluster from which a cluster of the other clustering is shown beside it

@@ -8,10 +8,10 @@ from app import state
 from app.explore.data import Explorer
 from app.jobs_panel import REFRESH, stop
 from maskdistill.cli_job_command import submit_command
+from maskdistill.clustering.alternatives import TrialKey, make_curve, make_trials
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
 from maskdistill.storage.run_folder import Run
-from maskdistill.trials import TrialKey, make_curve, make_trials
 
 IN_PLACE = 1500  # masks up to which one waits for it: a few seconds
 

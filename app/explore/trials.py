@@ -4,8 +4,8 @@ from pathlib import Path
 
 from app import cache
 from app.explore.data import Explorer
+from maskdistill.clustering.alternatives import FOLDER, Trial, list_trials
 from maskdistill.storage.run_folder import Run
-from maskdistill.trials import FOLDER, Trial, list_trials
 
 
 def trials_of(found: Explorer) -> dict[str, Trial]:

@@ -12,7 +12,7 @@ from app.guide.board import Tile, board
 from app.guide.here import Here
 from app.guide.mask_detail import look_into
 from app.guide.reading import Trained
-from maskdistill.neighbours import nearest_to
+from maskdistill.clustering.neighbors import nearest_to
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO
 
 NUM_TILES = 12

@@ -152,7 +152,7 @@ class Subject:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> Places:
-    from maskdistill.embeddings import embed_masks
+    from maskdistill.clustering.mask_embeddings import embed_masks
 
     trained, live = _subject.trained, _subject.live
     masks = [item.mask for item in live.proposals.proposals]

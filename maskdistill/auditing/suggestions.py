@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 from scipy import sparse
 
-from maskdistill.embedding_space import unit_rows
+from maskdistill.clustering.embedding_space import unit_rows
 
 NUM_KEYS = 9
 

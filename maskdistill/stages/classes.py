@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from maskdistill.clustering import Clustering, assign
+from maskdistill.clustering.kmeans import Clustering, assign
 from maskdistill.decisions import Classes, read_classes
 from maskdistill.errors import RunError
 from maskdistill.files import write_json

@@ -8,15 +8,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.cluster_editing import cluster_table
-from maskdistill.cluster_finding import Embeddings, Found, cluster_views, count_tried, find_clusters, fit_spaces
-from maskdistill.clustering import assign
-from maskdistill.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.find_clusters import (
+    Embeddings,
+    Found,
+    cluster_views,
+    count_tried,
+    find_clusters,
+    fit_spaces,
+)
+from maskdistill.clustering.kmeans import assign
+from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, replace_atomically, write_json
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import Run, write_table
-from maskdistill.stored_vectors import read_support, read_vectors
 
 
 @dataclass(frozen=True)

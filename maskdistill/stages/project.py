@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from maskdistill.clustering.projection import umap_map
 from maskdistill.files import replace_atomically
-from maskdistill.projection import umap_map
 from maskdistill.stages.context import Context
 
 

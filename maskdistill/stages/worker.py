@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
+from maskdistill.clustering.mask_embeddings import embed_masks
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.embeddings import embed_masks
 from maskdistill.errors import MaskDistillError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info

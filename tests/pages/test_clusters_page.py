@@ -7,10 +7,10 @@ import pytest
 from app.state import Key
 from app.training import actions
 from maskdistill import decisions
+from maskdistill.clustering.alternatives import TrialKey, list_trials, make_trials
 from maskdistill.decisions import Scope
 from maskdistill.jobs import Submitted
 from maskdistill.storage.run_folder import Run
-from maskdistill.trials import TrialKey, list_trials, make_trials
 
 
 def open_clusters(open_page, **link):

@@ -11,9 +11,9 @@ from app.explore import picking
 from app.explore.data import decided, explorer
 from app.explore.trials import trials_of
 from maskdistill import decisions
+from maskdistill.clustering.alternatives import TrialKey, make_trials
 from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import ConfigError
-from maskdistill.trials import TrialKey, make_trials
 
 
 @pytest.fixture

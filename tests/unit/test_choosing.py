@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from sklearn.metrics import adjusted_rand_score, silhouette_score
 
-from maskdistill import choosing
-from maskdistill.choosing import (
+from maskdistill.clustering import model_selection
+from maskdistill.clustering.model_selection import (
     KCurve,
     choose_embedding,
     nearest_neighbours,
@@ -89,8 +89,8 @@ def test_a_score_is_the_mean_over_the_raw_spaces_and_the_seeds():
     arrays, _ = candidates()
     choice = choose_embedding(arrays, (4,), num_classes=5, seed=2)
     score = next(score for score in choice.scores if score.name == "other")
-    space = choosing.EmbeddingSpace.fit(arrays["other"], 4, whiten=True, normalise=True)
-    runs = choosing._label_runs(space.transform(arrays["other"]), 5, 2)
+    space = model_selection.EmbeddingSpace.fit(arrays["other"], 4, whiten=True, normalise=True)
+    runs = model_selection._label_runs(space.transform(arrays["other"]), 5, 2)
     shares = {name: np.mean([neighbour_agreement(raw, run) for run in runs]) for name, raw in arrays.items()}
     assert len(runs) == 6
     assert score.neighbours == pytest.approx(np.mean(list(shares.values())))
@@ -119,9 +119,11 @@ def test_choice_is_the_same_again_and_goes_into_json():
 
 def test_many_masks_are_sampled(monkeypatch):
     arrays, _ = candidates()
-    monkeypatch.setattr(choosing, "MOST_ROWS", 60)
-    monkeypatch.setattr(choosing, "nearest_neighbours", lambda vectors: np.zeros((len(vectors), len(vectors)), int))
-    sampled = choosing._check_candidates(arrays, (4,), 5)
+    monkeypatch.setattr(model_selection, "MOST_ROWS", 60)
+    monkeypatch.setattr(
+        model_selection, "nearest_neighbours", lambda vectors: np.zeros((len(vectors), len(vectors)), int)
+    )
+    sampled = model_selection._check_candidates(arrays, (4,), 5)
     assert {len(vectors) for vectors in sampled.values()} == {60}
     spots = [np.flatnonzero((arrays["good"] == row).all(axis=1))[0] for row in sampled["good"]]
     np.testing.assert_array_equal(sampled["other"], arrays["other"][spots])  # the same masks of each
@@ -177,10 +179,10 @@ def test_agreement_is_that_of_the_masks_two_bootstraps_share(monkeypatch):
             self.labels_, self.inertia_ = labels, 1.0
 
     monkeypatch.setattr(
-        choosing, "fit_kmeans", lambda values, *_, **__: Fitted((values[:, 0] > next(limits)).astype(np.int64))
+        model_selection, "fit_kmeans", lambda values, *_, **__: Fitted((values[:, 0] > next(limits)).astype(np.int64))
     )
     subsets = [np.arange(7), np.arange(3, 10), np.array([0, 1, 3, 4, 5, 6, 9])]
-    agreement, silhouette, _ = choosing._curve_point(vectors, 2, subsets, 0)
+    agreement, silhouette, _ = model_selection._curve_point(vectors, 2, subsets, 0)
     scores = []
     for (one, limit), (other, limit_of_other) in combinations(zip(subsets, (2, 2, 4), strict=True), 2):
         shared = [row for row in range(10) if row in one and row in other]
@@ -199,19 +201,21 @@ def test_silhouette_decides_on_the_plateau_around_the_largest_agreement():
         10: (0.805, 0.5, 5.0),
         12: (0.79, 0.7, 4.0),
     }
-    curve = choosing._read_curve(points)
+    curve = model_selection._read_curve(points)
     assert isinstance(curve, KCurve)
     assert curve.plateau == (6, 10)
     assert curve.suggested == 10
-    assert choosing._halfway(points) == [9, 11]
+    assert model_selection._halfway(points) == [9, 11]
 
 
 def test_the_default_values_fit_the_number_of_masks():
     rng = np.random.default_rng(0)
-    large = choosing._default_values(rng.normal(size=(1000, 3)))
+    large = model_selection._default_values(rng.normal(size=(1000, 3)))
     assert (large[0], large[-1], len(large)) == (4, 60, 14)
-    assert choosing._default_values(rng.normal(size=(32, 3))) == [4, 5, 6]
-    assert choosing._default_values(np.repeat(rng.normal(size=(12, 3)), 50, axis=0)) == [2]  # doubles do not count
+    assert model_selection._default_values(rng.normal(size=(32, 3))) == [4, 5, 6]
+    assert model_selection._default_values(np.repeat(rng.normal(size=(12, 3)), 50, axis=0)) == [
+        2
+    ]  # doubles do not count
 
 
 @pytest.mark.parametrize("values", [None, [2, 3, 4]])
@@ -234,7 +238,7 @@ def test_the_curve_is_the_same_again():
 
 def test_many_masks_are_sampled_for_the_curve(monkeypatch):
     vectors, _ = blobs(4)
-    monkeypatch.setattr(choosing, "MOST_ROWS", 50)
+    monkeypatch.setattr(model_selection, "MOST_ROWS", 50)
     with pytest.raises(ConfigError, match=r"values must be in \[2, 35\], 70% of the masks"):
         suggest_num_classes(vectors, [36])
 

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 from blobs import blobs
 
-from maskdistill.cluster_editing import cluster_table, split_parts
-from maskdistill.clustering import cluster
+from maskdistill.clustering.cluster_summary import cluster_table, split_parts
+from maskdistill.clustering.kmeans import cluster
 from maskdistill.errors import ConfigError, ShapeError
 
 

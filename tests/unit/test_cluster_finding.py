@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from maskdistill.cluster_finding import find_clusters
+from maskdistill.clustering.find_clusters import find_clusters
 from maskdistill.config import ClusterConfig
 from maskdistill.errors import ConfigError
 

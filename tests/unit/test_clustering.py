@@ -5,10 +5,10 @@ from scipy.optimize import linear_sum_assignment
 from sklearn.metrics import adjusted_rand_score
 from threadpoolctl import threadpool_limits
 
-from maskdistill import clustering
-from maskdistill.cluster_editing import cluster_table
-from maskdistill.clustering import Clustering, assign, cluster, draw_seeds, mean_agreement
-from maskdistill.consensus import consensus_cluster
+from maskdistill.clustering import kmeans
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.consensus import consensus_cluster
+from maskdistill.clustering.kmeans import Clustering, assign, cluster, draw_seeds, mean_agreement
 from maskdistill.errors import ConfigError, ShapeError
 
 
@@ -72,12 +72,12 @@ def test_mini_batches_find_the_blobs_and_end_at_rest(monkeypatch):
     vectors, truth = blobs(sizes=(300, 200, 150, 100))
     runs = []
 
-    class Recorded(clustering.MiniBatchKMeans):
+    class Recorded(kmeans.MiniBatchKMeans):
         def fit(self, values):
             runs.append(len(values))
             return super().fit(values)
 
-    monkeypatch.setattr(clustering, "MiniBatchKMeans", Recorded)
+    monkeypatch.setattr(kmeans, "MiniBatchKMeans", Recorded)
     cluster(vectors, 4, seed=0, num_seeds=3, minibatch_from=len(vectors) + 1)
     assert not runs
     result = cluster(vectors, 4, seed=0, num_seeds=3, minibatch_from=len(vectors))
@@ -100,7 +100,7 @@ def test_assign_puts_every_vector_back_into_its_cluster():
 def test_chunks_do_not_show(monkeypatch):
     vectors, _ = blobs(spread=1.5)
     whole = cluster(vectors, 5, seed=0, num_seeds=2)
-    monkeypatch.setattr(clustering, "CHUNK_ROWS", 7)
+    monkeypatch.setattr(kmeans, "CHUNK_ROWS", 7)
     pieces = cluster(vectors, 5, seed=0, num_seeds=2)
     np.testing.assert_array_equal(pieces.labels, whole.labels)
     np.testing.assert_allclose(pieces.distances, whole.distances, atol=1e-6)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from maskdistill.clusterings_compared import compare_clusterings, diagonal_order
+from maskdistill.clustering.compare_clusterings import compare_clusterings, diagonal_order
 from maskdistill.errors import ShapeError
 
 NOW = np.array([1] * 10 + [2] * 10 + [3] * 10)

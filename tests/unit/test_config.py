@@ -5,6 +5,8 @@ import math
 import numpy as np
 import pytest
 
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_space import unit_rows
 from maskdistill.config import (
     ClusterConfig,
     CrfConfig,
@@ -20,8 +22,6 @@ from maskdistill.config import (
     setting_names,
 )
 from maskdistill.config.settings import Interval
-from maskdistill.embedding_candidates import candidate_embeddings
-from maskdistill.embedding_space import unit_rows
 from maskdistill.errors import ConfigError
 from maskdistill.stages.cluster import find_clusters
 

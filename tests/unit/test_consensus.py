@@ -1,9 +1,9 @@
 import numpy as np
 from blobs import blobs
 
-from maskdistill import consensus
-from maskdistill.clustering import fit_kmeans
-from maskdistill.consensus import consensus_cluster
+from maskdistill.clustering import consensus
+from maskdistill.clustering.consensus import consensus_cluster
+from maskdistill.clustering.kmeans import fit_kmeans
 
 
 def test_consensus_finds_the_blobs():

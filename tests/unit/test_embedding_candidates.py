@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskdistill.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
 
 COUNT, WIDTH = 5, 3
 

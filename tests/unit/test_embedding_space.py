@@ -3,8 +3,8 @@ import io
 import numpy as np
 import pytest
 
-from maskdistill import embedding_space
-from maskdistill.embedding_space import EmbeddingSpace, check_vectors, sample_rows, unit_rows
+from maskdistill.clustering import embedding_space
+from maskdistill.clustering.embedding_space import EmbeddingSpace, check_vectors, sample_rows, unit_rows
 from maskdistill.errors import CheckpointError, ConfigError, ShapeError
 
 

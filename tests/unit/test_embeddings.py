@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskdistill.clustering.mask_embeddings import embed_masks
 from maskdistill.config import EmbeddingConfig, FeatureConfig
 from maskdistill.datasets.transforms import crop_to_pixels, patch_grid
-from maskdistill.embeddings import embed_masks
 from maskdistill.errors import ConfigError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.forward import FeatureRequest

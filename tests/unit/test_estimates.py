@@ -11,13 +11,13 @@ import torch
 from tiny_run import NUM_TRAIN, NUM_VAL, run_chain
 
 from maskdistill import estimates, speeds
-from maskdistill.choosing import MOST_ROWS
-from maskdistill.cluster_finding import DIMENSIONS
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.find_clusters import DIMENSIONS
+from maskdistill.clustering.model_selection import MOST_ROWS
 from maskdistill.config import FeatureConfig, load_preset
 from maskdistill.costs import MOST_COMPARED, NUM_DIMENSIONS, Cost, Network, Work, cost_of, stages_with_costs
 from maskdistill.datasets import open_source
 from maskdistill.datasets.transforms import patch_grid
-from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.estimates import drivers_of, estimate, estimate_stages, record_speed, work_of_run, work_of_source
 from maskdistill.features.registry import SPECS

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
+from maskdistill.clustering.neighbors import nearest, nearest_to
 from maskdistill.errors import ConfigError
-from maskdistill.neighbours import nearest, nearest_to
 
 
 def test_agrees_with_a_loop_over_cosines():

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from maskdistill.clustering.projection import pca_map, umap_map
 from maskdistill.config import ProjectionConfig
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.projection import pca_map, umap_map
 
 
 def blobs(num=40, width=12, seed=0):

@@ -19,10 +19,10 @@ from tiny_run import (
     tiny_config,
 )
 
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
-from maskdistill.embedding_candidates import candidate_embeddings
-from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import RunError
 from maskdistill.features.patch_tokens import FreshTokens, read_patch_size
 from maskdistill.files import read_json

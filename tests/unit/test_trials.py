@@ -7,17 +7,10 @@ import numpy as np
 import pytest
 
 from maskdistill import cli
+from maskdistill.clustering.alternatives import TrialKey, delete_trial, list_trials, make_curve, make_trials, read_curve
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.storage.run_folder import Run
-from maskdistill.trials import (
-    TrialKey,
-    delete_trial,
-    list_trials,
-    make_curve,
-    make_trials,
-    read_curve,
-)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from blobs import blobs, slow_inertia
 from scipy.cluster.hierarchy import fcluster, linkage
 from sklearn.metrics import adjusted_rand_score
 
-from maskdistill.clustering import Clustering, cluster
-from maskdistill.ward import merge_centres
+from maskdistill.clustering.kmeans import Clustering, cluster
+from maskdistill.clustering.ward import merge_centres
 
 
 @pytest.mark.parametrize("num_classes", [1, 2, 5, 9, 12])

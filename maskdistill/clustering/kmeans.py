@@ -14,9 +14,9 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.metrics.pairwise import euclidean_distances
 from threadpoolctl import threadpool_limits
 
-from maskdistill.embedding_space import check_vectors
+from maskdistill.clustering.embedding_space import check_vectors
+from maskdistill.clustering.ward import merge_centres
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.ward import merge_centres
 
 BATCH = 1000  # vectors of a mini-batch, as published
 POLISH_STEPS = 300  # most full steps from the best centres

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.clustering import Clustering, cluster
-from maskdistill.embedding_space import unit_rows
+from maskdistill.clustering.embedding_space import unit_rows
+from maskdistill.clustering.kmeans import Clustering, cluster
 from maskdistill.errors import ConfigError, ShapeError
 
 NUM_SHOWN = 12  # exemplars and borderline masks of a cluster

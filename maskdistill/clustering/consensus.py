@@ -9,8 +9,8 @@ from sklearn.metrics import adjusted_rand_score
 from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
-from maskdistill.clustering import Clustering, check_count, draw_seeds, fit_kmeans, rank_by_size
-from maskdistill.embedding_space import unit_rows
+from maskdistill.clustering.embedding_space import unit_rows
+from maskdistill.clustering.kmeans import Clustering, check_count, draw_seeds, fit_kmeans, rank_by_size
 
 SPREAD = (1.0, 3.0)  # rounds draw their K between these multiples of num_classes
 NUM_STARTS = 10  # K-means starts in the spectral space

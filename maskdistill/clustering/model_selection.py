@@ -11,8 +11,8 @@ from sklearn.metrics import adjusted_rand_score, silhouette_score
 from sklearn.neighbors import NearestNeighbors
 from threadpoolctl import threadpool_limits
 
-from maskdistill.clustering import draw_seeds, fit_kmeans, mean_agreement
-from maskdistill.embedding_space import NO_PCA, EmbeddingSpace, check_vectors, sample_rows, unit_rows
+from maskdistill.clustering.embedding_space import NO_PCA, EmbeddingSpace, check_vectors, sample_rows, unit_rows
+from maskdistill.clustering.kmeans import draw_seeds, fit_kmeans, mean_agreement
 from maskdistill.errors import ConfigError, ShapeError
 
 MOST_ROWS = 5000  # of more, a sample is measured: neighbours and silhouettes take N x N distances

@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from maskdistill.embedding_space import unit_rows
+from maskdistill.clustering.embedding_space import unit_rows
 
 
 def candidate_embeddings(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.choosing import Choice, KCurve, choose_embedding, suggest_num_classes
-from maskdistill.clustering import Clustering, cluster
+from maskdistill.clustering.consensus import consensus_cluster
+from maskdistill.clustering.embedding_space import EmbeddingSpace
+from maskdistill.clustering.kmeans import Clustering, cluster
+from maskdistill.clustering.model_selection import Choice, KCurve, choose_embedding, suggest_num_classes
 from maskdistill.config import ClusterConfig
-from maskdistill.consensus import consensus_cluster
-from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import ConfigError
 
 DIMENSIONS = (12, 16, 20, 24, 32, 48)  # tried when the dimensions are left open

@@ -1,7 +1,7 @@
 """The vectors that a run stores of its masks, and of those of its support folder."""
 
-from maskdistill.cluster_finding import Embeddings
-from maskdistill.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.find_clusters import Embeddings
 from maskdistill.files import read_json
 from maskdistill.storage.photo_arrays import VectorStore
 from maskdistill.storage.run_folder import Run

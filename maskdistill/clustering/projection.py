@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.config import ProjectionConfig
-from maskdistill.embedding_space import EmbeddingSpace
 from maskdistill.errors import ShapeError
 
 PCA_FIRST = 50  # dimensions that UMAP sees at most: neighbours stay, time falls

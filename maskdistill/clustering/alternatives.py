@@ -13,16 +13,16 @@ from typing import Any, Self
 
 import numpy as np
 
-from maskdistill.choosing import KCurve, suggest_num_classes
-from maskdistill.cluster_finding import cluster_views, fit_spaces
-from maskdistill.clustering import assign
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.find_clusters import cluster_views, fit_spaces
+from maskdistill.clustering.kmeans import assign
+from maskdistill.clustering.model_selection import KCurve, suggest_num_classes
+from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.config import ClusterConfig
 from maskdistill.datasets.records import MAX_LABEL
-from maskdistill.embedding_candidates import candidate_embeddings
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, replace_atomically, write_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
-from maskdistill.stored_vectors import read_support, read_vectors
 
 FOLDER = "trials"
 _CURVE = "curve.json"
