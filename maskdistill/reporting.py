@@ -9,7 +9,7 @@ from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.files import read_json
-from maskdistill.inference import label_photo, load_model
+from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.painting import write_label_png
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.storage.progress import Reporter

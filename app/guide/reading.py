@@ -173,7 +173,7 @@ def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _su
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _probabilities(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
-    from maskdistill.inference import load_model
+    from maskdistill.models.predictor import load_model
 
     return load_model(_subject.trained.run, stage, _subject.tokens).probabilities(_subject.drawn_photo)
 
@@ -204,7 +204,7 @@ def _epochs(stamp: Any, key: str, _subject: Subject) -> list[tuple[int, str]]:
     import torch
 
     from maskdistill.models.patch_head import PatchHeadPredictor
-    from maskdistill.training_state import read_tensors
+    from maskdistill.models.training.checkpoint import read_tensors
 
     photo = _subject.photo_of(FRAME_SIDE)
     predictor = PatchHeadPredictor.load(samples.weights(epochs[0]), config, torch.device("cpu"), _subject.tokens)

@@ -90,7 +90,7 @@ def models(run: Run) -> Models:
 @st.cache_resource(max_entries=2, show_spinner="Loading the models …")
 def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
     from maskdistill.features.patch_tokens import FreshTokens
-    from maskdistill.inference import load_model
+    from maskdistill.models.predictor import load_model
 
     run = Run(path)
     config = run_config(run.info())

@@ -18,7 +18,6 @@ from torchvision.models.segmentation import deeplabv3_resnet50
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo, read_photo
 from maskdistill.errors import DatasetError, ShapeError
-from maskdistill.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.augment import (
     crop_labels,
     crop_photo,
@@ -28,9 +27,10 @@ from maskdistill.models.augment import (
     normalise,
     sample_generators,
 )
+from maskdistill.models.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.resnet import freeze_stages, load_resnet50
 from maskdistill.models.trained import load_trained
-from maskdistill.optimisation import autocast
+from maskdistill.models.training.optim import autocast
 
 _LAST_LAYER = "net.classifier.4.weight"
 

@@ -35,7 +35,7 @@ from maskdistill.models.augment import (
 )
 from maskdistill.models.resnet import STAGES, load_resnet50
 from maskdistill.models.trained import load_trained
-from maskdistill.optimisation import autocast
+from maskdistill.models.training.optim import autocast
 
 MAX_RATIO = 1333 / 800  # longer side at most, in published shorter sides
 MIN_SCALE = 0.6  # of the training sizes; the published 480-800 pixels are 0.6-1 of image_side=800

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
-from maskdistill.losses import class_weights, soft_cross_entropy
+from maskdistill.models.losses import class_weights, soft_cross_entropy
 from maskdistill.models.trained import load_trained
 from maskdistill.storage.photo_arrays import ArrayStore
 

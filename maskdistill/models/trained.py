@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from maskdistill.errors import CheckpointError
 from maskdistill.features.weight_files import check_state
-from maskdistill.training_state import read_tensors
+from maskdistill.models.training.checkpoint import read_tensors
 
 _REMEDY = "Train the stage again."
 

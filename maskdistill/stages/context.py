@@ -90,7 +90,7 @@ class Context:
         return self._predictors[stage]
 
     def _load_predictor(self, stage: str) -> "Predictor":
-        from maskdistill.inference import load_model  # loads torch too
+        from maskdistill.models.predictor import load_model  # loads torch too
 
         return load_model(
             self.run, stage, lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo))

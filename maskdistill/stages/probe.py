@@ -14,10 +14,10 @@ from maskdistill.confusion import Confusion, identity_matching, report
 from maskdistill.datasets import read_label
 from maskdistill.features.backbone import choose_device
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
+from maskdistill.models.training.task import Callbacks
+from maskdistill.models.training.train import train
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import flat_labels
-from maskdistill.training import train
-from maskdistill.training_task import Callbacks
 
 LINEAR, SUPERVISED = "linear", "supervised"
 LAST_LAYER = "net.3."  # of a PatchHead's parameters

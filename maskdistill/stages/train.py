@@ -15,14 +15,14 @@ from maskdistill.errors import DatasetError
 from maskdistill.features.backbone import choose_device
 from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
+from maskdistill.models.training.checkpoint import EpochReport, write_tensors
+from maskdistill.models.training.task import Callbacks, Task, TrainResult
+from maskdistill.models.training.train import train
 from maskdistill.painting import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
 from maskdistill.storage.run_folder import LabelFolder
-from maskdistill.training import train
-from maskdistill.training_state import EpochReport, write_tensors
-from maskdistill.training_task import Callbacks, Task, TrainResult
 
 KEPT_EPOCHS = 40  # up to so many the head's weights are kept of each: 0.8 MB an epoch
 MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo -> (n, H, W) bool masks, (n,) classes

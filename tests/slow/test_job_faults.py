@@ -23,9 +23,9 @@ from safetensors.torch import save_file
 from maskdistill.cli_job_command import submit_command
 from maskdistill.jobs import JobState, get_job, list_jobs, log_tail, read_events, resume_job, wait_until_ended
 from maskdistill.jobs.processes import MARK
+from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.stages.chain import NAMES
 from maskdistill.storage.progress import read_progress_file
-from maskdistill.training_state import read_tensors
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]
 

@@ -20,9 +20,9 @@ from maskdistill.masks import mask_iou
 from maskdistill.models.augment import normalise
 from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn
-from maskdistill.training import train
-from maskdistill.training_state import read_history
-from maskdistill.training_task import Callbacks
+from maskdistill.models.training.checkpoint import read_history
+from maskdistill.models.training.task import Callbacks
+from maskdistill.models.training.train import train
 
 pytestmark = pytest.mark.slow
 
@@ -172,7 +172,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 from maskdistill.config import TrainConfig
-from maskdistill.training import Callbacks, train
+from maskdistill.models.training.train import Callbacks, train
 
 class Plane:
     def __init__(self):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.losses import (
+from maskdistill.models.losses import (
     class_weights,
     generalised_cross_entropy,
     hard_pixel_cross_entropy,

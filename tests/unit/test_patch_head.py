@@ -18,9 +18,9 @@ from maskdistill.models.patch_head import (
     smooth_by_affinity,
     upsample,
 )
+from maskdistill.models.training.checkpoint import write_tensors
+from maskdistill.models.training.train import train
 from maskdistill.storage.photo_arrays import ArrayStore
-from maskdistill.training import train
-from maskdistill.training_state import write_tensors
 
 WIDTH = 5
 CONFIG = TrainConfig(

@@ -11,12 +11,12 @@ from maskdistill.datasets import open_source, read_label
 from maskdistill.features.patch_tokens import TOKEN_INFO
 from maskdistill.files import write_json
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
+from maskdistill.models.training.checkpoint import read_tensors, write_tensors
 from maskdistill.stages.context import Context
 from maskdistill.stages.probe import linear_head, train_probes
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
-from maskdistill.training_state import read_tensors, write_tensors
 
 SIDE, PATCH, WIDTH = 32, 8, 6
 STEMS = [f"{number:02}" for number in range(8)]

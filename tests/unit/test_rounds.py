@@ -8,15 +8,15 @@ from maskdistill import reporting
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
-from maskdistill.inference import load_model
 from maskdistill.masks import decode_mask
+from maskdistill.models.predictor import load_model
+from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.painting import read_label_png, write_label_png
 from maskdistill.proposals.crf import refine_classes
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
 from maskdistill.stages.rounds import compare_labels, look
 from maskdistill.storage.run_folder import LabelFolder, Run
-from maskdistill.training_state import read_tensors
 
 TRAINING = ["stage2.epochs=8", "stage2.whole_patches=false"]  # so that the label of one pixel more moves the weights
 PLAIN = ("rounds.crf=false", "rounds.stop_at=1")

@@ -11,12 +11,12 @@ from tiny_run import NUM_TRAIN, interrupt_stage, redone, run_chain, weights_of
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
+from maskdistill.models.training.checkpoint import read_history
 from maskdistill.painting import read_label_png
 from maskdistill.stages import samples
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.samples import SamplePhoto, SampleWriter, choose_samples, read_samples
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
-from maskdistill.training_state import read_history
 
 ABOUT = {"training": "monday", "num_epochs": 2, "num_classes": 3}
 

@@ -11,11 +11,11 @@ from torchvision.ops import FrozenBatchNorm2d
 from maskdistill.config import TrainConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import CheckpointError, DatasetError, ShapeError
-from maskdistill.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models import Candidate, paint_probabilities
 from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
+from maskdistill.models.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn, num_classes_of
-from maskdistill.training_state import write_tensors
+from maskdistill.models.training.checkpoint import write_tensors
 
 CONFIG = TrainConfig(image_side=32, batch_size=2, hard_pixels=0.2, frozen_stages=2)
 MASKS = np.zeros((2, 24, 32), bool)

@@ -4,7 +4,7 @@ from torch import nn
 
 from maskdistill.errors import CheckpointError
 from maskdistill.models.trained import load_trained
-from maskdistill.training_state import write_tensors
+from maskdistill.models.training.checkpoint import write_tensors
 
 
 class Tiny(nn.Module):

@@ -13,10 +13,7 @@ from torch.nn import functional as F
 
 from maskdistill.config import TrainConfig
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, JobError
-from maskdistill.optimisation import AveragedWeights, learning_rate, make_optimizer, number_format
-from maskdistill.training import train
-from maskdistill.training_loop import Training, step_generator
-from maskdistill.training_state import (
+from maskdistill.models.training.checkpoint import (
     CHECKPOINT,
     HISTORY,
     PREVIOUS,
@@ -32,7 +29,10 @@ from maskdistill.training_state import (
     write_history,
     write_tensors,
 )
-from maskdistill.training_task import Callbacks
+from maskdistill.models.training.loop import Training, step_generator
+from maskdistill.models.training.optim import AveragedWeights, learning_rate, make_optimizer, number_format
+from maskdistill.models.training.task import Callbacks
+from maskdistill.models.training.train import train
 
 
 class ToyTask:
@@ -560,7 +560,7 @@ def test_interrupted_write_keeps_both_checkpoints(tmp_path, monkeypatch):
     def stop(*_args, **_options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("maskdistill.training_state.save_file", stop)
+    monkeypatch.setattr("maskdistill.models.training.checkpoint.save_file", stop)
     with pytest.raises(KeyboardInterrupt):
         save_snapshot(tmp_path, Snapshot(3, {"a": torch.zeros(2)}), "id")
     assert load_snapshot(tmp_path, "id").step == 2

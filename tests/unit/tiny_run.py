@@ -15,10 +15,10 @@ from maskdistill.config import (
     RunConfig,
     TrainConfig,
 )
+from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.stages.chain import NAMES, Options, run_stages
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
-from maskdistill.training_state import read_tensors
 
 NUM_TRAIN, NUM_VAL = 8, 4
 CLASSES = ("disc", "square", "stripes")

@@ -1,4 +1,4 @@
-"""The state of a training and its steps; ``maskdistill.training`` is the way in."""
+"""The state of a training and its steps; ``maskdistill.models.training.train`` is the way in."""
 
 import contextlib
 import logging
@@ -16,9 +16,7 @@ from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 from maskdistill.config import TrainConfig
 from maskdistill.errors import JobError
 from maskdistill.files import replace_atomically, write_json
-from maskdistill.optimisation import AveragedWeights, autocast, learning_rate, make_optimizer, number_format, trainable
-from maskdistill.processes import Processes
-from maskdistill.training_state import (
+from maskdistill.models.training.checkpoint import (
     PREVIOUS,
     WEIGHTS,
     EpochReport,
@@ -33,7 +31,16 @@ from maskdistill.training_state import (
     write_history,
     write_tensors,
 )
-from maskdistill.training_task import Callbacks, Task
+from maskdistill.models.training.distributed import Processes
+from maskdistill.models.training.optim import (
+    AveragedWeights,
+    autocast,
+    learning_rate,
+    make_optimizer,
+    number_format,
+    trainable,
+)
+from maskdistill.models.training.task import Callbacks, Task
 
 logger = logging.getLogger(__name__)
 

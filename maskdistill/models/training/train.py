@@ -13,10 +13,10 @@ from torch import nn
 
 from maskdistill.config import TrainConfig
 from maskdistill.errors import CheckpointError, DatasetError
+from maskdistill.models.training.checkpoint import WEIGHTS, read_history, read_tensors
+from maskdistill.models.training.loop import Training
+from maskdistill.models.training.task import Callbacks, Task, TrainResult
 from maskdistill.storage.run_folder import fingerprint
-from maskdistill.training_loop import Training
-from maskdistill.training_state import WEIGHTS, read_history, read_tensors
-from maskdistill.training_task import Callbacks, Task, TrainResult
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from typing import Protocol
 import torch
 from torch import Tensor, nn
 
-from maskdistill.training_state import EpochReport
+from maskdistill.models.training.checkpoint import EpochReport
 
 
 class Task(Protocol):
