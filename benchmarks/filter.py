@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.report import print_table, write_report
 from maskdistill.config import FilterConfig
-from maskdistill.filter_curves import curve
-from maskdistill.filtering import filter_masks
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import filter_masks
+from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.pseudo_labels.threshold_curves import curve
 
 NUM_RUNS = 50
 NUM_FIRST = 5  # runs on signals never filtered before, which sort them

@@ -25,9 +25,9 @@ from maskdistill.features.registry import SPECS, Choice
 from maskdistill.files import write_json
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
-from maskdistill.painting import write_label_png
 from maskdistill.photo_results import make_photo_results
 from maskdistill.proposals.thumbnails import write_thumbnail
+from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.chain import NAMES, Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept

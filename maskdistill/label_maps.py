@@ -7,7 +7,7 @@ import pandas as pd
 
 from maskdistill.config import LabelConfig
 from maskdistill.files import read_json
-from maskdistill.painting import paint_labels, read_label_png
+from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import FINAL_KINDS, Run
 from maskdistill.storage.run_photos import photos_of

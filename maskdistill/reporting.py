@@ -10,8 +10,8 @@ from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.files import read_json
 from maskdistill.models.predictor import label_photo, load_model
-from maskdistill.painting import write_label_png
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 

@@ -27,7 +27,7 @@ from maskdistill.auditing import (
     suggest_clusters,
 )
 from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED
-from maskdistill.filtering import RULE_HELP
+from maskdistill.pseudo_labels.filter import RULE_HELP
 from maskdistill.storage.progress import format_duration
 
 _STROKES = 400  # the last of a person, among which the pace is looked for

@@ -14,9 +14,9 @@ from app.part_names import part_name
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
-from maskdistill.filtering import KEPT, RULE_HELP, THRESHOLDS
-from maskdistill.mask_signals import MaskSignals
 from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
+from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, THRESHOLDS
+from maskdistill.pseudo_labels.signals import MaskSignals
 
 SIGNALS = {  # of MaskSignals: what they are called, and what they say
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),

@@ -8,7 +8,7 @@ from app.filter import counts, galleries, launch, plain, presets, quality
 from app.filter.data import active_field, candidates, change, settings_on_show
 from app.filter.histograms import histograms
 from maskdistill.errors import MaskDistillError
-from maskdistill.filtering import filter_masks
+from maskdistill.pseudo_labels.filter import filter_masks
 from maskdistill.storage.run_folder import Run
 
 _FEW_CLUSTERS = 20  # that fit below the galleries; more take the whole width

@@ -8,7 +8,7 @@ from app.explore import colours
 from app.filter.bars import Bar, bars
 from app.filter.data import Candidates
 from maskdistill.config import FilterConfig
-from maskdistill.filtering import KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
+from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
 
 FEW = 30  # kept masks of a cluster below which it is pointed out, unless the settings say how many it must have
 

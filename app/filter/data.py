@@ -12,8 +12,8 @@ from app.explore.data import Decided, Explorer, decided
 from app.explore.facts import Verdict, verdict_by
 from app.workspace import run_config
 from maskdistill.config import FilterConfig, RunConfig
-from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, filter_masks
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, filter_masks
+from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.storage.run_folder import Run
 
 SECTION = "filter."

@@ -18,9 +18,9 @@ from maskdistill import decisions
 from maskdistill.config import FilterConfig
 from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import MaskDistillError
-from maskdistill.filter_borders import Border, find_border, masks_under
-from maskdistill.filter_curves import threshold_of
-from maskdistill.filtering import RULE_HELP, RULES, THRESHOLDS, FilterResult
+from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
+from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
+from maskdistill.pseudo_labels.threshold_curves import threshold_of
 
 NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
 NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}

@@ -12,8 +12,8 @@ from app.component import register
 from app.explore.facts import SIGNALS
 from app.filter.data import Candidates
 from maskdistill.config import FilterConfig, describe_settings
-from maskdistill.filter_curves import bins_of, curve, histogram
-from maskdistill.filtering import THRESHOLDS, FilterResult, Threshold
+from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult, Threshold
+from maskdistill.pseudo_labels.threshold_curves import bins_of, curve, histogram
 
 _NUM_BINS = 50
 _HTML = """

@@ -10,9 +10,9 @@ from app.training import actions, cached
 from app.training.stages import describe_work, label_of, with_needs
 from maskdistill.config import FilterConfig
 from maskdistill.errors import MaskDistillError
-from maskdistill.filter_presets import describe
-from maskdistill.filtering import FilterResult
 from maskdistill.jobs import list_jobs
+from maskdistill.pseudo_labels.filter import FilterResult
+from maskdistill.pseudo_labels.filter_presets import describe
 from maskdistill.stages.status import StageState
 from maskdistill.storage.run_folder import Run
 

@@ -10,8 +10,8 @@ from app import state, widgets
 from app.filter.data import Candidates, result_of, show
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import MaskDistillError
-from maskdistill.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
-from maskdistill.filtering import FilterResult
+from maskdistill.pseudo_labels.filter import FilterResult
+from maskdistill.pseudo_labels.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view
 

@@ -10,8 +10,8 @@ from app.explore import colours
 from app.filter.data import ALL, FIELDS, Candidates
 from app.filter.galleries import NAMES
 from maskdistill.config import FilterConfig
-from maskdistill.filter_curves import GOOD_FIT, quality_curve, threshold_of
-from maskdistill.filtering import THRESHOLDS, FilterResult
+from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult
+from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, quality_curve, threshold_of
 
 _VALUES = np.arange(101) / 100
 _MEASURES = {"mean": ("mean IoU", colours.NOTE), "fits": (f"share with IoU ≥ {GOOD_FIT:g}", colours.GOOD)}

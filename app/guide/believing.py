@@ -13,8 +13,8 @@ from app.guide.mask_detail import look_into
 from app.guide.reading import Trained
 from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
 from maskdistill.config import FilterConfig
-from maskdistill.filtering import ACCEPTED, KEPT, PHOTO_BEST, RULES, FilterResult
-from maskdistill.single_photo import filter_photo
+from maskdistill.pseudo_labels.filter import ACCEPTED, KEPT, PHOTO_BEST, RULES, FilterResult
+from maskdistill.pseudo_labels.new_photo import filter_photo
 
 BORDER = 5  # crops on each side of the threshold
 MIN_SCORE = "filter.min_score"

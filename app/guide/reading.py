@@ -19,14 +19,14 @@ from app.workspace import run_config
 from maskdistill import decisions
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo
-from maskdistill.single_photo import ClusterSpace, Places
+from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
 from maskdistill.stages.samples import read_samples
 from maskdistill.stages.select import read_decisions
 from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
-    from maskdistill.candidates import Seen
     from maskdistill.datasets.transforms import PatchGeometry
+    from maskdistill.pseudo_labels.candidates import Seen
 
 DRAWN_SIDE = 512  # pixels, longer side of what models draw here: enough for a projector, a quarter of the time
 FRAME_SIDE = 384  # the same of each epoch
@@ -185,7 +185,7 @@ def _labels(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> "Sequence[Seen]":
-    from maskdistill.candidates import see_masks
+    from maskdistill.pseudo_labels.candidates import see_masks
 
     size = (_subject.drawn_photo.height, _subject.drawn_photo.width)
     masks = [resize_mask(item.mask, size) for item in _subject.live.proposals.proposals]

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.config import FilterConfig
-from maskdistill.filtering import CLUSTER_BEST, PHOTO_BEST, THRESHOLDS
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import CLUSTER_BEST, PHOTO_BEST, THRESHOLDS
+from maskdistill.pseudo_labels.signals import MaskSignals
 
 WEIGHTS = {"threshold": 0.35, "label": 0.25, "margin": 0.15, "quality": 0.15, "border": 0.10}
 UNMEASURED = 0.5

@@ -10,7 +10,7 @@ import pandas as pd
 from maskdistill.auditing.agreement import ACCEPTED, REJECTED
 from maskdistill.auditing.doubt import WEIGHTS, Doubts
 from maskdistill.auditing.queue import Order
-from maskdistill.filtering import CLUSTER_BEST, PHOTO_BEST, THRESHOLDS
+from maskdistill.pseudo_labels.filter import CLUSTER_BEST, PHOTO_BEST, THRESHOLDS
 
 NEAR = 0.97  # nearness from which a signal is just beside its threshold: 3 % of the masks lie between
 _TELLING = 0.9  # from which a part of the doubt is worth a word

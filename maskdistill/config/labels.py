@@ -22,7 +22,7 @@ class CandidateConfig:
 class FilterConfig:
     """Which masks the first model believes enough to keep. A threshold at its neutral end, the default, does nothing.
 
-    ``maskdistill.filtering`` says in which order they apply and what a person's decision does.
+    ``maskdistill.pseudo_labels.filter`` says in which order they apply and what a person's decision does.
     """
 
     min_score: float = setting(

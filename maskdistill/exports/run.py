@@ -16,7 +16,7 @@ from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
-from maskdistill.painting import paint_labels, read_label_png
+from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.storage.run_folder import Run

@@ -13,7 +13,7 @@ from maskdistill.exports.names import clean_class_names, split_names
 from maskdistill.exports.photos import JPEG_ONLY, PhotoMode, count_progress, place_photo, plan_photos, unreadable_notes
 from maskdistill.exports.records import ExportImage, ExportSummary, check_images
 from maskdistill.files import write_atomically
-from maskdistill.painting import write_label_png
+from maskdistill.pseudo_labels.label_maps import write_label_png
 
 _LISTS = "ImageSets/Segmentation"
 

@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.candidates import Seen, see_masks
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
+from maskdistill.pseudo_labels.candidates import Seen, see_masks
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 

@@ -15,8 +15,8 @@ from maskdistill.files import read_json, write_json
 from maskdistill.instances import instances_of, mask_ap, predictions_of, single_mask_ap50
 from maskdistill.mask_truth import make_truth
 from maskdistill.masks import decode_mask
-from maskdistill.painting import read_label_png
 from maskdistill.photo_results import make_photo_results
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.cluster import recluster
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import (

@@ -9,7 +9,7 @@ from maskdistill.config import LabelConfig
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask
-from maskdistill.painting import paint_labels, write_label_png
+from maskdistill.pseudo_labels.label_maps import paint_labels, write_label_png
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import LabelFolder, Run
 

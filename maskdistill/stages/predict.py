@@ -11,8 +11,8 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.files import write_json
-from maskdistill.painting import write_label_png
 from maskdistill.proposals.crf import crf_available, refine_classes
+from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.pool import map_photos

@@ -20,8 +20,8 @@ import numpy as np
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json, write_json
-from maskdistill.painting import read_label_png
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.candidates import write_candidates
 from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.stages.context import Context

@@ -20,7 +20,7 @@ from PIL import Image
 
 from maskdistill.errors import CheckpointError
 from maskdistill.files import replace_atomically, write_json
-from maskdistill.painting import write_label_png
+from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.label import LabelsOf
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 

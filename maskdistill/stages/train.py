@@ -18,7 +18,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.models.training.checkpoint import EpochReport, write_tensors
 from maskdistill.models.training.task import Callbacks, Task, TrainResult
 from maskdistill.models.training.train import train
-from maskdistill.painting import read_label_png
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples

@@ -17,9 +17,9 @@ from app.explore.pictures import Sent
 from maskdistill import decisions
 from maskdistill.config import FilterConfig
 from maskdistill.decisions import Scope
-from maskdistill.filtering import KEPT, RULE_HELP
-from maskdistill.mask_signals import MaskSignals
 from maskdistill.mask_table import read_mask_table
+from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP
+from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.stages.select import write_kept
 
 # What eyes see that lack one kind of cone: Machado, Oliveira and Fernandes, 2009, severity 1, in linear RGB.

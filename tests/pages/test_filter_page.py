@@ -16,11 +16,11 @@ from app.workspace import run_config
 from maskdistill import decisions
 from maskdistill.config import FilterConfig
 from maskdistill.decisions import Scope
-from maskdistill.filter_presets import presets
-from maskdistill.filtering import REJECTED, filter_masks
 from maskdistill.jobs import Submitted
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import REJECTED, filter_masks
+from maskdistill.pseudo_labels.filter_presets import presets
+from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.stages.select import write_kept
 
 

@@ -19,7 +19,7 @@ from maskdistill.features.registry import SPECS, Choice
 from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.painting import write_label_png
+from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run, write_images, write_table

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from maskdistill.datasets import open_source
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.files import read_json
-from maskdistill.painting import read_label_png
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.chain import NAMES
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run

@@ -3,7 +3,7 @@
 import numpy as np
 
 from maskdistill.config import FilterConfig
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.signals import MaskSignals
 
 FLOATS = ("score", "iou", "agreement", "distance", "area", "border")
 

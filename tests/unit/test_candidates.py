@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from maskdistill.candidates import see_masks
+from maskdistill.pseudo_labels.candidates import see_masks
 
 SHAPE = (10, 12)
 

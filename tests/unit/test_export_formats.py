@@ -32,7 +32,7 @@ from maskdistill.exports.records import ExportImage
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import mask_iou
-from maskdistill.painting import palette
+from maskdistill.pseudo_labels.label_maps import palette
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from maskdistill.errors import RunError
 from maskdistill.exports.run import export_run
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask, encode_mask
-from maskdistill.painting import read_label_png, write_label_png
+from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.stages.chain import BY_NAME
 from maskdistill.storage.run_folder import Run, fingerprint, write_images, write_table
 

@@ -6,8 +6,8 @@ from filter_cases import random_config, random_signals, signals_of
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.filter_borders import find_border, margins, masks_under
-from maskdistill.filtering import RULES, THRESHOLDS, filter_masks, rules_in_force
+from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, filter_masks, rules_in_force
+from maskdistill.pseudo_labels.threshold_borders import find_border, margins, masks_under
 
 NONE_BACK = {"min_per_cluster": 0, "empty_photos": "none"}
 

@@ -6,8 +6,8 @@ from filter_cases import random_config, random_signals, signals_of
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.filter_curves import GOOD_FIT, curve, histogram, quality_curve, rule_values
-from maskdistill.filtering import THRESHOLDS, filter_masks
+from maskdistill.pseudo_labels.filter import THRESHOLDS, filter_masks
+from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, curve, histogram, quality_curve, rule_values
 
 EDGES = np.linspace(0, 1, 6)
 

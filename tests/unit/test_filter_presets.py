@@ -6,7 +6,8 @@ from filter_cases import random_signals, signals_of
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.filter_presets import (
+from maskdistill.pseudo_labels.filter import filter_masks
+from maskdistill.pseudo_labels.filter_presets import (
     BUILT_IN,
     KIND,
     Kept,
@@ -17,7 +18,6 @@ from maskdistill.filter_presets import (
     save_preset,
     to_values,
 )
-from maskdistill.filtering import filter_masks
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view, save_view
 

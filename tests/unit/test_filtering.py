@@ -7,9 +7,9 @@ from filter_cases import FLOATS, random_config, random_signals, signals_of
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError, ShapeError
-from maskdistill.filter_curves import curve
-from maskdistill.filtering import RULE_HELP, RULES, describe, filter_masks
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, describe, filter_masks
+from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.pseudo_labels.threshold_curves import curve
 
 
 def by_score(signals, indices):

@@ -6,7 +6,7 @@ from PIL import Image
 
 from maskdistill.config import LabelConfig
 from maskdistill.errors import ConfigError, RunError, ShapeError
-from maskdistill.painting import edge_band, paint_labels, palette, read_label_png, write_label_png
+from maskdistill.pseudo_labels.label_maps import edge_band, paint_labels, palette, read_label_png, write_label_png
 
 PLAIN = LabelConfig(ignore_dropped=False)
 SHAPE = (12, 16)

@@ -9,7 +9,6 @@ from maskdistill.datasets import read_label
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.label_maps import LabelMaps
-from maskdistill.painting import read_label_png
 from maskdistill.photo_results import (
     count_pairs,
     make_photo_results,
@@ -18,6 +17,7 @@ from maskdistill.photo_results import (
     read_photo_results,
     share_changed,
 )
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 

@@ -11,8 +11,8 @@ from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask
 from maskdistill.models.predictor import load_model
 from maskdistill.models.training.checkpoint import read_tensors
-from maskdistill.painting import read_label_png, write_label_png
 from maskdistill.proposals.crf import refine_classes
+from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
 from maskdistill.stages.rounds import compare_labels, look

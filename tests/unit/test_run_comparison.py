@@ -5,7 +5,7 @@ import pytest
 
 from maskdistill.errors import RunError
 from maskdistill.label_maps import LabelMaps
-from maskdistill.painting import read_label_png, write_label_png
+from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.run_comparison import (
     Pair,
     common_photos,

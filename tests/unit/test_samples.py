@@ -12,7 +12,7 @@ from tiny_run import NUM_TRAIN, interrupt_stage, redone, run_chain, weights_of
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.models.training.checkpoint import read_history
-from maskdistill.painting import read_label_png
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import samples
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.samples import SamplePhoto, SampleWriter, choose_samples, read_samples

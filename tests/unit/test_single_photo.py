@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maskdistill.candidates import Seen
 from maskdistill.clustering.stored_vectors import read_vectors
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
-from maskdistill.single_photo import ClusterSpace, Places, filter_photo
+from maskdistill.pseudo_labels.candidates import Seen
+from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places, filter_photo
 from maskdistill.storage.run_folder import Run
 
 

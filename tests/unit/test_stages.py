@@ -26,9 +26,9 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.features.patch_tokens import FreshTokens, read_patch_size
 from maskdistill.files import read_json
-from maskdistill.filtering import RULES
 from maskdistill.masks import decode_mask, mask_iou
-from maskdistill.painting import read_label_png
+from maskdistill.pseudo_labels.filter import RULES
+from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import worker
 from maskdistill.stages.chain import BY_NAME, Options, Plan
 from maskdistill.stages.predict import predict_photos

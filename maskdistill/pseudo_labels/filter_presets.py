@@ -8,7 +8,7 @@ import numpy as np
 
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import ConfigError
-from maskdistill.filtering import FilterResult
+from maskdistill.pseudo_labels.filter import FilterResult
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import save_view, views
 

@@ -10,15 +10,15 @@ from typing import Self
 import numpy as np
 import pandas as pd
 
-from maskdistill.candidates import Seen
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import assign
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
 from maskdistill.files import read_json
-from maskdistill.filtering import RULES, FilterResult, filter_masks
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.candidates import Seen
+from maskdistill.pseudo_labels.filter import RULES, FilterResult, filter_masks
+from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.storage.run_folder import Run
 
 _SIGNALS = ("score", "iou", "agreement", "area", "border")

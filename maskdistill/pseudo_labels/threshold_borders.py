@@ -10,9 +10,9 @@ import numpy as np
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.filter_curves import threshold_of
-from maskdistill.filtering import RULES, THRESHOLDS, FilterResult, Threshold, rules_in_force
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, Threshold, rules_in_force
+from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.pseudo_labels.threshold_curves import threshold_of
 
 
 class Border(NamedTuple):

@@ -11,8 +11,8 @@ import numpy as np
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.filtering import THRESHOLDS, Threshold, rules_in_force
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.filter import THRESHOLDS, Threshold, rules_in_force
+from maskdistill.pseudo_labels.signals import MaskSignals
 
 GOOD_FIT = 0.5  # IoU with ground truth from which a mask counts as a fit, as detection has it
 

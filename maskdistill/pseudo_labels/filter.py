@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 
 from maskdistill.config import FilterConfig
-from maskdistill.mask_signals import MaskSignals
+from maskdistill.pseudo_labels.signals import MaskSignals
 
 
 class Threshold(NamedTuple):

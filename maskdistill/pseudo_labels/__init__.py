@@ -1,0 +1,1 @@
+"""What the first model believes: which masks are kept, and the label maps painted of them. The third idea."""
