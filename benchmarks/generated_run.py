@@ -19,13 +19,13 @@ from PIL import Image
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.kmeans import Clustering
 from maskdistill.config import RunConfig, load_preset
-from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, report
+from maskdistill.evaluation.mask_truth import make_truth
+from maskdistill.evaluation.photo_metrics import make_photo_results
 from maskdistill.features.registry import SPECS, Choice
 from maskdistill.files import write_json
-from maskdistill.mask_truth import make_truth
 from maskdistill.masks import bounding_box, encode_mask
-from maskdistill.photo_results import make_photo_results
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.chain import NAMES, Plan

@@ -16,7 +16,7 @@ import pandas as pd
 from benchmarks.report import print_table, write_report
 from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
-from maskdistill.evaluation import best_iou, corloc, rank_correlation
+from maskdistill.evaluation.region_metrics import best_iou, corloc, rank_correlation
 from maskdistill.stages.propose import propose_photos
 from maskdistill.storage.run_folder import Run
 

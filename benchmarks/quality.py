@@ -20,7 +20,7 @@ from typing import Any
 import psutil
 
 from benchmarks.report import print_table, write_report
-from maskdistill.confusion import mean_and_std
+from maskdistill.evaluation.confusion import mean_and_std
 from maskdistill.files import read_json
 from maskdistill.storage.run_folder import Run
 

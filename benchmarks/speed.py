@@ -28,7 +28,7 @@ from scipy.linalg import eigh
 from benchmarks.report import print_table, write_report
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source, read_label, read_photo
-from maskdistill.evaluation import best_iou
+from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores

@@ -176,7 +176,7 @@ def _known_limit(run: Run, data: str | None) -> int:
 
 def evaluate_command(options: argparse.Namespace) -> str:
     """Measures against ground truth, as text or as one JSON object."""
-    from maskdistill.reporting import describe_report, evaluate  # numpy and more: not for --help or a typo
+    from maskdistill.evaluation.report import describe_report, evaluate  # numpy and more: not for --help or a typo
 
     found = evaluate(Run(options.run), options.data, split=options.split, crf=options.crf, stage=options.stage)
     return json.dumps(found) if options.json else describe_report(found)
@@ -184,7 +184,7 @@ def evaluate_command(options: argparse.Namespace) -> str:
 
 def predict_command(options: argparse.Namespace) -> str:
     """One palette PNG a photo."""
-    from maskdistill.reporting import predict_folder
+    from maskdistill.evaluation.report import predict_folder
 
     return predict_folder(
         Run(options.run), options.images, options.out, crf=options.crf, stage=options.stage, quiet=options.quiet

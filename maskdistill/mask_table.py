@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.errors import RunError
-from maskdistill.mask_truth import read_truth
+from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 

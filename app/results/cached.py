@@ -14,9 +14,9 @@ from app import cache, drawing, widgets
 from app.explore.data import Explorer, decided
 from app.results.names import Names, names_of
 from maskdistill.datasets import read_label
-from maskdistill.label_maps import LabelMaps
-from maskdistill.photo_results import PhotoResults, make_photo_results, read_photo_results
-from maskdistill.run_comparison import RunComparison, common_photos, compare_runs
+from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
+from maskdistill.evaluation.photo_metrics import PhotoResults, make_photo_results, read_photo_results
+from maskdistill.evaluation.run_label_maps import LabelMaps
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 

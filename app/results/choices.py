@@ -8,7 +8,7 @@ import numpy as np
 from app import state
 from app.results.compare_view import PHOTO
 from app.results.figures import kind_name
-from maskdistill.photo_results import order_photos
+from maskdistill.evaluation.photo_metrics import order_photos
 
 ORDERS = {
     "worst": "Worst first",

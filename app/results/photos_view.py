@@ -18,8 +18,8 @@ from app.results.figures import kind_name, percent
 from app.results.names import Names
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
-from maskdistill.label_maps import PROPOSALS
-from maskdistill.photo_results import PhotoResults
+from maskdistill.evaluation.photo_metrics import PhotoResults
+from maskdistill.evaluation.run_label_maps import PROPOSALS
 
 HEIGHT = 500  # CSS pixels of the large picture
 

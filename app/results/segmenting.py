@@ -17,7 +17,7 @@ from app.workspace import run_config
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.errors import DatasetError
-from maskdistill.label_maps import STAGE1
+from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.pseudo_labels.label_maps import palette
 from maskdistill.storage.run_folder import Run, fingerprint

@@ -12,7 +12,7 @@ from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.names import Names
 from app.results.segmenting import FINAL, FINAL_CRF, Models, Segmented, models, segment, too_large, trained_models
 from maskdistill.errors import DatasetError, MaskDistillError
-from maskdistill.label_maps import STAGE1
+from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available
 
 HEIGHT = 560  # CSS pixels of the large picture

@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.confusion import Confusion, match_by_majority, match_one_to_one, mean_and_std, report
 from maskdistill.datasets import IGNORE_INDEX, read_label
 from maskdistill.datasets.splits import reported_numbers
-from maskdistill.evaluation import best_iou, corloc
+from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, mean_and_std, report
+from maskdistill.evaluation.mask_ap import instances_of, mask_ap, predictions_of, single_mask_ap50
+from maskdistill.evaluation.mask_truth import make_truth
+from maskdistill.evaluation.photo_metrics import make_photo_results
+from maskdistill.evaluation.region_metrics import best_iou, corloc
 from maskdistill.files import read_json, write_json
-from maskdistill.instances import instances_of, mask_ap, predictions_of, single_mask_ap50
-from maskdistill.mask_truth import make_truth
 from maskdistill.masks import decode_mask
-from maskdistill.photo_results import make_photo_results
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.cluster import recluster
 from maskdistill.stages.context import Context

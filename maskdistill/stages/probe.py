@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from maskdistill.config import TrainConfig
-from maskdistill.confusion import Confusion, identity_matching, report
 from maskdistill.datasets import read_label
+from maskdistill.evaluation.confusion import Confusion, identity_matching, report
 from maskdistill.features.backbone import choose_device
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.models.training.task import Callbacks

@@ -6,8 +6,8 @@ import pytest
 
 from app.results.figures import percent
 from app.results.page import VIEWS, stale_figures
+from maskdistill.evaluation.photo_metrics import read_photo_results
 from maskdistill.files import read_json, write_json
-from maskdistill.photo_results import read_photo_results
 from maskdistill.storage.run_folder import Run
 
 STAGES_GONE = ("stage1", "stage2", "evaluation", "predictions", "candidates", "filter", "pseudo_labels")

@@ -14,7 +14,7 @@ import pytest
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source, read_photo
-from maskdistill.evaluation import best_iou, corloc
+from maskdistill.evaluation.region_metrics import best_iou, corloc
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.masks import mask_iou

@@ -217,10 +217,10 @@ class TestReports:
         return spy
 
     def test_evaluate(self, spy, capsys):
-        from maskdistill import reporting
+        from maskdistill.evaluation import report
 
         found = {"miou": 0.5, "pixel_accuracy": 0.75, "num_images": 3, "iou": {"cat": 0.25, "dog": None}}
-        calls = spy(reporting, "evaluate", found)
+        calls = spy(report, "evaluate", found)
         arguments = ["evaluate", "--run", "r", "--data", "d", "--split", "train", "--crf", "--stage", "stage1"]
         assert main([*arguments, "--json"]) == 0
         run, data, flags = calls[0]
@@ -235,9 +235,9 @@ class TestReports:
         assert text.split()[-4:] == ["cat", "0.250", "dog", "-"]
 
     def test_predict(self, spy, capsys):
-        from maskdistill import reporting
+        from maskdistill.evaluation import report
 
-        calls = spy(reporting, "predict_folder", "3 label maps.")
+        calls = spy(report, "predict_folder", "3 label maps.")
         assert main(["predict", "--run", "r", "--images", "i", "--out", "o", "--quiet"]) == 0
         run, images, out, flags = calls[0]
         assert (run.name, images, out) == ("r", "i", Path("o"))

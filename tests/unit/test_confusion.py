@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from maskdistill.confusion import (
+from maskdistill.errors import ConfigError, DatasetError, ShapeError
+from maskdistill.evaluation.confusion import (
     Confusion,
     identity_matching,
     iou_of_pairs,
@@ -15,7 +16,6 @@ from maskdistill.confusion import (
     mean_and_std,
     report,
 )
-from maskdistill.errors import ConfigError, DatasetError, ShapeError
 
 
 def random_maps(seed=0, num_classes=3, num_clusters=4, shape=(12, 17), ignored=0.1, unknown=0.2):
@@ -332,5 +332,5 @@ def test_mean_and_std_by_hand():
 
 
 def test_import_needs_no_torch():
-    code = "import sys, maskdistill.confusion; sys.exit('torch' in sys.modules)"
+    code = "import sys, maskdistill.evaluation.confusion; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

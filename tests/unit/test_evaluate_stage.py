@@ -12,11 +12,11 @@ from PIL import Image
 from scipy import ndimage
 from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, tiny_config
 
-from maskdistill import reporting
 from maskdistill.cli import main
 from maskdistill.datasets import open_source
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError
+from maskdistill.evaluation import report
 from maskdistill.files import read_json
 from maskdistill.stages import evaluate
 from maskdistill.stages.chain import Options, Plan
@@ -275,7 +275,7 @@ def test_pixels_all_ignored_are_no_ground_truth(without_truth_of, scene):
     found = read_json(run.path / "metrics.json")
     assert set(found["reported"].values()) == set(found["training"].values()) == {None}
     with pytest.raises(DatasetError, match=r"No photo of split 'auto' in .* has ground truth. Choose another --split"):
-        reporting.evaluate(run, str(data))
+        report.evaluate(run, str(data))
 
 
 def test_commands_tell_of_reported_photos_without_ground_truth(without_truth_of, scene, metrics, capsys):

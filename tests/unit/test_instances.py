@@ -8,14 +8,14 @@ from pycocotools import mask as coco_mask
 from pycocotools.cocoeval import COCOeval
 
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.evaluation import class_regions, object_regions
-from maskdistill.instances import (
+from maskdistill.evaluation.mask_ap import (
     instances_of,
     instances_of_annotations,
     mask_ap,
     predictions_of,
     single_mask_ap50,
 )
+from maskdistill.evaluation.region_metrics import class_regions, object_regions
 from maskdistill.masks import decode_mask, encode_mask
 
 SIZE = (32, 40)

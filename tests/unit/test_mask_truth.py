@@ -5,9 +5,9 @@ import pytest
 
 from maskdistill.datasets import open_source, read_label
 from maskdistill.errors import DatasetError, ShapeError
-from maskdistill.evaluation import best_iou
+from maskdistill.evaluation.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
+from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.files import read_json, write_json
-from maskdistill.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos

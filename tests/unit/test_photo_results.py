@@ -4,12 +4,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from maskdistill.confusion import Confusion, report
 from maskdistill.datasets import read_label
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, write_json
-from maskdistill.label_maps import LabelMaps
-from maskdistill.photo_results import (
+from maskdistill.evaluation.confusion import Confusion, report
+from maskdistill.evaluation.photo_metrics import (
     count_pairs,
     make_photo_results,
     order_photos,
@@ -17,6 +15,8 @@ from maskdistill.photo_results import (
     read_photo_results,
     share_changed,
 )
+from maskdistill.evaluation.run_label_maps import LabelMaps
+from maskdistill.files import read_json, write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo
 
-from maskdistill import reporting
 from maskdistill.errors import ConfigError, DatasetError, RunError
+from maskdistill.evaluation import report
+from maskdistill.evaluation.report import describe_report, evaluate, predict_folder
 from maskdistill.files import read_json
-from maskdistill.reporting import describe_report, evaluate, predict_folder
 from maskdistill.storage.run_folder import Run
 
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
@@ -95,7 +95,7 @@ def test_run_that_is_not_trained_is_told(run, scene, tmp_path):
 
 
 def test_crf_without_its_package_is_told(run, val_photos, tmp_path, monkeypatch):
-    monkeypatch.setattr(reporting, "crf_available", lambda: False)
+    monkeypatch.setattr(report, "crf_available", lambda: False)
     with pytest.raises(ConfigError, match="pip install pydensecrf2"):
         evaluate(run, crf=True)
     with pytest.raises(ConfigError, match="pip install pydensecrf2"):
@@ -170,14 +170,14 @@ def test_photo_that_cannot_be_read_is_named_and_the_others_are_labelled(run, val
 
 
 def test_photo_that_goes_away_is_named(run, val_photos, tmp_path, monkeypatch):
-    opened = reporting.open_source
+    opened = report.open_source
 
     def open_and_lose(spec):
         source = opened(spec)
         (val_photos / "10.png").unlink()
         return source
 
-    monkeypatch.setattr(reporting, "open_source", open_and_lose)
+    monkeypatch.setattr(report, "open_source", open_and_lose)
     sentence = predict_folder(run, str(val_photos), tmp_path / "out", quiet=True)
     assert sentence.startswith(f"3 label maps in {tmp_path / 'out'}. 1 left out, the first: {val_photos / '10.png'} (")
 

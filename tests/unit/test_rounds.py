@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from tiny_run import NUM_TRAIN, WITHOUT_MAP, assert_same_artifacts, contents_of, interrupt_stage, redone, run_chain
 
-from maskdistill import reporting
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import ConfigError, RunError
+from maskdistill.evaluation import report
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import decode_mask
 from maskdistill.models.predictor import load_model
@@ -172,8 +172,8 @@ class TestTwoRounds:
         labels = load_model(run).probabilities(photo).argmax(axis=0)
         np.testing.assert_array_equal(labels, read_label_png(run.prediction("rounds", NUM_TRAIN)))
         last, second = (read_json(run.path / "metrics.json")["reported"][kind]["miou"] for kind in ("rounds", "stage2"))
-        assert reporting.evaluate(run)["miou"] == pytest.approx(last, abs=1e-9)
-        assert reporting.evaluate(run, stage="stage2")["miou"] == pytest.approx(second, abs=1e-9)
+        assert report.evaluate(run)["miou"] == pytest.approx(last, abs=1e-9)
+        assert report.evaluate(run, stage="stage2")["miou"] == pytest.approx(second, abs=1e-9)
 
     def test_a_second_run_is_the_same_and_has_nothing_to_do(self, twice, go_on):
         go_on(*TWO)

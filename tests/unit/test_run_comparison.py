@@ -4,9 +4,7 @@ import numpy as np
 import pytest
 
 from maskdistill.errors import RunError
-from maskdistill.label_maps import LabelMaps
-from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
-from maskdistill.run_comparison import (
+from maskdistill.evaluation.compare_runs import (
     Pair,
     common_photos,
     comparable_runs,
@@ -14,6 +12,8 @@ from maskdistill.run_comparison import (
     match_counts,
     share_unmatched,
 )
+from maskdistill.evaluation.run_label_maps import LabelMaps
+from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of
 

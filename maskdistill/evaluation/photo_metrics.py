@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from maskdistill.confusion import Matching
 from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
-from maskdistill.label_maps import KINDS, LabelMaps
+from maskdistill.evaluation.confusion import Matching
+from maskdistill.evaluation.run_label_maps import KINDS, LabelMaps
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 

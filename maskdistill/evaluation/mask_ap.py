@@ -19,7 +19,7 @@ from pycocotools.cocoeval import COCOeval
 
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.evaluation import MIN_REGION, class_regions
+from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.masks import encode_mask
 
 Instance = Mapping[str, Any]

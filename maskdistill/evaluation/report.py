@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.config import RunConfig
-from maskdistill.confusion import Confusion, match_one_to_one, report
 from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
+from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.files import read_json
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available

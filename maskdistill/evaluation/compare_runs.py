@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from maskdistill.confusion import Confusion, Matching, match_one_to_one
 from maskdistill.datasets import Photo, ProgressCallback
 from maskdistill.errors import RunError
+from maskdistill.evaluation.confusion import Confusion, Matching, match_one_to_one
+from maskdistill.evaluation.photo_metrics import count_pairs
+from maskdistill.evaluation.run_label_maps import LabelMaps
 from maskdistill.files import read_json
-from maskdistill.label_maps import LabelMaps
-from maskdistill.photo_results import count_pairs
 from maskdistill.storage.run_folder import Run
 
 _NO_CLASS = -1

@@ -6,10 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from maskdistill.confusion import BACKGROUND
 from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
 from maskdistill.errors import DatasetError, ShapeError
-from maskdistill.evaluation import MIN_REGION, class_regions
+from maskdistill.evaluation.confusion import BACKGROUND
+from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of

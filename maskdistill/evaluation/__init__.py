@@ -1,0 +1,1 @@
+"""Ground truth and comparisons. For reporting only: nothing that trains or chooses imports this."""
