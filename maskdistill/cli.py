@@ -200,8 +200,8 @@ def export_command(options: argparse.Namespace) -> str:
 
 def decisions_command(options: argparse.Namespace) -> str:
     """A summary of people's decisions, or every mark as CSV."""
-    from maskdistill.decisions import summarise, to_csv
     from maskdistill.files import write_atomically
+    from maskdistill.review.decisions import summarise, to_csv
 
     run = Run(options.run)
     run.info()  # says what is wrong if this is no run

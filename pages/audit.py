@@ -8,8 +8,8 @@ from app.audit.desk import desk
 from app.audit.way import ledger_of
 from app.explore.data import open_explorer
 from app.explore.detail import show_detail
-from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
+from maskdistill.review.decisions import Scope
 
 top = st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="audit-top")
 top.title("Audit")

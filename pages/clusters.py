@@ -6,8 +6,8 @@ from app import state, widgets
 from app.clusters import below_panel, chosen_panel, map_panel, undoing
 from app.explore import data, picking
 from app.explore.detail import show_detail
-from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
+from maskdistill.review.decisions import Scope
 
 top = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 top.title("Clusters", width="content")

@@ -7,7 +7,7 @@ from app.explore.data import need, open_explorer
 from app.explore.detail import show_detail
 from app.filter import board, launch
 from app.filter.data import verdict_on_show
-from maskdistill.decisions import Scope
+from maskdistill.review.decisions import Scope
 
 st.title("Filter")
 st.caption("The first model learned from every mask. Those that it does not believe now are dropped before the second.")

@@ -17,7 +17,8 @@ from app.explore.colours import cluster_colour
 from app.explore.crops import crop_url
 from app.explore.data import Explorer
 from app.explore.facts import SIGNALS
-from maskdistill.auditing import (
+from maskdistill.pseudo_labels.filter import RULE_HELP
+from maskdistill.review.audit import (
     ClusterCentres,
     Order,
     Reasons,
@@ -26,8 +27,7 @@ from maskdistill.auditing import (
     measure_pace,
     suggest_clusters,
 )
-from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED
-from maskdistill.pseudo_labels.filter import RULE_HELP
+from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED
 from maskdistill.storage.progress import format_duration
 
 _STROKES = 400  # the last of a person, among which the pace is looked for

@@ -7,7 +7,7 @@ from app import state
 from app.audit.ledger import Ledger
 from app.audit.way import Way
 from app.state import Key, Option
-from maskdistill.auditing import ORDER_HELP, ORDER_NAMES, Order
+from maskdistill.review.audit import ORDER_HELP, ORDER_NAMES, Order
 
 _LONGEST_NAME = 40  # characters
 _BETWEEN = "|"  # names of a pair in the link

@@ -6,10 +6,10 @@ from app import state, widgets
 from app.explore.data import Explorer
 from app.training import actions, cached
 from app.training.stages import describe_work, with_needs
-from maskdistill import decisions
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
+from maskdistill.review import decisions
 from maskdistill.storage.run_folder import Run
 
 _PAINT = "pseudo_labels"

@@ -14,9 +14,9 @@ import numpy as np
 import pandas as pd
 
 from app.explore.data import Decided, Explorer, decided
-from maskdistill import decisions
-from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED, differing, words
-from maskdistill.decisions import Action, Mark, Scope, Step
+from maskdistill.review import decisions
+from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED, differing, words
+from maskdistill.review.decisions import Action, Mark, Scope, Step
 
 _SAID = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_WORD}
 

@@ -9,10 +9,10 @@ from app.audit import controls
 from app.audit.ledger import Ledger
 from app.audit.sitting import Sitting
 from app.state import Key
-from maskdistill.auditing import Agreement, ClusterTally, Order, compare, most_rejected
-from maskdistill.auditing.agreement import ACTIONS
-from maskdistill.decisions import Action
 from maskdistill.errors import MaskDistillError
+from maskdistill.review.audit import Agreement, ClusterTally, Order, compare, most_rejected
+from maskdistill.review.audit.agreement import ACTIONS
+from maskdistill.review.decisions import Action
 
 _MOST_CLUSTERS = 3
 

@@ -17,11 +17,11 @@ from app.audit.cards import Cards
 from app.audit.ledger import Ledger
 from app.audit.way import Way
 from app.explore.data import stamp_of
-from maskdistill import decisions
-from maskdistill.auditing import Order, next_open
-from maskdistill.auditing.agreement import NO_WORD
-from maskdistill.decisions import Action, Step
 from maskdistill.errors import MaskDistillError
+from maskdistill.review import decisions
+from maskdistill.review.audit import Order, next_open
+from maskdistill.review.audit.agreement import NO_WORD
+from maskdistill.review.decisions import Action, Step
 
 AHEAD = 12  # masks that the browser may go on to without asking
 AT_ONCE = 4  # pictures made for one answer, which must not take long

@@ -10,8 +10,8 @@ from app import cache
 from app.audit.ledger import Ledger
 from app.explore.data import Explorer
 from app.explore.facts import judged
-from maskdistill.auditing import ClusterCentres, Doubts, Order, arrange, measure_doubt
-from maskdistill.auditing.agreement import NO_WORD
+from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt
+from maskdistill.review.audit.agreement import NO_WORD
 
 
 @dataclass(frozen=True)

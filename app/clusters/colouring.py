@@ -9,8 +9,8 @@ from app.clusters.trial_facts import colours_of, facts_of
 from app.explore import colours, picking
 from app.explore.data import Decided, Explorer
 from app.explore.trials import trial_title, trials_of
-from maskdistill.point_map import PointMap
-from maskdistill.selecting import field_text
+from maskdistill.review.point_map import PointMap
+from maskdistill.review.selections import field_text
 
 _STEPS = 255  # of the scale of scores; the last code says that there is none
 _ENDS = (2, 98)  # percentiles of the scores at the ends of the scale, so that a few odd ones do not flatten it

@@ -6,9 +6,9 @@ import streamlit as st
 from app import state
 from app.clusters.undoing import tell
 from app.explore.data import Decided, Explorer
-from maskdistill import decisions
-from maskdistill.decisions import Action, Mark, Scope
-from maskdistill.selecting import field_text
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
+from maskdistill.review.selections import field_text
 
 _NEW = 0  # in place of a cluster's number
 

@@ -17,8 +17,8 @@ from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer, decided, explorer
 from app.explore.detail import open_mask
 from maskdistill.errors import MaskDistillError
-from maskdistill.point_map import PointMap
-from maskdistill.selecting import box_text, ids_text, lasso_text, outlines
+from maskdistill.review.point_map import PointMap
+from maskdistill.review.selections import box_text, ids_text, lasso_text, outlines
 from maskdistill.storage.run_folder import Run
 
 _KEY = "clusters:scatter"

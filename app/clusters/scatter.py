@@ -12,7 +12,7 @@ import streamlit as st
 
 from app import state
 from app.component import register
-from maskdistill.point_map import PointMap
+from maskdistill.review.point_map import PointMap
 
 _STAMP = 24  # bytes before a part's own
 _LOOK = "=look"  # in place of a stamp: what is told last counts
@@ -108,7 +108,7 @@ def scatter(
     Args:
         found: Where the points are.
         colouring: Their colours.
-        text: The selection, as maskdistill.selecting writes it.
+        text: The selection, as maskdistill.review.selections writes it.
         selected: (M,) bool; where none is, all show alike.
         shapes: (C, 2) corners of what was drawn to select them, on the map's grid.
         key: Widget key.

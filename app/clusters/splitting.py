@@ -11,9 +11,9 @@ from app.explore import picking
 from app.explore.crop_grid import Tile, crop_grid
 from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer
-from maskdistill import decisions
 from maskdistill.clustering.cluster_summary import split_parts
 from maskdistill.errors import MaskDistillError
+from maskdistill.review import decisions
 
 _SHOWN = 10  # crops of a part
 _MOST = 6  # parts

@@ -14,8 +14,8 @@ from app.explore import picking
 from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer
 from app.explore.detail import open_mask
-from maskdistill import decisions
-from maskdistill.selecting import field_text
+from maskdistill.review import decisions
+from maskdistill.review.selections import field_text
 
 
 def draw(found: Explorer, done: Decided) -> None:

@@ -15,9 +15,9 @@ from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer
 from app.explore.detail import open_mask
 from app.explore.trials import trial_title, trials_of
-from maskdistill import decisions
 from maskdistill.clustering.alternatives import Trial, TrialKey, check_key, delete_trial, read_curve
 from maskdistill.errors import ConfigError, MaskDistillError
+from maskdistill.review import decisions
 
 _MOST_SHOWN = 3  # trials beside what is now
 

@@ -6,9 +6,9 @@ from typing import Any
 import streamlit as st
 
 from app import state, widgets
-from maskdistill import decisions
-from maskdistill.decisions import Scope, Step
 from maskdistill.errors import MaskDistillError
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Scope, Step
 from maskdistill.storage.run_folder import Run
 
 

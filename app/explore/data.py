@@ -14,13 +14,13 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, state, widgets
-from maskdistill import decisions
 from maskdistill.clustering.projection import pca_map
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
 from maskdistill.files import read_json
-from maskdistill.mask_table import MaskTable, read_mask_table
+from maskdistill.review import decisions
+from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 from maskdistill.storage.run_photos import photos_of

@@ -18,10 +18,10 @@ from app.explore.crops import crop_url
 from app.explore.data import Decided, Explorer, decided
 from app.explore.facts import Verdict
 from app.explore.mask_view import mask_view
-from maskdistill import decisions
 from maskdistill.clustering.neighbors import nearest
-from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import MaskDistillError
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
 
 OnShow = Callable[[Explorer, int], Verdict | None]  # what a page's own thresholds say of a mask, by its id
 _FRAGMENT = "detail"

@@ -10,8 +10,8 @@ from app import cache, state
 from app.explore.data import Decided, Explorer
 from app.explore.trials import trials_of, trials_stamp
 from maskdistill.errors import ConfigError, MaskDistillError
-from maskdistill.point_map import PointMap
-from maskdistill.selecting import LONGEST, Ground, field_text, ids_text, join, resolve, view_text
+from maskdistill.review.point_map import PointMap
+from maskdistill.review.selections import LONGEST, Ground, field_text, ids_text, join, resolve, view_text
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import save_view, views
 

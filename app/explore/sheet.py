@@ -6,7 +6,7 @@ from html import escape
 
 from app.explore import colours, facts
 from app.explore.data import Decided, Explorer
-from maskdistill import decisions
+from maskdistill.review import decisions
 
 _MOST_EVENTS = 8  # of a mask's history
 

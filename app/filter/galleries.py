@@ -14,13 +14,13 @@ from app.explore.crops import crop_url
 from app.explore.detail import open_mask
 from app.explore.facts import SIGNALS
 from app.filter.data import ALL, Candidates
-from maskdistill import decisions
 from maskdistill.config import FilterConfig
-from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import MaskDistillError
 from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
 from maskdistill.pseudo_labels.threshold_curves import threshold_of
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
 
 NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
 NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}

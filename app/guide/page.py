@@ -27,9 +27,9 @@ from app.state import Option
 from app.workspace import Workspace, current_photo
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
-from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import JobState, current_job
+from maskdistill.review.decisions import Scope
 from maskdistill.storage.run_folder import list_runs, runs_folder
 
 STYLE = Path(__file__).parent / "guide.css"

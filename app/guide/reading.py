@@ -16,10 +16,10 @@ from app.explore import data
 from app.explore.data import Decided, Explorer
 from app.guide import paint
 from app.workspace import run_config
-from maskdistill import decisions
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
+from maskdistill.review import decisions
 from maskdistill.stages.samples import read_samples
 from maskdistill.stages.select import read_decisions
 from maskdistill.storage.run_folder import Run

@@ -9,8 +9,8 @@ from app.explore.data import Explorer
 from app.explore.detail import show_detail
 from app.results import cached, choices, classes_view, photos_view, runs_view, stages_view, upload_view
 from app.results.names import Names
-from maskdistill.decisions import Scope
 from maskdistill.errors import MaskDistillError
+from maskdistill.review.decisions import Scope
 from maskdistill.stages.chain import read_record
 from maskdistill.storage.run_folder import Run
 

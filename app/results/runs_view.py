@@ -13,10 +13,10 @@ from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names, names_of
 from app.training.compare import differences
-from maskdistill.decisions import read_names
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
 from maskdistill.files import read_json
+from maskdistill.review.decisions import read_names
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 HEIGHT = 520  # CSS pixels of the large picture

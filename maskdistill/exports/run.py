@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from maskdistill.config import LabelConfig
-from maskdistill.decisions import class_digest, class_names
 from maskdistill.errors import RunError
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
@@ -17,6 +16,7 @@ from maskdistill.exports.yolo import export_yolo
 from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
+from maskdistill.review.decisions import class_digest, class_names
 from maskdistill.stages.chain import BY_NAME, read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.storage.run_folder import Run

@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.clustering.kmeans import Clustering, assign
-from maskdistill.decisions import Classes, read_classes
 from maskdistill.errors import RunError
 from maskdistill.files import write_json
+from maskdistill.review.decisions import Classes, read_classes
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import write_table
 

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.config import FilterConfig
-from maskdistill.decisions import effective, read_marks, version
 from maskdistill.pseudo_labels.filter import RULES, FilterResult, describe, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.review.decisions import effective, read_marks, version
 from maskdistill.stages.context import Context
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import LabelFolder, Run, write_table

@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from maskdistill import decisions
-from maskdistill.decisions import Scope
 from maskdistill.features.focus_weights import find_onnx
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Scope
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import views
 

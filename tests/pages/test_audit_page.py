@@ -5,9 +5,9 @@ import pytest
 from app.audit.way import ledger_of
 from app.explore.data import explorer
 from app.training import actions
-from maskdistill import decisions
 from maskdistill.config import RunConfig
-from maskdistill.decisions import Action
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.select import write_kept
 

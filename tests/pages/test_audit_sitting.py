@@ -9,11 +9,11 @@ from app.audit.ledger import Ledger
 from app.audit.sitting import AHEAD, AT_ONCE, Sitting
 from app.audit.way import Way, ground_of, queue_of
 from app.explore.data import explorer
-from maskdistill import decisions
-from maskdistill.auditing import Order
-from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED
-from maskdistill.decisions import Action, Scope
 from maskdistill.errors import DatasetError, RunError
+from maskdistill.review import decisions
+from maskdistill.review.audit import Order
+from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED
+from maskdistill.review.decisions import Action, Scope
 
 
 class Browser:

@@ -6,10 +6,10 @@ import pytest
 
 from app.state import Key
 from app.training import actions
-from maskdistill import decisions
 from maskdistill.clustering.alternatives import TrialKey, list_trials, make_trials
-from maskdistill.decisions import Scope
 from maskdistill.jobs import Submitted
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Scope
 from maskdistill.storage.run_folder import Run
 
 

@@ -10,10 +10,10 @@ from app.clusters.summary import as_html, summarise
 from app.explore import picking
 from app.explore.data import decided, explorer
 from app.explore.trials import trials_of
-from maskdistill import decisions
 from maskdistill.clustering.alternatives import TrialKey, make_trials
-from maskdistill.decisions import Action, Mark, Scope
 from maskdistill.errors import ConfigError
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
 
 
 @pytest.fixture

@@ -14,12 +14,12 @@ from app.drawing import MASK_COLOURS, rgb
 from app.explore import colours, facts
 from app.explore.data import explorer
 from app.explore.pictures import Sent
-from maskdistill import decisions
 from maskdistill.config import FilterConfig
-from maskdistill.decisions import Scope
-from maskdistill.mask_table import read_mask_table
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP
 from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Scope
+from maskdistill.review.mask_table import read_mask_table
 from maskdistill.stages.select import write_kept
 
 # What eyes see that lack one kind of cone: Machado, Oliveira and Fernandes, 2009, severity 1, in linear RGB.
@@ -194,7 +194,7 @@ def detail_page():
     from app import state
     from app.explore.data import explorer
     from app.explore.detail import draw_detail
-    from maskdistill.decisions import Scope
+    from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
     state.read_link()
@@ -305,7 +305,7 @@ def dialog_page():
     from app import state
     from app.explore.data import explorer
     from app.explore.detail import open_mask, show_detail
-    from maskdistill.decisions import Scope
+    from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
     state.read_link()

@@ -13,14 +13,14 @@ from app.explore.facts import verdict_by
 from app.filter.data import candidates, verdict_on_show
 from app.training import actions
 from app.workspace import run_config
-from maskdistill import decisions
 from maskdistill.config import FilterConfig
-from maskdistill.decisions import Scope
 from maskdistill.jobs import Submitted
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.pseudo_labels.filter import REJECTED, filter_masks
 from maskdistill.pseudo_labels.filter_presets import presets
 from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Scope
 from maskdistill.stages.select import write_kept
 
 

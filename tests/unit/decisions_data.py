@@ -3,8 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from maskdistill.decisions import Action, Mark
 from maskdistill.files import write_json
+from maskdistill.review.decisions import Action, Mark
 from maskdistill.storage.run_folder import Run, write_table
 
 IDS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from maskdistill.auditing import compare, count_words, disagreement, measure_pace, most_rejected, words
-from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED, differing
 from maskdistill.errors import ShapeError
+from maskdistill.review.audit import compare, count_words, disagreement, measure_pace, most_rejected, words
+from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED, differing
 
 A, X, N = ACCEPTED, REJECTED, NO_WORD
 

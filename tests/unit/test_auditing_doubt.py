@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from auditing_data import masks, random_masks
 
-from maskdistill.auditing import ORDER_HELP, ORDER_NAMES, WEIGHTS, Order, Reasons, arrange, measure_doubt, next_open
 from maskdistill.config import FilterConfig
+from maskdistill.review.audit import ORDER_HELP, ORDER_NAMES, WEIGHTS, Order, Reasons, arrange, measure_doubt, next_open
 
 THRESHOLD = FilterConfig(min_score=0.5)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from maskdistill.auditing import ClusterCentres, suggest_clusters
+from maskdistill.review.audit import ClusterCentres, suggest_clusters
 
 CLUSTERS = np.array([1, 1, 2, 2, 2, 4, 4, 4, 4, 0])
 VECTORS = np.array(

@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 from tiny_run import contents_of, redone, run_chain
 
-from maskdistill.decisions import Action, Mark, Scope, decide, exclude, merge, read_classes, rename, split, undo
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
+from maskdistill.review.decisions import Action, Mark, Scope, decide, exclude, merge, read_classes, rename, split, undo
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states

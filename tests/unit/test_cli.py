@@ -11,8 +11,8 @@ from PIL import Image
 from maskdistill import cli
 from maskdistill.cli import main, read_settings
 from maskdistill.config import load_preset
-from maskdistill.decisions import Scope, decide, to_csv
 from maskdistill.errors import ConfigError
+from maskdistill.review.decisions import Scope, decide, to_csv
 from maskdistill.stages.chain import NAMES, Options
 from maskdistill.stages.propose import Shard
 from maskdistill.storage.run_folder import Run

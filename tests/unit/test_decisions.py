@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from decisions_data import cluster_anew, make_run, mark
 
-from maskdistill.decisions import (
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.review.decisions import (
     Action,
     Kind,
     Mark,
@@ -33,8 +34,7 @@ from maskdistill.decisions import (
     undo,
     version,
 )
-from maskdistill.decisions import marks as marks_module
-from maskdistill.errors import ConfigError, RunError
+from maskdistill.review.decisions import marks as marks_module
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
 
@@ -336,7 +336,7 @@ import sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[3]]
 from decisions_data import IDS, mark
-from maskdistill.decisions import Scope, decide, merge, rename, undo
+from maskdistill.review.decisions import Scope, decide, merge, rename, undo
 from maskdistill.storage.run_folder import Run
 run, name = Run(Path(sys.argv[1])), sys.argv[2]
 print("ready", flush=True)
@@ -381,7 +381,7 @@ import os, signal, sys
 from pathlib import Path
 sys.path[:0] = [sys.argv[2]]
 from decisions_data import mark
-from maskdistill.decisions import Scope, decide
+from maskdistill.review.decisions import Scope, decide
 from maskdistill.storage.run_folder import Run
 decide(Run(Path(sys.argv[1])), "ann", [mark(0)], scope=Scope.LABELS)
 os.kill(os.getpid(), signal.SIGKILL)

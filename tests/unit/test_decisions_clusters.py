@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from decisions_data import CLUSTERS, IDS, by_mask, cluster_anew, make_run, mark
 
-from maskdistill.decisions import (
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.review.decisions import (
     Scope,
     adopt,
     class_digest,
@@ -21,7 +22,6 @@ from maskdistill.decisions import (
     steps,
     undo,
 )
-from maskdistill.errors import ConfigError, RunError
 from maskdistill.storage.run_folder import write_table
 
 BEFORE = dict(zip(IDS, CLUSTERS, strict=True))

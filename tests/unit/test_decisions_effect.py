@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 from decisions_data import IDS, frame_of
 
-from maskdistill.decisions import effective
+from maskdistill.review.decisions import effective
 
 COLUMNS = ["step", "reviewer", "scope", "mask_id", "image_id", "x", "y", "w", "h", "action", "cluster", "dormant"]
 

@@ -6,8 +6,8 @@ from PIL import Image
 
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
-from maskdistill.mask_table import read_mask_table
 from maskdistill.proposals.thumbnails import THUMB_SIDE
+from maskdistill.review.mask_table import read_mask_table
 from maskdistill.stages.candidates import write_seen_thumbnails
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.storage.mask_store import MaskCodes

@@ -1,8 +1,8 @@
 import pytest
 from decisions_data import make_run
 
-from maskdistill.decisions import version
 from maskdistill.errors import ConfigError, RunError
+from maskdistill.review.decisions import version
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view, save_view, views

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.point_map import SIDE, PointMap, inside, simplify
-from maskdistill.selecting import (
+from maskdistill.review.point_map import SIDE, PointMap, inside, simplify
+from maskdistill.review.selections import (
     LONGEST,
     MOST_CORNERS,
     Ground,

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from maskdistill.decisions.folding import fold
-from maskdistill.decisions.records import Action, Kind, Mark, Scope
-from maskdistill.decisions.steps import (
+from maskdistill.errors import ConfigError
+from maskdistill.files import read_json
+from maskdistill.review.decisions.folding import fold
+from maskdistill.review.decisions.records import Action, Kind, Mark, Scope
+from maskdistill.review.decisions.steps import (
     MOVING,
     UNDONE,
     Edit,
@@ -19,8 +21,6 @@ from maskdistill.decisions.steps import (
     read_edits,
     read_numbering,
 )
-from maskdistill.errors import ConfigError
-from maskdistill.files import read_json
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
 

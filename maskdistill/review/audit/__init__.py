@@ -2,13 +2,13 @@
 or writes a file, and nothing knows ground truth.
 """
 
-from maskdistill.auditing.agreement import Agreement, compare, words
-from maskdistill.auditing.doubt import WEIGHTS, Doubts, measure_doubt
-from maskdistill.auditing.pace import Pace, measure_pace
-from maskdistill.auditing.queue import ORDER_HELP, ORDER_NAMES, Order, arrange, next_open
-from maskdistill.auditing.reasons import Reasons, disagreement
-from maskdistill.auditing.suggestions import ClusterCentres, suggest_clusters
-from maskdistill.auditing.tally import ClusterTally, Tally, count_words, most_rejected
+from maskdistill.review.audit.agreement import Agreement, compare, words
+from maskdistill.review.audit.doubt import WEIGHTS, Doubts, measure_doubt
+from maskdistill.review.audit.pace import Pace, measure_pace
+from maskdistill.review.audit.queue import ORDER_HELP, ORDER_NAMES, Order, arrange, next_open
+from maskdistill.review.audit.reasons import Reasons, disagreement
+from maskdistill.review.audit.suggestions import ClusterCentres, suggest_clusters
+from maskdistill.review.audit.tally import ClusterTally, Tally, count_words, most_rejected
 
 __all__ = [
     "ORDER_HELP",

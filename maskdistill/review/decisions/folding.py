@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from maskdistill.decisions.records import Kind
-from maskdistill.decisions.steps import Edit
+from maskdistill.review.decisions.records import Kind
+from maskdistill.review.decisions.steps import Edit
 
 
 @dataclass

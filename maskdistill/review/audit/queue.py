@@ -6,7 +6,7 @@ from enum import StrEnum
 import numpy as np
 import pandas as pd
 
-from maskdistill.auditing.doubt import Doubts
+from maskdistill.review.audit.doubt import Doubts
 
 
 class Order(StrEnum):

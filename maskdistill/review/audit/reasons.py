@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.auditing.agreement import ACCEPTED, REJECTED
-from maskdistill.auditing.doubt import WEIGHTS, Doubts
-from maskdistill.auditing.queue import Order
 from maskdistill.pseudo_labels.filter import CLUSTER_BEST, PHOTO_BEST, THRESHOLDS
+from maskdistill.review.audit.agreement import ACCEPTED, REJECTED
+from maskdistill.review.audit.doubt import WEIGHTS, Doubts
+from maskdistill.review.audit.queue import Order
 
 NEAR = 0.97  # nearness from which a signal is just beside its threshold: 3 % of the masks lie between
 _TELLING = 0.9  # from which a part of the doubt is worth a word

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from maskdistill.errors import ConfigError
-from maskdistill.point_map import SIDE, PointMap, inside, simplify
+from maskdistill.review.point_map import SIDE, PointMap, inside, simplify
 
 LONGEST = 6000  # characters that a link may spend on a selection; browsers and proxies take 8000 in all
 MOST_CORNERS = 80  # of a lasso

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 
 from maskdistill.datasets.records import MAX_LABEL
-from maskdistill.decisions.classes import Classes, read_classes
-from maskdistill.decisions.records import Kind, Scope
-from maskdistill.decisions.steps import Numbering, add_step, clusters_fingerprint, read_numbering
 from maskdistill.errors import ConfigError
+from maskdistill.review.decisions.classes import Classes, read_classes
+from maskdistill.review.decisions.records import Kind, Scope
+from maskdistill.review.decisions.steps import Numbering, add_step, clusters_fingerprint, read_numbering
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run
 

@@ -8,11 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from maskdistill.decisions.effect import BOX, effective
-from maskdistill.decisions.folding import Folded, fold
-from maskdistill.decisions.marks import read_marks
-from maskdistill.decisions.records import EDITS, Action, Kind, Scope
-from maskdistill.decisions.steps import (
+from maskdistill.files import read_json
+from maskdistill.review.decisions.effect import BOX, effective
+from maskdistill.review.decisions.folding import Folded, fold
+from maskdistill.review.decisions.marks import read_marks
+from maskdistill.review.decisions.records import EDITS, Action, Kind, Scope
+from maskdistill.review.decisions.steps import (
     MOVING,
     UNDONE,
     Edit,
@@ -22,7 +23,6 @@ from maskdistill.decisions.steps import (
     read_numbering,
     steps,
 )
-from maskdistill.files import read_json
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
 

@@ -5,14 +5,14 @@ writes here. Marks speak of single masks. Changes of clusters (merging, splittin
 numbers, so they are dormant while the run has another clustering.
 """
 
-from maskdistill.decisions.claims import claim, claimed_by_others, release
-from maskdistill.decisions.classes import Classes, class_digest, class_names, read_classes, read_names
-from maskdistill.decisions.editing import adopt, exclude, gather, merge, rename, split
-from maskdistill.decisions.effect import Effective, effective
-from maskdistill.decisions.listing import history, summarise, to_csv
-from maskdistill.decisions.marks import decide, read_marks
-from maskdistill.decisions.records import Action, Event, Kind, Mark, Scope, Step
-from maskdistill.decisions.steps import next_redo, next_undo, redo, steps, undo, version
+from maskdistill.review.decisions.claims import claim, claimed_by_others, release
+from maskdistill.review.decisions.classes import Classes, class_digest, class_names, read_classes, read_names
+from maskdistill.review.decisions.editing import adopt, exclude, gather, merge, rename, split
+from maskdistill.review.decisions.effect import Effective, effective
+from maskdistill.review.decisions.listing import history, summarise, to_csv
+from maskdistill.review.decisions.marks import decide, read_marks
+from maskdistill.review.decisions.records import Action, Event, Kind, Mark, Scope, Step
+from maskdistill.review.decisions.steps import next_redo, next_undo, redo, steps, undo, version
 
 __all__ = [
     "Action",

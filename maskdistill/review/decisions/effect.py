@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from maskdistill.decisions.records import Action
+from maskdistill.review.decisions.records import Action
 
 SAME_MASK = 0.75  # IoU of two boxes of a photo from which a mask that was made anew is the same
 BOX = ["x", "y", "w", "h"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from maskdistill.decisions.records import EDITS, Kind, Scope, Step
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
+from maskdistill.review.decisions.records import EDITS, Kind, Scope, Step
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
 

@@ -6,9 +6,9 @@ import sqlite3
 from collections import Counter
 from datetime import UTC, datetime
 
-from maskdistill.decisions.classes import read_names
-from maskdistill.decisions.records import Action, Event, Kind, Scope, describe, describe_mark
-from maskdistill.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
+from maskdistill.review.decisions.classes import read_names
+from maskdistill.review.decisions.records import Action, Event, Kind, Scope, describe, describe_mark
+from maskdistill.review.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from maskdistill.auditing.agreement import ACCEPTED, NO_WORD, REJECTED
+from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED
 
 _ENOUGH = 3  # rejected masks from which a cluster is worth naming
 _MOSTLY = 0.5  # share of the decided ones
