@@ -11,7 +11,7 @@ from maskdistill.cli_job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError
-from maskdistill.estimates import estimate, work_of_source
+from maskdistill.stages.time_estimates import estimate, work_of_source
 from maskdistill.storage.run_folder import Run, runs_folder
 
 BACKBONES = {

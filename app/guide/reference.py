@@ -10,9 +10,9 @@ from app.workspace import PRESET, overrides_from
 from maskdistill.cli_job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
-from maskdistill.estimates import estimate_stages, work_of_source
 from maskdistill.files import read_json
 from maskdistill.stages.chain import NAMES
+from maskdistill.stages.time_estimates import estimate_stages, work_of_source
 from maskdistill.storage.run_folder import Run, runs_folder
 
 FOLDER = "guide"

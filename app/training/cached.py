@@ -16,12 +16,12 @@ from app.training.stages import work_to_do
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import MaskDistillError
-from maskdistill.estimates import estimate, estimate_stages, work_of_run, work_of_source
 from maskdistill.features.registry import choose_backbone
 from maskdistill.jobs import Job, read_events
 from maskdistill.review import decisions
 from maskdistill.stages import status
 from maskdistill.stages.status import StageState
+from maskdistill.stages.time_estimates import estimate, estimate_stages, work_of_run, work_of_source
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 

@@ -12,13 +12,13 @@ from filelock import FileLock, Timeout
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.estimates import record_speed
 from maskdistill.features.registry import Choice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
 from maskdistill.stages.select import decisions_digest
+from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
 

@@ -10,20 +10,27 @@ import timm
 import torch
 from tiny_run import NUM_TRAIN, NUM_VAL, run_chain
 
-from maskdistill import estimates, speeds
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import DIMENSIONS
 from maskdistill.clustering.model_selection import MOST_ROWS
 from maskdistill.config import FeatureConfig, load_preset
-from maskdistill.costs import MOST_COMPARED, NUM_DIMENSIONS, Cost, Network, Work, cost_of, stages_with_costs
 from maskdistill.datasets import open_source
 from maskdistill.datasets.transforms import patch_grid
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.estimates import drivers_of, estimate, estimate_stages, record_speed, work_of_run, work_of_source
 from maskdistill.features.registry import SPECS
 from maskdistill.files import write_atomically
-from maskdistill.speeds import KEPT, Measured, Speeds, time_products
+from maskdistill.stages import machine_speed, time_estimates
 from maskdistill.stages.chain import NAMES
+from maskdistill.stages.cost_model import MOST_COMPARED, NUM_DIMENSIONS, Cost, Network, Work, cost_of, stages_with_costs
+from maskdistill.stages.machine_speed import KEPT, Measured, Speeds, time_products
+from maskdistill.stages.time_estimates import (
+    drivers_of,
+    estimate,
+    estimate_stages,
+    record_speed,
+    work_of_run,
+    work_of_source,
+)
 from maskdistill.storage.progress import Progress
 from maskdistill.storage.run_folder import Run
 
@@ -45,7 +52,7 @@ MSRC = Work(
 def cache(tmp_path, monkeypatch):
     """A cache folder of the test's own, and a benchmark that finds the reference machine at once."""
     monkeypatch.setenv("MASKDISTILL_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(speeds, "time_products", lambda: speeds.REFERENCE_GFLOPS)
+    monkeypatch.setattr(machine_speed, "time_products", lambda: machine_speed.REFERENCE_GFLOPS)
     return tmp_path / "cache"
 
 
@@ -86,8 +93,8 @@ class TestSpeeds:
         assert Speeds(2).slowness("clusters", {}) is None
 
     def test_benchmark_is_timed_once(self, monkeypatch):
-        times = iter([speeds.REFERENCE_GFLOPS / 2])
-        monkeypatch.setattr(speeds, "time_products", lambda: next(times))
+        times = iter([machine_speed.REFERENCE_GFLOPS / 2])
+        monkeypatch.setattr(machine_speed, "time_products", lambda: next(times))
         assert Speeds(2).benchmark() == Speeds(2).benchmark() == 2.0
 
     def test_the_benchmark_itself(self):
@@ -215,14 +222,14 @@ class TestWork:
 class TestEstimate:
     def test_rough_by_the_benchmark(self, monkeypatch):
         expected = cost_of("clusters", MSRC, CONFIG).seconds(4)
-        monkeypatch.setattr(estimates, "usable_cores", lambda: 4)
-        monkeypatch.setattr(speeds, "time_products", lambda: speeds.REFERENCE_GFLOPS / 3)
+        monkeypatch.setattr(time_estimates, "usable_cores", lambda: 4)
+        monkeypatch.setattr(machine_speed, "time_products", lambda: machine_speed.REFERENCE_GFLOPS / 3)
         found = estimate(MSRC, "clusters", CONFIG)
         assert (found.seconds, found.basis) == (pytest.approx(3 * expected), "rough")
         assert found.sentence == "Roughly 40 s, by a benchmark of this machine."
 
     def test_by_what_was_measured_here(self, monkeypatch):
-        monkeypatch.setattr(estimates, "usable_cores", lambda: 2)
+        monkeypatch.setattr(time_estimates, "usable_cores", lambda: 2)
         expected = cost_of("stage1", MSRC, CONFIG).seconds(2)
         Speeds(2).note(Measured(*drivers_of("stage1", CONFIG), 2 * expected, expected))
         found = estimate(MSRC, "stage1", CONFIG)
@@ -241,9 +248,9 @@ class TestEstimate:
 
     def test_settings_left_to_the_machine_are_those_it_came_to(self, monkeypatch):
         """A run has its settings settled; before it is one they say "auto"."""
-        monkeypatch.setattr("maskdistill.costs.likely_auto", lambda: "focus_vits14")
+        monkeypatch.setattr("maskdistill.stages.cost_model.likely_auto", lambda: "focus_vits14")
         settled = CONFIG.with_overrides(["features.shorter_side=336", "features.precision=float32"])
-        Speeds(estimates.usable_cores()).note(Measured(*drivers_of("proposals", settled), 20.0, 10.0))
+        Speeds(time_estimates.usable_cores()).note(Measured(*drivers_of("proposals", settled), 20.0, 10.0))
         assert estimate(MSRC, "proposals", load_preset("quick")).basis == "measured here"
 
     def test_gpu_that_was_not_measured(self):
@@ -263,15 +270,15 @@ class TestEstimate:
         assert found.basis == "rough"
         assert found.sentence.endswith("of them for proposals.")
         for stage in ("proposals", "embeddings"):
-            Speeds(estimates.usable_cores()).note(Measured(*drivers_of(stage, CONFIG), 10.0, 10.0))
+            Speeds(time_estimates.usable_cores()).note(Measured(*drivers_of(stage, CONFIG), 10.0, 10.0))
         assert estimate_stages(MSRC, stages, CONFIG).basis == "measured here"  # a second of three hundred is not
 
     def test_loads_no_torch(self):
         code = (
-            "import sys; from maskdistill.estimates import *; from maskdistill.config import RunConfig; "
+            "import sys; from maskdistill.stages.time_estimates import *; from maskdistill.config import RunConfig; "
             f"print(estimate({MSRC!r}, 'stage1', RunConfig()).basis); assert 'torch' not in sys.modules"
         )
-        code = f"from maskdistill.costs import Work; {code}"
+        code = f"from maskdistill.stages.cost_model import Work; {code}"
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert done.stdout.strip() == "rough"
 
@@ -279,7 +286,7 @@ class TestEstimate:
 @pytest.fixture
 def recorded(finished, scene, cache, monkeypatch):
     """Records a stage of the finished run, and tells what is remembered: kind -> seconds."""
-    monkeypatch.setattr(estimates, "FEWEST", 10)
+    monkeypatch.setattr(time_estimates, "FEWEST", 10)
     run = Run(shutil.copytree(finished[0].path, cache.parent / "run"))
 
     def record(stage="clusters", seconds=8.0, progress=None, **options):
@@ -311,7 +318,7 @@ class TestRecording:
 
     def test_short_or_small_work_says_nothing(self, recorded, monkeypatch):
         assert recorded(seconds=1.9) == {}
-        monkeypatch.setattr(estimates, "FEWEST", 13)
+        monkeypatch.setattr(time_estimates, "FEWEST", 13)
         assert recorded() == {}
 
     @pytest.mark.parametrize(
@@ -337,7 +344,7 @@ class TestRecording:
         assert recorded() == {}
 
     def test_the_stages_do_it_themselves(self, recorded, scene, cache, monkeypatch):
-        monkeypatch.setattr(estimates, "SHORTEST", 0.0)
+        monkeypatch.setattr(time_estimates, "SHORTEST", 0.0)
         run_chain(recorded.run.path, scene[0], scene[1].with_overrides(["clusters.num_rounds=5"]))
         later = {"clusters", "classes", "candidates", "filter", "pseudo_labels", "predictions", "evaluation"}
         # A training of a second may well end before it has a rate.

@@ -9,13 +9,13 @@ from typing import Any, Literal
 import numpy as np
 
 from maskdistill.config import RunConfig, TrainConfig
-from maskdistill.costs import Network, Work, cost_of, stages_with_costs
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import reported_numbers, training_numbers
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json
 from maskdistill.machine import device_of, usable_cores
-from maskdistill.speeds import Measured, Speeds
+from maskdistill.stages.cost_model import Network, Work, cost_of, stages_with_costs
+from maskdistill.stages.machine_speed import Measured, Speeds
 from maskdistill.storage.progress import format_duration, read_progress_file
 from maskdistill.storage.run_folder import Run
 
