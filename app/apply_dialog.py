@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import controls, state
 from app.workspace import PRESET, Workspace, free_run_name, overrides_from
-from maskdistill.cli_job_command import submit_run
+from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.storage.run_folder import runs_folder

@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import cache, jobs_panel, state, travel
 from app.workspace import PRESET, free_run_name
-from maskdistill.cli_job_command import submit_run
+from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError

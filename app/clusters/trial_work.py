@@ -7,7 +7,7 @@ import streamlit as st
 from app import state
 from app.explore.data import Explorer
 from app.jobs_panel import REFRESH, stop
-from maskdistill.cli_job_command import submit_command
+from maskdistill.cli.job_command import submit_command
 from maskdistill.clustering.alternatives import TrialKey, make_curve, make_trials
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs

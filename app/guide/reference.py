@@ -7,7 +7,7 @@ import streamlit as st
 from app import cache, state
 from app.state import Option
 from app.workspace import PRESET, overrides_from
-from maskdistill.cli_job_command import submit_run
+from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.files import read_json

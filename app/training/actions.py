@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from app.training.stages import label_of, with_needs
 from app.workspace import overrides_from, run_config
-from maskdistill.cli_job_command import submit_command, submit_run
+from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs
 from maskdistill.stages.chain import NAMES

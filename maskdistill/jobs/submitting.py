@@ -21,7 +21,7 @@ from maskdistill.jobs.table import find_active, load_job, next_turn, note_state
 from maskdistill.machine import device_of
 from maskdistill.storage.database import writing
 
-_WORKER = "maskdistill.cli_job_worker"  # the command line in a process of its own; this package knows only its name
+_WORKER = "maskdistill.cli.job_worker"  # the command line in a process of its own; this package knows only its name
 # One core is left to the pages. Processes of a pool set their own number.
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

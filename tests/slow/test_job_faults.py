@@ -20,7 +20,7 @@ import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
-from maskdistill.cli_job_command import submit_command
+from maskdistill.cli.job_command import submit_command
 from maskdistill.jobs import JobState, get_job, list_jobs, log_tail, read_events, resume_job, wait_until_ended
 from maskdistill.jobs.processes import MARK
 from maskdistill.models.training.checkpoint import read_tensors

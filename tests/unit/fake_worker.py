@@ -13,7 +13,7 @@ import time
 import types
 from pathlib import Path
 
-from maskdistill import cli_job_worker
+from maskdistill.cli import job_worker
 from maskdistill.errors import ConfigError
 from maskdistill.jobs import heart
 from maskdistill.storage.progress import Reporter
@@ -157,13 +157,13 @@ COMMANDS = {
 
 
 def main():
-    cli = types.ModuleType("maskdistill.cli")
+    cli = types.ModuleType("maskdistill.cli.main")
     cli.UsageError, cli.parse, cli.call, cli.read_settings = ConfigError, parse, call, None
     store = types.ModuleType("maskdistill.storage.run_folder")
     store.Run = Run
-    sys.modules.update({"maskdistill.cli": cli, "maskdistill.storage.run_folder": store})
-    heart.BEAT, heart.GRACE, cli_job_worker.LOOK, cli_job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
-    return cli_job_worker.main()
+    sys.modules.update({"maskdistill.cli.main": cli, "maskdistill.storage.run_folder": store})
+    heart.BEAT, heart.GRACE, job_worker.LOOK, job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
+    return job_worker.main()
 
 
 if __name__ == "__main__":

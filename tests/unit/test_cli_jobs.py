@@ -5,8 +5,8 @@ import time
 import pytest
 from jobs_data import add_row, ended_process
 
-from maskdistill import cli_jobs
-from maskdistill.cli import main
+from maskdistill.cli import jobs
+from maskdistill.cli.main import main
 from maskdistill.jobs import JobState, Submitted, get_job
 from maskdistill.jobs.logs import heading, log_path
 from maskdistill.jobs.processes import ProcessId
@@ -138,7 +138,7 @@ def test_stop_waits_until_the_job_has_ended(run, capsys, monkeypatch):
             db.execute("UPDATE jobs SET state = 'stopping', process = ? WHERE id = 2", (ended_process().to_json(),))
         return get_job(path, number)
 
-    monkeypatch.setattr(cli_jobs, "stop_job", stop)
+    monkeypatch.setattr(jobs, "stop_job", stop)
     with writing(run) as db:
         db.execute("DELETE FROM jobs WHERE id = 3")
     assert said(capsys, "stop", "--run", run).startswith("job 2 stopped: Training; ")
@@ -147,10 +147,10 @@ def test_stop_waits_until_the_job_has_ended(run, capsys, monkeypatch):
 
 def test_resume_says_how_to_look(run, capsys, monkeypatch):
     lost = add_row(run, state="lost", title="Lost", arguments=["export"])
-    monkeypatch.setattr(cli_jobs, "resume_job", lambda path, number: Submitted(get_job(path, number), True))
+    monkeypatch.setattr(jobs, "resume_job", lambda path, number: Submitted(get_job(path, number), True))
     expected = f"Job 4 goes on in the background: maskdistill jobs logs --run {run} 4 --follow\n"
     assert said(capsys, "resume", "--run", run) == expected
-    monkeypatch.setattr(cli_jobs, "resume_job", lambda path, number: Submitted(get_job(path, 2), False))
+    monkeypatch.setattr(jobs, "resume_job", lambda path, number: Submitted(get_job(path, 2), False))
     assert said(capsys, "resume", "--run", run, lost.id).startswith("Nothing to do: job 2 running: Training")
 
 

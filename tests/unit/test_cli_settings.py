@@ -2,7 +2,7 @@ import re
 
 import pytest
 
-from maskdistill.cli import main
+from maskdistill.cli.main import main
 from maskdistill.config import load_preset, setting_names
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy import ndimage
 from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, tiny_config
 
-from maskdistill.cli import main
+from maskdistill.cli.main import main
 from maskdistill.datasets import open_source
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError

@@ -10,8 +10,8 @@ import psutil
 import pytest
 from jobs_data import FAKE_WORKER, PATIENCE, add_row, ended_process, wait_for
 
-from maskdistill.cli_job_command import submit_command, submit_run
-from maskdistill.cli_job_worker import NICENESS
+from maskdistill.cli.job_command import submit_command, submit_run
+from maskdistill.cli.job_worker import NICENESS
 from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError, JobError, RunError
 from maskdistill.jobs import (
@@ -44,7 +44,7 @@ def started(tmp_path, monkeypatch):
     popen, processes = subprocess.Popen, []
 
     def start(command, **options):
-        if command[1:3] != ["-m", "maskdistill.cli_job_worker"]:
+        if command[1:3] != ["-m", "maskdistill.cli.job_worker"]:
             return popen(command, **options)
         processes.append(popen([sys.executable, str(FAKE_WORKER), *command[3:]], **options))
         return processes[-1]
@@ -408,7 +408,7 @@ class TestStart:
     def test_worker_started_by_hand_says_who_starts_it(self, run):
         add_row(run, state="queued")
         environment = {name: value for name, value in os.environ.items() if name != MARK}
-        command = [sys.executable, "-m", "maskdistill.cli_job_worker", str(run), "1"]
+        command = [sys.executable, "-m", "maskdistill.cli.job_worker", str(run), "1"]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert (done.returncode, "maskdistill jobs resume" in done.stderr) == (2, True)
 

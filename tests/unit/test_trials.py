@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 
-from maskdistill import cli
+from maskdistill.cli import main
 from maskdistill.clustering.alternatives import TrialKey, delete_trial, list_trials, make_curve, make_trials, read_curve
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
@@ -109,19 +109,19 @@ def test_curve_of_the_stage_is_found(run):
 
 
 def test_command_says_how_they_agree(run, capsys):
-    assert cli.main(["try", "--run", str(run.path), "--num-classes", "2", "3", "--quiet"]) == 0
+    assert main.main(["try", "--run", str(run.path), "--num-classes", "2", "3", "--quiet"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("2 classes, seed 0: stability")
     assert lines[1].endswith("agreement with the run's own clusters 1.00")
 
 
 def test_command_makes_the_curve(run, capsys):
-    assert cli.main(["try", "--run", str(run.path), "--curve", "--quiet"]) == 0
+    assert main.main(["try", "--run", str(run.path), "--curve", "--quiet"]) == 0
     assert "are suggested" in capsys.readouterr().out
 
 
 def test_command_wants_one_of_both(run, capsys):
     with pytest.raises(SystemExit):
-        cli.main(["try", "--run", str(run.path)])
+        main.main(["try", "--run", str(run.path)])
     assert "required" in capsys.readouterr().err
-    assert cli.main(["try", "--run", str(run.path), "--num-classes", "1", "--quiet"]) == 2
+    assert main.main(["try", "--run", str(run.path), "--num-classes", "1", "--quiet"]) == 2

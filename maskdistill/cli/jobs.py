@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskdistill.cli_flags import positive
+from maskdistill.cli.flags import positive
 from maskdistill.errors import JobError
 from maskdistill.jobs import (
     Event,

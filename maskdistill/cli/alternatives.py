@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Callable
 
-from maskdistill.cli_flags import not_negative
+from maskdistill.cli.flags import not_negative
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 

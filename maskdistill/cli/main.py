@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from maskdistill import __version__
-from maskdistill.cli_flags import decisions_flags, evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
-from maskdistill.cli_jobs import add_jobs_command
-from maskdistill.cli_trials import add_try_command
+from maskdistill.cli.alternatives import add_try_command
+from maskdistill.cli.flags import decisions_flags, evaluate_flags, export_flags, predict_flags, stage_flags, until_flag
+from maskdistill.cli.jobs import add_jobs_command
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages

@@ -1,4 +1,4 @@
-"""``python -m maskdistill.cli_job_worker RUN JOB``: the process of one attempt of one job.
+"""``python -m maskdistill.cli.job_worker RUN JOB``: the process of one attempt of one job.
 
 It waits for its turn with little in memory, then calls the command line in this very process: what a job does is what a
 person could have typed. Its row in ``run.sqlite`` says how far it is and, at the end, what became of it.
@@ -21,7 +21,7 @@ from typing import NoReturn, Self
 
 import psutil
 
-from maskdistill.cli_job_command import Command, read_command
+from maskdistill.cli.job_command import Command, read_command
 from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
@@ -130,7 +130,7 @@ class Attempt:
         return after_error(error, self._job.run)
 
     def _call(self, command: Command) -> str:
-        from maskdistill.cli import call
+        from maskdistill.cli.main import call
 
         command.options.on_stage = self._watch.stage_done
         text = call(command.options)

@@ -32,7 +32,7 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
         ConfigError: If a setting cannot work.
     """
     # Half of the library: a job that waits in the queue does without.
-    from maskdistill.cli import UsageError, parse, read_settings
+    from maskdistill.cli.main import UsageError, parse, read_settings
     from maskdistill.storage.run_folder import Run
 
     typed = shlex.join(("maskdistill", *arguments))

@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from maskdistill.cli_settings import SetAction
+from maskdistill.cli.settings_help import SetAction
 from maskdistill.config import preset_names, setting_names
 from maskdistill.stages.chain import NAMES
 

@@ -1,0 +1,1 @@
+"""The command line, and the process that does a command in the background."""
