@@ -1,7 +1,8 @@
 """Other clusterings of a run's masks, under another number of classes or seed, kept beside its own to be compared.
 
 They are made from the vectors that the run stores, in the spaces that its clusters were found in, and lie in the run
-folder under ``trials/``. Nothing else reads them: to go by one, a person adopts it (``maskdistill.review.decisions.adopt``).
+folder under ``trials/``. Nothing else reads them: to go by one, a person adopts it
+(``maskdistill.review.decisions.adopt``).
 """
 
 import re

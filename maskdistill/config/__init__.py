@@ -96,7 +96,7 @@ class RunConfig:
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
-    folder = resources.files("maskdistill") / "presets"
+    folder = resources.files("maskdistill.config") / "presets"
     return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
 
 
@@ -108,7 +108,7 @@ def load_preset(name: str) -> RunConfig:
     """
     if name not in preset_names():
         raise ConfigError(f"No preset '{name}'. There are: {', '.join(preset_names())}.")
-    text = (resources.files("maskdistill") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
+    text = (resources.files("maskdistill.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
     values = tomllib.loads(text)
     values.pop("about", None)
     return RunConfig.from_dict(values)

@@ -1,7 +1,7 @@
 """Background jobs: a command in a process of its own that outlives the browser tab and the server.
 
 A job is a row of the run's ``run.sqlite`` and a log file. ``submit`` writes the row and starts the process
-(``maskdistill.cli.main.job_worker``), which waits for its turn, calls the command line, and tells in the row how far it is.
+(``maskdistill.cli.job_worker``), which waits for its turn, calls the command line, and tells in the row how far it is.
 A run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Whoever lists
 the jobs finds out by it which processes are gone: such a job is ``lost``, and can be resumed.
 """

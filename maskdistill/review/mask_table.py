@@ -1,6 +1,7 @@
 """All masks of a run in one table: proposals and what the first model sees itself, with all that is known of each.
 
-People's decisions are not in it (``maskdistill.review.decisions``): they change at every stroke, the table only with a stage.
+People's decisions are not in it (``maskdistill.review.decisions``): they change at every action, the table only with a
+stage.
 """
 
 from dataclasses import dataclass

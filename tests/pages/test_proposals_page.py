@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-import maskdistill.proposals
+import maskdistill.proposals.propose
 from app import apply_dialog, controls, state
 
 
@@ -27,9 +27,9 @@ def test_shows_the_first_photo_and_says_how_long_the_masks_took(open_proposals):
 
 def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypatch):
     calls = []
-    look = maskdistill.proposals.look
+    look = maskdistill.proposals.propose.look
     monkeypatch.setattr(
-        maskdistill.proposals, "look", lambda *args, **options: calls.append(1) or look(*args, **options)
+        maskdistill.proposals.propose, "look", lambda *args, **options: calls.append(1) or look(*args, **options)
     )
     app = open_proposals()
     assert calls == [1]

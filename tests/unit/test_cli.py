@@ -8,8 +8,7 @@ import pytest
 from decisions_data import make_run, mark
 from PIL import Image
 
-from maskdistill.cli import main
-from maskdistill.cli.main import main, read_settings
+from maskdistill.cli.main import STAGE_COMMANDS, UsageError, build_parser, call, main, parse, read_settings
 from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError
 from maskdistill.review.decisions import Scope, decide, to_csv
@@ -51,7 +50,7 @@ def stages(monkeypatch):
             self.said = {"proposals": "4 masks of 3 photos."}
 
     calls = Calls()
-    monkeypatch.setattr(main, "run_stages", run_stages)
+    monkeypatch.setattr("maskdistill.cli.main.run_stages", run_stages)
     return calls
 
 
@@ -269,7 +268,7 @@ def test_exit_codes(error, code, message, monkeypatch, tmp_path, capsys):
     def fail(_options):
         raise error
 
-    monkeypatch.setattr(main, "stage_command", fail)
+    monkeypatch.setattr("maskdistill.cli.main.stage_command", fail)
     assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == code
     output = capsys.readouterr()
     assert message in output.err
@@ -277,25 +276,25 @@ def test_exit_codes(error, code, message, monkeypatch, tmp_path, capsys):
 
 
 def test_command_line_that_a_server_checks_does_not_end_it(capsys):
-    with pytest.raises(main.UsageError, match=r"unknown argument '--rum'\. Did you mean --run\?"):
-        main.parse(["propose", "--rum", "x"])
-    with pytest.raises(main.UsageError, match="invalid choice: 'propse'"):
-        main.parse(["propse", "--run", "x"])
+    with pytest.raises(UsageError, match=r"unknown argument '--rum'\. Did you mean --run\?"):
+        parse(["propose", "--rum", "x"])
+    with pytest.raises(UsageError, match="invalid choice: 'propse'"):
+        parse(["propse", "--run", "x"])
     assert capsys.readouterr() == ("", "")
 
 
 def test_call_says_what_was_made_and_tells_of_each_stage(stages, tmp_path, capsys):
     stages.said = {"proposals": "4 masks.", "embeddings": "Nothing to do."}
-    options = main.parse(["run", "--data", "sample", "--run", str(tmp_path / "run"), "--quiet"])
+    options = parse(["run", "--data", "sample", "--run", str(tmp_path / "run"), "--quiet"])
     told = []
     options.on_stage = lambda *stage: told.append(stage)
-    assert main.call(options) == f"4 masks. {tmp_path / 'run'}"
+    assert call(options) == f"4 masks. {tmp_path / 'run'}"
     assert told == list(stages.said.items())
     assert capsys.readouterr().out == ""
 
 
 def test_request_to_end_is_taken_as_a_stop(monkeypatch, tmp_path):
-    monkeypatch.setattr(main, "stage_command", lambda _options: signal.raise_signal(signal.SIGTERM))
+    monkeypatch.setattr("maskdistill.cli.main.stage_command", lambda _options: signal.raise_signal(signal.SIGTERM))
     assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
 
 
@@ -303,7 +302,7 @@ def test_error_that_nobody_expected_is_not_hidden(monkeypatch, tmp_path):
     def fail(_options):
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr(main, "stage_command", fail)
+    monkeypatch.setattr("maskdistill.cli.main.stage_command", fail)
     with pytest.raises(ZeroDivisionError, match="a bug"):
         main(["propose", "--data", "sample", "--run", str(tmp_path)])
 
@@ -313,7 +312,7 @@ class TestSettings:
     def read(self, tmp_path):
         def read(*arguments):
             run = tmp_path / "run"
-            options = main.build_parser().parse_args(["propose", "--run", str(run), *arguments])
+            options = build_parser().parse_args(["propose", "--run", str(run), *arguments])
             return read_settings(options, Run(run))
 
         return read
@@ -401,7 +400,7 @@ def test_decisions_are_summed_up_or_listed(tmp_path, capsys):
 def test_help_names_every_command_and_setting(capsys):
     assert exits(["--help"]) == 0
     overview = capsys.readouterr().out
-    commands = ("run", "evaluate", "predict", "export", "decisions", "status", "jobs", *main.STAGE_COMMANDS)
+    commands = ("run", "evaluate", "predict", "export", "decisions", "status", "jobs", *STAGE_COMMANDS)
     assert {line.split()[0] for line in overview.splitlines() if line.startswith("    ")} >= set(commands)
     assert exits(["run", "--help"]) == 0
     text = capsys.readouterr().out

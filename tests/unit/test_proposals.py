@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,8 +11,8 @@ from maskdistill.errors import ConfigError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.forward import Features
 from maskdistill.masks import mask_iou
-from maskdistill.proposals import propose, scoring
-from maskdistill.proposals.propose import Recipe, View, explore_request, look, propose
+from maskdistill.proposals import scoring
+from maskdistill.proposals.propose import Recipe, View, _drop_doubles, explore_request, look, propose
 
 PATCH = 8
 
@@ -121,8 +123,8 @@ def test_two_objects():
 @pytest.mark.parametrize(("max_overlap", "count"), [(0.2, 1), (0.5, 2)])
 def test_double_is_dropped_and_the_better_one_kept(max_overlap, count):
     base = propose(planted_view(LABELS), None, None, recipe(views="none", smooth=False)).proposals[0]
-    shifted = propose.replace(base, mask=np.roll(base.mask, 16, axis=0), score=base.score / 2)  # IoU 1/3
-    kept = propose._drop_doubles([shifted, base], ProposalConfig(max_overlap=max_overlap))
+    shifted = replace(base, mask=np.roll(base.mask, 16, axis=0), score=base.score / 2)  # IoU 1/3
+    kept = _drop_doubles([shifted, base], ProposalConfig(max_overlap=max_overlap))
     assert kept == [base, shifted][:count]
 
 
@@ -218,7 +220,7 @@ class TestCrf:
                 assert 0 <= probability.min() < 0.5 < probability.max() <= 1
                 return np.roll(probability > 0.5, shift, axis=1).astype(np.float32)
 
-            monkeypatch.setattr(propose, "refine_probability", refine)
+            monkeypatch.setattr("maskdistill.proposals.propose.refine_probability", refine)
             settings = recipe(views="none", smooth=False, crf=CrfConfig(enabled=True, **values))
             return propose(planted_view(LABELS), None, Image.new("RGB", (128, 96)), settings).proposals[0]
 

@@ -17,7 +17,7 @@ from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskD
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
-from maskdistill.proposals import propose
+from maskdistill.proposals import propose as proposing
 from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
@@ -304,7 +304,7 @@ def test_interrupted_change_and_return_lose_nothing(start, config, photos, tmp_p
     """It once left a table of photos without their problems, and thumbnails of masks that were never finished."""
     source = open_source(photos)
     (photos / "3.png").unlink()  # found out while the masks are made
-    monkeypatch.setattr(propose, "describe_problem", lambda *_arguments: "Too small.")
+    monkeypatch.setattr(proposing, "describe_problem", lambda *_arguments: "Too small.")
     start(source=source)
     run = Run(tmp_path / "run")
     old, images = contents(run), run.images().set_index("id")

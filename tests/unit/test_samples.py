@@ -253,7 +253,8 @@ def test_stopped_and_resumed_training_keeps_the_earlier_ones(copy, monkeypatch):
 
 def test_readers_load_no_torch(finished):
     code = (
-        "import sys; from maskdistill.stages.samples import read_samples; from maskdistill.storage.run_folder import Run; "
+        "import sys; from maskdistill.stages.samples import read_samples; "
+        "from maskdistill.storage.run_folder import Run; "
         "print(read_samples(Run(sys.argv[1]), 'stage2').epochs); assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code, finished[0].path], capture_output=True, text=True, check=True)
