@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import streamlit as st
 from PIL import Image
 
-from app import drawing
+from app.images import drawing
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import sidebar, state, travel
+from app import page_switch, sidebar, state
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -16,7 +16,7 @@ st.set_page_config(
     layout="wide",
     initial_sidebar_state=SIDEBAR,
 )
-st.html(Path(__file__).parent / "page.css")
+st.html(Path(__file__).parent / "styles" / "page.css")
 
 page = st.navigation(
     [
@@ -30,12 +30,12 @@ page = st.navigation(
         st.Page(PAGES / "guide.py", title="Guide", icon=":material/school:"),
     ]
 )
-travel.follow(page.url_path)
+page_switch.follow(page.url_path)
 state.read_link()
 if page.url_path != "audit" and (sitting := state.recall(state.Key.SITTING)) is not None:
     sitting.leave()
 sidebar.draw()
-if travel.is_under_way():
-    travel.draw()
+if page_switch.is_under_way():
+    page_switch.draw()
 else:
     page.run()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import jobs_panel, state, travel
+from app import job_status, page_switch, state
 from maskdistill.errors import MaskDistillError
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
@@ -24,7 +24,7 @@ def draw() -> None:
         if chosen in runs:
             _describe(runs[chosen])
         for run in runs.values():
-            jobs_panel.draw_running(run.path)
+            job_status.draw_running(run.path)
         _follow_started(runs)
 
 
@@ -50,13 +50,13 @@ def _follow_started(runs: dict[str, Run]) -> None:
         return
     path = runs_folder() / name
     if name not in runs:
-        jobs_panel.draw_running(path)
-    elif jobs_panel.is_done(path):
+        job_status.draw_running(path)
+    elif job_status.is_done(path):
         st.success(f"The masks of **{name}** are found.", icon=":material/check_circle:")
         if st.button("See them", key="sidebar:arrive", width="stretch"):
             state.remember(state.Key.STARTED, None)
             state.open_run(name)
-            travel.go("proposals")
+            page_switch.go("proposals")
 
 
 def _open(name: str) -> None:

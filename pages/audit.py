@@ -3,11 +3,11 @@
 import streamlit as st
 
 from app import state, widgets
-from app.audit import controls, live
-from app.audit.desk import desk
-from app.audit.way import ledger_of
-from app.explore.data import open_explorer
-from app.explore.detail import show_detail
+from app.audit import controls, fragment
+from app.audit.annotator import desk
+from app.audit.queue import ledger_of
+from app.mask_detail.dialog import show_detail
+from app.run_view import open_explorer
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.decisions import Scope
 
@@ -24,12 +24,12 @@ try:
     ledger = ledger_of(found)
     way = controls.read_way(ledger)
     controls.draw(way, top)
-    sitting = live.sit_down(found, ledger, way)
+    sitting = fragment.sit_down(found, ledger, way)
 except MaskDistillError as error:
     st.error(widgets.escape(str(error)))
     st.stop()
 
 desk(sitting, key="desk")
-live.draw(sitting)
+fragment.draw(sitting)
 show_detail(found, Scope.LABELS)
 state.write_link()

@@ -2,21 +2,20 @@
 
 import streamlit as st
 
-from app import state, widgets
-from app.clusters import below_panel, chosen_panel, map_panel, undoing
-from app.explore import data, picking
-from app.explore.detail import show_detail
+from app import mask_selection, run_view, state, widgets
+from app.clusters import map_panel, selection_panel, tabs_below_map, undo_buttons
+from app.mask_detail.dialog import show_detail
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.decisions import Scope
 
 top = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 top.title("Clusters", width="content")
-found = data.open_explorer()
-data.need(found, "clusters")
+found = run_view.open_explorer()
+run_view.need(found, "clusters")
 try:
-    picking.current(found, data.decided(found))  # a selection that cannot be read is told of above the map
+    mask_selection.current(found, run_view.decided(found))  # a selection that cannot be read is told of above the map
     with top:
-        undoing.draw(found.run, "top")
+        undo_buttons.draw(found.run, "top")
 except MaskDistillError as error:
     st.error(widgets.escape(str(error)))
     st.stop()
@@ -27,7 +26,7 @@ with left:
     map_panel.draw(found.run)
     map_panel.answer_hover(found.run)
 with right:
-    chosen_panel.draw(found.run)
-below_panel.draw(found.run)
+    selection_panel.draw(found.run)
+tabs_below_map.draw(found.run)
 show_detail(found, Scope.CLUSTERS)
 state.write_link()

@@ -3,10 +3,10 @@
 import streamlit as st
 
 from app import state, widgets
-from app.explore.data import need, open_explorer
-from app.explore.detail import show_detail
-from app.filter import board, launch
+from app.filter import page, train_button
 from app.filter.data import verdict_on_show
+from app.mask_detail.dialog import show_detail
+from app.run_view import need, open_explorer
 from maskdistill.review.decisions import Scope
 
 st.title("Filter")
@@ -15,7 +15,7 @@ widgets.notices()
 
 ex = open_explorer()
 need(ex, "candidates")
-launch.draw_doubts(ex)
-board.draw(ex.run)
+train_button.draw_doubts(ex)
+page.draw(ex.run)
 show_detail(ex, Scope.LABELS, verdict_on_show)
 state.write_link()

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import state, widgets
 from app.guide import page
-from app.workspace import open_workspace
+from app.run_context import open_workspace
 from maskdistill.errors import MaskDistillError
 
 try:

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from app import apply_dialog, state, widgets, workbench
-from app.workspace import open_workspace
+from app import state, widgets
+from app.proposals import apply_dialog, page
+from app.run_context import open_workspace
 from maskdistill.errors import MaskDistillError
 
 st.title("Proposals")
@@ -19,4 +20,4 @@ except MaskDistillError as error:
 if state.recall(state.Key.APPLY):
     apply_dialog.draw(workspace)
 
-st.fragment(workbench.draw)(workspace)
+st.fragment(page.draw)(workspace)

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app.explore.data import open_explorer
 from app.results import page
+from app.run_view import open_explorer
 
 st.title("Results")
 ex = open_explorer()

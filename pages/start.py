@@ -2,7 +2,8 @@
 
 import streamlit as st
 
-from app import cache, found, launch_form, source_form, widgets
+from app import cache, widgets
+from app.start import launch_form, source_form, source_summary
 from maskdistill.errors import MaskDistillError
 
 st.title("Find the objects in your photos")
@@ -15,7 +16,7 @@ with left:
 if not spec:
     with right:
         st.info("Choose photos on the left: they will be shown here before anything is done with them.")
-        found.draw_left_out(source_form.refused())
+        source_summary.draw_left_out(source_form.refused())
     st.stop()
 
 try:
@@ -27,7 +28,7 @@ except MaskDistillError as error:
     st.stop()
 
 with right:
-    found.draw(source)
-    found.draw_left_out(source_form.refused())
+    source_summary.draw(source)
+    source_summary.draw_left_out(source_form.refused())
 with left:
     launch_form.draw(source)

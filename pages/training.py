@@ -3,9 +3,9 @@
 import streamlit as st
 
 from app import state, widgets
-from app.training import actions, cached, form, history, live
+from app.training import actions, cached_reads, form, history, live
+from app.training.stage_cards import strip
 from app.training.stages import LABELS, cards, default_stage, switched_off
-from app.training.strip import strip
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
 from maskdistill.storage.run_folder import list_runs, runs_folder
@@ -29,7 +29,7 @@ if run is None:
 
 try:
     with st.spinner("Looking at what there is …"):
-        states = cached.stage_states(run)
+        states = cached_reads.stage_states(run)
     jobs = list_jobs(run.path)
     coming = actions.coming_configs(run, jobs)[-1]
 except MaskDistillError as error:

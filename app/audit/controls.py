@@ -4,8 +4,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.audit.ledger import Ledger
-from app.audit.way import Way
+from app.audit.label_store import Ledger
+from app.audit.queue import Way
 from app.state import Key, Option
 from maskdistill.review.audit import ORDER_HELP, ORDER_NAMES, Order
 

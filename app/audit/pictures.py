@@ -7,8 +7,9 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache, drawing
-from app.explore.data import Explorer
+from app import cache
+from app.images import drawing
+from app.run_view import Explorer
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError, RunError
 

@@ -4,12 +4,14 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from app import state
-from app.clusters.book import Line
-from app.component import register
-from app.explore import colours, pictures
+from app.clusters.cluster_stats import Line
+from app.components._register import register
+from app.images import colors, sent_images
 
 _SHOWN = 6  # crops of a cluster
-_component = register(__file__, '<div class="frame"><table></table></div>', shared=("layers.js", "explore/pictures.js"))
+_component = register(
+    __file__, '<div class="frame"><table></table></div>', shared=("components/_layers.js", "images/sent_images.js")
+)
 
 
 def cluster_table(
@@ -41,7 +43,7 @@ def cluster_table(
             on_act(act)
 
     shown = [line.exemplars[:_SHOWN] for line in lines]
-    names, new = pictures.sent().pack(crop(mask_id) for ids in shown for mask_id in ids)
+    names, new = sent_images.sent().pack(crop(mask_id) for ids in shown for mask_id in ids)
     left = iter(names)
     data = {
         "rows": [
@@ -54,7 +56,7 @@ def cluster_table(
         "hasKept": any(line.kept is not None for line in lines),
         "hasTruth": truth_name is not None,
     }
-    _component(data=data, key=key, on_act_change=acted, on_missing_change=lambda: pictures.send_again(key))
+    _component(data=data, key=key, on_act_change=acted, on_missing_change=lambda: sent_images.send_again(key))
 
 
 def _row(line: Line, crops: list[list[Any]], truth_name: Callable[[int], str] | None) -> dict[str, Any]:
@@ -62,7 +64,7 @@ def _row(line: Line, crops: list[list[Any]], truth_name: Callable[[int], str] | 
         "cluster": line.cluster,
         "name": line.name,
         "given": line.given_name,
-        "colour": colours.NONE if line.excluded else colours.cluster_colour(line.cluster),
+        "colour": colors.NONE if line.excluded else colors.cluster_colour(line.cluster),
         "excluded": line.excluded,
         "crops": crops,
         "size": line.size,

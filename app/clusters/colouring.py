@@ -4,18 +4,19 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from app import mask_selection
+from app.clusters.alternatives import trial_title, trials_of
+from app.clusters.alternatives_stats import colours_of, facts_of
 from app.clusters.scatter import Colouring, Entry, Ramp
-from app.clusters.trial_facts import colours_of, facts_of
-from app.explore import colours, picking
-from app.explore.data import Decided, Explorer
-from app.explore.trials import trial_title, trials_of
+from app.images import colors
+from app.run_view import Decided, Explorer
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import field_text
 
 _STEPS = 255  # of the scale of scores; the last code says that there is none
 _ENDS = (2, 98)  # percentiles of the scores at the ends of the scale, so that a few odd ones do not flatten it
-_KEPT = (colours.NOT_JUDGED, colours.KEPT, colours.DROPPED)
-_DECISIONS = (colours.UNDECIDED, colours.ACCEPTED, colours.REJECTED, colours.RELABELLED)
+_KEPT = (colors.NOT_JUDGED, colors.KEPT, colors.DROPPED)
+_DECISIONS = (colors.UNDECIDED, colors.ACCEPTED, colors.REJECTED, colors.RELABELLED)
 
 
 def modes(found: Explorer) -> dict[str, str]:
@@ -41,13 +42,13 @@ def colouring(mode: str, found: Explorer, done: Decided, points: PointMap) -> Co
     """
     if mode == "score":
         return _scores(found, points)
-    values = picking.ground(found, done).fields[mode][points.rows]
+    values = mask_selection.ground(found, done).fields[mode][points.rows]
     if mode == "cluster":
         return _classes(mode, values, lambda number: _cluster_name(done, number), _cluster_colour(done))
     if mode == "kept":
-        return _classes(mode, values, picking.KEPT_WORDS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
+        return _classes(mode, values, mask_selection.KEPT_WORDS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
     if mode == "decision":
-        return _classes(mode, values, picking.DECISION_WORDS.__getitem__, _DECISIONS.__getitem__)
+        return _classes(mode, values, mask_selection.DECISION_WORDS.__getitem__, _DECISIONS.__getitem__)
     if mode != "truth":
         own = colours_of(facts_of(found, done, trials_of(found)[mode]))
         note = "A cluster that is much the same as one of now has its colour."
@@ -57,7 +58,7 @@ def colouring(mode: str, found: Explorer, done: Decided, points: PointMap) -> Co
         mode,
         values,
         lambda number: names[number] if number >= 0 else "unknown",
-        colours.truth_colour,
+        colors.truth_colour,
         note="Ground truth is for reporting only: no stage sees it.",
     )
 
@@ -71,7 +72,7 @@ def _cluster_name(done: Decided, number: int) -> str:
 
 def _cluster_colour(done: Decided) -> Callable[[int], str]:
     excluded = done.classes.excluded if done.classes is not None else frozenset()
-    return lambda number: colours.NONE if number in excluded else colours.cluster_colour(number)
+    return lambda number: colors.NONE if number in excluded else colors.cluster_colour(number)
 
 
 def _classes(
@@ -103,7 +104,7 @@ def _scores(found: Explorer, points: PointMap) -> Colouring:
     low, high = np.percentile(values[known], _ENDS) if known.any() else (0.0, 1.0)
     steps = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (_STEPS - 1)
     codes = np.where(known, np.nan_to_num(steps).round(), _STEPS).astype(np.uint8)
-    palette = [*colours.score_colours(np.linspace(0, 1, _STEPS)), colours.NONE]
-    ramp = Ramp(colours.score_gradient(), f"{low:.2f}", f"{high:.2f}")
+    palette = [*colors.score_colours(np.linspace(0, 1, _STEPS)), colors.NONE]
+    ramp = Ramp(colors.score_gradient(), f"{low:.2f}", f"{high:.2f}")
     note = "" if known.all() else f"Grey: {np.count_nonzero(~known):,} masks that the first model has not judged."
     return Colouring(codes, palette, ramp=ramp, note=note)

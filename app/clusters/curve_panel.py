@@ -4,9 +4,9 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import widgets
-from app.clusters import trial_work
-from app.explore import colours
-from app.explore.data import Decided, Explorer
+from app.clusters import alternatives_jobs
+from app.images import colors
+from app.run_view import Decided, Explorer
 from maskdistill.clustering.alternatives import read_curve
 from maskdistill.clustering.model_selection import KCurve
 from maskdistill.errors import MaskDistillError
@@ -38,14 +38,14 @@ def draw(found: Explorer, done: Decided) -> None:
 
 
 def _offer(found: Explorer) -> None:
-    seconds = "some ten seconds" if trial_work.in_place(found) else "a few minutes, in the background"
+    seconds = "some ten seconds" if alternatives_jobs.in_place(found) else "a few minutes, in the background"
     st.caption(
         "The number was given for this run. The curve shows how stable other numbers are: the masks are clustered "
         f"again and again, in samples, for numbers between 4 and 60. It takes {seconds}."
     )
     if st.button("Draw the curve", icon=":material/show_chart:", key="clusters:make curve"):
         try:
-            trial_work.start_curve(found)
+            alternatives_jobs.start_curve(found)
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
         else:
@@ -56,8 +56,8 @@ def figure(curve: KCurve, now: int) -> go.Figure:
     """Agreement and silhouette over the number of clusters; the range that is as good, the suggestion, where one is."""
     chart = go.Figure()
     for name, values, colour, dash in (
-        ("agreement of samples", curve.agreement, colours.NOTE, "solid"),
-        ("silhouette", curve.silhouette, colours.WARN, "dot"),
+        ("agreement of samples", curve.agreement, colors.NOTE, "solid"),
+        ("silhouette", curve.silhouette, colors.WARN, "dot"),
     ):
         chart.add_scatter(
             x=curve.values,
@@ -69,9 +69,9 @@ def figure(curve: KCurve, now: int) -> go.Figure:
             hovertemplate=f"%{{x}} clusters<br>{name} %{{y:.2f}}<extra></extra>",
         )
     low, high = curve.plateau
-    chart.add_vrect(x0=low - 0.5, x1=high + 0.5, fillcolor=colours.GOOD, opacity=0.15, line_width=0)
-    chart.add_vline(x=curve.suggested, line={"color": colours.GOOD, "width": 2})
-    chart.add_vline(x=now, line={"color": colours.NONE, "width": 2, "dash": "dash"})
+    chart.add_vrect(x0=low - 0.5, x1=high + 0.5, fillcolor=colors.GOOD, opacity=0.15, line_width=0)
+    chart.add_vline(x=curve.suggested, line={"color": colors.GOOD, "width": 2})
+    chart.add_vline(x=now, line={"color": colors.NONE, "width": 2, "dash": "dash"})
     chart.add_annotation(x=curve.suggested, y=1.02, yref="paper", text="suggested", showarrow=False, yanchor="bottom")
     if abs(now - curve.suggested) > 2:
         chart.add_annotation(x=now, y=1.02, yref="paper", text="now", showarrow=False, yanchor="bottom")

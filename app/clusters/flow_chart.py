@@ -6,8 +6,8 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from app import widgets
-from app.clusters.trial_facts import Facts
-from app.explore.data import Decided
+from app.clusters.alternatives_stats import Facts
+from app.run_view import Decided
 from maskdistill.clustering.compare_clusterings import Comparison, diagonal_order
 
 _ROW = 22  # pixels

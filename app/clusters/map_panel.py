@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import state
-from app.clusters import making_map
+from app import mask_selection, state
+from app.clusters import umap_button
 from app.clusters.colouring import colouring, modes
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
 from app.clusters.scatter import Known, hover_notes, scatter
-from app.explore import picking
-from app.explore.crops import crop_url
-from app.explore.data import Decided, Explorer, decided, explorer
-from app.explore.detail import open_mask
+from app.images.crops import crop_url
+from app.mask_detail.dialog import open_mask
+from app.run_view import Decided, Explorer, decided, explorer
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import box_text, ids_text, lasso_text, outlines
@@ -33,7 +32,7 @@ def draw(run: Run) -> None:
     names = modes(found)
     mode = state.option(state.Option.COLOUR, "cluster", names)
     points = _controls(found, done, names, mode)
-    chosen = picking.current(found, done)
+    chosen = mask_selection.current(found, done)
     selected = np.zeros(found.table.num_masks, bool)
     selected[chosen.rows] = True
     scatter(
@@ -59,12 +58,12 @@ def answer_hover(run: Run) -> None:
 
 def shown_map(found: Explorer, done: Decided) -> PointMap:
     """The map on show: UMAP where it was made, unless the other one is asked for."""
-    maps = picking.ground(found, done).maps
+    maps = mask_selection.ground(found, done).maps
     return maps[state.option(state.Option.MAP, next(iter(maps)), maps)]
 
 
 def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) -> PointMap:
-    maps = picking.ground(found, done).maps
+    maps = mask_selection.ground(found, done).maps
     points = shown_map(found, done)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.selectbox(
@@ -86,7 +85,7 @@ def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) 
                 width="content",
             )
         else:
-            making_map.draw(found)
+            umap_button.draw(found)
     return points
 
 
@@ -102,14 +101,14 @@ def _act(found: Explorer, done: Decided, points: PointMap, act: dict[str, Any]) 
     before = chosen_clusters()
     try:
         if kind == "clear":
-            picking.clear()
+            mask_selection.clear()
         elif kind == "click":
-            picking.pick(found, done, ids_text([_mask_at(found, points, act["point"])]), add=True)
+            mask_selection.pick(found, done, ids_text([_mask_at(found, points, act["point"])]), add=True)
         elif kind == "legend":
-            picking.pick(found, done, act["pick"], add=add)
+            mask_selection.pick(found, done, act["pick"], add=add)
         else:
             drawn = lasso_text if kind == "lasso" else box_text
-            picking.pick(found, done, drawn(points, act["corners"]), add=add)
+            mask_selection.pick(found, done, drawn(points, act["corners"]), add=add)
     except MaskDistillError as error:
         state.notify(str(error))
     redraw_selection(before)
@@ -124,13 +123,13 @@ def _describe(found: Explorer, done: Decided, points: PointMap, numbers: Sequenc
 
 
 def _known(found: Explorer, done: Decided, row: int, point: int) -> Known:
-    frame, cluster = found.frame, int(picking.members(found, done)[row])
+    frame, cluster = found.frame, int(mask_selection.members(found, done)[row])
     mask_id = int(frame["mask_id"].iat[row])
     lines = [str(frame["image_id"].iat[row]), done.name_of(cluster) if cluster else "left out"]
     lines.append(f"proposal {frame['quality'].iat[row]:.2f}")
     if frame["candidate"].iat[row]:
         lines[-1] += f", score {frame['score'].iat[row]:.2f}"
-    fields = picking.ground(found, done).fields
-    words = [picking.KEPT_WORDS[fields["kept"][row]], picking.DECISION_WORDS[fields["decision"][row]]]
+    fields = mask_selection.ground(found, done).fields
+    words = [mask_selection.KEPT_WORDS[fields["kept"][row]], mask_selection.DECISION_WORDS[fields["decision"][row]]]
     lines.append(", ".join(word for word in words if word not in ("not judged", "undecided")))
     return Known(point, f"Mask {mask_id}", tuple(filter(None, lines)), crop_url(found, mask_id))

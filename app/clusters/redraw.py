@@ -4,8 +4,7 @@ from enum import StrEnum
 
 import streamlit as st
 
-from app import state
-from app.explore import picking
+from app import mask_selection, state
 
 
 class Part(StrEnum):
@@ -30,5 +29,5 @@ def redraw_selection(before: set[int]) -> None:
 
 def chosen_clusters() -> set[int]:
     """The clusters that the selection consists of, if of nothing else."""
-    kind, _, rest = picking.text_of_link().partition(":")
+    kind, _, rest = mask_selection.text_of_link().partition(":")
     return {int(part) for part in rest.split(",") if part.isdigit()} if kind == "cluster" and "~" not in rest else set()

@@ -5,13 +5,14 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import streamlit as st
 
 from app import state
-from app.component import register
+from app.components._register import register
 from maskdistill.review.point_map import PointMap
 
 _STAMP = 24  # bytes before a part's own
@@ -42,9 +43,9 @@ _HTML = """
 """
 
 _STORE = "clusters/scatter_store.js"
-_map = register(__file__, _HTML, shared=("layers.js", _STORE, "clusters/scatter_points.js"))
-_part = register(__file__.replace("scatter.py", "scatter_part.py"), "<span></span>", shared=(_STORE,))
-_hover = register(__file__.replace("scatter.py", "scatter_hover.py"), "<span></span>", shared=(_STORE,))
+_map = register(__file__, _HTML, shared=("components/_layers.js", _STORE, "clusters/scatter_points.js"))
+_part = register(Path(__file__).with_name("scatter_part.py"), "<span></span>", shared=(_STORE,))
+_hover = register(Path(__file__).with_name("scatter_hover.py"), "<span></span>", shared=(_STORE,))
 
 
 @dataclass(frozen=True)

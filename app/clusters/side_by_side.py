@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app import state
-from app.component import register
-from app.explore import pictures
+from app.components._register import register
+from app.images import sent_images
 
-_component = register(__file__, '<div class="frame"><table></table></div>', shared=("explore/pictures.js",))
+_component = register(__file__, '<div class="frame"><table></table></div>', shared=("images/sent_images.js",))
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,7 @@ def side_by_side(
             on_open(int(chosen))
 
     ids = [mask_id for row in rows for column in row for cell in column for mask_id in cell.mask_ids]
-    names, new = pictures.sent().pack(map(crop, ids))
+    names, new = sent_images.sent().pack(map(crop, ids))
     left = iter(zip(ids, names, strict=True))
     data = {
         "heads": list(heads),
@@ -54,7 +54,7 @@ def side_by_side(
         ],
         "pictures": new,
     }
-    _component(data=data, key=key, on_open_change=opened, on_missing_change=lambda: pictures.send_again(key))
+    _component(data=data, key=key, on_open_change=opened, on_missing_change=lambda: sent_images.send_again(key))
 
 
 def _item(cell: Cell, crops: list[tuple[int, str]]) -> dict[str, object]:

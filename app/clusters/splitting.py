@@ -5,12 +5,11 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import state, widgets
-from app.clusters.undoing import tell
-from app.explore import picking
-from app.explore.crop_grid import Tile, crop_grid
-from app.explore.crops import crop_url
-from app.explore.data import Decided, Explorer
+from app import mask_selection, state, widgets
+from app.clusters.undo_buttons import tell
+from app.components.crop_grid import Tile, crop_grid
+from app.images.crops import crop_url
+from app.run_view import Decided, Explorer
 from maskdistill.clustering.cluster_summary import split_parts
 from maskdistill.errors import MaskDistillError
 from maskdistill.review import decisions
@@ -58,7 +57,7 @@ def _parts(
 ) -> list[list[int]]:
     """Ids of the masks of each part, the most typical first."""
     rows = _found.row_of_vector
-    inside = np.flatnonzero(picking.members(_found, _done)[rows] == cluster)
+    inside = np.flatnonzero(mask_selection.members(_found, _done)[rows] == cluster)
     vectors = np.asarray(_found.vectors[inside])
     ids = _found.frame["mask_id"].to_numpy()[rows[inside]]
     parts = split_parts(vectors, _found.info["config"].get("seed", 0), into)

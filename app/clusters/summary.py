@@ -6,8 +6,9 @@ from html import escape
 
 import numpy as np
 
-from app.explore import colours, picking
-from app.explore.data import Decided, Explorer
+from app import mask_selection
+from app.images import colors
+from app.run_view import Decided, Explorer
 
 _MOST = 3  # clusters told of
 
@@ -44,7 +45,7 @@ class Summary:
 
 def summarise(found: Explorer, done: Decided, rows: np.ndarray) -> Summary:
     """What the masks in these rows of the table are like."""
-    frame, fields = found.frame, picking.ground(found, done).fields
+    frame, fields = found.frame, mask_selection.ground(found, done).fields
     cluster = fields["cluster"]
     here, everywhere = (np.bincount(values, minlength=int(cluster.max()) + 1) for values in (cluster[rows], cluster))
     largest = [int(number) for number in np.argsort(-here, kind="stable")[:_MOST] if here[number]]
@@ -111,7 +112,7 @@ def as_html(found: Summary, name_of: Callable[[int], str]) -> str:
 
 def _bar(share: Share, name_of: Callable[[int], str]) -> str:
     name = name_of(share.cluster) if share.cluster else "left out"
-    colour = colours.cluster_colour(share.cluster)
+    colour = colors.cluster_colour(share.cluster)
     return (
         f'<div class="share" title="{share.here:.1%} of the selection, {share.all:.1%} of all masks">'
         f'<span class="what"><i style="background:{colour}"></i><em>{escape(name)}</em></span>'

@@ -4,16 +4,15 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
-from app.clusters import splitting, undoing
-from app.clusters.book import Line, book
+from app import mask_selection, state
+from app.clusters import splitting, undo_buttons
+from app.clusters.cluster_stats import Line, book
 from app.clusters.cluster_table import cluster_table
 from app.clusters.redraw import Part, chosen_clusters, redraw, redraw_selection
-from app.clusters.undoing import tell
-from app.explore import picking
-from app.explore.crops import crop_url
-from app.explore.data import Decided, Explorer
-from app.explore.detail import open_mask
+from app.clusters.undo_buttons import tell
+from app.images.crops import crop_url
+from app.mask_detail.dialog import open_mask
+from app.run_view import Decided, Explorer
 from maskdistill.review import decisions
 from maskdistill.review.selections import field_text
 
@@ -63,7 +62,7 @@ def _act(found: Explorer, done: Decided, act: dict[str, Any]) -> None:
         tell(decisions.rename, found.run, state.reviewer(), int(act["cluster"]), str(act["name"]))
     if kind == "select":
         before = chosen_clusters()
-        picking.pick(found, done, field_text("cluster", [int(act["cluster"])]), add=bool(act.get("add")))
+        mask_selection.pick(found, done, field_text("cluster", [int(act["cluster"])]), add=bool(act.get("add")))
         redraw_selection(before)
 
 
@@ -107,7 +106,7 @@ def _buttons(found: Explorer, done: Decided, ticked: list[Line]) -> None:
         )
         st.caption(_told(ticked), width="content")
         if ticked:
-            undoing.draw(found.run, "table")
+            undo_buttons.draw(found.run, "table")
 
 
 def _told(ticked: list[Line]) -> str:
@@ -134,5 +133,5 @@ def _exclude(found: Explorer, ticked: list[Line], excluded: bool) -> None:
 
 def _select(found: Explorer, done: Decided, numbers: list[int]) -> None:
     before = chosen_clusters()
-    picking.pick(found, done, field_text("cluster", numbers))
+    mask_selection.pick(found, done, field_text("cluster", numbers))
     redraw_selection(before)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from app import state
-from app.component import register
+from app.components._register import register
 
 _component = register(__file__, '<div class="bars" role="listbox"></div>')
 Fill = Literal["kept", "dropped", "colour"]

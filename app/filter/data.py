@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from app import cache, state
-from app.explore.data import Decided, Explorer, decided
-from app.explore.facts import Verdict, verdict_by
-from app.workspace import run_config
+from app.mask_detail.facts import Verdict, verdict_by
+from app.run_context import run_config
+from app.run_view import Decided, Explorer, decided
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals

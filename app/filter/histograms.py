@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from app import cache, state
-from app.component import register
-from app.explore.facts import SIGNALS
+from app.components._register import register
 from app.filter.data import Candidates
+from app.mask_detail.facts import SIGNALS
 from maskdistill.config import FilterConfig, describe_settings
 from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult, Threshold
 from maskdistill.pseudo_labels.threshold_curves import bins_of, curve, histogram

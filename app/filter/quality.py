@@ -6,15 +6,15 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app.explore import colours
+from app.filter.border_gallery import NAMES
 from app.filter.data import ALL, FIELDS, Candidates
-from app.filter.galleries import NAMES
+from app.images import colors
 from maskdistill.config import FilterConfig
 from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, quality_curve, threshold_of
 
 _VALUES = np.arange(101) / 100
-_MEASURES = {"mean": ("mean IoU", colours.NOTE), "fits": (f"share with IoU ≥ {GOOD_FIT:g}", colours.GOOD)}
+_MEASURES = {"mean": ("mean IoU", colors.NOTE), "fits": (f"share with IoU ≥ {GOOD_FIT:g}", colors.GOOD)}
 _HEIGHT = 230  # CSS pixels
 
 
@@ -107,7 +107,7 @@ def _spec(points: list[dict[str, float]], now: list[dict[str, float]]) -> dict[s
     }
     rule = {
         "data": {"values": now},
-        "mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6, "color": colours.NONE},
+        "mark": {"type": "rule", "strokeDash": [4, 3], "opacity": 0.6, "color": colors.NONE},
         "encoding": {"x": x},
     }
     return {"padding": {"left": 2, "top": 4, "right": 8, "bottom": 2}, "layer": [rule, line, here]}

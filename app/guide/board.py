@@ -4,11 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
 from app import state
-from app.component import register
-from app.explore import pictures
+from app.components._register import register
+from app.images import sent_images
 
 _HTML = '<div class="board"><figure class="mine"></figure><div class="tiles"></div></div>'
-_component = register(__file__, _HTML, shared=("explore/pictures.js",))
+_component = register(__file__, _HTML, shared=("images/sent_images.js",))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def board(
             on_open(int(chosen))
 
     shown = [*([mine] if mine else []), *tiles]
-    names, new = pictures.sent().pack(tile.src for tile in shown)
+    names, new = sent_images.sent().pack(tile.src for tile in shown)
     named = [asdict(tile) | {"src": name} for tile, name in zip(shown, names, strict=True)]
     data = {
         "pictures": new,
@@ -58,4 +58,4 @@ def board(
         "split": split,
         "splitAt": split_at,
     }
-    _component(data=data, key=key, on_open_change=opened, on_missing_change=lambda: pictures.send_again(key))
+    _component(data=data, key=key, on_open_change=opened, on_missing_change=lambda: sent_images.send_again(key))

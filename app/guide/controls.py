@@ -3,15 +3,15 @@
 import streamlit as st
 
 from app import state
-from app.guide import seeing
-from app.guide.grouping import chosen_cluster, clusters_of
-from app.guide.here import Here
 from app.guide.photo_choice import draw_choice
+from app.guide.step_context import Here
+from app.guide.steps import proposals
+from app.guide.steps.clusters import chosen_cluster, clusters_of
 from app.state import Option
 
 _PILLS = 24  # clusters up to which each has a button
-_HEADS = {seeing.NO_HEAD: "Patches", seeing.MEAN: "All"}
-_LAYERS = {seeing.MASK: "Mask", seeing.SIDES: "Two sides"}
+_HEADS = {proposals.NO_HEAD: "Patches", proposals.MEAN: "All"}
+_LAYERS = {proposals.MASK: "Mask", proposals.SIDES: "Two sides"}
 
 
 def draw_control(step: int, here: Here) -> None:
@@ -19,13 +19,13 @@ def draw_control(step: int, here: Here) -> None:
     if step == 1:
         draw_choice(here)
     elif step == 2:
-        heads = seeing.heads(here)
-        _choose(Option.HEAD, "Head of the attention", heads, seeing.chosen_head(here), heads[-1], _HEADS)
+        heads = proposals.heads(here)
+        _choose(Option.HEAD, "Head of the attention", heads, proposals.chosen_head(here), heads[-1], _HEADS)
     elif step == 3:
         _offer_seed()
     elif step == 4:
-        layer = state.option(Option.LAYER, seeing.MASK, list(_LAYERS))
-        _choose(Option.LAYER, "Over the photo", list(_LAYERS), layer, seeing.MASK, _LAYERS)
+        layer = state.option(Option.LAYER, proposals.MASK, list(_LAYERS))
+        _choose(Option.LAYER, "Over the photo", list(_LAYERS), layer, proposals.MASK, _LAYERS)
     elif step == 5 and here.trained is not None:
         _choose_cluster(here)
 

@@ -1,7 +1,7 @@
 """A crop of the run that is clicked opens its detail, which takes the crop's photo along; the guide keeps its own."""
 
 from app import state
-from app.explore.detail import open_mask
+from app.mask_detail.dialog import open_mask
 from app.state import Key
 
 

@@ -6,25 +6,26 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, drawing, jobs_panel, state, widgets
-from app.explore.detail import show_detail
+from app import cache, job_status, state, widgets
 from app.guide import reference
-from app.guide.believing import draw_filter
 from app.guide.controls import draw_control
-from app.guide.grouping import chosen_cluster, draw_clusters
-from app.guide.here import Here
 from app.guide.mask_detail import keep_photo
-from app.guide.modelling import draw_final_model, draw_first_model
-from app.guide.paint import mask_layer
+from app.guide.overlays import mask_layer
 from app.guide.photo_choice import draw_strip
-from app.guide.reading import Subject, Trained, read_trained
+from app.guide.photo_results import Subject, Trained, read_trained
 from app.guide.scene import Layer, Scene, draw_scene
-from app.guide.seeing import draw_affinity, draw_cut, draw_patches, draw_photo
+from app.guide.step_context import Here
+from app.guide.step_list import FULL, current_step, go_to, is_full_screen
 from app.guide.stepper import stepper
-from app.guide.steps import FULL, current_step, go_to, is_full_screen
-from app.guide.words import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
+from app.guide.steps.clusters import chosen_cluster, draw_clusters
+from app.guide.steps.filter import draw_filter
+from app.guide.steps.models import draw_final_model, draw_first_model
+from app.guide.steps.proposals import draw_affinity, draw_cut, draw_patches, draw_photo
+from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
+from app.images import drawing
+from app.mask_detail.dialog import show_detail
+from app.run_context import Workspace, current_photo
 from app.state import Option
-from app.workspace import Workspace, current_photo
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
@@ -175,7 +176,7 @@ def _offer_class_run(here: Here, why: str) -> None:
     st.info(why + untrained)
     job = current_job(folder)
     if job is not None and job.state is not JobState.DONE:
-        jobs_panel.draw(folder, "guide")
+        job_status.draw(folder, "guide")
         return
     label = f"Prepare the class run (about {reference.seconds_needed(features)} s)"
     st.button(label, type="primary", icon=":material/play_arrow:", on_click=reference.prepare, args=(features,))

@@ -5,11 +5,11 @@ from pathlib import Path
 import streamlit as st
 
 from app import cache, state, uploads
-from app.guide.here import Here
+from app.components.thumbs import Thumb, thumbs
 from app.guide.reference import is_trained
+from app.guide.step_context import Here
+from app.run_context import free_run_name
 from app.state import Key, Option
-from app.thumbs import Thumb, thumbs
-from app.workspace import free_run_name
 from maskdistill.storage.run_folder import runs_folder
 
 STRIP = 24  # thumbnails around the photo on show

@@ -5,8 +5,8 @@ from pathlib import Path
 import streamlit as st
 
 from app import cache, state
+from app.run_context import PRESET, overrides_from
 from app.state import Option
-from app.workspace import PRESET, overrides_from
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError

@@ -6,10 +6,10 @@ from typing import Any
 
 from PIL import Image
 
-from app import cache, drawing, state
-from app.component import register
-from app.derivation import Patch, Step
-from app.explore import pictures
+from app import cache, state
+from app.components._register import register
+from app.images import drawing, sent_images
+from app.proposals.derivation import Patch, Step
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 
@@ -29,7 +29,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML, shared=("explore/pictures.js",))
+_component = register(__file__, _HTML, shared=("images/sent_images.js",))
 
 
 @dataclass(frozen=True)
@@ -137,14 +137,14 @@ def draw_scene(
         key=key,
         on_pick_change=picked,
         on_slide_change=slid,
-        on_missing_change=lambda: pictures.send_again(key),
+        on_missing_change=lambda: sent_images.send_again(key),
     )
 
 
 def _data(scene: Scene) -> dict[str, Any]:
     geometry, scale = scene.geometry, scene.scale
     layered = [*scene.layers, *scene.frames, *(scene.wipe or ())]
-    names, new = pictures.sent().pack([cache.photo_url(scene.photo, SIDE), *(layer.src for layer in layered)])
+    names, new = sent_images.sent().pack([cache.photo_url(scene.photo, SIDE), *(layer.src for layer in layered)])
     named = [asdict(layer) | {"src": name} for layer, name in zip(layered, names[1:], strict=True)]
     num_layers, num_frames = len(scene.layers), len(scene.frames)
     return {

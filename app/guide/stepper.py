@@ -3,8 +3,8 @@
 from collections.abc import Callable
 
 from app import state
-from app.component import register
-from app.guide.words import STEPS
+from app.components._register import register
+from app.guide.texts import STEPS
 
 _HTML = """
 <nav aria-label="Steps of the method">
@@ -15,7 +15,7 @@ _HTML = """
 </nav>
 """
 
-_component = register(__file__, _HTML, shared=("layers.js",))
+_component = register(__file__, _HTML, shared=("components/_layers.js",))
 
 
 def stepper(

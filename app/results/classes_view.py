@@ -4,12 +4,12 @@ import pandas as pd
 import streamlit as st
 
 from app import state, widgets
-from app.explore.crops import crop_url
-from app.explore.data import Explorer, decided
-from app.results import cached, charts, choices, figures
+from app.images.crops import crop_url
+from app.results import cached_reads, charts, choices, figures
 from app.results.figures import GROUPS, Group, Measures, kind_name
 from app.results.matched import Row, matched
 from app.results.names import Names
+from app.run_view import Explorer, decided
 
 _GROUPS: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos trained on"}
 _CROPS = 10  # of a cluster
@@ -100,8 +100,8 @@ def _draw_matched(ex: Explorer, names: Names, found: dict[str, Measures]) -> Non
         return
     st.subheader("Which cluster stands for which class" if found else "What the clusters hold")
     iou = found[figures.final_kind(found)]["iou"] if found else {}
-    kind = cached.label_maps(ex.run).final
-    sizes = cached.class_sizes(ex.run, kind).set_index("label")
+    kind = cached_reads.label_maps(ex.run).final
+    sizes = cached_reads.class_sizes(ex.run, kind).set_index("label")
     worth = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(ex)}
     labels = sorted(worth, key=lambda label: (-worth[label], -sizes["share"].get(label, 0.0)))
     pages = -(-len(labels) // _ROWS)

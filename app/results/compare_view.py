@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from app import state
-from app.component import register
-from app.explore import pictures
+from app.components._register import register
+from app.images import sent_images
 
 Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``Names`` gives it
 
@@ -38,7 +38,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML, shared=("toolbar.css", "layers.js", "explore/pictures.js"))
+_component = register(__file__, _HTML, shared=("styles/toolbar.css", "components/_layers.js", "images/sent_images.js"))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def compare_view(
         if value is not None and on_pair is not None:
             on_pair(*value)
 
-    names, new = pictures.sent().pack([photo_url, *(side.src for side in sides)])
+    names, new = sent_images.sent().pack([photo_url, *(side.src for side in sides)])
     data = {
         "pictures": new,
         "photo": names[0],
@@ -94,7 +94,7 @@ def compare_view(
         "pair": list(pair),
         "maxHeight": max_height,
     }
-    _component(data=data, key=key, on_pair_change=chosen, on_missing_change=lambda: pictures.send_again(key))
+    _component(data=data, key=key, on_pair_change=chosen, on_missing_change=lambda: sent_images.send_again(key))
 
 
 def _item(side: Side, picture: str) -> dict[str, str]:

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from app import state
-from app.component import register
-from app.explore import pictures
+from app.components._register import register
+from app.images import sent_images
 
-_component = register(__file__, '<div class="rows" role="list"></div>', shared=("explore/pictures.js",))
+_component = register(__file__, '<div class="rows" role="list"></div>', shared=("images/sent_images.js",))
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def matched(
         if (chosen := state.component_value(key, "photos")) is not None and on_photos is not None:
             on_photos(int(chosen))
 
-    names, new = pictures.sent().pack(src for row in rows for _, src in row.crops)
+    names, new = sent_images.sent().pack(src for row in rows for _, src in row.crops)
     left = iter(names)
     data = {
         "pictures": new,
@@ -66,5 +66,5 @@ def matched(
         key=key,
         on_open_change=opened,
         on_photos_change=asked,
-        on_missing_change=lambda: pictures.send_again(key),
+        on_missing_change=lambda: sent_images.send_again(key),
     )

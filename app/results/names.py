@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.explore.colours import cluster_colour
+from app.images.colors import cluster_colour
 from app.results.figures import final_group, final_kind, measured
 from maskdistill.datasets import IGNORE_INDEX
 

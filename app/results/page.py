@@ -5,10 +5,10 @@ from collections.abc import Callable
 import streamlit as st
 
 from app import state, widgets
-from app.explore.data import Explorer
-from app.explore.detail import show_detail
-from app.results import cached, choices, classes_view, photos_view, runs_view, stages_view, upload_view
+from app.mask_detail.dialog import show_detail
+from app.results import cached_reads, choices, classes_view, photos_view, runs_view, stages_view, upload_view
 from app.results.names import Names
+from app.run_view import Explorer
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.decisions import Scope
 from maskdistill.stages.chain import read_record
@@ -27,7 +27,7 @@ def draw(ex: Explorer) -> None:
     """Everything below the title."""
     top = st.container()
     try:
-        names = cached.names(ex)
+        names = cached_reads.names(ex)
         old = stale_figures(ex.run) if ex.metrics else ""
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import state
-from app.thumbs import Thumb, thumbs
+from app.components.thumbs import Thumb, thumbs
 from maskdistill.datasets import Photo
 
 PAGE = 24  # thumbnails

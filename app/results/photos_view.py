@@ -7,15 +7,15 @@ import numpy as np
 import streamlit as st
 
 from app import cache, state, widgets
-from app.explore.colours import cluster_colour
-from app.explore.crop_grid import Tile, crop_grid
-from app.explore.crops import crop_url
-from app.explore.data import Explorer, decided
-from app.results import cached, choices, photo_strip
+from app.components.crop_grid import Tile, crop_grid
+from app.images.colors import cluster_colour
+from app.images.crops import crop_url
+from app.results import cached_reads, choices, photo_strip
 from app.results.choices import ORDERS, TRUTH, Pair
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names
+from app.run_view import Explorer, decided
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.photo_metrics import PhotoResults
@@ -43,8 +43,8 @@ class Listing:
 def draw(ex: Explorer, names: Names) -> None:
     """The whole view."""
     try:
-        found = cached.photo_results(ex.run)
-        maps = cached.label_maps(ex.run)
+        found = cached_reads.photo_results(ex.run)
+        maps = cached_reads.label_maps(ex.run)
     except (MaskDistillError, OSError) as error:
         st.error(widgets.escape(str(error)))
         return
@@ -70,7 +70,7 @@ def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback:
     """Ask for order and class, and sort."""
     judged = pair.second if pair.second in found.kinds else fallback.second
     between = pair.changed(fallback)
-    ious = cached.ious(ex.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
+    ious = cached_reads.ious(ex.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
     can_change = len(found.kinds) > 1
     without = {*(() if with_truth else ("worst", "best")), *(() if can_change else ("changed",))}
     offered = [name for name in ORDERS if name not in without]
@@ -103,7 +103,7 @@ def _choose(label: str, option: state.Option, offered: Sequence[str], words: dic
 
 def _choose_class(ex: Explorer, names: Names, kind: str) -> int:
     """The class that photos must hold in the final label maps; 0 for any."""
-    sizes = cached.class_sizes(ex.run, kind)
+    sizes = cached_reads.class_sizes(ex.run, kind)
     sizes = sizes[sizes["label"] > 0]
     words = {"": "Any class"}
     for label, count in zip(sizes["label"].tolist(), sizes["photos"].tolist(), strict=True):
@@ -115,7 +115,7 @@ def _draw_photo(ex: Explorer, names: Names, number: int, sides: Sequence[str], p
     photo = ex.photos[number]
     try:
         url = cache.photo_url(photo)
-        layers = cached.layers(ex.run, number, sides[1:])
+        layers = cached_reads.layers(ex.run, number, sides[1:])
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
@@ -142,7 +142,7 @@ def _note(ex: Explorer, names: Names, number: int, kind: str) -> str:
     """Mean IoU of one label map of a photo."""
     if kind == TRUTH or not names.classes:
         return ""
-    value = cached.ious(ex.run, kind, names)[number]
+    value = cached_reads.ious(ex.run, kind, names)[number]
     return "" if np.isnan(value) else percent(float(value), 0)
 
 

@@ -7,11 +7,11 @@ import pandas as pd
 import streamlit as st
 
 from app import cache, state, widgets
-from app.explore.data import Explorer
-from app.results import cached, charts, choices, figures, photo_strip
+from app.results import cached_reads, charts, choices, figures, photo_strip
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names, names_of
+from app.run_view import Explorer
 from app.training.compare import differences
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
@@ -109,7 +109,7 @@ def _final_measures(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
 def _draw_photos(ex: Explorer, names: Names, other: Run, metrics: dict[str, Any] | None) -> None:
     st.subheader("Photos on which they differ most")
     try:
-        found = cached.comparison(ex.run, other)
+        found = cached_reads.comparison(ex.run, other)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
@@ -137,11 +137,11 @@ def _draw_photo(
 ) -> None:
     photo = ex.photos[number]
     second = next(pair.second for pair in found.pairs if pair.first == number)
-    kinds = (cached.label_maps(ex.run).final, cached.label_maps(other).final)
+    kinds = (cached_reads.label_maps(ex.run).final, cached_reads.label_maps(other).final)
     try:
         url = cache.photo_url(photo)
-        own = cached.layers(ex.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
-        theirs = cached.layers(other, second, kinds[1:])
+        own = cached_reads.layers(ex.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
+        theirs = cached_reads.layers(other, second, kinds[1:])
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return

@@ -13,7 +13,7 @@ import streamlit as st
 from PIL import Image
 
 from app import cache, uploads
-from app.workspace import run_config
+from app.run_context import run_config
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.errors import DatasetError

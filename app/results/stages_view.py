@@ -5,10 +5,10 @@ from typing import Any
 import streamlit as st
 
 from app import widgets
-from app.explore.data import Explorer
-from app.results import cached, charts, figures
+from app.results import cached_reads, charts, figures
 from app.results.figures import GROUPS, MASK_FIGURES, Group, percent, points
 from app.results.names import Names
+from app.run_view import Explorer
 from maskdistill.errors import MaskDistillError
 
 _TITLES: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos that training saw"}
@@ -168,7 +168,7 @@ def _draw_counts(ex: Explorer) -> None:
 def _draw_agreement(ex: Explorer, names: Names) -> None:
     """How far the stages agree, and what they make of the photos; it needs no ground truth."""
     try:
-        found = cached.photo_results(ex.run)
+        found = cached_reads.photo_results(ex.run)
     except (MaskDistillError, OSError) as error:
         st.error(widgets.escape(str(error)))
         return
@@ -178,16 +178,16 @@ def _draw_agreement(ex: Explorer, names: Names) -> None:
     scale = st.get_option("theme.chartSequentialColors")
     with left:
         st.subheader("How far the stages agree")
-        figure = charts.agreement_map(cached.agreement(ex.run), scale)
+        figure = charts.agreement_map(cached_reads.agreement(ex.run), scale)
         st.plotly_chart(figure, key="agreement", config={"displayModeBar": False})
         st.caption(
             "Share of the pixels, mean over the photos that have both. It needs no ground truth, and says how much a "
             "step changed, not whether for the better."
         )
     with right:
-        kind = cached.label_maps(ex.run).final
+        kind = cached_reads.label_maps(ex.run).final
         st.subheader(f"Sizes of the classes, {figures.kind_name(kind)}")
-        sizes = cached.class_sizes(ex.run, kind)
+        sizes = cached_reads.class_sizes(ex.run, kind)
         sizes = sizes[sizes["label"] > 0].sort_values("share", ascending=False, ignore_index=True)
         entries = [names.clusters()[label] for label in sizes["label"].tolist()]
         words, colours = [entry["name"] for entry in entries], [entry["colour"] for entry in entries]

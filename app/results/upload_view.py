@@ -5,12 +5,13 @@ from functools import partial
 
 import streamlit as st
 
-from app import drawing, state, uploads, widgets
-from app.explore.data import Explorer
-from app.results import cached
+from app import state, uploads, widgets
+from app.images import drawing
+from app.results import cached_reads
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.names import Names
 from app.results.segmenting import FINAL, FINAL_CRF, Models, Segmented, models, segment, too_large, trained_models
+from app.run_view import Explorer
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available
@@ -94,7 +95,7 @@ def _choose(kept: dict[str, Segmented]) -> Segmented | None:
 
 def _draw_photo(chosen: Segmented, names: Names) -> None:
     sides = [Side(PHOTO, "Photo", "")]
-    sides += [Side(kind, _TITLES[kind], cached.label_url(labels)) for kind, labels in chosen.maps.items()]
+    sides += [Side(kind, _TITLES[kind], cached_reads.label_url(labels)) for kind, labels in chosen.maps.items()]
     kinds = [side.kind for side in sides]
     pair = (kinds[-2], kinds[-1])
     compare_view(

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
+from app.run_context import overrides_from, run_config
 from app.training.stages import label_of, with_needs
-from app.workspace import overrides_from, run_config
 from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs

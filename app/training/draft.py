@@ -1,7 +1,8 @@
 """The settings that the forms show: those of the run, of a job that was duplicated, and what was typed on top."""
 
-from app import stage_form, state
-from app.workspace import overrides_from
+from app import state
+from app.run_context import overrides_from
+from app.training import settings_form
 from maskdistill.config import RunConfig, load_preset, preset_names, section_names
 from maskdistill.jobs import Job
 from maskdistill.storage.run_folder import Run
@@ -60,7 +61,7 @@ def typed_config(start: RunConfig) -> RunConfig:
     config = start
     for section in section_names():
         if state.recall(state.field_key(section)) == getattr(start, section):  # the form was drawn, and for these
-            config = config.with_overrides(stage_form.changes(section, config))
+            config = config.with_overrides(settings_form.changes(section, config))
     return config
 
 

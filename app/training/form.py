@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import stage_form, state, widgets
-from app.training import actions, cached, draft
+from app import state, widgets
+from app.training import actions, cached_reads, draft, settings_form
 from app.training.stages import TRAINED, Card, describe_work, label_of, sections_of, with_needs
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
@@ -65,7 +65,7 @@ def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
         for section in sections:
             if len(sections) > 1:
                 st.markdown(f"**{_TITLES[section]}**")
-            found.append(stage_form.draw(section, preset, start=start))
+            found.append(settings_form.draw(section, preset, start=start))
         st.button(
             f"Back to the preset {name}",
             icon=":material/restart_alt:",
@@ -79,7 +79,7 @@ def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
 
 def _reset(sections: Sequence[str], preset: RunConfig) -> None:
     for section in sections:
-        stage_form.reset(section, preset)
+        settings_form.reset(section, preset)
 
 
 def _draw_changes(coming: RunConfig, config: RunConfig) -> None:
@@ -104,9 +104,9 @@ def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job]
     """What a start would do, and the buttons; neither is offered while a job does the very thing."""
     try:
         with widgets.scan_progress() as on_progress:
-            work = cached.work(run, config, with_needs(stage), on_progress)
-        left = cached.work(run, config, list(NAMES))
-        time, time_left = cached.time_needed(run, config, work), cached.time_needed(run, config, left)
+            work = cached_reads.work(run, config, with_needs(stage), on_progress)
+        left = cached_reads.work(run, config, list(NAMES))
+        time, time_left = cached_reads.time_needed(run, config, work), cached_reads.time_needed(run, config, left)
     except MaskDistillError as error:
         st.error(str(error))
         return

@@ -5,8 +5,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import jobs_panel, state
-from app.training import cached, curves, draft
+from app import job_status, state
+from app.training import cached_reads, curves, draft
 from app.training.compare import differences, job_table
 from app.training.live import copy_settings
 from maskdistill.config import RunConfig
@@ -27,7 +27,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         "Tick one to see its settings, two to see what you changed, or more: their curves are laid over each other."
     )
     try:
-        epochs = {job.id: cached.job_epochs(job) for job in jobs}
+        epochs = {job.id: cached_reads.job_epochs(job) for job in jobs}
     except MaskDistillError as error:
         st.error(str(error))
         return
@@ -84,7 +84,7 @@ def _draw_one(job: Job, coming: RunConfig) -> None:
                 args=(job, coming),
             )
         if job.state.can_resume:
-            st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=jobs_panel.resume, args=(job,))
+            st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=job_status.resume, args=(job,))
 
 
 def _named(job: Job) -> tuple[str, dict[str, Any]]:

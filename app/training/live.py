@@ -6,11 +6,11 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, jobs_panel, state, widgets
-from app.training import cached, curves, draft, machine
+from app import cache, job_status, state, widgets
+from app.training import cached_reads, curves, draft, machine
 from app.training.compare import word_of
 from app.training.curves import Epoch, last_of, saved_epochs
-from app.training.film import film
+from app.training.epoch_player import film
 from app.training.stages import LABELS, TRAINED, label_of
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
@@ -67,7 +67,7 @@ def _draw(run: Run, coming: RunConfig, moment: tuple) -> None:
         jobs, job = list_jobs(run.path), shown_job(run)
         if _moment(job, jobs) != moment or state.has_notices():
             st.rerun()
-        epochs = cached.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
+        epochs = cached_reads.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
     except MaskDistillError as error:
         st.error(str(error))
         return
@@ -129,9 +129,9 @@ def _describe(job: Job, last: Epoch | None) -> str:
 def _draw_controls(job: Job, coming: RunConfig) -> None:
     """Buttons with callbacks: those come first, whatever else has changed; ``_moment`` then sees what they did."""
     if job.id and job.state in (JobState.QUEUED, JobState.RUNNING):  # number 0 was typed in a terminal
-        _button("Stop", "stop_circle", "What is finished is kept.", partial(jobs_panel.stop, job))
+        _button("Stop", "stop_circle", "What is finished is kept.", partial(job_status.stop, job))
     if job.state.can_resume:
-        _button("Resume", "resume", "Goes on from the last checkpoint.", partial(jobs_panel.resume, job))
+        _button("Resume", "resume", "Goes on from the last checkpoint.", partial(job_status.resume, job))
     if job.settings:
         help = "Put its settings into the forms on the left, to change and start them again."
         _button("Duplicate", "content_copy", help, partial(copy_settings, job, coming))
@@ -159,7 +159,7 @@ def _draw_queue(waiting: Sequence[Job]) -> None:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f":material/schedule: :small[**{widgets.escape(job.title)}** · job {job.id}]", width="content")
             st.caption(widgets.escape(job.message) or "Waits for its turn.")
-            _button("Stop", "close", "Take it out of the queue.", partial(jobs_panel.stop, job), key=f"queue:{job.id}")
+            _button("Stop", "close", "Take it out of the queue.", partial(job_status.stop, job), key=f"queue:{job.id}")
 
 
 def _draw_machine(job: Job) -> None:
@@ -168,7 +168,7 @@ def _draw_machine(job: Job) -> None:
     before = state.recall(state.Key.READING)
     state.remember(state.Key.READING, now)
     if now.cpu_seconds:
-        st.caption(f":material/memory: {machine.describe(before or now, now, cached.gpus())}")
+        st.caption(f":material/memory: {machine.describe(before or now, now, cached_reads.gpus())}")
 
 
 def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bool) -> None:

@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.audit.way import ledger_of
-from app.explore.data import explorer
+from app.audit.queue import ledger_of
+from app.run_view import explorer
 from app.training import actions
 from maskdistill.config import RunConfig
 from maskdistill.review import decisions

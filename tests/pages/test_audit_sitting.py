@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from app import cache
-from app.audit.cards import Cards
-from app.audit.ledger import Ledger
-from app.audit.sitting import AHEAD, AT_ONCE, Sitting
-from app.audit.way import Way, ground_of, queue_of
-from app.explore.data import explorer
+from app.audit.label_store import Ledger
+from app.audit.mask_cards import Cards
+from app.audit.queue import Way, ground_of, queue_of
+from app.audit.review_session import AHEAD, AT_ONCE, Sitting
+from app.run_view import explorer
 from maskdistill.errors import DatasetError, RunError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order

@@ -208,8 +208,8 @@ def test_numbers_that_cannot_be_are_told(open_page, finished_run, typed, told):
 
 def test_large_run_is_clustered_in_the_background(open_page, editable_run, monkeypatch):
     asked = []
-    monkeypatch.setattr("app.clusters.trial_work.IN_PLACE", 1)
-    monkeypatch.setattr("app.clusters.trial_work.submit_command", lambda *args, **options: asked.append(args[1]))
+    monkeypatch.setattr("app.clusters.alternatives_jobs.IN_PLACE", 1)
+    monkeypatch.setattr("app.clusters.alternatives_jobs.submit_command", lambda *args, **options: asked.append(args[1]))
     app = open_clusters(open_page, below="trials")
     app.text_input(key="clusters:numbers").input("2 5")
     app.number_input(key="clusters:seed").set_value(3)

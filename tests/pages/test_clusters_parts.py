@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from app.clusters import chosen_panel, colouring, map_panel, trial_facts
-from app.clusters.book import book
+from app import mask_selection
+from app.clusters import alternatives_stats, colouring, map_panel, selection_panel
+from app.clusters.alternatives import trials_of
+from app.clusters.cluster_stats import book
 from app.clusters.flow_chart import matrix, words
 from app.clusters.summary import as_html, summarise
-from app.explore import picking
-from app.explore.data import decided, explorer
-from app.explore.trials import trials_of
+from app.run_view import decided, explorer
 from maskdistill.clustering.alternatives import TrialKey, make_trials
 from maskdistill.errors import ConfigError
 from maskdistill.review import decisions
@@ -65,7 +65,7 @@ def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
     reject(editable_run, row)
     decisions.exclude(editable_run, "tess", 2, True)
     done = decided(explorer(editable_run))
-    member = picking.members(found, done)
+    member = mask_selection.members(found, done)
     assert member[row] == 0
     assert (member[rows_in(found, 2)] == 2).all()
     lines = {line.cluster: line for line in book(found, done).lines}
@@ -76,7 +76,7 @@ def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
 @pytest.mark.parametrize("order", ["centre", "border", "belief"])
 def test_sorting_puts_the_least_first_and_what_is_unknown_last(found, done, order):
     told, rows = book(found, done), np.arange(found.table.num_masks)
-    sorted_rows = chosen_panel.sort_rows(order, found, told, rows)
+    sorted_rows = selection_panel.sort_rows(order, found, told, rows)
     belief = np.where(found.frame["candidate"], found.frame["score"], found.frame["quality"])
     values = {"centre": told.distance, "border": told.margin, "belief": belief}[order][sorted_rows]
     known = values[~np.isnan(values)]
@@ -87,7 +87,7 @@ def test_sorting_puts_the_least_first_and_what_is_unknown_last(found, done, orde
 
 def test_random_order_stays_the_same(found, done):
     rows = np.arange(9)
-    one, other = (chosen_panel.sort_rows("random", found, book(found, done), rows).tolist() for _ in range(2))
+    one, other = (selection_panel.sort_rows("random", found, book(found, done), rows).tolist() for _ in range(2))
     assert one == other != rows.tolist()
 
 
@@ -106,13 +106,13 @@ def test_summary_against_counts_by_hand(found, done):
 
 @pytest.mark.parametrize("mode", ["cluster", "score", "kept", "decision", "truth"])
 def test_every_point_has_a_colour(found, done, mode):
-    points = picking.ground(found, done).maps["pca"]
+    points = mask_selection.ground(found, done).maps["pca"]
     made = colouring.colouring(mode, found, done, points)
     assert made.codes.shape == (len(points.rows),)
     assert made.codes.max() < len(made.palette) <= 256
     for entry in made.legend:
         assert entry.count == (made.codes == entry.code).sum()
-        picked = picking.resolve(entry.pick, picking.ground(found, done)).rows
+        picked = mask_selection.resolve(entry.pick, mask_selection.ground(found, done)).rows
         assert set(points.rows[made.codes == entry.code]) <= set(picked)
 
 
@@ -121,23 +121,23 @@ def test_trials_can_be_coloured_and_compared(editable_run):
     found = explorer(editable_run)
     done, trials = decided(found), trials_of(found)
     assert list(colouring.modes(found).values())[-2:] == ["Tried: 3 clusters", "Tried: 5 clusters"]
-    now = trial_facts.facts_now(found, done)
-    beside = [trial_facts.facts_of(found, done, trial) for trial in trials.values()]
+    now = alternatives_stats.facts_now(found, done)
+    beside = [alternatives_stats.facts_of(found, done, trial) for trial in trials.values()]
     assert beside[0].comparison.agreement == pytest.approx(1)
-    assert trial_facts.colours_of(beside[0]) == trial_facts.colours_of(now)
-    assert len(set(trial_facts.colours_of(beside[1]).values())) == 5
-    rows = trial_facts.rows_of(now, beside, done)
+    assert alternatives_stats.colours_of(beside[0]) == alternatives_stats.colours_of(now)
+    assert len(set(alternatives_stats.colours_of(beside[1]).values())) == 5
+    rows = alternatives_stats.rows_of(now, beside, done)
     assert [len(row) for row in rows] == [3, 3, 3]
     assert rows[0][1][0].note.startswith("100% of it")
     assert words(beside[0].comparison, done) == "3 of 3 clusters stay nearly the same."
     assert "5" in words(beside[1].comparison, done) or beside[1].comparison.splits()
     assert np.asarray(matrix(beside[1].comparison, done).data[0]["z"]).shape == (3, 5)
-    points = picking.ground(found, done).maps["pca"]
+    points = mask_selection.ground(found, done).maps["pca"]
     assert len(colouring.colouring("k5-s0", found, done, points).legend) == 5
 
 
 def test_pointer_is_told_what_lies_under_it(found, done):
-    points = picking.ground(found, done).maps["pca"]
+    points = mask_selection.ground(found, done).maps["pca"]
     (known,) = map_panel._describe(found, done, points, [2])
     mask_id = int(found.frame["mask_id"].iat[points.rows[2]])
     assert known.point == 2
@@ -149,11 +149,11 @@ def test_pointer_is_told_what_lies_under_it(found, done):
 def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
     found = explorer(editable_run)
     done, kept = decided(found), {}
-    monkeypatch.setattr(picking, "LONGEST", 8)
-    monkeypatch.setattr(picking.state, "select", lambda **fields: kept.update(fields))
+    monkeypatch.setattr(mask_selection, "LONGEST", 8)
+    monkeypatch.setattr(mask_selection.state, "select", lambda **fields: kept.update(fields))
     ids = found.frame["mask_id"].to_numpy()[:5]
-    picking.pick(found, done, f"ids:{','.join(map(str, ids))}")
+    mask_selection.pick(found, done, f"ids:{','.join(map(str, ids))}")
     assert kept["picked"].startswith("view:")
-    assert np.array_equal(picking.resolve(kept["picked"], picking.ground(found, done)).rows, np.arange(5))
+    assert np.array_equal(mask_selection.resolve(kept["picked"], mask_selection.ground(found, done)).rows, np.arange(5))
     with pytest.raises(ConfigError, match="not kept in this run"):
-        picking.resolve("view:0000", picking.ground(found, done))
+        mask_selection.resolve("view:0000", mask_selection.ground(found, done))

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from app import drawing
+from app.images import drawing
 
 
 def square(size=20, top=5, left=5, side=8):

@@ -10,10 +10,11 @@ import pytest
 from skimage.color import rgb2lab
 from streamlit.testing.v1 import AppTest
 
-from app.drawing import MASK_COLOURS, rgb
-from app.explore import colours, facts
-from app.explore.data import explorer
-from app.explore.pictures import Sent
+from app.images import colors
+from app.images.drawing import MASK_COLOURS, rgb
+from app.images.sent_images import Sent
+from app.mask_detail import facts
+from app.run_view import explorer
 from maskdistill.config import FilterConfig
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP
 from maskdistill.pseudo_labels.signals import MaskSignals
@@ -41,23 +42,23 @@ def seen(colour, eyes):
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_colours_of_clusters_can_be_told_apart(eyes):
-    marks = [seen(colour, eyes) for colour in (*MASK_COLOURS, colours.NONE)]
+    marks = [seen(colour, eyes) for colour in (*MASK_COLOURS, colors.NONE)]
     assert min(np.linalg.norm(one - other) for one, other in combinations(marks, 2)) > 9.5
 
 
 def test_colour_of_a_cluster_is_that_of_its_label_map_and_none_has_its_own():
-    assert colours.cluster_colour(1) == MASK_COLOURS[0]
-    assert colours.cluster_colour(0) == colours.NONE
-    assert colours.cluster_colour(255) == colours.cluster_colour(1)
+    assert colors.cluster_colour(1) == MASK_COLOURS[0]
+    assert colors.cluster_colour(0) == colors.NONE
+    assert colors.cluster_colour(255) == colors.cluster_colour(1)
 
 
 def test_scores_have_the_scales_ends_and_nan_is_grey():
-    assert colours.score_colours(np.array([0.0, 1.0, np.nan])) == ["#440154", "#FDE725", colours.NONE]
+    assert colors.score_colours(np.array([0.0, 1.0, np.nan])) == ["#440154", "#FDE725", colors.NONE]
 
 
 @pytest.mark.parametrize(("colour", "ink"), [("#F0E442", "#111820"), ("#6F3CC4", "#FFFFFF")])
 def test_ink_stands_out(colour, ink):
-    assert colours.text_on(colour) == ink
+    assert colors.text_on(colour) == ink
 
 
 def test_a_picture_is_sent_once_and_named_by_its_content():
@@ -157,7 +158,7 @@ def grid_page():
     import streamlit as st
 
     from app import state
-    from app.explore.crop_grid import Tile, crop_grid, paged
+    from app.components.crop_grid import Tile, crop_grid, paged
 
     ids = paged(range(100), key="pages", per_page=40)
     st.session_state["ids"] = ids
@@ -180,8 +181,8 @@ def test_grid_sends_crops_once_and_marks_only_what_is_on_the_page():
         "id": 1,
         "picture": data["tiles"][1]["picture"],
         "badge": "1",
-        "bar": colours.BAD,
-        "sign": colours.SIGNS["bad"],
+        "bar": colors.BAD,
+        "sign": colors.SIGNS["bad"],
         "ink": "#FFFFFF",
     }
     again = data_of(app.run())
@@ -192,8 +193,8 @@ def test_grid_sends_crops_once_and_marks_only_what_is_on_the_page():
 def detail_page():
     """A page with nothing but the detail of the mask in the link."""
     from app import state
-    from app.explore.data import explorer
-    from app.explore.detail import draw_detail
+    from app.mask_detail.dialog import draw_detail
+    from app.run_view import explorer
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
@@ -303,8 +304,8 @@ def dialog_page():
     import streamlit as st
 
     from app import state
-    from app.explore.data import explorer
-    from app.explore.detail import open_mask, show_detail
+    from app.mask_detail.dialog import open_mask, show_detail
+    from app.run_view import explorer
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jobs_data import add_row
 
-from app.explore.data import explorer
-from app.explore.facts import verdict_by
 from app.filter.data import candidates, verdict_on_show
+from app.mask_detail.facts import verdict_by
+from app.run_context import run_config
+from app.run_view import explorer
 from app.training import actions
-from app.workspace import run_config
 from maskdistill.config import FilterConfig
 from maskdistill.jobs import Submitted
 from maskdistill.jobs.processes import ProcessId

@@ -7,7 +7,7 @@ from PIL import Image
 
 from app import cache
 from app.guide import reference
-from app.guide.words import STEPS
+from app.guide.texts import STEPS
 from maskdistill.errors import JobError
 
 

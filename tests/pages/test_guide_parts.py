@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.drawing import rgb
-from app.guide import paint
-from app.guide.reading import resize_mask
-from app.guide.words import STEPS
-from app.label_colours import label_colours
+from app.guide import overlays
+from app.guide.photo_results import resize_mask
+from app.guide.texts import STEPS
+from app.images.drawing import rgb
+from app.images.label_colors import label_colours
 
 BLUE = "#3FC8E4"
 
@@ -26,24 +26,24 @@ def disc():
 
 
 def test_a_mask_is_tinted_inside_and_its_rim_is_full(disc):
-    pixels = rgba(paint.mask_layer(disc, BLUE))
+    pixels = rgba(overlays.mask_layer(disc, BLUE))
     assert (pixels[~disc][:, 3] == 0).all()
-    assert pixels[60, 80].tolist() == [*rgb(BLUE), paint.FILL]
+    assert pixels[60, 80].tolist() == [*rgb(BLUE), overlays.FILL]
     assert pixels[60, 41, 3] == 255
-    assert set(pixels[disc][:, 3]) == {paint.FILL, 255}
+    assert set(pixels[disc][:, 3]) == {overlays.FILL, 255}
 
 
 def test_a_dropped_mask_is_a_broken_rim_alone(disc):
-    whole, dropped = (rgba(paint.mask_layer(disc, BLUE, dropped=out))[..., 3] == 255 for out in (False, True))
+    whole, dropped = (rgba(overlays.mask_layer(disc, BLUE, dropped=out))[..., 3] == 255 for out in (False, True))
     assert (dropped <= whole).all()
     assert 0.3 < dropped.sum() / whole.sum() < 0.7
-    assert rgba(paint.mask_layer(disc, BLUE, dropped=True))[60, 80, 3] == 0
+    assert rgba(overlays.mask_layer(disc, BLUE, dropped=True))[60, 80, 3] == 0
 
 
 def test_a_label_is_fainter_where_the_model_is_less_sure():
     pixel_by_pixel = [[0.9, 0.1, 0, 0], [0, 0, 1, 0], [0.1, 0.3, 0.4, 0.2], [0, 0.9, 0, 0.1]]
     probabilities = np.array(pixel_by_pixel, np.float32).T[:, None]
-    pixels = rgba(paint.belief_layer(probabilities))[0]
+    pixels = rgba(overlays.belief_layer(probabilities))[0]
     assert pixels[0, 3] == 0  # background
     assert pixels[1, :3].tolist() == pixels[2, :3].tolist() == list(label_colours()[2])
     assert pixels[3, :3].tolist() == list(label_colours()[1])
@@ -52,13 +52,13 @@ def test_a_label_is_fainter_where_the_model_is_less_sure():
 
 def test_very_many_classes_still_fit_into_a_palette():
     probabilities = np.eye(201, dtype=np.float32).reshape(201, 1, 201)
-    pixels = rgba(paint.belief_layer(probabilities))[0]
+    pixels = rgba(overlays.belief_layer(probabilities))[0]
     assert [tuple(pixel[:3]) for pixel in pixels[1:]] == list(label_colours()[1:201])
     assert (pixels[1:, 3] > 0).all()
 
 
 def test_a_label_map_shows_the_photo_through():
-    pixels = rgba(paint.class_layer(np.array([[0, 1, 200]], np.uint8)))[0]
+    pixels = rgba(overlays.class_layer(np.array([[0, 1, 200]], np.uint8)))[0]
     assert pixels[0, 3] == 0
     assert pixels[2, :3].tolist() == list(label_colours()[200])
     assert 0 < pixels[1, 3] < 255
@@ -68,14 +68,14 @@ def test_words_about_a_mask_stand_inside_it():
     mask = np.zeros((100, 100), bool)
     mask[10:90, 10:14] = True  # a stroke whose middle of all pixels would lie outside
     mask[70:90, 10:90] = True
-    u, v = paint.anchor_of(mask)
+    u, v = overlays.anchor_of(mask)
     assert mask[int(v * 100), int(u * 100)]
     assert v > 0.7
 
 
 def test_a_crop_holds_the_mask_with_its_rim(disc):
     photo = Image.new("RGB", (200, 120), "black")
-    crop = paint.crop_with_rim(photo, disc, BLUE, 300)
+    crop = overlays.crop_with_rim(photo, disc, BLUE, 300)
     assert max(crop.size) == 300
     assert abs(crop.width - crop.height) < 10  # the disc's box with its margin
     assert np.asarray(crop).max(axis=(0, 1)).tolist() == list(rgb(BLUE))
@@ -83,7 +83,7 @@ def test_a_crop_holds_the_mask_with_its_rim(disc):
 
 def test_a_crop_stays_inside_the_photo():
     mask = np.ones((30, 50), bool)
-    assert paint.crop_with_rim(Image.new("RGB", (50, 30)), mask, BLUE, 100).size == (100, 60)
+    assert overlays.crop_with_rim(Image.new("RGB", (50, 30)), mask, BLUE, 100).size == (100, 60)
 
 
 def test_a_resized_mask_stays_a_mask(disc):

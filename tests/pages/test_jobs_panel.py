@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from app import jobs_panel
+from app import job_status
 from app.state import Key
 from maskdistill.jobs import JobState, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
@@ -64,7 +64,7 @@ def test_stop_asks_and_does_not_wait(add_job, open_page):
 def test_job_that_ended_before_its_end_can_be_resumed(add_job, open_page, monkeypatch, state):
     run = add_job(state, message="Its process was ended from outside.")
     resumed = []
-    monkeypatch.setattr(jobs_panel, "resume_job", lambda *job: resumed.append(job))
+    monkeypatch.setattr(job_status, "resume_job", lambda *job: resumed.append(job))
     app = open_page("start")
     shown = app.info if state == "stopped" else app.error
     assert "Its process was ended from outside." in [item.value for item in shown]
@@ -111,7 +111,7 @@ def test_damaged_database_is_told_and_the_page_stays(runs_folder, open_page):
 
 def test_nothing_polls_when_nothing_runs(add_job, open_page, monkeypatch):
     add_job("done")
-    monkeypatch.setattr(jobs_panel.st, "fragment", None)
+    monkeypatch.setattr(job_status.st, "fragment", None)
     assert not open_page("start").exception
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 import maskdistill.proposals.propose
-from app import apply_dialog, controls, state
+from app import state
+from app.proposals import apply_dialog, setting_controls
 
 
 def selection(app):
@@ -104,7 +105,7 @@ def test_block_that_the_backbone_lacks_is_an_error_not_a_traceback(open_proposal
 
 
 def test_crf_is_off_with_the_reason_where_the_package_is_missing(open_proposals, monkeypatch):
-    monkeypatch.setattr(controls, "crf_available", lambda: False)
+    monkeypatch.setattr(setting_controls, "crf_available", lambda: False)
     app = open_proposals()
     toggle = app.toggle(key=state.control_key("crf.enabled"))
     assert toggle.disabled
@@ -146,7 +147,8 @@ def test_missing_data_is_explained(open_page, tmp_path):
 
 
 def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weights, open_proposals):
-    from app import cache, derivation
+    from app import cache
+    from app.proposals import derivation
     from maskdistill.config import FeatureConfig, RunConfig
     from maskdistill.datasets import open_source
 
@@ -179,7 +181,7 @@ def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
 def test_controls_offer_every_value_that_the_settings_allow():
     import typing
 
-    from app import control_list, derivation
+    from app.proposals import control_list, derivation
     from maskdistill.config import ProposalConfig
 
     hints = typing.get_type_hints(ProposalConfig)

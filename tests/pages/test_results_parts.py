@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
-from app.explore.colours import cluster_colour
+from app.images.colors import cluster_colour
 from app.results import charts, choices, figures
 from app.results.choices import Pair
 from app.results.names import Names, names_of

@@ -11,16 +11,16 @@ from maskdistill.config import describe_settings, load_preset, section_names
 
 FORM = """
 import streamlit as st
-from app import stage_form
+from app.training import settings_form
 from maskdistill.config import load_preset
 
 preset = load_preset(st.query_params.get("preset", "quick")).with_overrides(st.query_params.get_all("set"))
 start = load_preset(st.query_params["start"]) if "start" in st.query_params else None
 section = st.query_params.get("section", "stage1")
 with st.form(section):
-    st.json(stage_form.draw(section, preset, start=start))
+    st.json(settings_form.draw(section, preset, start=start))
     st.form_submit_button("Train")
-st.button("Back to the preset", on_click=stage_form.reset, args=(section, preset))
+st.button("Back to the preset", on_click=settings_form.reset, args=(section, preset))
 """
 MAIN = """
 import streamlit as st

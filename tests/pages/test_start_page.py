@@ -1,6 +1,6 @@
 import pytest
 
-from app import launch_form
+from app.start import launch_form
 
 
 def metric(app, label):

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from app import jobs_panel
+from app import job_status
 from app.training import actions, live
 from maskdistill.config import load_preset
 from maskdistill.datasets import open_source
@@ -275,7 +275,7 @@ def test_what_speaks_against_stopping_is_said(open_page, make_run, monkeypatch):
     def fail(_run, _number):
         raise JobError("It runs on another machine: stop it there.")
 
-    monkeypatch.setattr(jobs_panel, "stop_job", fail)
+    monkeypatch.setattr(job_status, "stop_job", fail)
     app = open_training(open_page)
     app.button(key="job:Stop").click().run()
     assert "stop it there" in app.warning[0].value
@@ -341,7 +341,7 @@ def test_stop_asks_the_job_to_stop(open_page, make_run, monkeypatch):
     run = make_run(until="clusters")
     add_job(run.path, state="running", stage="stage1")
     asked = []
-    monkeypatch.setattr(jobs_panel, "stop_job", lambda run, number: asked.append((run, number)))
+    monkeypatch.setattr(job_status, "stop_job", lambda run, number: asked.append((run, number)))
     app = open_training(open_page)
     app.button(key="job:Stop").click().run()
     assert asked == [(run.path, 1)]
@@ -362,7 +362,7 @@ def test_job_that_ended_early_says_why_and_can_be_resumed(open_page, make_run, m
     run = make_run(until="clusters")
     add_job(run.path, state=state, message="Its process was ended from outside.", epochs=[(1, 0.9)])
     asked = []
-    monkeypatch.setattr(jobs_panel, "resume_job", lambda run, number: asked.append(number))
+    monkeypatch.setattr(job_status, "resume_job", lambda run, number: asked.append(number))
     app = open_training(open_page)
     assert "ended from outside" in texts(app)
     app.button(key="job:Resume").click().run()

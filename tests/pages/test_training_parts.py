@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.label_colours import label_colours, label_layer
+from app.images.label_colors import label_colours, label_layer
 from app.training import actions, curves, machine
 from app.training.compare import differences, job_table, word_of
-from app.training.film import FRAMES, chosen_epochs
+from app.training.epoch_player import FRAMES, chosen_epochs
 from app.training.machine import Gpu, Reading
 from app.training.stages import (
     LABELS,

@@ -1,0 +1,79 @@
+"""What becomes of the decisions: label maps that honour them, a CSV of them, exports of what is kept."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.run_view import Explorer
+from app.training import actions, cached_reads
+from app.training.stages import describe_work, with_needs
+from maskdistill.config import RunConfig
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import list_jobs
+from maskdistill.review import decisions
+from maskdistill.storage.run_folder import Run
+
+_PAINT = "pseudo_labels"
+
+
+def draw(found: Explorer) -> None:
+    """Whether filter and label maps heed the decisions, with a button that makes them; downloads and commands."""
+    left, right = st.columns(2, gap="large")
+    with left:
+        _draw_labels(found.run)
+    with right:
+        st.download_button(
+            "Decisions as CSV",
+            data=lambda: decisions.to_csv(found.run),
+            file_name=f"{found.run.name}-decisions.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+        )
+        st.caption("Every decision with its time, name, photo, mask and class, undone ones too. Masks that are kept:")
+        st.code(f"maskdistill export --run {found.run.path} --format coco --out DIR --kept-only", language="bash")
+
+
+def _draw_labels(run: Run) -> None:
+    if not run.candidates_path.is_file():
+        st.write(
+            "The first model has not judged the masks yet, so no filter has run. When it does, what you accept is kept "
+            "and what you reject is dropped, whatever its thresholds say."
+        )
+        return
+    jobs = list_jobs(run.path)
+    if any(job.state.is_active for job in jobs):
+        st.info("A job of this run is at work; the sidebar tells how far it is.", icon=":material/hourglass_top:")
+        return
+    try:
+        config = actions.coming_configs(run, jobs)[-1]
+        with st.spinner("Looking at what there is …"):
+            work = cached_reads.work(run, config, with_needs(_PAINT))
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    if work:
+        _offer_painting(run, config, work)
+    else:
+        st.success("Filter and label maps honour all decisions.", icon=":material/check_circle:")
+        st.page_link("../pages/training.py", label="Train stage 2 on them", icon=":material/model_training:")
+
+
+def _offer_painting(run: Run, config: RunConfig, work: list[str]) -> None:
+    st.warning(
+        "The label maps are of older decisions or settings. Painted anew, they keep what you accepted, leave out what "
+        "you rejected, and give what you moved its new class.",
+        icon=":material/update:",
+    )
+    st.caption(f"{describe_work(work, _PAINT)} {cached_reads.time_needed(run, config, work)}".rstrip())
+    if st.button("Paint label maps", type="primary", icon=":material/format_paint:"):
+        _start(run, config)
+
+
+def _start(run: Run, config: RunConfig) -> None:
+    try:
+        actions.start(run, config, _PAINT)
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    state.notify("The label maps are made in the background; the sidebar tells how far they are.")
+    st.rerun()

@@ -1,0 +1,118 @@
+"""What is shown of a trial beside the clusters as they are now."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+from sklearn.metrics import normalized_mutual_info_score
+
+from app import mask_selection
+from app.clusters.alternatives import trial_title
+from app.clusters.side_by_side import Cell
+from app.images import colors
+from app.run_view import Decided, Explorer
+from maskdistill.clustering.alternatives import Trial
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.compare_clusterings import Comparison, compare_clusterings
+from maskdistill.clustering.kmeans import Clustering
+
+_CROPS = 4  # of a cluster
+_LEAST = 0.1  # share of a cluster from which a cluster of the other clustering is shown beside it
+
+
+@dataclass(frozen=True, eq=False)
+class Facts:
+    """A clustering of the masks with vectors, beside the clusters as they are now."""
+
+    title: str
+    cluster: np.ndarray  # (V,) number of each, 0 for none
+    sizes: dict[int, int]  # by number, falling
+    exemplars: dict[int, tuple[int, ...]]  # mask ids by number
+    stability: float | None
+    truth: float | None  # normalised mutual information with ground truth: for reporting only
+    comparison: Comparison | None  # now against this one; None for what is now
+
+
+def facts_now(found: Explorer, done: Decided) -> Facts:
+    """The clusters as they are."""
+    cluster = mask_selection.members(found, done)[found.row_of_vector]
+    count = len(np.unique(cluster[cluster > 0]))
+    stability = (found.clusters or {}).get("agreement") if not (done.classes and done.classes.digest) else None
+    return _facts(
+        (found.run.path, found.stamp, f"now:{done.version}"), f"Now: {count} clusters", cluster, stability, None, found
+    )
+
+
+def facts_of(found: Explorer, done: Decided, trial: Trial) -> Facts:
+    """A trial."""
+    now = mask_selection.members(found, done)[found.row_of_vector]
+    name = f"{trial.key.name}:{trial.made}:{done.version}"
+    return _facts((found.run.path, found.stamp, name), trial_title(trial), trial.cluster, trial.stability, now, found)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _facts(
+    key: tuple[Any, ...],
+    title: str,
+    _cluster: np.ndarray,
+    _stability: float | None,
+    _now: np.ndarray | None,
+    _found: Explorer,
+) -> Facts:
+    inside = np.flatnonzero(_cluster > 0)
+    numbers, labels = np.unique(_cluster[inside], return_inverse=True)
+    vectors = np.asarray(_found.vectors[inside])
+    rows = cluster_table(Clustering.from_labels(vectors, labels), vectors) if len(inside) else []
+    ids = _found.frame["mask_id"].to_numpy()[_found.row_of_vector[inside]]
+    pairs = sorted(zip(numbers.tolist(), rows, strict=True), key=lambda pair: -pair[1]["size"])
+    return Facts(
+        title,
+        _cluster,
+        {number: row["size"] for number, row in pairs},
+        {number: tuple(ids[row["exemplars"][:_CROPS]].tolist()) for number, row in pairs},
+        _stability,
+        _truth(_found, _cluster),
+        None if _now is None else compare_clusterings(_now, _cluster),
+    )
+
+
+def _truth(found: Explorer, cluster: np.ndarray) -> float | None:
+    truth = found.frame["truth"].to_numpy()[found.row_of_vector]
+    known = (truth >= 0) & (cluster > 0)
+    return float(normalized_mutual_info_score(truth[known], cluster[known])) if known.any() else None
+
+
+def colours_of(facts: Facts) -> dict[int, str]:
+    """Colours for a trial's clusters: one that is much the same as one of now has its colour."""
+    taken = {} if facts.comparison is None else {other: own for own, other in facts.comparison.pairs}
+    free = (number for number in range(1, 600) if number not in set(taken.values()))
+    return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(facts.sizes)}
+
+
+def rows_of(now: Facts, trials: list[Facts], done: Decided) -> list[list[list[Cell]]]:
+    """A row for each cluster that is now: it, and what became of it in every trial; the largest first."""
+    return [[[_own(now, number, done)], *(_beside(trial, number) for trial in trials)] for number in now.sizes]
+
+
+def _own(now: Facts, number: int, done: Decided) -> Cell:
+    masks = f"{now.sizes[number]:,} masks"
+    return Cell(done.name_of(number), masks, colors.cluster_colour(number), now.exemplars[number])
+
+
+def _beside(trial: Facts, number: int) -> list[Cell]:
+    found = trial.comparison
+    if found is None or number not in found.first:
+        return []
+    counts = found.counts[found.first.index(number)]
+    own_colours = colours_of(trial)
+    total, cells = max(1, int(counts.sum())), []
+    for column in np.argsort(-counts, kind="stable"):
+        if counts[column] < _LEAST * total:
+            break
+        other = found.second[column]
+        share, held = counts[column] / total, counts[column] / max(1, found.counts[:, column].sum())
+        note = f"{share:.0%} of it · {held:.0%} of {trial.sizes[other]:,}"
+        strong = bool(held >= 0.5)
+        cells.append(Cell(f"cluster {other}", note, own_colours[other], trial.exemplars[other], strong))
+    return cells

@@ -1,0 +1,87 @@
+"""What there is to know of each cluster as it is now, and how each mask lies in its own."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from app import cache, mask_selection
+from app.run_view import Decided, Explorer
+from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.kmeans import Clustering
+
+
+@dataclass(frozen=True)
+class Line:
+    """One cluster."""
+
+    cluster: int
+    name: str  # "cluster 3" if nobody gave it one
+    given_name: str  # "" if nobody did
+    size: int  # masks
+    excluded: bool
+    tightness: float | None  # mean cosine of its masks to its centre
+    kept: float | None  # share of its judged masks that the filter keeps
+    purity: float | None  # share of its masks of the commonest ground-truth class: for reporting only
+    truth: int  # that class; -1 if unknown
+    exemplars: tuple[int, ...]  # ids of the masks nearest to the centre, nearest first
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """The clusters, and arrays that run with the rows of the table."""
+
+    lines: tuple[Line, ...]  # by number; clusters without a mask are left out
+    distance: np.ndarray  # (N,) to the centre of the own cluster as it is now; NaN for none
+    margin: np.ndarray  # (N,) how much farther the nearest other centre is; NaN for none
+
+    def line(self, cluster: int) -> Line | None:
+        """A cluster by its number."""
+        return next((line for line in self.lines if line.cluster == cluster), None)
+
+
+def book(found: Explorer, done: Decided) -> Book:
+    """The clusters of a run, with people's decisions; shared by all sessions, not to be changed."""
+    return _book(found.run.path, (found.stamp, done.version), found, done)
+
+
+@cache.newest(4)
+def _book(path: Path, key: tuple[str, int], found: Explorer, done: Decided) -> Book:
+    member = mask_selection.members(found, done)
+    rows = found.row_of_vector
+    inside = member[rows] > 0
+    rows = rows[inside]
+    distance, margin = np.full((2, len(member)), np.nan, np.float32)
+    if not len(rows):
+        return Book((), distance, margin)
+    vectors = np.asarray(found.vectors)[inside]
+    numbers, labels = np.unique(member[rows], return_inverse=True)
+    clustering = Clustering.from_labels(vectors, labels)
+    distance[rows], margin[rows] = clustering.distances, clustering.margins
+    described = cluster_table(clustering, vectors)
+    lines = [
+        _line(found, done, int(number), rows[labels == place], described[place], rows)
+        for place, number in enumerate(numbers)
+    ]
+    return Book(tuple(lines), distance, margin)
+
+
+def _line(found: Explorer, done: Decided, number: int, own: np.ndarray, told: dict[str, Any], rows: np.ndarray) -> Line:
+    frame, classes = found.frame, done.classes
+    judged = mask_selection.ground(found, done).fields["kept"][own]
+    truth = frame["truth"].to_numpy()[own]
+    counts = np.bincount(truth[truth >= 0], minlength=1)
+    known = int(counts.sum())
+    return Line(
+        cluster=number,
+        name=done.name_of(number),
+        given_name=classes.names.get(number, "") if classes else "",
+        size=len(own),
+        excluded=bool(classes) and number in classes.excluded,
+        tightness=told["mean_cosine"],
+        kept=float((judged == 1).sum() / (judged > 0).sum()) if (judged > 0).any() else None,
+        purity=float(counts.max() / known) if known else None,
+        truth=int(counts.argmax()) if known else -1,
+        exemplars=tuple(frame["mask_id"].to_numpy()[rows[told["exemplars"]]].tolist()),
+    )

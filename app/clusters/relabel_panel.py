@@ -1,0 +1,93 @@
+"""Buttons for the selection: what a person says of all these masks at once, as one step that can be undone."""
+
+import numpy as np
+import streamlit as st
+
+from app import state
+from app.clusters.undo_buttons import tell
+from app.run_view import Decided, Explorer
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
+from maskdistill.review.selections import field_text
+
+_NEW = 0  # in place of a cluster's number
+
+
+def draw(found: Explorer, done: Decided, mask_ids: np.ndarray) -> None:
+    """The buttons.
+
+    Args:
+        found: The run.
+        done: What people decided.
+        mask_ids: The masks that the buttons act on.
+    """
+    count = f"{len(mask_ids):,}"
+    with st.container(horizontal=True, gap="small"):
+        for action, word, icon in (
+            (Action.REJECT, "Reject", ":material/close:"),
+            (Action.ACCEPT, "Accept", ":material/check:"),
+        ):
+            st.button(
+                f"{word} {count}",
+                icon=icon,
+                key=f"clusters:{action}",
+                help=_HELP[action],
+                on_click=_mark,
+                args=(found, mask_ids, action),
+            )
+        with st.popover(
+            f"Move {count} …", icon=":material/drive_file_move:", help="Into another cluster, or a new one"
+        ):
+            _move(found, done, mask_ids)
+
+
+_HELP = {
+    Action.REJECT: "Leave these masks out: no model learns from them. It counts from stage 1 on.",
+    Action.ACCEPT: "Keep these masks whatever the filter says.",
+}
+
+
+def _move(found: Explorer, done: Decided, mask_ids: np.ndarray) -> None:
+    numbers = [_NEW, *(int(number) for number in np.unique(done.classes.assigned) if number > 0)]
+    target = st.selectbox(
+        "Into",
+        numbers,
+        index=None,
+        key=f"clusters:target:{done.version}",
+        format_func=lambda number: done.name_of(number) if number else "a new cluster",
+        placeholder="Choose a cluster",
+    )
+    name = ""
+    if target == _NEW:
+        name = st.text_input("Name", key=f"clusters:new name:{done.version}", placeholder="May be empty", max_chars=60)
+    st.button(
+        f"Move {len(mask_ids):,}",
+        key="clusters:move",
+        type="primary",
+        disabled=target is None,
+        on_click=_gather if target == _NEW else _mark,
+        args=(found, mask_ids, name) if target == _NEW else (found, mask_ids, Action.RELABEL, target),
+    )
+
+
+def _gather(found: Explorer, mask_ids: np.ndarray, name: str) -> None:
+    rows = found.table.rows_of(mask_ids)
+    ids = mask_ids[found.frame["vector"].to_numpy()[rows] >= 0].tolist()
+    tell(lambda: _select_new(found, decisions.gather(found.run, state.reviewer(), ids, name)))
+
+
+def _select_new(found: Explorer, _step: int) -> None:
+    number = decisions.read_classes(found.run).num_classes
+    state.select(picked=field_text("cluster", [number]), cluster=number)
+
+
+def _mark(found: Explorer, mask_ids: np.ndarray, action: Action, cluster: int | None = None) -> None:
+    rows = found.table.rows_of(mask_ids)
+    frame = found.frame
+    boxes = frame[["x", "y", "w", "h"]].to_numpy()[rows].tolist()
+    images = frame["image_id"].to_numpy()[rows].tolist()
+    marks = [
+        Mark(mask_id, image, tuple(box), action, cluster)
+        for mask_id, image, box in zip(mask_ids.tolist(), images, boxes, strict=True)
+    ]
+    tell(decisions.decide, found.run, state.reviewer(), marks, scope=Scope.CLUSTERS)

@@ -1,0 +1,171 @@
+"""What is selected: how many, what they share, their crops, and what can be done with them."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from app import mask_selection, state
+from app.clusters import relabel_panel
+from app.clusters.cluster_stats import Book, book
+from app.clusters.redraw import Part, chosen_clusters, redraw_selection
+from app.clusters.summary import as_html, summarise
+from app.components.crop_grid import Tile, crop_grid, paged
+from app.images import colors
+from app.images.crops import crop_url
+from app.mask_detail.dialog import open_mask
+from app.run_view import Decided, Explorer, decided, explorer
+from maskdistill.storage.run_folder import Run
+
+_PER_PAGE = 32
+_HEIGHT = 480  # pixels of the crops; more scroll
+_FEW = 12  # crops that need no scrolling
+_BADGES = {1: "✓", 2: "✕", 3: "→"}  # accepted, rejected, relabelled
+_ORDERS = {
+    "centre": "Nearest to the centre",
+    "border": "Least sure of their cluster",
+    "belief": "Lowest score",
+    "photo": "By photo",
+    "random": "At random",
+}
+
+
+@st.fragment(key=Part.CHOSEN)
+def draw(run: Run) -> None:
+    """The selection of the link."""
+    found = explorer(run)
+    done = decided(found)
+    everything = mask_selection.current(found, done)
+    chosen = replace(everything, rows=everything.rows[found.frame["vector"].to_numpy()[everything.rows] >= 0])
+    unseen = len(everything.rows) - len(chosen.rows)
+    st.html(Path(__file__).with_suffix(".css"))
+    if not len(chosen.rows):
+        _ask(unseen)
+        state.write_link()
+        return
+    _head(found, done, chosen, unseen)
+    ids = found.frame["mask_id"].to_numpy()[chosen.rows]
+    marked = np.intersect1d(marks(chosen.text), ids).astype(np.int64).tolist()
+    relabel_panel.draw(found, done, np.array(marked) if marked else ids)
+    _crops(found, done, chosen, marked)
+    state.write_link()
+
+
+def marks(text: str) -> list[int]:
+    """Ids of the masks that are marked among those selected; another selection begins without."""
+    owner, found = state.recall(state.Key.MARKED, ("", []))
+    return found if owner == text else []
+
+
+def _ask(unseen: int) -> None:
+    st.subheader("Nothing is selected")
+    if unseen:
+        st.caption(f"The selection of {_count(unseen, 'mask')} holds none of the map: stage 1 alone saw objects there.")
+    st.markdown(
+        "Draw around masks on the map with the **lasso**, drag a **box** over them, or click a cluster in the legend "
+        "or in the table below. A click on a point opens that mask."
+    )
+
+
+def _head(found: Explorer, done: Decided, chosen: mask_selection.Current, unseen: int) -> None:
+    told = summarise(found, done, chosen.rows)
+    with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
+        masks, photos = _count(told.num_masks, "mask"), _count(told.num_photos, "photo")
+        st.subheader(f"{masks} on {photos}", anchor=False, width="content")
+        st.button("Clear", icon=":material/close:", key="clusters:clear", type="tertiary", on_click=_clear)
+    st.html(as_html(told, done.name_of))
+    if unseen:
+        st.caption(f"{unseen:,} more, seen by stage 1 alone, are not on the map.")
+
+
+def _clear() -> None:
+    before = chosen_clusters()
+    mask_selection.clear()
+    redraw_selection(before)
+
+
+def _crops(found: Explorer, done: Decided, chosen: mask_selection.Current, marked: list[int]) -> None:
+    with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
+        order = state.option(state.Option.CROPS, "centre", _ORDERS)
+        st.selectbox(
+            "Sorted",
+            list(_ORDERS),
+            key=state.sync_widget("clusters:crops", order),
+            format_func=_ORDERS.__getitem__,
+            on_change=lambda: state.set_option(state.Option.CROPS, state.widget_value("clusters:crops")),
+            width=200,
+            label_visibility="collapsed",
+        )
+        _mark_buttons(found, chosen, marked)
+    rows = sort_rows(order, found, book(found, done), chosen.rows)
+    ids = found.frame["mask_id"].to_numpy()[rows]
+    shown = paged(ids, key=f"clusters:page:{hash((chosen.text, order))}", per_page=_PER_PAGE)
+    with st.container(height=_HEIGHT, border=False) if len(shown) > _FEW else st.container():
+        crop_grid(
+            _tiles(found, done, shown),
+            key="clusters:crops-grid",
+            marked=marked,
+            on_open=open_mask,
+            on_mark=lambda marks: _mark(chosen.text, marks),
+            size=84,
+            label="Selected masks",
+        )
+
+
+def _mark_buttons(found: Explorer, chosen: mask_selection.Current, marked: list[int]) -> None:
+    if marked:
+        st.button(
+            f"Unmark {len(marked):,}", key="clusters:unmark", type="tertiary", on_click=_mark, args=(chosen.text, [])
+        )
+    else:
+        st.caption("Ctrl-click marks some", width="content")
+
+
+def _mark(text: str, marks: list[int]) -> None:
+    state.remember(state.Key.MARKED, (text, marks))
+
+
+def sort_rows(order: str, found: Explorer, told: Book, rows: np.ndarray) -> np.ndarray:
+    """Rows of the table in an order of ``_ORDERS``; those without the value come last."""
+    frame = found.frame
+    if order == "photo":
+        return rows
+    if order == "random":
+        return np.random.default_rng(len(rows)).permutation(rows)
+    belief = np.where(frame["candidate"].to_numpy()[rows], frame["score"].to_numpy()[rows], np.nan)
+    quality = frame["quality"].to_numpy()[rows]
+    values = {"centre": told.distance[rows], "border": told.margin[rows]}.get(
+        order, np.where(np.isnan(belief), quality, belief)
+    )
+    return rows[np.argsort(values, kind="stable")]
+
+
+def _tiles(found: Explorer, done: Decided, mask_ids: list[int]) -> list[Tile]:
+    fields = mask_selection.ground(found, done).fields
+    rows = found.table.rows_of(mask_ids)
+    photos = found.frame["image_id"].to_numpy()[rows]
+    told = zip(
+        mask_ids, photos, *(fields[name][rows].tolist() for name in ("cluster", "kept", "decision")), strict=True
+    )
+    return [_tile(found, done, *each) for each in told]
+
+
+def _tile(found: Explorer, done: Decided, mask_id: int, photo: str, cluster: int, kept: int, decision: int) -> Tile:
+    name = done.name_of(cluster) if cluster else "left out"
+    words = [f"mask {mask_id}", str(photo), name]
+    words += [mask_selection.KEPT_WORDS[kept]] if kept else []
+    words += [mask_selection.DECISION_WORDS[decision]] if decision else []
+    return Tile(
+        mask_id,
+        crop_url(found, mask_id),
+        caption=name,
+        badge=_BADGES.get(decision, ""),
+        tone="colour",
+        colour=colors.cluster_colour(cluster),
+        title=", ".join(words),
+    )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"

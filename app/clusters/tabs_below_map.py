@@ -1,0 +1,33 @@
+"""What stands below the map: the table of clusters, or other clusterings to compare with."""
+
+import streamlit as st
+
+from app import state
+from app.clusters import alternatives_panel, table_panel
+from app.clusters.redraw import Part
+from app.run_view import decided, explorer
+from maskdistill.storage.run_folder import Run
+
+_KINDS = {"table": "Clusters", "trials": "Another K or seed"}
+
+
+@st.fragment(key=Part.BELOW)
+def draw(run: Run) -> None:
+    """One of them; the other costs nothing."""
+    found = explorer(run)
+    done = decided(found)
+    kind = state.option(state.Option.CLUSTERS, "table", _KINDS)
+    st.segmented_control(
+        "Below the map",
+        list(_KINDS),
+        key=state.sync_widget("clusters:below which", kind),
+        format_func=_KINDS.__getitem__,
+        label_visibility="collapsed",
+        required=True,
+        on_change=lambda: state.set_option(state.Option.CLUSTERS, state.widget_value("clusters:below which")),
+    )
+    if kind == "table":
+        table_panel.draw(found, done)
+    else:
+        alternatives_panel.draw(found, done)
+    state.write_link()

@@ -1,0 +1,226 @@
+"""The masks on both sides of a threshold, or those that one rule decided on, and the buttons to overrule it."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from math import ceil, floor
+
+import numpy as np
+import streamlit as st
+
+from app import state, widgets
+from app.components.crop_grid import Tile, crop_grid, paged
+from app.filter.data import ALL, Candidates
+from app.images import colors
+from app.images.crops import crop_url
+from app.mask_detail.dialog import open_mask
+from app.mask_detail.facts import SIGNALS
+from maskdistill.config import FilterConfig
+from maskdistill.errors import MaskDistillError
+from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
+from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
+from maskdistill.pseudo_labels.threshold_curves import threshold_of
+from maskdistill.review import decisions
+from maskdistill.review.decisions import Action, Mark, Scope
+
+NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
+NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}
+_DROPS_BELOW = {item.signal: item.drops_below for item in reversed(THRESHOLDS)}  # of area, its lower threshold's
+_PER_PAGE = 18  # six rows of three, as high as the histograms beside them
+_SIZE = 70  # least side of a crop, CSS pixels
+_HOW_TO_MARK = "Mark crops by the box in their corner, Ctrl or Shift and a click, or Space."
+
+
+def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
+    """The border of a threshold, or the masks of the chosen rule; of the chosen cluster only, if there is one.
+
+    Args:
+        found: The masks.
+        config: The thresholds on show.
+        result: What they keep.
+        field: The threshold, or ``ALL``.
+    """
+    rule = state.option(state.Option.RULE, "", ("", *RULES))
+    cluster = state.selection().cluster
+    with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+        _choose_border(field, bool(rule))
+        _draw_decisions(found)
+    if rule or cluster:
+        with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
+            st.markdown("Only", width="content")
+            if rule:
+                _let_go(rule, lambda: state.set_option(state.Option.RULE, ""), "rule")
+            if cluster:
+                _let_go(found.decided.name_of(cluster), lambda: state.select(cluster=0), "cluster")
+    among = np.ones(len(found.mask_ids), bool) if not cluster else found.signals.cluster == cluster
+    if rule:
+        _draw_rule(found, config, result, rule, among)
+    else:
+        _draw_border(found, config, result, field, among)
+    _draw_marks()
+
+
+def _choose_border(field: str, disabled: bool) -> None:
+    key = state.sync_widget("filter:border", field)
+    st.selectbox(
+        "At the border of",
+        list(NAMES),
+        key=key,
+        format_func=lambda name: f"Border: {NAMES[name]}",
+        disabled=disabled,
+        label_visibility="collapsed",
+        width=190,
+        on_change=lambda: state.set_option(state.Option.BORDER, state.widget_value(key)),
+    )
+
+
+def _let_go(name: str, act: Callable[[], None], what: str) -> None:
+    st.button(
+        widgets.escape(name),
+        icon=":material/close:",
+        icon_position="right",
+        key=f"filter:let go:{what}",
+        help=f"Show masks of every {what} again",
+        on_click=act,
+    )
+
+
+def _draw_border(found: Candidates, config: FilterConfig, result: FilterResult, field: str, among: np.ndarray) -> None:
+    border = find_border(result, config, "" if field == ALL else field)
+    kept, dropped = border.kept[among[border.kept]], border.dropped[among[border.dropped]]
+    left, right = st.columns(2, gap="small")
+    with left:
+        _draw_side(found, "Just kept", "kept", kept, _why_none_kept(result), partial(_told, found, border, field))
+    with right:
+        empty = _why_none_dropped(config, field)
+        _draw_side(found, "Just dropped", "dropped", dropped, empty, partial(_told, found, border, field))
+
+
+def _draw_rule(found: Candidates, config: FilterConfig, result: FilterResult, rule: str, among: np.ndarray) -> None:
+    rows = masks_under(result, config, rule)
+    signal = next((item.signal for item in THRESHOLDS if item.rule == rule), "score")
+    side = "kept" if len(rows) and result.kept[rows[0]] else "dropped"
+    st.caption(f"{RULE_HELP[rule][0].upper()}{RULE_HELP[rule][1:]}.")
+    title, empty = f"{rule[0].upper()}{rule[1:]}", "No mask comes under this rule now."
+    _draw_side(found, title, side, rows[among[rows]], empty, lambda row: value_text(found, row, signal))
+
+
+def _told(found: Candidates, border: Border, field: str, row: int) -> str:
+    """What puts a mask where it is: its value, and of several rules which one."""
+    if field != ALL:
+        return value_text(found, row, threshold_of(field).signal)
+    signal = THRESHOLDS[border.rule[row]].signal
+    return f"{value_text(found, row, signal)} {SIGNALS[signal][0].lower()}"
+
+
+def _draw_side(
+    found: Candidates, title: str, side: str, rows: np.ndarray, empty: str, told: Callable[[int], str]
+) -> None:
+    sign = colors.SIGNS["good" if side == "kept" else "bad"]
+    st.markdown(f"**{sign} {widgets.escape(title)}** :small[{len(rows):,}]")
+    grid = st.container()  # above the pages, so that both sides begin level
+    shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
+    with grid:
+        crop_grid(
+            [_tile(found, row, told(row)) for row in shown],
+            key=f"filter:{side}",
+            marked=state.recall(state.Key.FILTER_MARKED, ()),
+            on_open=open_mask,
+            on_mark=lambda ids: state.remember(state.Key.FILTER_MARKED, tuple(ids)),
+            size=_SIZE,
+            empty=empty,
+            label=title,
+        )
+
+
+def _tile(found: Candidates, row: int, told: str) -> Tile:
+    mask_id, cluster = int(found.mask_ids[row]), int(found.signals.cluster[row])
+    name = found.decided.name_of(cluster)
+    return Tile(
+        mask_id,
+        crop_url(found.ex, mask_id),
+        caption=told,
+        badge="" if name == f"cluster {cluster}" else name,
+        tone="colour",
+        colour=colors.cluster_colour(cluster),
+        title=f"photo {found.photos[row]}, {name}, {told}",
+    )
+
+
+def value_text(found: Candidates, row: int, signal: str) -> str:
+    """A mask's value of a signal, for people, rounded towards what is dropped: 0.7999 must not read as 0.8."""
+    value = float(getattr(found.signals, signal)[row])
+    if np.isnan(value):
+        return "not measured"
+    thousandths = max(0, (floor if _DROPS_BELOW[signal] else ceil)(1000 * value))
+    return f"{thousandths / 10:.1f}%" if signal in ("area", "border") else f"{thousandths / 1000:.3f}"
+
+
+def _why_none_kept(result: FilterResult) -> str:
+    if not result.kept.any():
+        return "Every mask is dropped. Move a threshold back."
+    return "No mask here that this threshold decides on."
+
+
+def _why_none_dropped(config: FilterConfig, field: str) -> str:
+    if field != ALL and getattr(config, field) == threshold_of(field).neutral:
+        return "This threshold is off: drag its handle, and what it drops first appears here."
+    return "It drops no mask here that nothing else drops."
+
+
+def _draw_decisions(found: Candidates) -> None:
+    marked = _marked(found)
+    last = _last_step(found)
+    for action, label, icon in ((Action.ACCEPT, "Accept", "check"), (Action.REJECT, "Reject", "close")):
+        st.button(
+            f"{label} {len(marked)}" if marked else label,
+            icon=f":material/{icon}:",
+            key=f"filter:{action}",
+            disabled=not marked,
+            help=f"Overrule the filter. {_HOW_TO_MARK}",
+            on_click=lambda action=action: _decide(found, marked, action),
+        )
+    st.button(
+        "",
+        icon=":material/undo:",
+        key="filter:undo",
+        disabled=last is None,
+        help="Undo: nothing of yours is left" if last is None else f"Undo: {widgets.escape(last.text)}",
+        on_click=lambda: _try(lambda: decisions.undo(found.ex.run, state.reviewer(), scope=Scope.LABELS)),
+    )
+
+
+def _draw_marks() -> None:
+    st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(state.reviewer())}.")
+    if state.recall(state.Key.FILTER_MARKED):
+        st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
+
+
+def _marked(found: Candidates) -> list[int]:
+    return [mask_id for mask_id in state.recall(state.Key.FILTER_MARKED, ()) if found.ex.table.has(mask_id)]
+
+
+def _last_step(found: Candidates) -> decisions.Step | None:
+    own = decisions.steps(found.ex.run, reviewer=state.reviewer(), scope=Scope.LABELS)
+    return next((step for step in own if not step.undone), None)
+
+
+def _unmark() -> None:
+    state.remember(state.Key.FILTER_MARKED, ())
+
+
+def _decide(found: Candidates, mask_ids: Sequence[int], action: Action) -> None:
+    table = found.ex.frame.iloc[found.ex.table.rows_of(list(mask_ids))]
+    columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
+    marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
+    if _try(lambda: decisions.decide(found.ex.run, state.reviewer(), marks, scope=Scope.LABELS)):
+        _unmark()
+
+
+def _try(act: Callable[[], object]) -> bool:
+    """Do it; what goes wrong is told at the top of the page."""
+    try:
+        act()
+    except MaskDistillError as error:
+        state.notify(str(error))
+        return False
+    return True

@@ -1,0 +1,77 @@
+"""What the filter keeps: by rule and by cluster, each line of which may be chosen for the galleries."""
+
+import numpy as np
+import streamlit as st
+
+from app import state
+from app.filter.bars import Bar, bars
+from app.filter.data import Candidates
+from app.images import colors
+from maskdistill.config import FilterConfig
+from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
+
+FEW = 30  # kept masks of a cluster below which it is pointed out, unless the settings say how many it must have
+
+
+def draw_rules(config: FilterConfig, result: FilterResult) -> None:
+    """Every rule that is in force or touched a mask; a click shows its masks."""
+    in_force = {threshold.rule for threshold in rules_in_force(config)}
+    counts = result.counts()
+    kept_by = {RULES[number] for number in np.unique(result.rule[result.kept]).tolist()}
+    items = [
+        Bar(
+            rule,
+            f"{rule[0].upper()}{rule[1:]}",
+            count,
+            len(result.kept),
+            f"{count:,}",
+            f"{RULE_HELP[rule][0].upper()}{RULE_HELP[rule][1:]}.",
+            fill="kept" if rule in kept_by else "dropped",
+        )
+        for rule, count in counts.items()
+        if count or rule in in_force or rule == KEPT
+    ]
+    st.markdown(
+        "**What each rule does** :small[a mask is dropped by the first that says so; click one to see its masks]"
+    )
+    bars(
+        items,
+        state.option(state.Option.RULE, "", ("", *RULES)),
+        key="filter:rules",
+        label="Rules",
+        on_pick=lambda rule: state.set_option(state.Option.RULE, rule),
+    )
+
+
+def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult) -> None:
+    """Kept masks of every cluster; a click shows that cluster's masks only."""
+    counts = result.clusters()
+    least = config.min_per_cluster or FEW
+    few = {cluster for cluster, count in counts.items() if count.kept < least}
+    gone = sum(count.kept == 0 for count in counts.values())
+    words = f"{len(few)} of {len(counts)} keep fewer than {least} masks" if few else f"all keep {least} masks or more"
+    st.markdown(
+        f"**Clusters** :small[{words}{f', {gone} of them none' if gone else ''}; click one to see only its masks]"
+    )
+    items = [
+        Bar(
+            str(cluster),
+            found.decided.name_of(cluster),
+            count.kept,
+            max(item.total for item in counts.values()),
+            f"{count.kept:,} / {count.total:,}",
+            fill="colour",
+            colour=colors.cluster_colour(cluster),
+            warning=f"Fewer than {least} masks are kept." if cluster in few else "",
+        )
+        for cluster, count in counts.items()
+    ]
+    chosen = state.selection().cluster
+    bars(
+        items,
+        str(chosen) if chosen in counts else "",
+        key="filter:clusters",
+        label="Clusters",
+        narrow=True,
+        on_pick=lambda cluster: state.select(cluster=int(cluster or 0)),
+    )

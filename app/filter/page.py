@@ -1,0 +1,64 @@
+"""The part of the Filter page that is drawn again as a threshold moves."""
+
+import streamlit as st
+
+from app import state, widgets
+from app.filter import border_gallery, kept_counts, other_settings, presets, quality, train_button
+from app.filter.data import active_field, candidates, change, settings_on_show
+from app.filter.histograms import histograms
+from app.run_view import explorer
+from maskdistill.errors import MaskDistillError
+from maskdistill.pseudo_labels.filter import filter_masks
+from maskdistill.storage.run_folder import Run
+
+_FEW_CLUSTERS = 20  # that fit below the galleries; more take the whole width
+
+
+@st.fragment(key="filter")
+def draw(run: Run) -> None:
+    """Everything below the title, from the run's files as they are now."""
+    top = st.container()
+    try:
+        found = candidates(explorer(run))
+        base, config = settings_on_show(run)
+    except MaskDistillError as error:
+        st.error(widgets.escape(str(error)))
+        return
+    shown = config.filter
+    result = filter_masks(found.signals, shown)
+    field = active_field(shown)
+    known = presets.known_presets(run, base)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        presets.draw_choice(base, shown, known)
+        presets.draw_saving(run, shown, known)
+        st.space("stretch")
+        train_button.draw_button(run, shown, result)
+    left, right = st.columns([1, 1], gap="medium")
+    with left:
+        histograms(
+            found,
+            shown,
+            result,
+            active=field,
+            key="filter:histograms",
+            on_move=lambda values: change(base, **values),
+            on_choose=_look_at,
+        )
+        train_button.draw_disk(found.kept_on_disk, result)
+        other_settings.draw(base, shown)
+        kept_counts.draw_rules(shown, result)
+    with right:
+        border_gallery.draw(found, shown, result, field)
+    with right if len(found.signals.clusters.ids) <= _FEW_CLUSTERS else st.container():
+        kept_counts.draw_clusters(found, shown, result)
+    if found.truth_iou is not None:
+        quality.draw(found, shown, result, field)
+    presets.draw_table(found, base, shown, result, known)
+    with top:
+        widgets.notices()
+    state.write_link()
+
+
+def _look_at(field: str) -> None:
+    state.set_option(state.Option.BORDER, field)
+    state.set_option(state.Option.RULE, "")

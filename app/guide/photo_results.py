@@ -1,0 +1,250 @@
+"""What a trained run says of one photo, which need not be among its own; kept as long as run and settings stay."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from app import cache, run_view
+from app.cache import Live
+from app.guide import overlays
+from app.images import drawing
+from app.run_context import run_config
+from app.run_view import Decided, Explorer
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
+from maskdistill.datasets import Photo
+from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
+from maskdistill.review import decisions
+from maskdistill.stages.samples import read_samples
+from maskdistill.stages.select import read_decisions
+from maskdistill.storage.run_folder import Run
+
+if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
+    from maskdistill.datasets.transforms import PatchGeometry
+    from maskdistill.pseudo_labels.candidates import Seen
+
+DRAWN_SIDE = 512  # pixels, longer side of what models draw here: enough for a projector, a quarter of the time
+FRAME_SIDE = 384  # the same of each epoch
+_FILES = ("run.json", "space.npz", "classes.parquet", "stage1/model.safetensors", "stage2/model.safetensors")
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A run with both models."""
+
+    run: Run
+    stamp: str  # names this state of the run: a key for caches
+    config: RunConfig
+    masks: Explorer
+    decided: Decided
+    space: ClusterSpace
+    table: pd.DataFrame  # candidates.parquet with people's decisions
+    numbers: dict[str, int]  # file, content and view of a photo -> its number in the run
+
+    def number_of(self, photo: Photo) -> int | None:
+        """The photo's number in the run; None if it is not among its photos."""
+        return self.numbers.get(_content_key(photo))
+
+
+def read_trained(run: Run) -> Trained:
+    """A trained run, read again when one of its files or people's decisions have changed.
+
+    Raises:
+        MaskDistillError: If a file of it is damaged.
+    """
+    paths = [run.path / name for name in _FILES]
+    found = run_view.explorer(run)
+    return _read_trained(run.path, f"{cache.stamp(paths)} {found.stamp} {decisions.version(run)}", found)
+
+
+@cache.newest(4)
+def _read_trained(path: Path, stamp: str, found: Explorer) -> Trained:
+    run = Run(path)
+    table = run.candidates()
+    decision, relabel = read_decisions(run, run, table)
+    given = {name: np.where(relabel > 0, relabel, table[name]) for name in ("cluster", "label")}
+    numbers = {_content_key(photo): number for number, photo in enumerate(found.photos)}
+    return Trained(
+        run=run,
+        stamp=stamp,
+        config=run_config(run.info()),
+        masks=found,
+        decided=run_view.decided(found),
+        space=ClusterSpace.read(run),
+        table=table.assign(decision=decision, **given),
+        numbers=numbers,
+    )
+
+
+def _content_key(photo: Photo) -> str:
+    return f"{photo.digest}|{photo.view}"
+
+
+@dataclass(frozen=True, eq=False)
+class Subject:
+    """One photo under certain settings, as a trained run looks at it."""
+
+    trained: Trained
+    photo: Photo
+    proposals: ProposalConfig
+    crf: CrfConfig
+
+    @property
+    def live(self) -> Live:
+        """Its masks by the features that the run was made with."""
+        return cache.live(self.trained.config.features, self.proposals, self.crf, self.photo)
+
+    @property
+    def drawn_photo(self) -> Photo:
+        """The photo at the size that models draw it at here."""
+        return self.photo_of(DRAWN_SIDE)
+
+    def photo_of(self, side: int) -> Photo:
+        """The photo at a size of at most so many pixels, for a predictor."""
+        scale = min(1.0, side / max(self.photo.height, self.photo.width))
+        height, width = (max(1, round(side * scale)) for side in (self.photo.height, self.photo.width))
+        return replace(self.photo, height=height, width=width)
+
+    def tokens(self, photo: Photo) -> "tuple[np.ndarray, PatchGeometry]":
+        """What a head reads of it, on the grid of its ``photo_of`` some size; as a predictor asks for it."""
+        return _head_tokens(self), replace(self.live.view.geometry, height=photo.height, width=photo.width)
+
+    @property
+    def _key(self) -> tuple[Any, ...]:
+        return (self.trained.stamp, cache.photo_key(self.photo))
+
+    def places(self) -> Places:
+        """Where its masks lie among the run's clusters."""
+        return _places(*self._key, self.proposals, self.crf, self)
+
+    def probabilities(self, stage: str) -> np.ndarray:
+        """(K + 1, height, width) of ``drawn_photo``, by the run's ``stage1`` or ``final`` model; do not change it."""
+        return _probabilities(*self._key, stage, self)
+
+    def seen(self) -> "Sequence[Seen]":
+        """Its masks, and further objects, as the first model sees them, of the size of ``drawn_photo``."""
+        return _seen(*self._key, self.proposals, self.crf, self)
+
+    def labels(self, stage: str) -> np.ndarray:
+        """(height, width) uint8 label map of ``drawn_photo``; do not change it."""
+        return _labels(*self._key, stage, self)
+
+    def epochs(self) -> list[tuple[int, str]]:
+        """What the first model draws after each epoch, as data URLs; the last one only if others were not kept."""
+        return _epochs(*self._key, self)
+
+    def prepare(self) -> None:
+        """Do now what would keep the later steps waiting; at no cost if it was done before.
+
+        Models that run a network of their own take too long for that.
+        """
+        if {self.trained.config.stage1.model, self.trained.config.stage2.model} != {"patch_head"}:
+            return
+        self.seen()
+        self.epochs()
+        self.labels("final")
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> Places:
+    from maskdistill.clustering.mask_embeddings import embed_masks
+
+    trained, live = _subject.trained, _subject.live
+    masks = [item.mask for item in live.proposals.proposals]
+    if not masks:
+        nothing = np.zeros(0, np.float32)
+        return Places(np.zeros((0, trained.space.space.dimensions), np.float32), nothing.astype(int), nothing, nothing)
+    raw = embed_masks(
+        cache.backbone(trained.config.features),
+        cache.pixels(_subject.photo),
+        masks,
+        _head_tokens(_subject),
+        live.view.geometry,
+        trained.config.embeddings,
+        _head_blocks(trained.config),
+    )
+    return trained.space.place(raw)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _probabilities(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
+    from maskdistill.models.predictor import load_model
+
+    return load_model(_subject.trained.run, stage, _subject.tokens).probabilities(_subject.drawn_photo)
+
+
+@st.cache_resource(max_entries=48, show_spinner=False)
+def _labels(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
+    return _subject.probabilities(stage).argmax(axis=0).astype(np.uint8)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> "Sequence[Seen]":
+    from maskdistill.pseudo_labels.candidates import see_masks
+
+    size = (_subject.drawn_photo.height, _subject.drawn_photo.width)
+    masks = [resize_mask(item.mask, size) for item in _subject.live.proposals.proposals]
+    clusters = _subject.places().clusters.tolist()
+    min_area = _subject.trained.config.candidates.min_area
+    return see_masks(_subject.probabilities("stage1"), masks, clusters, min_area)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _epochs(stamp: Any, key: str, _subject: Subject) -> list[tuple[int, str]]:
+    config = _subject.trained.config.stage1
+    samples = read_samples(_subject.trained.run, "stage1")
+    epochs = [] if samples is None else samples.epochs
+    if len(epochs) < 2 or not all(samples.weights(epoch).is_file() for epoch in epochs):
+        return [(config.epochs, _drawing_url(_subject.probabilities("stage1")))]
+    import torch
+
+    from maskdistill.models.patch_head import PatchHeadPredictor
+    from maskdistill.models.training.checkpoint import read_tensors
+
+    photo = _subject.photo_of(FRAME_SIDE)
+    predictor = PatchHeadPredictor.load(samples.weights(epochs[0]), config, torch.device("cpu"), _subject.tokens)
+    found = []
+    for epoch in epochs:  # one predictor for all, which keeps how alike the patches are
+        predictor.model.load_state_dict(read_tensors(samples.weights(epoch))[0])
+        found.append((epoch, _drawing_url(predictor.probabilities(photo))))
+    return found
+
+
+def _drawing_url(probabilities: np.ndarray) -> str:
+    return drawing.png_url(overlays.belief_layer(probabilities))
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _fresh_tokens(features: FeatureConfig, key: str, _photo: Photo) -> np.ndarray:
+    from maskdistill.features.patch_tokens import FreshTokens
+
+    return FreshTokens(features)(_photo)[0]
+
+
+def _head_blocks(config: RunConfig) -> tuple[int, ...]:
+    from maskdistill.features.patch_tokens import head_blocks
+
+    return head_blocks(cache.backbone(config.features), config.features)
+
+
+def _head_tokens(subject: Subject) -> np.ndarray:
+    """Out of the pass that the masks were cut from, as a rule; a head of early blocks needs one of its own."""
+    from maskdistill.features.patch_tokens import stack_tokens
+
+    config, features = subject.trained.config, subject.live.view.features
+    blocks = _head_blocks(config)
+    if set(blocks) <= set(features.patch_tokens):
+        return stack_tokens(features, blocks).astype(np.float16)
+    return _fresh_tokens(config.features, cache.photo_key(subject.photo), subject.photo)
+
+
+def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """A mask at another size in pixels, (height, width); each pixel takes its nearest."""
+    if mask.shape == size:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))

@@ -1,0 +1,152 @@
+"""Steps 1 to 4, from the photo to its mask: live on any photo, nothing trained."""
+
+import numpy as np
+
+from app import cache, state
+from app.guide import overlays
+from app.guide.scene import Layer, Scene, Slider, draw_scene
+from app.guide.step_context import Here
+from app.images import drawing
+from app.proposals import derivation
+from app.proposals.control_list import NCUT, PUBLISHED, Control
+from app.state import Option
+from maskdistill.datasets.transforms import pixel_to_patch
+
+MAP = 0.72  # opacity of a colour map: the photo's shapes still show
+BRIGHT = 0.98  # quantile of the attention that gets the brightest colour
+MEAN, NO_HEAD = "mean", "none"
+MASK, SIDES = "mask", "sides"
+TAU = next(control for control in NCUT if control.name == "proposals.tau")
+TOPK = next(control for control in PUBLISHED if control.name == "proposals.topk")
+
+
+def draw_photo(here: Here) -> str:
+    """The bare photo."""
+    draw_scene(Scene(photo=here.photo, alt=here.photo.id, geometry=here.live.view.geometry), key="guide:photo")
+    return f"{here.photo.width} × {here.photo.height} pixels"
+
+
+def draw_patches(here: Here) -> str:
+    """The grid of patches and the attention of a head, or of all."""
+    geometry = here.live.view.geometry
+    head = chosen_head(here)
+    step = None if head == NO_HEAD else _attention(here, head)
+    scene = Scene(
+        photo=here.photo,
+        alt=f"Patches of {here.photo.id}" if step is None else f"{step.title}: attention to each patch",
+        geometry=geometry,
+        layers=() if step is None else (Layer.of_step(step, MAP),),
+        grey=step is not None,
+        lines=True,
+        scale=step,
+        scale_title="Attention",
+    )
+    draw_scene(scene, key="guide:photo")
+    size = f"{geometry.resized_width} × {geometry.resized_height}"
+    count = geometry.rows * geometry.cols
+    spec = cache.backbone(here.config.features).spec
+    return (
+        f"{geometry.cols} × {geometry.rows} = {count:,} patches; the photo is read at {size} pixels. "
+        f"Weights: {spec.name}, {spec.weights}"
+    )
+
+
+def heads(here: Here) -> list[str]:
+    """What can be laid over the patches, as the link tells it."""
+    attention = here.live.view.features.cls_attention
+    count = 0 if attention is None else len(attention)
+    return [NO_HEAD, *(str(number) for number in range(1, count + 1)), MEAN] if count else [NO_HEAD]
+
+
+def chosen_head(here: Here) -> str:
+    """The one on show; the mean, if the link says nothing."""
+    options = heads(here)
+    return state.option(Option.HEAD, options[-1], options)
+
+
+def _attention(here: Here, head: str) -> derivation.Step:
+    """A few patches that get most of it would leave all others dark, so the colours end below them."""
+    maps = here.live.view.features.cls_attention.numpy().reshape(-1, *here.live.view.features.grid)
+    values = maps.mean(axis=0) if head == MEAN else maps[int(head) - 1]
+    high = float(np.quantile(values, BRIGHT))
+    title = "All heads" if head == MEAN else f"Head {head}"
+    image = drawing.colour_map(values, 0, high, "sequential")
+    return derivation.Step(title, "", image, ends=("0", f"{high:.2%} and more"))
+
+
+def draw_affinity(here: Here) -> str:
+    """What the ringed patch is akin to; a click rings another."""
+    geometry = here.live.view.geometry
+    patch = valid_patch(here) or derivation.default_patch(here.live, 0) or (geometry.rows // 2, geometry.cols // 2)
+    step = derivation.affinity_step(here.live, patch, "Affinity")
+    scene = Scene(
+        photo=here.photo,
+        alt=f"Affinity of every patch to the one in row {patch[0] + 1}, column {patch[1] + 1}",
+        geometry=geometry,
+        layers=(Layer.of_step(step, MAP),),
+        grey=True,
+        can_pick=True,
+        ring=patch,
+        scale=step,
+        scale_title="Affinity",
+    )
+    draw_scene(scene, key="guide:photo", on_pick=lambda u, v: state.select(patch=pixel_to_patch(u, v, geometry)))
+    linked = (derivation.affinity_map(here.live, patch) > here.config.proposals.tau).mean()
+    where = f"Ring: row {patch[0] + 1}, column {patch[1] + 1}"
+    if here.config.proposals.engine == "published":
+        return where
+    return f"{where}; {linked:.0%} of the patches have an affinity above τ = {here.config.proposals.tau:g}"
+
+
+def valid_patch(here: Here) -> derivation.Patch | None:
+    """The patch of the link, if the photo has it."""
+    patch, geometry = state.selection().patch, here.live.view.geometry
+    if patch is not None and (patch[0] >= geometry.rows or patch[1] >= geometry.cols):
+        grid = f"{geometry.rows} × {geometry.cols}"
+        state.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {grid} patches.")
+        state.select(patch=None)
+        return None
+    return patch
+
+
+def draw_cut(here: Here) -> str:
+    """The mask, or the two sides of the cut, under the threshold of the slider."""
+    control = TOPK if here.config.proposals.engine == "published" else TAU
+    value = getattr(here.config.proposals, control.name.partition(".")[2])
+    found = here.live.proposals
+    sides = _sides(here) if state.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
+    masks = [
+        Layer.of_image(overlays.mask_layer(item.mask, drawing.mask_colour(rank)))
+        for rank, item in reversed(list(enumerate(found.proposals)))
+    ]
+    scene = Scene(
+        photo=here.photo,
+        alt="The two sides of the cut" if sides else f"The mask found in {here.photo.id}",
+        geometry=here.live.view.geometry,
+        layers=(Layer.of_step(sides, MAP),) if sides else tuple(masks),
+        grey=sides is not None,
+        scale=sides,
+        scale_title="Blue: one side, orange: the other",
+        slider=_slider(control, value),
+    )
+    draw_scene(
+        scene,
+        key="guide:photo",
+        on_slide=lambda moved: state.change_setting(here.workspace.base, control.name, f"{moved:.2f}"),
+    )
+    if not found.proposals:
+        return "No mask at this threshold"
+    areas = ", ".join(f"{item.mask.mean():.0%}" for item in found.proposals)
+    return f"The mask covers {areas} of the photo; score {found.proposals[0].score:.2f} of 1"
+
+
+def _sides(here: Here) -> derivation.Step | None:
+    """The signed map that the cut splits at zero."""
+    steps = derivation.mask_steps(here.live, 0)
+    return next((step for step in steps if step.scale == "diverging" and step.mark is not None), None)
+
+
+def _slider(control: Control, value: float) -> Slider:
+    sign = "τ" if control is TAU else "Candidates"
+    low, high = min(control.low, value), max(control.high, value)
+    return Slider(sign, low, high, control.step, value, digits=2, name=control.label)

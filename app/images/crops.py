@@ -1,0 +1,53 @@
+"""Pictures of single masks: the thumbnail that the run keeps, and a larger crop made on demand."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import streamlit as st
+
+from app.images import drawing
+from app.run_view import Explorer
+from maskdistill.datasets import read_photo
+from maskdistill.errors import DatasetError
+from maskdistill.proposals.thumbnails import THUMB_SIDE, crop_around
+from maskdistill.storage.run_folder import thumbnail_in
+
+
+def crop_url(found: Explorer, mask_id: int) -> str:
+    """The 96-pixel crop of a mask as a data URL of 2 or 3 kB; empty if its photo is gone.
+
+    Raises:
+        RunError: If there is no such mask.
+    """
+    try:
+        return _thumb_url(found.thumbs, mask_id, found.stamp)
+    except FileNotFoundError:  # of a run of an earlier version, or deleted
+        return large_crop_url(found, mask_id, THUMB_SIDE)
+
+
+@lru_cache(maxsize=1024)
+def _thumb_url(folder: Path, mask_id: int, _stamp: str) -> str:
+    """Of a run in this state: its first model may see another object under the same id when it is trained anew."""
+    return drawing.jpeg_bytes_url(thumbnail_in(folder, mask_id).read_bytes())
+
+
+def large_crop_url(found: Explorer, mask_id: int, side: int = 384) -> str:
+    """The crop of a mask from its photo, its longer side of ``side`` pixels; empty if the photo is gone.
+
+    Raises:
+        RunError: If there is no such mask.
+    """
+    return _large_crop_url(found.run.path, found.stamp, mask_id, side, found)
+
+
+@st.cache_data(max_entries=128, show_spinner=False)
+def _large_crop_url(path: Path, stamp: str, mask_id: int, side: int, _found: Explorer) -> str:
+    row = _found.table.rows_of([mask_id])[0]
+    photo = _found.photos[_found.frame["image"].iat[row]]
+    box = [int(_found.frame[name].iat[row]) for name in "xywh"]
+    scale = min(1.0, side / max(box[2], box[3], 1))  # at which the crop has enough pixels
+    try:
+        image = read_photo(photo, min_short_side=max(1, round(scale * min(photo.height, photo.width))))
+    except DatasetError:
+        return ""
+    return drawing.jpeg_url(crop_around(image, box, (photo.height, photo.width), side))

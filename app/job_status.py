@@ -1,0 +1,140 @@
+"""How far a run's job has come, refreshed each second while it runs and not at all otherwise."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import streamlit as st
+
+from app import page_switch, state
+from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
+from maskdistill.storage.progress import format_duration, read_progress_file
+from maskdistill.storage.run_folder import Run
+
+REFRESH = 1.0  # seconds
+
+
+def is_running(run: Path) -> bool:
+    """Whether a job of this run waits or is at work."""
+    job = _current(run)
+    return job is not None and job.state.is_active
+
+
+def is_done(run: Path) -> bool:
+    """Whether the run's last job came to its end."""
+    job = _current(run)
+    if job is not None:
+        return job.state is JobState.DONE
+    progress = read_progress_file(Run(run).progress_path)  # by a command that was typed in a terminal
+    return progress is not None and progress.state == "done"
+
+
+def draw(run: Path, place: str) -> None:
+    """Progress of the run's job: a live bar while it is under way, else how it ended and a way to go on.
+
+    Args:
+        run: Run folder.
+        place: Where on the page, so that keys stay apart.
+    """
+    job = _current(run)
+    if job is None:
+        return
+    if job.state.is_active:
+        _follow(run, place)
+    elif job.state is JobState.DONE:
+        st.success(job.message or f"{job.title}: done.", icon=":material/check_circle:")
+    else:
+        stopped = job.state is JobState.STOPPED
+        show, icon = (st.info, ":material/pause_circle:") if stopped else (st.error, ":material/error:")
+        show(job.message, icon=icon)
+        key = f"resume:{place}:{run.name}"
+        st.button("Resume", key=key, icon=":material/play_arrow:", on_click=resume, args=(job,))
+
+
+def draw_running(run: Path) -> None:
+    """The same in a few words, for the sidebar: while a job is under way, and its end until that is dismissed."""
+    job = _current(run)
+    if job is None:
+        return
+    watched = state.recall(state.Key.WATCHED, {})
+    if job.state.is_active:
+        state.remember(state.Key.WATCHED, {**watched, run.name: job.id})
+        with st.container(border=True):
+            st.caption(f"{job.title} · **{run.name}**")
+            _follow(run, "sidebar")
+    elif watched.get(run.name) == job.id:
+        arrives = job.state is JobState.DONE and state.recall(state.Key.STARTED) == run.name  # the sidebar says so
+        if not arrives:
+            _draw_end(run, job)
+
+
+def stop(job: Job) -> None:
+    """Ask a job to stop; what speaks against it becomes a notice. For ``on_click``: no redraw loses such a click."""
+    _try(lambda: stop_job(job.run, job.id))
+
+
+def resume(job: Job) -> None:
+    """Put a job into the queue again; as ``stop``."""
+    _try(lambda: resume_job(job.run, job.id))
+
+
+def _draw_end(run: Path, job: Job) -> None:
+    """What this session saw at work and has not been told the end of."""
+    done = job.state is JobState.DONE
+    show, icon = (st.success, ":material/check_circle:") if done else (st.warning, ":material/error:")
+    show(f"{job.title} · **{run.name}**: {job.state}.", icon=icon)
+    see, dismiss = st.columns(2)
+    dismiss.button("Dismiss", key=f"dismiss:{run.name}", width="stretch", on_click=_dismiss, args=(run.name,))
+    if see.button("See", key=f"see:{run.name}", width="stretch"):
+        _dismiss(run.name)
+        state.open_run(run.name)
+        page_switch.go("training")
+
+
+def _dismiss(name: str) -> None:
+    watched = state.recall(state.Key.WATCHED, {})
+    state.remember(state.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
+
+
+def _follow(run: Path, place: str) -> None:
+    st.fragment(_draw_live, run_every=None if page_switch.is_under_way() else REFRESH)(run, place)
+
+
+def _draw_live(run: Path, place: str) -> None:
+    job = _current(run)
+    if job is None or not job.state.is_active:
+        st.rerun()  # the whole page: what the job made is there now
+        return
+    st.progress(job.share, text=_describe(job))
+    if waiting := sum(other.state is JobState.QUEUED and other.id != job.id for other in list_jobs(run)):
+        st.caption(f"{waiting} more {'waits' if waiting == 1 else 'wait'}.")
+    if not job.id or job.state is JobState.STOPPING:
+        return
+    key = f"stop:{place}:{run.name}"
+    st.button("Stop", key=key, icon=":material/stop_circle:", help="What is done is kept.", on_click=stop, args=(job,))
+
+
+def _current(run: Path) -> Job | None:
+    try:
+        return current_job(run)
+    except MaskDistillError as error:
+        state.notify(str(error))
+        return None
+
+
+def _try(action: Callable[[], object]) -> None:
+    try:
+        action()
+    except MaskDistillError as error:
+        state.notify(str(error))
+
+
+def _describe(job: Job) -> str:
+    if not job.total:
+        return job.message or "Starting."
+    text = f"{job.stage}: {job.done} of {job.total} {job.unit}"
+    if job.rate:
+        text += f" · {job.rate:.1f} per second"
+    if job.seconds_left is not None:
+        text += f" · {format_duration(job.seconds_left)} left"
+    return f"{text} · {job.message}" if job.message else text

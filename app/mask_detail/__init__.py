@@ -1,0 +1,1 @@
+"""One mask with all that is known of it, opened from any page."""

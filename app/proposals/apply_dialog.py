@@ -1,0 +1,36 @@
+"""Dialog: use the settings on show for all photos, as a run in the background."""
+
+import streamlit as st
+
+from app import state
+from app.proposals import setting_controls
+from app.run_context import PRESET, Workspace, free_run_name, overrides_from
+from maskdistill.cli.job_command import submit_run
+from maskdistill.config import load_preset
+from maskdistill.errors import MaskDistillError
+from maskdistill.storage.run_folder import runs_folder
+
+
+@st.dialog("Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: state.remember(state.Key.APPLY, False))
+def draw(workspace: Workspace) -> None:
+    """Ask for the run's name and start it."""
+    count = len(workspace.source.photos)
+    changes = state.selection().changes
+    st.write(
+        f"Finds the masks of all {count} photos with these settings: {setting_controls.describe_changes(changes)}."
+    )
+    stem = workspace.run.name if workspace.run else workspace.source.kind
+    name = st.text_input("Name of the new run", value=free_run_name(stem), validate=r"^[\w.-]{1,60}$")
+    if not st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch"):
+        return
+    config = workspace.base.with_overrides(changes)
+    overrides = overrides_from(load_preset(PRESET), config)
+    try:
+        run = runs_folder() / name
+        submit_run(run, workspace.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    state.remember(state.Key.APPLY, False)
+    state.remember(state.Key.STARTED, name)
+    st.rerun()

@@ -1,0 +1,208 @@
+"""How a mask came about, step by step: pictures on the patch grid, each with a sentence for a student."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from app.cache import Live
+from app.images import drawing
+from maskdistill.proposals.affinity import key_affinity, stacked_features
+from maskdistill.proposals.normalized_cut import Cut
+from maskdistill.proposals.propose import Proposal, Proposals
+from maskdistill.proposals.published_rule import Diffusion
+
+Patch = tuple[int, int]  # row, col
+FOREGROUND_RULES = {
+    "attended": "touches the photo's border less, unless CLS attends to the other side plainly more",
+    "border": "touches the photo's border less",
+    "largest": "holds the largest value",
+}
+
+
+FOREGROUND_RULES = {
+    "attended": "touches the photo's border less, unless CLS attends to the other one plainly more",
+    "border": "touches the photo's border less",
+    "largest": "holds the largest value",
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One picture. ``image`` is RGB, or has a palette with transparent ground if it is a mask over the photo."""
+
+    title: str
+    caption: str
+    image: Image.Image
+    on_patches: bool = True  # one pixel a patch; False: one pixel of the explored photo
+    ends: tuple[str, str] | None = None  # what the two ends of the colour scale mean; None for masks
+    scale: drawing.Scale = "sequential"
+    mark: Patch | None = None  # patch to be ringed
+
+
+def affinity_map(live: Live, patch: Patch) -> np.ndarray:
+    """(rows, cols) similarity of every patch to one: cosines, or the published products of keys."""
+    rows, cols = live.view.features.grid
+    index = patch[0] * cols + patch[1]
+    if live.recipe.config.engine == "published":
+        return key_affinity(live.view.features, np.array([index]))[0].reshape(rows, cols)
+    vectors = stacked_features(live.view.features, live.recipe.feature, live.recipe.blocks)
+    return (vectors @ vectors[index]).reshape(rows, cols)
+
+
+def affinity_step(live: Live, patch: Patch, title: str) -> Step:
+    """The affinity map of a patch, ready to draw."""
+    if live.recipe.config.engine == "published":
+        caption = "Product of this patch's key with every other's, summed over the heads. Only positive links count."
+        return _signed(title, caption, affinity_map(live, patch), patch)
+    source = "keys" if live.recipe.feature == "keys" else "tokens"
+    caption = (
+        f"Cosine between the {source} of the ringed patch and of every other patch. "
+        f"Above τ = {live.recipe.config.tau:g} two patches are linked."
+    )
+    values = affinity_map(live, patch)
+    low = min(0.0, float(values.min()))
+    return Step(
+        title, caption, drawing.colour_map(values, low, 1.0, "sequential"), ends=(_number(low), "1"), mark=patch
+    )
+
+
+def default_patch(live: Live, rank: int) -> Patch | None:
+    """The seed of the mask of that rank, or where the engine started if it found none."""
+    found = live.proposals
+    if found.proposals:
+        return found.proposals[min(rank, len(found.proposals) - 1)].candidate.seed
+    if found.diffusion is not None:
+        return found.diffusion.seed
+    return found.cuts[0].seed if found.cuts else None
+
+
+def attention_steps(live: Live) -> list[Step]:
+    """CLS attention of each head of the last block, and their mean."""
+    attention = live.view.features.cls_attention
+    if attention is None:
+        return []
+    maps = attention.numpy().reshape(len(attention), *live.view.features.grid)
+    caption = "Where this head looks when it sums up the photo."
+    steps = [_attention(f"Head {number}", caption, values) for number, values in enumerate(maps, start=1)]
+    mean = "The heads together: a first guess at what matters, but no mask yet."
+    return [*steps, _attention("Mean of the heads", mean, maps.mean(axis=0))]
+
+
+def mask_steps(live: Live, rank: int) -> list[Step]:
+    """From the seed to the mask of that rank."""
+    found = live.proposals
+    proposal = found.proposals[rank] if rank < len(found.proposals) else None
+    if found.diffusion is not None:
+        steps = _diffusion_steps(live, found.diffusion)
+    else:
+        cut = _cut_of(found, proposal)
+        steps = _cut_steps(live, cut) if cut is not None else []
+    if proposal is None:
+        return steps
+    return [*steps, *_refined_steps(live, proposal, rank)]
+
+
+def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
+    if proposal is not None:
+        for cut in found.cuts:
+            if np.array_equal(cut.piece, proposal.candidate.piece):
+                return cut
+    return found.cuts[0] if found.cuts else None
+
+
+def _cut_steps(live: Live, cut: Cut) -> list[Step]:
+    rule = FOREGROUND_RULES[live.recipe.config.foreground]
+    return [
+        _seed("The strongest patch of the cut's foreground.", live, cut.seed),
+        affinity_step(live, cut.seed, "Affinity of the seed"),
+        _signed(
+            "Eigenvector of the cut",
+            "Linked patches get similar values. The patches fall into two groups: above and below zero.",
+            cut.eigenvector,
+            cut.seed,
+        ),
+        _mask("Two sides", f"Foreground is the side that {rule}.", cut.foreground),
+        _mask("Component", _component_caption(live), cut.piece),
+    ]
+
+
+def _component_caption(live: Live) -> str:
+    if live.recipe.config.seed_piece_only:
+        return "Only the connected piece that holds the seed is kept."
+    return f"Connected pieces smaller than {live.recipe.config.min_piece:.0%} of the largest are dropped."
+
+
+def _diffusion_steps(live: Live, diffusion: Diffusion) -> list[Step]:
+    config = live.recipe.config
+    kept = f"Mean of the first {config.num_heads} heads, cut to {config.mass:.0%} of its mass. Its maximum is the seed."
+    return [
+        _plain("Attention kept", kept, diffusion.attention, diffusion.seed),
+        _seed("The patch with the most attention.", live, diffusion.seed),
+        _mask("Candidates", f"The {config.topk:.0%} of patches with the most attention.", diffusion.candidates),
+        affinity_step(live, diffusion.seed, "Affinity of the seed"),
+        _mask("Friends of the seed", "Candidates whose key points the seed's way.", diffusion.kept),
+        _signed(
+            "Diffused graph",
+            "The friends' rows of the graph added up: what they are all akin to, above zero.",
+            diffusion.diffused,
+            diffusion.seed,
+        ),
+        _mask("Component", "The connected piece above zero that holds the seed.", diffusion.piece),
+    ]
+
+
+def _refined_steps(live: Live, proposal: Proposal, rank: int) -> list[Step]:
+    colour = drawing.mask_colour(rank)
+    config = live.recipe.config
+    steps = []
+    if config.engine == "ncut" and config.refine_steps:
+        caption = "Each patch compared with the mean of the object and of the rest: nearer to the object is orange."
+        steps.append(_signed("Refined on patches", caption, proposal.candidate.values, None))
+    if proposal.before_crf is not None:
+        steps.append(_pixel_mask("Before the CRF", "The mask interpolated to pixels.", proposal.before_crf, colour))
+        agreement = proposal.parts["crf_agreement"]
+        caption = f"The CRF pulls the rim to edges of colour. IoU with before: {agreement:.2f}."
+        if proposal.crf_rejected:
+            caption = f"The CRF changed too much (IoU {agreement:.2f}), so the mask from before is kept."
+        return [*steps, _pixel_mask("After the CRF", caption, proposal.mask, colour)]
+    smooth = config.smooth and config.engine == "ncut"
+    how = "interpolated between patches" if smooth else "each pixel takes its patch"
+    second = ", averaged with the mirrored view" if config.views == "merge" and config.engine == "ncut" else ""
+    caption = f"The mask at the photo's size: {how}{second}. Score {proposal.score:.2f}."
+    return [*steps, _pixel_mask("Mask", caption, proposal.mask, colour)]
+
+
+def _plain(title: str, caption: str, values: np.ndarray, mark: Patch | None = None) -> Step:
+    low, high = float(values.min()), float(values.max())
+    image = drawing.colour_map(values, low, high, "sequential")
+    return Step(title, caption, image, ends=(_number(low), _number(high)), mark=mark)
+
+
+def _attention(title: str, caption: str, values: np.ndarray) -> Step:
+    high = float(values.max())
+    return Step(title, caption, drawing.colour_map(values, 0, high, "sequential"), ends=("0", f"{high:.1%}"))
+
+
+def _signed(title: str, caption: str, values: np.ndarray, mark: Patch | None) -> Step:
+    top = max(float(np.abs(values).max()), 1e-9)
+    image = drawing.colour_map(values, -top, top, "diverging")
+    return Step(title, caption, image, ends=(_number(-top), _number(top)), scale="diverging", mark=mark)
+
+
+def _number(value: float) -> str:
+    text = f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2g}"
+    return text.replace("-", "−")
+
+
+def _seed(caption: str, live: Live, seed: Patch) -> Step:
+    nothing = np.zeros(live.view.features.grid, dtype=bool)
+    return Step("Seed", caption, drawing.mask_layer(nothing, drawing.mask_colour(0)), mark=seed)
+
+
+def _mask(title: str, caption: str, mask: np.ndarray) -> Step:
+    return Step(title, caption, drawing.mask_layer(mask, drawing.mask_colour(0)))
+
+
+def _pixel_mask(title: str, caption: str, mask: np.ndarray, colour: str) -> Step:
+    return Step(title, caption, drawing.mask_layer(mask, colour), on_patches=False)

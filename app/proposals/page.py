@@ -1,0 +1,239 @@
+"""The part of the Proposals page that reruns by itself: thumbnails, photo, controls, comparison, derivation."""
+
+from dataclasses import replace
+from functools import partial
+
+import streamlit as st
+
+from app import cache, state, widgets
+from app.cache import Live
+from app.components.photo_view import photo_view
+from app.components.thumbs import Thumb, thumbs
+from app.proposals import derivation, downloads, setting_controls
+from app.proposals.step_gallery import Section, panels
+from app.run_context import Workspace, current_photo, sorted_photos
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo
+from maskdistill.datasets.transforms import pixel_to_patch
+from maskdistill.errors import MaskDistillError
+
+PAGE = 24  # thumbnails in the strip
+COMPARE_LABELS = {
+    "": "Nothing",
+    "run": "The run's settings",
+    "published": "Published rule",
+    "pinned": "Pinned settings",
+}
+SORT_LABELS = {"order": "In order", "worst": "Worst score first", "best": "Best score first"}
+
+
+def draw(workspace: Workspace) -> None:
+    """Everything below the title."""
+    top = st.container()
+    photos = sorted_photos(workspace, state.selection().sort)
+    photo = current_photo(photos)
+    config, changes = state.apply_changes(workspace.base, state.selection().changes)
+    state.select(changes=changes)
+    _draw_strip(workspace, photos, photo)
+    left, right = st.columns([2.75, 1], gap="medium", wrap=False)
+    with right, st.container(key="settings"):  # page.css gives it a least width
+        _draw_settings(workspace, config)
+    with left:
+        live = _draw_photos(workspace, photo, config)
+    if live is not None:
+        _draw_derivation(photo, live)
+        with right:
+            downloads.draw(photo, config, live)
+            st.caption(f"Masks in {live.milliseconds:.0f} ms from kept features, without a new forward pass.")
+    with top:
+        widgets.notices()
+    state.write_link()
+
+
+def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None:
+    place = [item.id for item in photos].index(photo.id)
+    pages = -(-len(photos) // PAGE)
+    if (
+        state.recall(state.Key.STRIP_PHOTO) != photo.id
+    ):  # follow the photo, but let people leaf through without choosing
+        state.remember(state.Key.STRIP_PHOTO, photo.id)
+        state.sync_widget(state.Key.STRIP_PAGE, place // PAGE + 1)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        _step_button("Previous", "chevron_left", "p", photos, place - 1)
+        _step_button("Next", "chevron_right", "n", photos, place + 1)
+        st.markdown(
+            f"**{widgets.escape(_short(photo.id))}** · {photo.width} × {photo.height} px · {place + 1} of {len(photos)}"
+        )
+        if pages > 1:
+            st.pagination(pages, key=state.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
+        if workspace.scores:
+            key = state.sync_widget(state.Key.SORT, state.selection().sort)
+            st.selectbox(
+                "Sort",
+                list(SORT_LABELS),
+                key=key,
+                format_func=lambda name: SORT_LABELS[name],
+                label_visibility="collapsed",
+                width=190,
+                on_change=lambda: state.select(sort=state.widget_value(state.Key.SORT)),
+            )
+    page = min(state.widget_value(state.Key.STRIP_PAGE) if pages > 1 else 1, pages)
+    shown = photos[(page - 1) * PAGE : page * PAGE]
+    items = [_thumb(workspace, item) for item in shown]
+    thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: state.select(photo=id))
+
+
+def _thumb(workspace: Workspace, photo: Photo) -> Thumb:
+    if photo.id in workspace.problems:
+        return Thumb(photo, "check", warn=True)
+    score = workspace.scores.get(photo.id)
+    return Thumb(photo, "" if score is None else f"{score:.2f}")
+
+
+def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], place: int) -> None:
+    inside = 0 <= place < len(photos)
+    target = photos[place].id if inside else ""
+    st.button(
+        label,
+        icon=f":material/{icon}:",
+        key=f"step:{label}",
+        shortcut=shortcut,
+        disabled=not inside,
+        on_click=partial(state.select, photo=target),
+    )
+
+
+def _draw_settings(workspace: Workspace, config: RunConfig) -> None:
+    try:
+        net = cache.backbone(config.features)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return
+    with st.container(border=True, gap="xsmall"):
+        setting_controls.draw_controls(workspace.base, config, net.depth, net.num_heads)
+        with st.container(horizontal=True, gap="xsmall"):
+            st.button(
+                "Reset",
+                icon=":material/restart_alt:",
+                disabled=config == workspace.base,
+                width="stretch",
+                help="Back to the run's own settings" if workspace.run else "Back to the defaults",
+                on_click=state.reset_settings,
+            )
+            if st.button("Apply to all", icon=":material/done_all:", width="stretch", help="Find all masks this way"):
+                state.remember(state.Key.APPLY, True)
+                st.rerun()
+    _draw_compare()
+
+
+def _draw_compare() -> None:
+    key = state.sync_widget(state.Key.COMPARE, state.selection().compare)
+    options = [name for name in state.COMPARISONS if name != "pinned" or state.selection().compare == "pinned"]
+    st.selectbox(
+        "Compare with",
+        options,
+        key=key,
+        format_func=lambda name: COMPARE_LABELS[name],
+        help="A second picture of the same photo. Pin keeps the settings of now beside what you try next.",
+        on_change=lambda: state.select(compare=state.widget_value(state.Key.COMPARE)),
+    )
+    st.button("Pin these settings beside", icon=":material/keep:", width="stretch", on_click=_pin)
+
+
+def _pin() -> None:
+    state.select(compare="pinned", pinned=state.selection().changes)
+
+
+def _draw_photos(workspace: Workspace, photo: Photo, config: RunConfig) -> Live | None:
+    chosen = state.selection()
+    if not chosen.compare:
+        return _draw_photo(photo, config, "A", max_height=560)
+    first, second = st.columns(2, gap="small")
+    with first:
+        st.markdown(f"**Now** · {setting_controls.describe_changes(chosen.changes)}")
+        live = _draw_photo(photo, config, "A", max_height=460)
+    with second:
+        other, words = _other_settings(workspace, config)
+        st.markdown(f"**{COMPARE_LABELS[chosen.compare]}** · {words}")
+        _draw_photo(photo, other, "B", max_height=460)
+    return live
+
+
+def _other_settings(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, str]:
+    chosen = state.selection()
+    if chosen.compare == "published":
+        values = "top 40 %, mass 50 %, 5 heads, keys"
+        fresh = replace(RunConfig().proposals, engine="published")
+        return replace(config, proposals=fresh, crf=replace(config.crf, enabled=False)), values
+    if chosen.compare == "pinned":
+        other, good = state.apply_changes(workspace.base, chosen.pinned)
+        return other, setting_controls.describe_changes(good)
+    return workspace.base, "as saved" if workspace.run else "the defaults"
+
+
+def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> Live | None:
+    try:
+        live = cache.live(config.features, config.proposals, config.crf, photo)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return None
+    patch = _valid_patch(live)
+    mark = patch or derivation.default_patch(live, 0)
+    step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
+    key = f"photo:{side}"
+    photo_view(photo, live, step, patch, key=key, max_height=max_height, on_click=lambda: _choose_patch(key, live))
+    if live.proposals.problem:  # below the photo, so that two photos side by side stay level
+        st.warning(live.proposals.problem, icon=":material/warning:")
+    return live
+
+
+def _valid_patch(live: Live) -> tuple[int, int] | None:
+    patch = state.selection().patch
+    rows, cols = live.view.features.grid
+    if patch is not None and (patch[0] >= rows or patch[1] >= cols):
+        state.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {rows} × {cols} patches.")
+        state.select(patch=None)
+        return None
+    return patch
+
+
+def _choose_patch(key: str, live: Live) -> None:
+    point = state.component_value(key, "click")
+    if point is not None:
+        state.select(patch=pixel_to_patch(float(point["u"]), float(point["v"]), live.view.geometry))
+
+
+def _draw_derivation(photo: Photo, live: Live) -> None:
+    rank = 0
+    st.header("How the mask came about")
+    if len(live.proposals.proposals) > 1:
+        names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
+        chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=state.Key.RANK)
+        rank = names.index(chosen) if chosen in names else 0
+    panels(photo, live.view.geometry, _sections(live, rank), key="derivation")
+
+
+def _sections(live: Live, rank: int) -> list[Section]:
+    sections = [
+        Section(
+            "1. What the transformer attends to",
+            "Attention of the summary token CLS to every patch, in the last block. Click a picture to see it large.",
+            derivation.attention_steps(live),
+        ),
+        Section("2. From the seed to the mask", _rule(live), derivation.mask_steps(live, rank), min_width=200),
+    ]
+    patch = state.selection().patch
+    if patch is None:
+        return sections
+    step = derivation.affinity_step(live, patch, f"Patch in row {patch[0] + 1}, column {patch[1] + 1}")
+    return [*sections, Section("3. The patch you clicked", "What it is akin to.", [step], min_width=200)]
+
+
+def _rule(live: Live) -> str:
+    if live.recipe.config.engine == "published":
+        return "The paper's rule: attention gives candidates, those akin to the seed spread over the graph of keys."
+    return "Patches that are akin are linked; the graph is cut in two where the links are weakest."
+
+
+def _short(name: str, length: int = 48) -> str:
+    return name if len(name) <= length else f"…{name[-length:]}"

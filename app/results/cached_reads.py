@@ -1,0 +1,166 @@
+"""What the Results page reads of label maps, kept until the files behind it change."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import streamlit as st
+from PIL import Image
+
+from app import cache, widgets
+from app.images import drawing
+from app.results.names import Names, names_of
+from app.run_view import Explorer, decided
+from maskdistill.datasets import read_label
+from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
+from maskdistill.evaluation.photo_metrics import PhotoResults, make_photo_results, read_photo_results
+from maskdistill.evaluation.run_label_maps import LabelMaps
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, truth_of_photos
+
+TRUTH = "truth"
+_MADE_BY = ("proposals", "clusters", "classes", "pseudo_labels", "predictions", "evaluation")  # stages
+_FILES = ("predictions.json", "pseudo_labels.json", "photo_counts.parquet")
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A label map of a photo as a picture: grey, the value of a pixel is its label. Empty if there is none."""
+
+    kind: str
+    src: str  # data URL
+
+
+def names(ex: Explorer) -> Names:
+    """What the run's clusters and classes are called."""
+    people = decided(ex)
+    found = 1 if ex.clusters is None else ex.clusters["num_classes"]
+    most = found if people.classes is None else max(found, people.classes.num_classes)
+    return names_of(most, people.name_of, ex.metrics)
+
+
+def photo_results(run: Run) -> PhotoResults:
+    """Counts of each photo; where they are missing they are made now, with a bar.
+
+    Raises:
+        MaskDistillError: If a file is damaged.
+        OSError: If they cannot be written.
+    """
+    return _shelf().get((run.path, stamp(run)), lambda: read_photo_results(run) or _make_results(run))
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _shelf() -> cache.Shelf:
+    return cache.Shelf(size=8)  # unlike a cached function it may draw a bar while something is made
+
+
+def _make_results(run: Run) -> PhotoResults:
+    with widgets.scan_progress("Comparing the label maps of each photo") as on_progress:
+        return make_photo_results(run, truth_of_photos(run), on_progress)
+
+
+def label_maps(run: Run) -> LabelMaps:
+    """The run's label maps.
+
+    Raises:
+        MaskDistillError: If there are no masks yet, or a file is damaged.
+    """
+    return _label_maps(run.path, stamp(run))
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _label_maps(path: Path, stamp: Any) -> LabelMaps:
+    return LabelMaps(Run(path))
+
+
+def ious(run: Run, kind: str, names: Names) -> np.ndarray:
+    """(photos,) mean IoU of each photo with ground truth, by the matching that the names hold; do not change it."""
+    return _ious(run.path, stamp(run), kind, tuple(sorted(names.matching.items())))
+
+
+@st.cache_resource(max_entries=64, show_spinner=False)
+def _ious(path: Path, stamp: Any, kind: str, matching: tuple[tuple[int, int], ...]) -> np.ndarray:
+    return photo_results(Run(path)).ious(kind, dict(matching))
+
+
+def agreement(run: Run) -> pd.DataFrame:
+    """``PhotoResults.agreement``; do not change it."""
+    return _agreement(run.path, stamp(run))
+
+
+@st.cache_resource(max_entries=8, show_spinner=False)
+def _agreement(path: Path, stamp: Any) -> pd.DataFrame:
+    return photo_results(Run(path)).agreement()
+
+
+def class_sizes(run: Run, kind: str) -> pd.DataFrame:
+    """``PhotoResults.class_sizes``; do not change it."""
+    return _class_sizes(run.path, stamp(run), kind)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _class_sizes(path: Path, stamp: Any, kind: str) -> pd.DataFrame:
+    return photo_results(Run(path)).class_sizes(kind)
+
+
+def layers(run: Run, number: int, kinds: Sequence[str]) -> list[Layer]:
+    """The label maps of a photo, at most ``cache.LIVE_SIDE`` pixels long; those it does not have are left out.
+
+    Args:
+        run: The run.
+        number: Of the photo.
+        kinds: As ``LabelMaps`` has them, and "truth".
+
+    Raises:
+        MaskDistillError: If a label map is damaged.
+    """
+    found = [Layer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
+    return [layer for layer in found if layer.src]
+
+
+@st.cache_data(max_entries=600, show_spinner=False)
+def _layer(path: Path, stamp: Any, number: int, kind: str) -> str:
+    run = Run(path)
+    if kind != TRUTH:
+        labels = label_maps(run).read(kind, number)
+    else:
+        source = _truth_source(path, stamp)
+        labels = None if source is None else read_label(source, source.photos[number])
+    return "" if labels is None else label_url(labels)
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _truth_source(path: Path, stamp: Any) -> Any:
+    return truth_of_photos(Run(path))
+
+
+def label_url(labels: np.ndarray) -> str:
+    """A (H, W) uint8 label map as a grey PNG whose pixels hold the labels, at most ``cache.LIVE_SIDE`` long."""
+    image = Image.fromarray(labels)
+    image.thumbnail((cache.LIVE_SIDE, cache.LIVE_SIDE), Image.Resampling.NEAREST)
+    return drawing.png_url(image)
+
+
+def comparison(first: Run, second: Run) -> RunComparison:
+    """The final label maps of two runs laid over each other, once; it shows a bar.
+
+    Raises:
+        MaskDistillError: If a file is damaged.
+    """
+    key = (first.path, stamp(first), second.path, stamp(second))
+    return _shelf().get(key, lambda: _compare(first, second))
+
+
+def _compare(first: Run, second: Run) -> RunComparison:
+    pairs = common_photos(photos_of(first), photos_of(second))
+    with widgets.scan_progress("Laying the label maps of both runs over each other") as on_progress:
+        return compare_runs(label_maps(first), label_maps(second), pairs, on_progress)
+
+
+def stamp(run: Run) -> str:
+    """Names this state of the run's label maps: a key for caches."""
+    paths = [*(run.stage_path(stage) for stage in _MADE_BY), *(run.path / name for name in _FILES)]
+    return cache.stamp(paths)

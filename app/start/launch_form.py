@@ -1,0 +1,143 @@
+"""Third part of the Start page: the backbone, the run's name, the button, and what comes of it."""
+
+import re
+from pathlib import Path
+
+import streamlit as st
+
+from app import cache, job_status, page_switch, state
+from app.run_context import PRESET, free_run_name
+from maskdistill.cli.job_command import submit_run
+from maskdistill.config import load_preset
+from maskdistill.datasets import PhotoSource
+from maskdistill.errors import MaskDistillError
+from maskdistill.stages.time_estimates import estimate, work_of_source
+from maskdistill.storage.run_folder import Run, runs_folder
+
+BACKBONES = {
+    "auto": "Automatic",
+    "dino_vits16": "DINO ViT-S/16",
+    "dino_vits8": "DINO ViT-S/8 (finer, slower)",
+    "dinov2_vits14": "DINOv2 ViT-S/14",
+    "dinov2_vits14_reg": "DINOv2 ViT-S/14 with registers",
+    "focus_vits14": "Focus ViT-S/14 (offline)",
+}
+_KNOWN = frozenset(BACKBONES)  # names that need no check before the button is drawn
+_NAME = r"[A-Za-z0-9_.-]{1,60}"
+
+
+def draw(source: PhotoSource) -> None:
+    """The whole form. What asks the network, the weights' description and the estimate, is filled in last."""
+    backbone = _choose_backbone()
+    weights = st.container()
+    name = _ask_name(source)
+    duration = st.empty()
+    if backbone not in _KNOWN:
+        with weights:
+            if not _describe_backbone(backbone):
+                return
+    if name:
+        _draw_button(source, name, backbone)
+    with weights:
+        usable = backbone not in _KNOWN or _describe_backbone(backbone)
+    if name and usable:
+        duration.caption(_estimate(source, backbone))
+
+
+def _choose_backbone() -> str:
+    return st.selectbox(
+        "Transformer",
+        list(BACKBONES),
+        format_func=lambda name: BACKBONES.get(name, name),
+        accept_new_options=True,
+        key=state.Key.BACKBONE,
+        persist_state="session",
+        help="Automatic takes DINO if its weights are here or can be fetched, else the offline package. "
+        "You may also type a timm name.",
+    )
+
+
+def _describe_backbone(name: str) -> bool:
+    """Say which weights are taken and why; False if they cannot be."""
+    try:
+        choice = cache.choice(name)
+    except MaskDistillError as error:
+        st.error(str(error))
+        return False
+    pure = choice.spec.source != "focus"
+    with st.container(border=True, gap="xsmall"):
+        st.markdown(f"**{choice.spec.name}**")
+        st.markdown(f":small[{choice.spec.weights}]")
+        if name == "auto":
+            st.caption(f"Taken because {choice.reason}.")
+        if not pure:
+            st.badge("Not purely self-supervised", icon=":material/info:", color="orange")
+    return True
+
+
+def _ask_name(source: PhotoSource) -> str:
+    """Ask for the run's name; empty if it is not usable."""
+    stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
+    if state.recall(state.Key.DROP_FOLDER) == source.spec:
+        stem = Path(source.spec).parent.name
+    suggested = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-")[:50] or "run"
+    if state.recall(state.Key.NAMED_FOR) != source.spec:  # a name typed by hand stays until other photos are chosen
+        state.remember(state.Key.NAMED_FOR, source.spec)
+        state.sync_widget(
+            state.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
+        )
+    name = st.text_input(
+        "Name of the run", key=state.Key.RUN_NAME, persist_state="session", help="A folder of this name is made."
+    )
+    if not re.fullmatch(_NAME, name) or name.startswith("."):
+        st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
+        return ""
+    return name
+
+
+def _is_free_or_same(name: str, source: PhotoSource) -> bool:
+    run = Run(runs_folder() / name)
+    return not run.exists or run.info().get("data") == source.spec
+
+
+def _estimate(source: PhotoSource, backbone: str) -> str:
+    """How long the masks will take on this machine."""
+    config = load_preset(PRESET).with_overrides([f"features.backbone={cache.choice(backbone).spec.name}"])
+    return estimate(work_of_source(source, config), "proposals", config).sentence
+
+
+def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
+    """The one primary button, then the job's progress and the way on."""
+    run = runs_folder() / name
+    running = job_status.is_running(run)
+    if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
+        overrides = [f"features.backbone={backbone}"]
+        try:
+            submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+        except MaskDistillError as error:
+            st.error(str(error))
+            return
+        state.remember(state.Key.STARTED, name)
+        st.rerun()
+    if not running and st.button(
+        "Try settings first",
+        icon=":material/tune:",
+        width="stretch",
+        help="Look at single photos and move the sliders, before all masks are found.",
+    ):
+        state.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
+        page_switch.go("proposals")
+    job_status.draw(run, "start")
+    if job_status.is_done(run) and Run(run).exists:
+        _arrive(name)
+
+
+def _arrive(name: str) -> None:
+    """Go to the masks by itself once after a job that this session started; offer the way otherwise."""
+    if state.recall(state.Key.STARTED) == name:
+        state.remember(state.Key.STARTED, None)
+        state.open_run(name)
+        page_switch.go("proposals")
+    if st.button("See the masks", icon=":material/arrow_forward:", width="stretch"):
+        state.open_run(name)
+        page_switch.go("proposals")

@@ -1,0 +1,98 @@
+"""First part of the Start page: where the photos come from."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from app import cache, state, uploads
+from app.run_context import free_run_name
+from maskdistill.storage.run_folder import runs_folder
+
+KINDS = {"sample": "Sample", "path": "Folder", "dropped": "Drop pictures"}
+
+
+def draw() -> str:
+    """Ask for the source of photos; returns its spec, empty while there is none."""
+    kind = st.segmented_control(
+        "Photos",
+        list(KINDS),
+        default="sample",
+        required=True,
+        format_func=lambda name: KINDS[name],
+        key=state.Key.SOURCE_KIND,
+        persist_state="session",
+        width="stretch",
+    )
+    if kind == "path":
+        return _ask_path()
+    if kind == "dropped":
+        return _ask_drop()
+    return _ask_sample()
+
+
+def refused() -> tuple[tuple[str, str], ...]:
+    """Dropped files that cannot be used, and why, if pictures are dropped now."""
+    return (
+        (state.recall(state.Key.DROP_REFUSED) or ()) if state.widget_value(state.Key.SOURCE_KIND) == "dropped" else ()
+    )
+
+
+def _ask_sample() -> str:
+    views = st.toggle(
+        "A dozen views of each",
+        key=state.Key.SAMPLE_VIEWS,
+        persist_state="session",
+        help="Random crops, mirrors and light of each photo that scikit-image and scikit-learn bring along.",
+    )
+    return "sample-views" if views else "sample"
+
+
+def _ask_path() -> str:
+    path = st.text_input(
+        "Path on this machine",
+        key=state.Key.SOURCE_PATH,
+        persist_state="session",
+        placeholder="/data/photos, a VOC2012 folder, or a COCO folder",
+        help="A folder is searched in depth for jpg, png, webp, bmp and tiff. VOC and COCO folders are recognised.",
+    ).strip()
+    if not path:
+        st.caption("A folder of pictures, a VOC folder (JPEGImages) or a COCO folder or json.")
+    elif st.button("Look again", icon=":material/refresh:", help="Read the folder anew, after files have changed."):
+        cache.rescan(path)
+    return path
+
+
+def _ask_drop() -> str:
+    """Dropped files leave the server's memory once they are written, so the box is emptied by a new key."""
+    turn = state.recall(state.Key.DROP_TURN, 0)
+    files = st.file_uploader(
+        "Pictures",
+        accept_multiple_files=True,
+        max_upload_size=uploads.MAX_FILE_MB,
+        key=f"drop {turn}",
+        label_visibility="collapsed",
+    )
+    st.caption(
+        f"At most {uploads.MAX_FILES} pictures, {uploads.MAX_FILE_MB} MB each, {uploads.MAX_TOTAL_MB} MB in all."
+    )
+    if files:
+        _keep(files, turn)
+        st.rerun()
+    folder = state.recall(state.Key.DROP_FOLDER, "")
+    if folder and st.button("Start over with other pictures", icon=":material/delete:"):
+        for name in (state.Key.DROP_FOLDER, state.Key.DROP_REFUSED, state.Key.DROP_COUNT):
+            state.remember(name, None)
+        st.rerun()
+    return folder if folder and state.recall(state.Key.DROP_COUNT, 0) else ""
+
+
+def _keep(files: list, turn: int) -> None:
+    folder = state.recall(state.Key.DROP_FOLDER) or str(
+        (runs_folder() / free_run_name("dropped") / "photos").absolute()
+    )
+    kept = uploads.keep_uploads(files, folder=Path(folder))
+    cache.rescan(folder)
+    state.remember(state.Key.DROP_FOLDER, folder)
+    state.remember(state.Key.DROP_COUNT, kept.num_kept + (state.recall(state.Key.DROP_COUNT) or 0))
+    state.remember(state.Key.DROP_REFUSED, (*(state.recall(state.Key.DROP_REFUSED) or ()), *kept.refused))
+    state.remember(state.Key.DROP_TURN, turn + 1)

@@ -1,0 +1,66 @@
+"""Second part of the Start page: what was found at the source."""
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from app.components.thumbs import Thumb, thumbs
+from maskdistill.datasets import PhotoSource
+
+PAGE = 28  # thumbnails
+KINDS = {
+    "folder": "Folder",
+    "voc": "VOC dataset",
+    "coco": "COCO dataset",
+    "sample": "Samples",
+    "sample-views": "Sample views",
+}
+
+
+def draw(source: PhotoSource) -> None:
+    """Counts, sizes, a grid of thumbnails, and the files that were left out."""
+    _draw_counts(source)
+    pages = -(-len(source.photos) // PAGE)
+    page = 1
+    if pages > 1:
+        page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
+    shown = source.photos[(page - 1) * PAGE : page * PAGE]
+    thumbs([Thumb(photo) for photo in shown], key="found", layout="grid")
+    draw_left_out([(str(item.path), item.reason) for item in source.skipped])
+
+
+def draw_left_out(files: Sequence[tuple[str, str]]) -> None:
+    """Table of files that cannot be used, with the reasons; nothing if there are none.
+
+    Args:
+        files: File and reason.
+    """
+    if not files:
+        return
+    title = "1 file left out, and why" if len(files) == 1 else f"{len(files)} files left out, and why"
+    with st.expander(title, icon=":material/block:", expanded=len(files) < 8):
+        rows = [{"File": name, "Why": reason} for name, reason in files]
+        st.dataframe(rows, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
+
+
+def _draw_counts(source: PhotoSource) -> None:
+    with st.container(horizontal=True, gap="large"):
+        st.metric("Photos", f"{len(source.photos):,}", width="content")
+        st.metric("Sizes", _size_range(source), width="content")
+        st.metric("Kind", KINDS[source.kind], width="content")
+        if source.splits:
+            counts = " · ".join(f"{name} {len(source.split(name)):,}" for name in source.splits)
+            st.metric("Splits", counts, width="content")
+        if source.has_labels:
+            help = "Labels are used for reporting only: nothing that trains or selects sees them."
+            st.metric("Labelled classes", f"{len(source.classes)}", width="content", help=help)
+        if source.skipped:
+            st.metric("Left out", f"{len(source.skipped):,}", width="content", help="The table below says why.")
+    if source.classes:
+        st.caption("Classes: " + ", ".join(source.classes))
+
+
+def _size_range(source: PhotoSource) -> str:
+    sizes = sorted((photo.width * photo.height, f"{photo.width} × {photo.height}") for photo in source.photos)
+    small, large = sizes[0][1], sizes[-1][1]
+    return f"{small} px" if small == large else f"{small} to {large} px"
