@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import page_switch, state
+from app import page_switch, selection, session
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
 from maskdistill.storage.progress import format_duration, read_progress_file
@@ -56,14 +56,14 @@ def draw_running(run: Path) -> None:
     job = _current(run)
     if job is None:
         return
-    watched = state.recall(state.Key.WATCHED, {})
+    watched = session.recall(session.Key.WATCHED, {})
     if job.state.is_active:
-        state.remember(state.Key.WATCHED, {**watched, run.name: job.id})
+        session.remember(session.Key.WATCHED, {**watched, run.name: job.id})
         with st.container(border=True):
             st.caption(f"{job.title} · **{run.name}**")
             _follow(run, "sidebar")
     elif watched.get(run.name) == job.id:
-        arrives = job.state is JobState.DONE and state.recall(state.Key.STARTED) == run.name  # the sidebar says so
+        arrives = job.state is JobState.DONE and session.recall(session.Key.STARTED) == run.name  # the sidebar says so
         if not arrives:
             _draw_end(run, job)
 
@@ -87,13 +87,13 @@ def _draw_end(run: Path, job: Job) -> None:
     dismiss.button("Dismiss", key=f"dismiss:{run.name}", width="stretch", on_click=_dismiss, args=(run.name,))
     if see.button("See", key=f"see:{run.name}", width="stretch"):
         _dismiss(run.name)
-        state.open_run(run.name)
+        selection.open_run(run.name)
         page_switch.go("training")
 
 
 def _dismiss(name: str) -> None:
-    watched = state.recall(state.Key.WATCHED, {})
-    state.remember(state.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
+    watched = session.recall(session.Key.WATCHED, {})
+    session.remember(session.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
 
 
 def _follow(run: Path, place: str) -> None:
@@ -118,7 +118,7 @@ def _current(run: Path) -> Job | None:
     try:
         return current_job(run)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         return None
 
 
@@ -126,7 +126,7 @@ def _try(action: Callable[[], object]) -> None:
     try:
         action()
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
 
 
 def _describe(job: Job) -> str:

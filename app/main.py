@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import page_switch, sidebar, state
+from app import page_switch, selection, session, sidebar
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -31,8 +31,8 @@ page = st.navigation(
     ]
 )
 page_switch.follow(page.url_path)
-state.read_link()
-if page.url_path != "audit" and (sitting := state.recall(state.Key.SITTING)) is not None:
+selection.read_link()
+if page.url_path != "audit" and (sitting := session.recall(session.Key.REVIEW)) is not None:
     sitting.leave()
 sidebar.draw()
 if page_switch.is_under_way():

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from app import cache, state
+from app import cache, selection, session
 from app.clusters.alternatives import trials_of, trials_stamp
 from app.run_view import Decided, Explorer
 from maskdistill.errors import ConfigError, MaskDistillError
@@ -39,17 +39,17 @@ def current(found: Explorer, done: Decided) -> Current:
     try:
         picked = resolve(text, ground(found, done))
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         clear()
         return Current("", np.zeros(0, np.int64))
     if picked.missing:
-        state.notify(f"{picked.missing:,} masks of the selection are not in this run any more.")
+        session.notify(f"{picked.missing:,} masks of the selection are not in this run any more.")
     return Current(text if len(picked.rows) else "", picked.rows)
 
 
 def text_of_link() -> str:
     """The selection as the link has it: a set of masks, else the cluster."""
-    chosen = state.selection()
+    chosen = selection.current()
     return chosen.picked or (field_text("cluster", [chosen.cluster]) if chosen.cluster else "")
 
 
@@ -69,12 +69,12 @@ def pick(found: Explorer, done: Decided, text: str, *, add: bool = False) -> Non
             save_view(found.run, _VIEWS, name, text)
         text = view_text(name)
     kind, _, value = text.partition(":")
-    state.select(picked=text, cluster=int(value) if kind == "cluster" and value.isdigit() else 0)
+    selection.select(picked=text, cluster=int(value) if kind == "cluster" and value.isdigit() else 0)
 
 
 def clear() -> None:
     """Select nothing."""
-    state.select(picked="", cluster=0)
+    selection.select(picked="", cluster=0)
 
 
 def members(found: Explorer, done: Decided) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import NoReturn
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.components._register import register
 
 _draw_signal = register(__file__, '<div class="travel"></div>')
@@ -17,13 +17,13 @@ _draw_signal = register(__file__, '<div class="travel"></div>')
 
 def go(page: str) -> NoReturn:
     """Leave for the page of that file name in ``pages/``, without ``.py``."""
-    state.remember(state.Key.TRAVEL, page)
+    session.remember(session.Key.PAGE_TO_OPEN, page)
     st.rerun()
 
 
 def is_under_way() -> bool:
     """Whether a page is being left: nothing may refresh itself then."""
-    return state.recall(state.Key.TRAVEL) is not None
+    return session.recall(session.Key.PAGE_TO_OPEN) is not None
 
 
 def follow(here: str) -> None:
@@ -32,18 +32,18 @@ def follow(here: str) -> None:
     Args:
         here: The page that is asked for. If it is another than before, the user went elsewhere by a link.
     """
-    page = state.recall(state.Key.TRAVEL)
-    elsewhere = here != state.recall(state.Key.HERE, here)
-    state.remember(state.Key.HERE, here)
-    arrived = state.component_value(state.Key.TRAVEL_SIGNAL, "shown")
+    page = session.recall(session.Key.PAGE_TO_OPEN)
+    elsewhere = here != session.recall(session.Key.PAGE_ON_SHOW, here)
+    session.remember(session.Key.PAGE_ON_SHOW, here)
+    arrived = session.component_value(session.Key.SWITCH_SIGNAL, "shown")
     if page is None or not (arrived or elsewhere):
         return
-    state.remember(state.Key.TRAVEL, None)
+    session.remember(session.Key.PAGE_TO_OPEN, None)
     if arrived:
         st.switch_page(f"../pages/{page}.py")
 
 
 def draw() -> None:
     """What stands in place of the page that is being left."""
-    st.caption(f"Opening {state.recall(state.Key.TRAVEL).capitalize()} …")
-    _draw_signal(key=state.Key.TRAVEL_SIGNAL, on_shown_change=lambda: None)
+    st.caption(f"Opening {session.recall(session.Key.PAGE_TO_OPEN).capitalize()} …")
+    _draw_signal(key=session.Key.SWITCH_SIGNAL, on_shown_change=lambda: None)

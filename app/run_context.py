@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 
-from app import cache, state
+from app import cache, selection, session
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
@@ -29,7 +29,7 @@ def open_workspace(on_progress: ProgressCallback | None = None) -> Workspace:
     Raises:
         MaskDistillError: If the photos or the run cannot be read.
     """
-    chosen = state.selection()
+    chosen = selection.current()
     run = _find_run(chosen.run)
     if run is None:
         return Workspace(None, cache.source(chosen.data, on_progress), load_preset(PRESET))
@@ -44,8 +44,10 @@ def _find_run(name: str) -> Run | None:
         return None
     known = {run.name: run for run in list_runs(runs_folder())}
     if name not in known:
-        state.select(run="")
-        state.notify(f"There is no run '{name}' in {runs_folder()}. Photos of '{state.selection().data}' are shown.")
+        selection.select(run="")
+        session.notify(
+            f"There is no run '{name}' in {runs_folder()}. Photos of '{selection.current().data}' are shown."
+        )
         return None
     return known[name]
 
@@ -84,13 +86,13 @@ def sorted_photos(workspace: Workspace, sort: str) -> list[Photo]:
 
 def current_photo(photos: list[Photo]) -> Photo:
     """The photo on show; an id that is not there falls back to the first, with a notice."""
-    wanted = state.selection().photo
+    wanted = selection.current().photo
     for photo in photos:
         if photo.id == wanted:
             return photo
     if wanted:
-        state.notify(f"There is no photo '{wanted}' here, so the first one is shown.")
-    state.select(photo=photos[0].id, patch=None if wanted else state.selection().patch)
+        session.notify(f"There is no photo '{wanted}' here, so the first one is shown.")
+    selection.select(photo=photos[0].id, patch=None if wanted else selection.current().patch)
     return photos[0]
 
 

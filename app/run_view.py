@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, state, widgets
+from app import cache, selection, session, widgets
 from maskdistill.clustering.projection import pca_map
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
@@ -130,7 +130,7 @@ def decided(found: Explorer) -> Decided:
 def open_explorer() -> Explorer:
     """The chosen run, for a page; without one the page says what to do next, and stops."""
     runs = {run.name: run for run in list_runs(runs_folder())}
-    run = runs.get(state.selection().run)
+    run = runs.get(selection.current().run)
     if run is None:
         _ask_for_run(bool(runs))
     if not run.masks_path.is_file():
@@ -152,7 +152,7 @@ def _look_up_truth(run: Run) -> None:
         with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
             make_truth(run, cache.source(run.info()["data"]), on_progress)
     except DatasetError as error:
-        state.notify(f"Ground truth is left out. {error}")
+        session.notify(f"Ground truth is left out. {error}")
 
 
 def need(found: Explorer, what: Need) -> None:
@@ -163,7 +163,7 @@ def need(found: Explorer, what: Need) -> None:
 
 
 def _ask_for_run(any_runs: bool) -> None:
-    wanted = state.selection().run
+    wanted = selection.current().run
     if wanted:
         st.warning(f"There is no run '{widgets.escape(wanted)}' in {widgets.escape(str(runs_folder()))}.")
     if any_runs:
@@ -177,7 +177,7 @@ def _ask_for_run(any_runs: bool) -> None:
 def _ask_for_next(sentence: str) -> None:
     st.info(f"{sentence} The Training page makes the stages, each in the background.", icon=":material/model_training:")
     st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
-    state.write_link()
+    selection.write_link()
     st.stop()
 
 

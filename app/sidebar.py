@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import job_status, page_switch, state
+from app import job_status, page_switch, selection, session
 from maskdistill.errors import MaskDistillError
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
@@ -20,7 +20,7 @@ def draw() -> None:
     with st.sidebar:
         runs = {run.name: run for run in list_runs(runs_folder())}
         _choose_run(runs)
-        chosen = state.selection().run
+        chosen = selection.current().run
         if chosen in runs:
             _describe(runs[chosen])
         for run in runs.values():
@@ -29,9 +29,9 @@ def draw() -> None:
 
 
 def _choose_run(runs: dict[str, Run]) -> None:
-    chosen = state.selection().run
-    key = state.sync_widget(state.Key.SIDEBAR_RUN, chosen if chosen in runs else _NO_RUN)
-    data = state.selection().data
+    chosen = selection.current().run
+    key = session.sync_widget(session.Key.SIDEBAR_RUN, chosen if chosen in runs else _NO_RUN)
+    data = selection.current().data
     nothing = "Sample photos, no run" if data == "sample" else "No run"
     st.selectbox(
         "Run",
@@ -39,13 +39,13 @@ def _choose_run(runs: dict[str, Run]) -> None:
         key=key,
         format_func=lambda name: name or nothing,
         help=f"Runs live in the folder {runs_folder().absolute()}.",
-        on_change=lambda: _open(state.widget_value(key)),
+        on_change=lambda: _open(session.widget_value(key)),
     )
 
 
 def _follow_started(runs: dict[str, Run]) -> None:
     """The job this session started: seen before its run is written, and told of when it has ended."""
-    name = state.recall(state.Key.STARTED)
+    name = session.recall(session.Key.STARTED)
     if not name:
         return
     path = runs_folder() / name
@@ -54,16 +54,16 @@ def _follow_started(runs: dict[str, Run]) -> None:
     elif job_status.is_done(path):
         st.success(f"The masks of **{name}** are found.", icon=":material/check_circle:")
         if st.button("See them", key="sidebar:arrive", width="stretch"):
-            state.remember(state.Key.STARTED, None)
-            state.open_run(name)
+            session.remember(session.Key.STARTED, None)
+            selection.open_run(name)
             page_switch.go("proposals")
 
 
 def _open(name: str) -> None:
     if name:
-        state.open_run(name)
+        selection.open_run(name)
     else:
-        state.open_data("sample")
+        selection.open_data("sample")
 
 
 def _describe(run: Run) -> None:

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import streamlit as st
 
-from app import state
+from app import session
 from maskdistill.datasets import ProgressCallback
 
 _SHOW_EVERY = 25  # photos between two updates of a bar
@@ -34,6 +34,6 @@ def escape(text: str) -> str:
 
 def notices() -> None:
     """Sentences kept for the top of the page."""
-    texts = state.take_notices()
+    texts = session.take_notices()
     if texts:
         st.warning("  \n".join(escape(text) for text in texts), icon=":material/info:")

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from streamlit.testing.v1 import AppTest
 
-from app import state
+from app import session
 from benchmarks.report import print_table, write_report
 from maskdistill.jobs import get_job, stop_job, submit, wait_until_ended
 
@@ -73,7 +73,7 @@ def slider(run: Path, backbone: str) -> Callable[[], float]:
 
     def release() -> float:
         tau = round(0.1 + 0.01 * (next(places) % 40), 2)
-        return _timed(app, app.slider(key=state.control_key("proposals.tau")).set_value(tau).run)
+        return _timed(app, app.slider(key=session.control_key("proposals.tau")).set_value(tau).run)
 
     return release
 

@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from streamlit.testing.v1 import AppTest
 
-from app import state
+from app import session
 from benchmarks import explorer
 from benchmarks.generated_run import generate_run
 from benchmarks.report import print_table, write_report
@@ -64,7 +64,7 @@ def slider_times(data: str, backbone: str, repeats: int) -> dict[str, dict[str, 
     times["number of objects"] = [_release(app, "proposals.num_objects", 2 + step % 3) for step in range(repeats)]
     _release(app, "proposals.num_objects", 1)
     if crf_available():
-        app.toggle(key=state.control_key("crf.enabled")).set_value(True).run()
+        app.toggle(key=session.control_key("crf.enabled")).set_value(True).run()
         times["tau with CRF"] = [_release(app, "proposals.tau", value + 0.01) for value in taus]
     if app.exception:
         raise RuntimeError(app.exception[0].value)
@@ -72,7 +72,7 @@ def slider_times(data: str, backbone: str, repeats: int) -> dict[str, dict[str, 
 
 
 def _release(app: AppTest, name: str, value: float) -> float:
-    slider = app.slider(key=state.control_key(name)).set_value(value)
+    slider = app.slider(key=session.control_key(name)).set_value(value)
     start = time.perf_counter()
     slider.run()
     return 1000 * (time.perf_counter() - start)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, widgets
 from app.audit import controls, fragment
 from app.audit.annotator import desk
 from app.audit.queue import ledger_of
@@ -32,4 +32,4 @@ except MaskDistillError as error:
 desk(sitting, key="desk")
 fragment.draw(sitting)
 show_detail(found, Scope.LABELS)
-state.write_link()
+selection.write_link()

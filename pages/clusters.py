@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import mask_selection, run_view, state, widgets
+from app import mask_selection, run_view, selection, widgets
 from app.clusters import map_panel, selection_panel, tabs_below_map, undo_buttons
 from app.mask_detail.dialog import show_detail
 from maskdistill.errors import MaskDistillError
@@ -29,4 +29,4 @@ with right:
     selection_panel.draw(found.run)
 tabs_below_map.draw(found.run)
 show_detail(found, Scope.CLUSTERS)
-state.write_link()
+selection.write_link()

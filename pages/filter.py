@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, widgets
 from app.filter import page, train_button
 from app.filter.data import verdict_on_show
 from app.mask_detail.dialog import show_detail
@@ -18,4 +18,4 @@ need(ex, "candidates")
 train_button.draw_doubts(ex)
 page.draw(ex.run)
 show_detail(ex, Scope.LABELS, verdict_on_show)
-state.write_link()
+selection.write_link()

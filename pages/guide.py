@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, widgets
 from app.guide import page
 from app.run_context import open_workspace
 from maskdistill.errors import MaskDistillError
@@ -13,7 +13,7 @@ try:
 except MaskDistillError as error:
     st.title("Guide")
     st.error(widgets.escape(str(error)))
-    st.button("Take the sample photos", icon=":material/photo_library:", on_click=state.open_data, args=("sample",))
+    st.button("Take the sample photos", icon=":material/photo_library:", on_click=selection.open_data, args=("sample",))
     st.stop()
 
 st.html(page.STYLE)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import session, widgets
 from app.proposals import apply_dialog, page
 from app.run_context import open_workspace
 from maskdistill.errors import MaskDistillError
@@ -17,7 +17,7 @@ except MaskDistillError as error:
     st.page_link("../pages/start.py", label="Choose other photos", icon=":material/photo_library:")
     st.stop()
 
-if state.recall(state.Key.APPLY):
+if session.recall(session.Key.APPLY):
     apply_dialog.draw(workspace)
 
 st.fragment(page.draw)(workspace)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, widgets
 from app.training import actions, cached_reads, form, history, live
 from app.training.stage_cards import strip
 from app.training.stages import LABELS, cards, default_stage, switched_off
@@ -15,7 +15,7 @@ st.caption("One model learns from all masks; a second one from those that the fi
 widgets.notices()
 
 runs = {run.name: run for run in list_runs(runs_folder())}
-run = runs.get(state.selection().run)
+run = runs.get(selection.current().run)
 if run is None:
     if runs:
         st.info(
@@ -36,11 +36,11 @@ except MaskDistillError as error:
     st.error(str(error))
     st.stop()
 
-if state.selection().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
-    state.select(stage=default_stage(states))
-chosen = state.selection().stage
+if selection.current().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
+    selection.select(stage=default_stage(states))
+chosen = selection.current().stage
 found = cards(states, actions.stage_at_work(jobs), switched_off(coming))
-strip(found, chosen, key="stages", on_pick=lambda name: state.select(stage=name))
+strip(found, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
 
 left, right = st.columns([1, 2], gap="large")
 with left, st.container(key="stage-form"):
@@ -48,4 +48,4 @@ with left, st.container(key="stage-form"):
 with right, st.container(key="live"):
     live.draw(run, coming, jobs)
 history.draw(run, coming, jobs)
-state.write_link()
+selection.write_link()

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from app import state
+from app import session
 from app.audit.review_session import Sitting
 from app.components._register import register
 from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_colour
@@ -114,12 +114,12 @@ def wire(
     """Answer the desk; ``on_say`` gets what it says next, and ``on_detail`` a mask that is asked about."""
 
     def said() -> None:
-        message = state.component_value(key, "say")
+        message = session.component_value(key, "say")
         if message is not None:
             on_say(message)
 
     def asked() -> None:
-        mask_id = state.component_value(key, "detail")
+        mask_id = session.component_value(key, "detail")
         if mask_id is not None:
             on_detail(int(mask_id))
 

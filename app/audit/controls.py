@@ -3,10 +3,11 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import state
+from app import selection, session
 from app.audit.label_store import Ledger
 from app.audit.queue import Way
-from app.state import Key, Option
+from app.selection import Option
+from app.session import Key
 from maskdistill.review.audit import ORDER_HELP, ORDER_NAMES, Order
 
 _LONGEST_NAME = 40  # characters
@@ -15,23 +16,23 @@ _BETWEEN = "|"  # names of a pair in the link
 
 def read_way(ledger: Ledger) -> Way:
     """What the link asks for."""
-    order = Order(state.option(Option.QUEUE, Order.DOUBTFUL, tuple(Order)))
-    seed = state.option(Option.SEED, "0")
-    pair = tuple(name for name in state.option(Option.PAIR).split(_BETWEEN) if name in ledger.names)
+    order = Order(selection.option(Option.QUEUE, Order.DOUBTFUL, tuple(Order)))
+    seed = selection.option(Option.SEED, "0")
+    pair = tuple(name for name in selection.option(Option.PAIR).split(_BETWEEN) if name in ledger.names)
     return Way(
-        reviewer=state.reviewer(),
+        reviewer=selection.reviewer(),
         order=order,
         seed=int(seed) if seed.isdecimal() else 0,
-        second=state.option(Option.OPINION, allowed=("", "second")) == "second",
+        second=selection.option(Option.OPINION, allowed=("", "second")) == "second",
         pair=pair if len(pair) == 2 else (),
     )
 
 
 def go_through(order: Order, pair: tuple[str, ...] = ()) -> None:
     """Begin with another queue."""
-    state.set_option(Option.QUEUE, "" if order is Order.DOUBTFUL else order)
-    state.set_option(Option.PAIR, _BETWEEN.join(pair))
-    state.set_option(Option.AT, "")
+    selection.set_option(Option.QUEUE, "" if order is Order.DOUBTFUL else order)
+    selection.set_option(Option.PAIR, _BETWEEN.join(pair))
+    selection.set_option(Option.AT, "")
 
 
 def draw(way: Way, place: DeltaGenerator) -> None:
@@ -40,24 +41,24 @@ def draw(way: Way, place: DeltaGenerator) -> None:
         st.selectbox(
             "Order",
             list(Order),
-            key=state.sync_widget(Key.AUDIT_ORDER, way.order),
+            key=session.sync_widget(Key.AUDIT_ORDER, way.order),
             format_func=lambda order: ORDER_NAMES[order],
             help=ORDER_HELP[way.order],
             width=260,
-            on_change=lambda: go_through(state.widget_value(Key.AUDIT_ORDER)),
+            on_change=lambda: go_through(session.widget_value(Key.AUDIT_ORDER)),
         )
         if way.order is Order.RANDOM:
             st.number_input(
                 "Seed",
                 min_value=0,
                 max_value=999_999,
-                key=state.sync_widget(Key.AUDIT_SEED, way.seed),
+                key=session.sync_widget(Key.AUDIT_SEED, way.seed),
                 width=110,
-                on_change=lambda: state.set_option(Option.SEED, str(state.widget_value(Key.AUDIT_SEED))),
+                on_change=lambda: selection.set_option(Option.SEED, str(session.widget_value(Key.AUDIT_SEED))),
             )
         st.text_input(
             "Reviewer",
-            key=state.sync_widget(Key.AUDIT_REVIEWER, way.reviewer),
+            key=session.sync_widget(Key.AUDIT_REVIEWER, way.reviewer),
             max_chars=_LONGEST_NAME,
             help="Your name stands beside every decision. Two people need two names.",
             width=170,
@@ -65,20 +66,20 @@ def draw(way: Way, place: DeltaGenerator) -> None:
         )
         st.toggle(
             "Second opinion",
-            key=state.sync_widget(Key.AUDIT_OPINION, way.second),
+            key=session.sync_widget(Key.AUDIT_OPINION, way.second),
             help="Judge what others have judged too, without seeing what they said until you have said it: "
             "for the agreement between two people.",
-            on_change=lambda: state.set_option(
-                Option.OPINION, "second" if state.widget_value(Key.AUDIT_OPINION) else ""
+            on_change=lambda: selection.set_option(
+                Option.OPINION, "second" if session.widget_value(Key.AUDIT_OPINION) else ""
             ),
         )
     st.caption(ORDER_HELP[way.order])
 
 
 def _rename() -> None:
-    name = state.widget_value(Key.AUDIT_REVIEWER).replace(_BETWEEN, " ").strip()
-    state.set_option(Option.REVIEWER, name)
+    name = session.widget_value(Key.AUDIT_REVIEWER).replace(_BETWEEN, " ").strip()
+    selection.set_option(Option.REVIEWER, name)
 
 
 def _give_second_opinion() -> None:
-    state.set_option(Option.OPINION, "second" if state.widget_value(Key.AUDIT_OPINION) else "")
+    selection.set_option(Option.OPINION, "second" if session.widget_value(Key.AUDIT_OPINION) else "")

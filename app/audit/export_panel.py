@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import session, widgets
 from app.run_view import Explorer
 from app.training import actions, cached_reads
 from app.training.stages import describe_work, with_needs
@@ -75,5 +75,5 @@ def _start(run: Run, config: RunConfig) -> None:
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
-    state.notify("The label maps are made in the background; the sidebar tells how far they are.")
+    session.notify("The label maps are made in the background; the sidebar tells how far they are.")
     st.rerun()

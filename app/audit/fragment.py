@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
+from app import selection, session
 from app.audit import export_panel, summaries
 from app.audit.annotator import wire
 from app.audit.label_store import Ledger
@@ -15,14 +15,15 @@ from app.audit.review_session import Sitting
 from app.mask_detail.dialog import open_mask
 from app.run_context import run_config
 from app.run_view import Explorer
-from app.state import Key, Option
+from app.selection import Option
+from app.session import Key
 
 
 def sit_down(found: Explorer, ledger: Ledger, way: Way) -> Sitting:
     """The session's place in the queue: where it was, or where one stopped, or at the link's mask."""
-    before: Sitting | None = state.recall(Key.SITTING)
+    before: Sitting | None = session.recall(Key.REVIEW)
     cards = Cards(found, ledger, way, drawn=run_config(found.info).labels.masks == "stage1")
-    selected = state.selection().mask
+    selected = selection.current().mask
     if before is not None and before.cards.key == cards.key:
         before.forget()
         if selected is not None:
@@ -31,9 +32,9 @@ def sit_down(found: Explorer, ledger: Ledger, way: Way) -> Sitting:
     sitting = Sitting(ledger, way, queue_of(found, ledger, way), cards)
     if before is not None:
         sitting.follow(before)
-    linked = state.option(Option.AT)
+    linked = selection.option(Option.AT)
     sitting.start(selected if selected is not None else int(linked) if linked.isdecimal() else None)
-    state.remember(Key.SITTING, sitting)
+    session.remember(Key.REVIEW, sitting)
     return sitting
 
 
@@ -43,7 +44,7 @@ def draw(sitting: Sitting) -> None:
     wire(sitting, key="wire", on_say=partial(_listen, sitting), on_detail=partial(_open, sitting))
     with st.container(key="audit-below"):
         _draw_below(sitting)
-    state.write_link()
+    selection.write_link()
 
 
 def _draw_below(sitting: Sitting) -> None:
@@ -59,7 +60,7 @@ def _draw_below(sitting: Sitting) -> None:
         with agreement:
             summaries.draw_agreement(sitting.ledger, sitting.way.reviewer)
     hand_over = st.expander(
-        "Hand over: label maps, CSV, exports", icon=":material/output:", key=Key.AUDIT_HANDOVER, on_change="rerun"
+        "Hand over: label maps, CSV, exports", icon=":material/output:", key=Key.AUDIT_EXPORT, on_change="rerun"
     )
     if hand_over.open:
         with hand_over:
@@ -70,8 +71,8 @@ def _listen(sitting: Sitting, message: dict[str, Any]) -> None:
     sitting.hear(message)
     if message.get("rest") and sitting.at is not None:  # not at every stroke: each link is a step of Back
         frame = sitting.cards.found.frame
-        state.set_option(Option.AT, str(frame["mask_id"].iat[sitting.at]))
-        state.select(photo=str(frame["image_id"].iat[sitting.at]))
+        selection.set_option(Option.AT, str(frame["mask_id"].iat[sitting.at]))
+        selection.select(photo=str(frame["image_id"].iat[sitting.at]))
 
 
 def _open(sitting: Sitting, mask_id: int) -> None:

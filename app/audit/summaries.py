@@ -8,7 +8,7 @@ from app import widgets
 from app.audit import controls
 from app.audit.label_store import Ledger
 from app.audit.review_session import Sitting
-from app.state import Key
+from app.session import Key
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.audit import Agreement, ClusterTally, Order, compare, most_rejected
 from maskdistill.review.audit.agreement import ACTIONS

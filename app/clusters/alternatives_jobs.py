@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.job_status import REFRESH, stop
 from app.run_view import Explorer
 from maskdistill.cli.job_command import submit_command
@@ -71,6 +71,6 @@ def _job(run: Run) -> Job | None:
     try:
         jobs = list_jobs(run.path)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         return None
     return next((job for job in jobs if job.state.is_active and job.arguments[:1] == ("try",)), None)

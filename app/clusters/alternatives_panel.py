@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.clusters import alternatives_jobs, curve_panel, flow_chart
 from app.clusters.alternatives import trial_title, trials_of
 from app.clusters.alternatives_stats import Facts, facts_now, facts_of, rows_of
@@ -73,7 +73,7 @@ def _form(found: Explorer) -> None:
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
         else:
-            state.remember(state.Key.TRIALS, None)
+            session.remember(session.Key.ALTERNATIVES, None)
     alternatives_jobs.follow(found.run)
 
 
@@ -107,14 +107,14 @@ def _suggested(found: Explorer) -> list[int]:
 def _choose(trials: list[Trial]) -> list[Trial]:
     """The trials on show: those chosen, else the first three."""
     names = {trial.key.name: trial for trial in trials}
-    kept = [name for name in state.recall(state.Key.TRIALS) or list(names) if name in names][:_MOST_SHOWN]
+    kept = [name for name in session.recall(session.Key.ALTERNATIVES) or list(names) if name in names][:_MOST_SHOWN]
     chosen = st.multiselect(
         "Compare with what is now",
         list(names),
-        key=state.sync_widget("clusters:which trials", kept),
+        key=session.sync_widget("clusters:which trials", kept),
         format_func=lambda name: trial_title(names[name]),
         max_selections=_MOST_SHOWN,
-        on_change=lambda: state.remember(state.Key.TRIALS, state.widget_value("clusters:which trials")),
+        on_change=lambda: session.remember(session.Key.ALTERNATIVES, session.widget_value("clusters:which trials")),
     )
     return [names[name] for name in chosen]
 
@@ -157,8 +157,8 @@ def _adopt_button(found: Explorer, done: Decided, trial: Trial) -> None:
 def _adopt(found: Explorer, trial: Trial) -> None:
     ids = found.frame["mask_id"].to_numpy()[found.row_of_vector]
     clusters, key = trial.cluster.tolist(), trial.key
-    state.select(picked="", cluster=0)
-    tell(decisions.adopt, found.run, state.reviewer(), ids.tolist(), clusters, key.num_classes, key.seed)
+    selection.select(picked="", cluster=0)
+    tell(decisions.adopt, found.run, selection.reviewer(), ids.tolist(), clusters, key.num_classes, key.seed)
 
 
 def _card(facts: Facts) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
-from app import state
+from app import session
 from app.clusters.cluster_stats import Line
 from app.components._register import register
 from app.images import colors, sent_images
@@ -38,7 +38,7 @@ def cluster_table(
     """
 
     def acted() -> None:
-        act = state.component_value(key, "act")
+        act = session.component_value(key, "act")
         if act is not None:
             on_act(act)
 

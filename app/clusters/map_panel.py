@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, state
+from app import mask_selection, selection, session
 from app.clusters import umap_button
 from app.clusters.colouring import colouring, modes
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
@@ -30,7 +30,7 @@ def draw(run: Run) -> None:
     found = explorer(run)
     done = decided(found)
     names = modes(found)
-    mode = state.option(state.Option.COLOUR, "cluster", names)
+    mode = selection.option(selection.Option.COLOUR, "cluster", names)
     points = _controls(found, done, names, mode)
     chosen = mask_selection.current(found, done)
     selected = np.zeros(found.table.num_masks, bool)
@@ -44,7 +44,7 @@ def draw(run: Run) -> None:
         key=_KEY,
         on_act=partial(_act, found, done, points),
     )
-    state.write_link()
+    selection.write_link()
 
 
 @st.fragment
@@ -59,7 +59,7 @@ def answer_hover(run: Run) -> None:
 def shown_map(found: Explorer, done: Decided) -> PointMap:
     """The map on show: UMAP where it was made, unless the other one is asked for."""
     maps = mask_selection.ground(found, done).maps
-    return maps[state.option(state.Option.MAP, next(iter(maps)), maps)]
+    return maps[selection.option(selection.Option.MAP, next(iter(maps)), maps)]
 
 
 def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) -> PointMap:
@@ -69,16 +69,16 @@ def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) 
         st.selectbox(
             "Colour by",
             list(names),
-            key=state.sync_widget("clusters:colour", mode),
+            key=session.sync_widget("clusters:colour", mode),
             format_func=names.__getitem__,
-            on_change=lambda: state.set_option(state.Option.COLOUR, state.widget_value("clusters:colour")),
+            on_change=lambda: selection.set_option(selection.Option.COLOUR, session.widget_value("clusters:colour")),
             width=190,
         )
         if len(maps) > 1:
             st.segmented_control(
                 "Map",
                 list(maps),
-                key=state.sync_widget("clusters:which", points.name),
+                key=session.sync_widget("clusters:which", points.name),
                 format_func=_NAMES.__getitem__,
                 required=True,
                 on_change=_choose_map,
@@ -90,7 +90,7 @@ def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) 
 
 
 def _choose_map() -> None:
-    state.set_option(state.Option.MAP, state.widget_value("clusters:which") or "")
+    selection.set_option(selection.Option.MAP, session.widget_value("clusters:which") or "")
 
 
 def _act(found: Explorer, done: Decided, points: PointMap, act: dict[str, Any]) -> None:
@@ -110,7 +110,7 @@ def _act(found: Explorer, done: Decided, points: PointMap, act: dict[str, Any]) 
             drawn = lasso_text if kind == "lasso" else box_text
             mask_selection.pick(found, done, drawn(points, act["corners"]), add=add)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
     redraw_selection(before)
 
 

@@ -4,7 +4,7 @@ from enum import StrEnum
 
 import streamlit as st
 
-from app import mask_selection, state
+from app import mask_selection, session
 
 
 class Part(StrEnum):
@@ -17,7 +17,7 @@ class Part(StrEnum):
 
 def redraw(*parts: Part) -> None:
     """Last line of a callback: draw these parts alone, or the page if a sentence waits for its top."""
-    if state.has_notices():
+    if session.has_notices():
         st.rerun()
     st.rerun([str(part) for part in parts])
 

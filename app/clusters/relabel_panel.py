@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import state
+from app import selection
 from app.clusters.undo_buttons import tell
 from app.run_view import Decided, Explorer
 from maskdistill.review import decisions
@@ -73,12 +73,12 @@ def _move(found: Explorer, done: Decided, mask_ids: np.ndarray) -> None:
 def _gather(found: Explorer, mask_ids: np.ndarray, name: str) -> None:
     rows = found.table.rows_of(mask_ids)
     ids = mask_ids[found.frame["vector"].to_numpy()[rows] >= 0].tolist()
-    tell(lambda: _select_new(found, decisions.gather(found.run, state.reviewer(), ids, name)))
+    tell(lambda: _select_new(found, decisions.gather(found.run, selection.reviewer(), ids, name)))
 
 
 def _select_new(found: Explorer, _step: int) -> None:
     number = decisions.read_classes(found.run).num_classes
-    state.select(picked=field_text("cluster", [number]), cluster=number)
+    selection.select(picked=field_text("cluster", [number]), cluster=number)
 
 
 def _mark(found: Explorer, mask_ids: np.ndarray, action: Action, cluster: int | None = None) -> None:
@@ -90,4 +90,4 @@ def _mark(found: Explorer, mask_ids: np.ndarray, action: Action, cluster: int | 
         Mark(mask_id, image, tuple(box), action, cluster)
         for mask_id, image, box in zip(mask_ids.tolist(), images, boxes, strict=True)
     ]
-    tell(decisions.decide, found.run, state.reviewer(), marks, scope=Scope.CLUSTERS)
+    tell(decisions.decide, found.run, selection.reviewer(), marks, scope=Scope.CLUSTERS)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import state
+from app import session
 from app.components._register import register
 from maskdistill.review.point_map import PointMap
 
@@ -118,7 +118,7 @@ def scatter(
     """
 
     def acted() -> None:
-        act = state.component_value(key, "act")
+        act = session.component_value(key, "act")
         if act is not None:
             on_act(act)
 
@@ -156,7 +156,7 @@ def hover_notes(
         describe: Points, by their numbers on the map, in words.
         key: Widget key.
     """
-    wish = state.component_value(key, "wish") or {}
+    wish = session.component_value(key, "wish") or {}
     points = [int(point) for point in wish.get("points", ()) if 0 <= int(point) < len(found.rows)]
     items = describe(points) if wish.get("stamp") == found.stamp else ()
     data = {"version": version, "stamp": found.stamp, "items": [asdict(item) for item in items]}

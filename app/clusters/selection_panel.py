@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, state
+from app import mask_selection, selection, session
 from app.clusters import relabel_panel
 from app.clusters.cluster_stats import Book, book
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
@@ -42,19 +42,19 @@ def draw(run: Run) -> None:
     st.html(Path(__file__).with_suffix(".css"))
     if not len(chosen.rows):
         _ask(unseen)
-        state.write_link()
+        selection.write_link()
         return
     _head(found, done, chosen, unseen)
     ids = found.frame["mask_id"].to_numpy()[chosen.rows]
     marked = np.intersect1d(marks(chosen.text), ids).astype(np.int64).tolist()
     relabel_panel.draw(found, done, np.array(marked) if marked else ids)
     _crops(found, done, chosen, marked)
-    state.write_link()
+    selection.write_link()
 
 
 def marks(text: str) -> list[int]:
     """Ids of the masks that are marked among those selected; another selection begins without."""
-    owner, found = state.recall(state.Key.MARKED, ("", []))
+    owner, found = session.recall(session.Key.MARKED, ("", []))
     return found if owner == text else []
 
 
@@ -87,13 +87,13 @@ def _clear() -> None:
 
 def _crops(found: Explorer, done: Decided, chosen: mask_selection.Current, marked: list[int]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
-        order = state.option(state.Option.CROPS, "centre", _ORDERS)
+        order = selection.option(selection.Option.CROPS, "centre", _ORDERS)
         st.selectbox(
             "Sorted",
             list(_ORDERS),
-            key=state.sync_widget("clusters:crops", order),
+            key=session.sync_widget("clusters:crops", order),
             format_func=_ORDERS.__getitem__,
-            on_change=lambda: state.set_option(state.Option.CROPS, state.widget_value("clusters:crops")),
+            on_change=lambda: selection.set_option(selection.Option.CROPS, session.widget_value("clusters:crops")),
             width=200,
             label_visibility="collapsed",
         )
@@ -123,7 +123,7 @@ def _mark_buttons(found: Explorer, chosen: mask_selection.Current, marked: list[
 
 
 def _mark(text: str, marks: list[int]) -> None:
-    state.remember(state.Key.MARKED, (text, marks))
+    session.remember(session.Key.MARKED, (text, marks))
 
 
 def sort_rows(order: str, found: Explorer, told: Book, rows: np.ndarray) -> np.ndarray:

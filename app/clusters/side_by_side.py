@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app import state
+from app import session
 from app.components._register import register
 from app.images import sent_images
 
@@ -40,7 +40,7 @@ def side_by_side(
     """
 
     def opened() -> None:
-        chosen = state.component_value(key, "open")
+        chosen = session.component_value(key, "open")
         if chosen is not None:
             on_open(int(chosen))
 

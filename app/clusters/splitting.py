@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, state, widgets
+from app import mask_selection, selection, widgets
 from app.clusters.undo_buttons import tell
 from app.components.crop_grid import Tile, crop_grid
 from app.images.crops import crop_url
@@ -46,7 +46,7 @@ def _draw(found: Explorer, done: Decided, cluster: int) -> None:
         type="primary",
         key="clusters:do split",
         on_click=tell,
-        args=(decisions.split, found.run, state.reviewer(), cluster, parts),
+        args=(decisions.split, found.run, selection.reviewer(), cluster, parts),
     )
     st.caption("It can be undone. The crops shown are the most typical of each part.")
 

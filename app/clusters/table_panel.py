@@ -4,7 +4,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import mask_selection, state
+from app import mask_selection, selection, session
 from app.clusters import splitting, undo_buttons
 from app.clusters.cluster_stats import Line, book
 from app.clusters.cluster_table import cluster_table
@@ -43,12 +43,12 @@ def draw(found: Explorer, done: Decided) -> None:
 
 
 def _ticked(found: Explorer) -> set[int]:
-    owner, clusters = state.recall(state.Key.TICKED, ("", set()))
+    owner, clusters = session.recall(session.Key.TICKED, ("", set()))
     return clusters if owner == found.run.name else set()
 
 
 def _tick(found: Explorer, clusters: set[int]) -> None:
-    state.remember(state.Key.TICKED, (found.run.name, clusters))
+    session.remember(session.Key.TICKED, (found.run.name, clusters))
 
 
 def _act(found: Explorer, done: Decided, act: dict[str, Any]) -> None:
@@ -59,7 +59,7 @@ def _act(found: Explorer, done: Decided, act: dict[str, Any]) -> None:
     if kind == "open":
         open_mask(int(act["mask"]))
     if kind == "rename":
-        tell(decisions.rename, found.run, state.reviewer(), int(act["cluster"]), str(act["name"]))
+        tell(decisions.rename, found.run, selection.reviewer(), int(act["cluster"]), str(act["name"]))
     if kind == "select":
         before = chosen_clusters()
         mask_selection.pick(found, done, field_text("cluster", [int(act["cluster"])]), add=bool(act.get("add")))
@@ -118,15 +118,15 @@ def _told(ticked: list[Line]) -> str:
 def _merge(found: Explorer, numbers: list[int]) -> None:
     _tick(found, {min(numbers)})
     if chosen_clusters() & set(numbers):
-        state.select(picked=field_text("cluster", [min(numbers)]), cluster=min(numbers))
-    tell(decisions.merge, found.run, state.reviewer(), numbers)
+        selection.select(picked=field_text("cluster", [min(numbers)]), cluster=min(numbers))
+    tell(decisions.merge, found.run, selection.reviewer(), numbers)
 
 
 def _exclude(found: Explorer, ticked: list[Line], excluded: bool) -> None:
     def all_of_them() -> None:
         for line in ticked:
             if line.excluded != excluded:
-                decisions.exclude(found.run, state.reviewer(), line.cluster, excluded)
+                decisions.exclude(found.run, selection.reviewer(), line.cluster, excluded)
 
     tell(all_of_them)
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state
+from app import selection, session
 from app.clusters import alternatives_panel, table_panel
 from app.clusters.redraw import Part
 from app.run_view import decided, explorer
@@ -16,18 +16,18 @@ def draw(run: Run) -> None:
     """One of them; the other costs nothing."""
     found = explorer(run)
     done = decided(found)
-    kind = state.option(state.Option.CLUSTERS, "table", _KINDS)
+    kind = selection.option(selection.Option.CLUSTERS, "table", _KINDS)
     st.segmented_control(
         "Below the map",
         list(_KINDS),
-        key=state.sync_widget("clusters:below which", kind),
+        key=session.sync_widget("clusters:below which", kind),
         format_func=_KINDS.__getitem__,
         label_visibility="collapsed",
         required=True,
-        on_change=lambda: state.set_option(state.Option.CLUSTERS, state.widget_value("clusters:below which")),
+        on_change=lambda: selection.set_option(selection.Option.CLUSTERS, session.widget_value("clusters:below which")),
     )
     if kind == "table":
         table_panel.draw(found, done)
     else:
         alternatives_panel.draw(found, done)
-    state.write_link()
+    selection.write_link()

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.job_status import REFRESH
 from app.run_view import Explorer
 from app.training import actions
@@ -45,5 +45,5 @@ def _start(run: Run) -> None:
     try:
         actions.start(run, actions.coming_configs(run, list_jobs(run.path))[-1], actions.BRANCH)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
     st.rerun()  # the whole page: the sidebar shows the job

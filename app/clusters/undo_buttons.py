@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from maskdistill.errors import MaskDistillError
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope, Step
@@ -21,7 +21,7 @@ def tell(act: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     try:
         act(*arguments, **options)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
     st.rerun()
 
 
@@ -32,7 +32,7 @@ def draw(run: Run, place: str) -> None:
         run: The run.
         place: Where on the page, so that keys stay apart.
     """
-    reviewer, scope = state.reviewer(), Scope.CLUSTERS
+    reviewer, scope = selection.reviewer(), Scope.CLUSTERS
     with st.container(horizontal=True, gap="small", width="content", horizontal_alignment="right"):
         last = decisions.next_undo(run, reviewer, scope=scope)
         if last is not None:

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.components._register import register
 from app.images import colors, sent_images
 
@@ -53,12 +53,12 @@ def crop_grid(
     """
 
     def opened() -> None:
-        chosen = state.component_value(key, "open")
+        chosen = session.component_value(key, "open")
         if chosen is not None and on_open is not None:
             on_open(int(chosen))
 
     def remarked() -> None:
-        marks = state.component_value(key, "marks")
+        marks = session.component_value(key, "marks")
         if marks is not None and on_mark is not None:
             shown = {tile.mask_id for tile in tiles}
             on_mark([*(id for id in marked if id not in shown), *map(int, marks["ids"])])
@@ -69,7 +69,7 @@ def crop_grid(
         "tiles": [_item(tile, name) for tile, name in zip(tiles, names, strict=True)],
         "pictures": new,
         "marked": [tile.mask_id for tile in tiles if tile.mask_id in chosen],
-        "turn": (state.component_value(key, "marks") or {}).get("turn", 0),  # of the marks that are known here
+        "turn": (session.component_value(key, "marks") or {}).get("turn", 0),  # of the marks that are known here
         "canMark": on_mark is not None,
         "size": size,
         "empty": empty,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from app import cache, state
+from app import cache, session
 from app.components._register import register
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
@@ -32,7 +32,7 @@ def thumbs(
     """Draw thumbnails; ``on_pick`` gets the id of the photo that is chosen, before the next run."""
 
     def picked() -> None:
-        chosen = state.component_value(key, "pick")
+        chosen = session.component_value(key, "pick")
         if chosen is not None and on_pick is not None:
             on_pick(chosen)
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from app import state
+from app import session
 from app.components._register import register
 
 _component = register(__file__, '<div class="bars" role="listbox"></div>')
@@ -41,7 +41,7 @@ def bars(
     """
 
     def picked() -> None:
-        pick = state.component_value(key, "pick")
+        pick = session.component_value(key, "pick")
         if pick is not None:
             on_pick("" if pick == chosen else pick)
 

@@ -7,7 +7,7 @@ from math import ceil, floor
 import numpy as np
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.components.crop_grid import Tile, crop_grid, paged
 from app.filter.data import ALL, Candidates
 from app.images import colors
@@ -39,8 +39,8 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
         result: What they keep.
         field: The threshold, or ``ALL``.
     """
-    rule = state.option(state.Option.RULE, "", ("", *RULES))
-    cluster = state.selection().cluster
+    rule = selection.option(selection.Option.RULE, "", ("", *RULES))
+    cluster = selection.current().cluster
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         _choose_border(field, bool(rule))
         _draw_decisions(found)
@@ -48,9 +48,9 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown("Only", width="content")
             if rule:
-                _let_go(rule, lambda: state.set_option(state.Option.RULE, ""), "rule")
+                _let_go(rule, lambda: selection.set_option(selection.Option.RULE, ""), "rule")
             if cluster:
-                _let_go(found.decided.name_of(cluster), lambda: state.select(cluster=0), "cluster")
+                _let_go(found.decided.name_of(cluster), lambda: selection.select(cluster=0), "cluster")
     among = np.ones(len(found.mask_ids), bool) if not cluster else found.signals.cluster == cluster
     if rule:
         _draw_rule(found, config, result, rule, among)
@@ -60,7 +60,7 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
 
 
 def _choose_border(field: str, disabled: bool) -> None:
-    key = state.sync_widget("filter:border", field)
+    key = session.sync_widget("filter:border", field)
     st.selectbox(
         "At the border of",
         list(NAMES),
@@ -69,7 +69,7 @@ def _choose_border(field: str, disabled: bool) -> None:
         disabled=disabled,
         label_visibility="collapsed",
         width=190,
-        on_change=lambda: state.set_option(state.Option.BORDER, state.widget_value(key)),
+        on_change=lambda: selection.set_option(selection.Option.BORDER, session.widget_value(key)),
     )
 
 
@@ -123,9 +123,9 @@ def _draw_side(
         crop_grid(
             [_tile(found, row, told(row)) for row in shown],
             key=f"filter:{side}",
-            marked=state.recall(state.Key.FILTER_MARKED, ()),
+            marked=session.recall(session.Key.FILTER_MARKED, ()),
             on_open=open_mask,
-            on_mark=lambda ids: state.remember(state.Key.FILTER_MARKED, tuple(ids)),
+            on_mark=lambda ids: session.remember(session.Key.FILTER_MARKED, tuple(ids)),
             size=_SIZE,
             empty=empty,
             label=title,
@@ -185,34 +185,34 @@ def _draw_decisions(found: Candidates) -> None:
         key="filter:undo",
         disabled=last is None,
         help="Undo: nothing of yours is left" if last is None else f"Undo: {widgets.escape(last.text)}",
-        on_click=lambda: _try(lambda: decisions.undo(found.ex.run, state.reviewer(), scope=Scope.LABELS)),
+        on_click=lambda: _try(lambda: decisions.undo(found.ex.run, selection.reviewer(), scope=Scope.LABELS)),
     )
 
 
 def _draw_marks() -> None:
-    st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(state.reviewer())}.")
-    if state.recall(state.Key.FILTER_MARKED):
+    st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(selection.reviewer())}.")
+    if session.recall(session.Key.FILTER_MARKED):
         st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
 
 
 def _marked(found: Candidates) -> list[int]:
-    return [mask_id for mask_id in state.recall(state.Key.FILTER_MARKED, ()) if found.ex.table.has(mask_id)]
+    return [mask_id for mask_id in session.recall(session.Key.FILTER_MARKED, ()) if found.ex.table.has(mask_id)]
 
 
 def _last_step(found: Candidates) -> decisions.Step | None:
-    own = decisions.steps(found.ex.run, reviewer=state.reviewer(), scope=Scope.LABELS)
+    own = decisions.steps(found.ex.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
     return next((step for step in own if not step.undone), None)
 
 
 def _unmark() -> None:
-    state.remember(state.Key.FILTER_MARKED, ())
+    session.remember(session.Key.FILTER_MARKED, ())
 
 
 def _decide(found: Candidates, mask_ids: Sequence[int], action: Action) -> None:
     table = found.ex.frame.iloc[found.ex.table.rows_of(list(mask_ids))]
     columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
     marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
-    if _try(lambda: decisions.decide(found.ex.run, state.reviewer(), marks, scope=Scope.LABELS)):
+    if _try(lambda: decisions.decide(found.ex.run, selection.reviewer(), marks, scope=Scope.LABELS)):
         _unmark()
 
 
@@ -221,6 +221,6 @@ def _try(act: Callable[[], object]) -> bool:
     try:
         act()
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         return False
     return True

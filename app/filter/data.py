@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app import cache, state
+from app import cache, selection, session
 from app.mask_detail.facts import Verdict, verdict_by
 from app.run_context import run_config
 from app.run_view import Decided, Explorer, decided
@@ -86,7 +86,7 @@ def verdict_on_show(ex: Explorer, mask_id: int) -> Verdict | None:
     rows = np.flatnonzero(found.mask_ids == mask_id)
     if not len(rows):
         return None
-    config, _ = state.apply_changes(run_config(ex.run.info()), state.selection().changes)
+    config, _ = selection.apply_changes(run_config(ex.run.info()), selection.current().changes)
     result = filter_masks(found.signals, config.filter)
     return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
 
@@ -114,32 +114,32 @@ def settings_on_show(run: Run) -> tuple[RunConfig, RunConfig]:
         RunError: If this version does not know the run's settings.
     """
     base = run_config(run.info())
-    before = state.recall(state.Key.FILTER_OWN)
+    before = session.recall(session.Key.FILTER_OWN)
     if before is not None and before[0] == run.path and before[1] != base.filter:
         _keep_shown(base, before[1])
-    state.remember(state.Key.FILTER_OWN, (run.path, base.filter))
-    config, changes = state.apply_changes(base, state.selection().changes)
-    state.select(changes=changes)
+    session.remember(session.Key.FILTER_OWN, (run.path, base.filter))
+    config, changes = selection.apply_changes(base, selection.current().changes)
+    selection.select(changes=changes)
     return base, config
 
 
 def _keep_shown(base: RunConfig, before: FilterConfig) -> None:
-    shown, _ = state.apply_changes(replace(base, filter=before), state.selection().changes)
+    shown, _ = selection.apply_changes(replace(base, filter=before), selection.current().changes)
     show(base, shown.filter)
     if shown.filter != base.filter:
-        state.notify("The run was filtered anew with other thresholds meanwhile. Those you see are still yours.")
+        session.notify("The run was filtered anew with other thresholds meanwhile. Those you see are still yours.")
 
 
 def show(base: RunConfig, config: FilterConfig) -> None:
     """Put thresholds on show; other sections' changes stay."""
-    others = tuple(item for item in state.selection().changes if not item.startswith(SECTION))
-    state.select(changes=(*others, *overrides(config, base.filter)))
+    others = tuple(item for item in selection.current().changes if not item.startswith(SECTION))
+    selection.select(changes=(*others, *overrides(config, base.filter)))
 
 
 def change(base: RunConfig, **values: float) -> None:
     """Change some thresholds of those on show."""
     for field, value in values.items():
-        state.change_setting(base, f"{SECTION}{field}", as_text(value))
+        selection.change_setting(base, f"{SECTION}{field}", as_text(value))
 
 
 def overrides(config: FilterConfig, base: FilterConfig | None = None) -> list[str]:
@@ -156,4 +156,4 @@ def as_text(value: float | str) -> str:
 def active_field(config: FilterConfig) -> str:
     """The threshold whose border is on show, or ``ALL``; without a choice, the first rule in force."""
     first = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
-    return state.option(state.Option.BORDER, first, (ALL, *FIELDS))
+    return selection.option(selection.Option.BORDER, first, (ALL, *FIELDS))

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from app import cache, state
+from app import cache, session
 from app.components._register import register
 from app.filter.data import Candidates
 from app.mask_detail.facts import SIGNALS
@@ -87,12 +87,12 @@ def histograms(
     """
 
     def moved() -> None:
-        move = state.component_value(key, "moved")
+        move = session.component_value(key, "moved")
         if move:
             on_move({name: float(value) for name, value in move["values"].items() if name in _FIELDS})
 
     def chosen() -> None:
-        field = state.component_value(key, "choose")
+        field = session.component_value(key, "choose")
         if field in _FIELDS:
             on_choose(field)
 
@@ -103,7 +103,7 @@ def histograms(
         "photos": photos.kept,
         "numPhotos": photos.total,
         "active": active,
-        "turn": (state.component_value(key, "moved") or {}).get("turn", 0),  # of the move that is answered
+        "turn": (session.component_value(key, "moved") or {}).get("turn", 0),  # of the move that is answered
         "cards": [_card(found, config, signal) for signal in _AXES],
     }
     _component(data=data, key=key, on_moved_change=moved, on_choose_change=chosen)

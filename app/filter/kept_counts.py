@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import state
+from app import selection
 from app.filter.bars import Bar, bars
 from app.filter.data import Candidates
 from app.images import colors
@@ -36,10 +36,10 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
     )
     bars(
         items,
-        state.option(state.Option.RULE, "", ("", *RULES)),
+        selection.option(selection.Option.RULE, "", ("", *RULES)),
         key="filter:rules",
         label="Rules",
-        on_pick=lambda rule: state.set_option(state.Option.RULE, rule),
+        on_pick=lambda rule: selection.set_option(selection.Option.RULE, rule),
     )
 
 
@@ -66,12 +66,12 @@ def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult)
         )
         for cluster, count in counts.items()
     ]
-    chosen = state.selection().cluster
+    chosen = selection.current().cluster
     bars(
         items,
         str(chosen) if chosen in counts else "",
         key="filter:clusters",
         label="Clusters",
         narrow=True,
-        on_pick=lambda cluster: state.select(cluster=int(cluster or 0)),
+        on_pick=lambda cluster: selection.select(cluster=int(cluster or 0)),
     )

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.filter.data import SECTION, change
 from app.widgets import escape
 from maskdistill.config import FilterConfig, RunConfig, Setting, describe_settings
@@ -55,11 +55,11 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
 
 
 def _synced(name: str, config: FilterConfig) -> str:
-    return state.sync_widget(state.control_key(f"{SECTION}{name}"), getattr(config, name))
+    return session.sync_widget(session.control_key(f"{SECTION}{name}"), getattr(config, name))
 
 
 def _store(base: RunConfig, name: str, key: str) -> None:
-    value = state.widget_value(key)
+    value = session.widget_value(key)
     if value is not None:
         change(base, **{name: value})
 

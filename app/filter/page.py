@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, widgets
 from app.filter import border_gallery, kept_counts, other_settings, presets, quality, train_button
 from app.filter.data import active_field, candidates, change, settings_on_show
 from app.filter.histograms import histograms
@@ -56,9 +56,9 @@ def draw(run: Run) -> None:
     presets.draw_table(found, base, shown, result, known)
     with top:
         widgets.notices()
-    state.write_link()
+    selection.write_link()
 
 
 def _look_at(field: str) -> None:
-    state.set_option(state.Option.BORDER, field)
-    state.set_option(state.Option.RULE, "")
+    selection.set_option(selection.Option.BORDER, field)
+    selection.set_option(selection.Option.RULE, "")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import state, widgets
+from app import session, widgets
 from app.filter.data import Candidates, result_of, show
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import MaskDistillError
@@ -22,10 +22,10 @@ _OWN = "thresholds of your own"
 def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
     """The preset on show, which may be changed for another."""
     name = next((name for name, preset in known.items() if preset == config), _OWN)
-    key = state.sync_widget("filter:preset", name)
+    key = session.sync_widget("filter:preset", name)
 
     def chosen() -> None:
-        picked = state.widget_value(key)
+        picked = session.widget_value(key)
         if picked in known:
             show(base, known[picked])
 
@@ -42,7 +42,7 @@ def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, Filte
 def draw_saving(run: Run, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
     """A name, and the button that keeps the thresholds on show under it."""
     with st.popover("Save", icon=":material/bookmark_add:", help="Keep these thresholds under a name"):
-        key = state.Key.FILTER_NAME
+        key = session.Key.FILTER_NAME
         st.text_input("Name", key=key, placeholder="strict", max_chars=60)
         st.caption(widgets.escape(f"As shown: {describe(config)}."))
         st.button("Save preset", type="primary", key="filter:save", on_click=lambda: _save(run, config, key))
@@ -52,13 +52,13 @@ def draw_saving(run: Run, config: FilterConfig, known: Mapping[str, FilterConfig
 
 
 def _save(run: Run, config: FilterConfig, key: str) -> None:
-    name = state.widget_value(key)
+    name = session.widget_value(key)
     try:
         save_preset(run, name, config)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         return
-    state.put_widget(key, "")
+    session.put_widget(key, "")
 
 
 def draw_table(
@@ -132,7 +132,7 @@ def _delete(run: Run, name: str) -> None:
     try:
         delete_view(run, KIND, name)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
 
 
 def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> None:
@@ -166,5 +166,5 @@ def known_presets(run: Run, base: RunConfig) -> dict[str, FilterConfig]:
     try:
         return presets(run, base.filter)
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
         return {}

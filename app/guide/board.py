@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 
-from app import state
+from app import session
 from app.components._register import register
 from app.images import sent_images
 
@@ -44,7 +44,7 @@ def board(
     """
 
     def opened() -> None:
-        chosen = state.component_value(key, "open")
+        chosen = session.component_value(key, "open")
         if chosen is not None:
             on_open(int(chosen))
 

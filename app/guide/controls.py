@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from app import state
+from app import selection, session
 from app.guide.photo_choice import draw_choice
 from app.guide.step_context import Here
 from app.guide.steps import proposals
 from app.guide.steps.clusters import chosen_cluster, clusters_of
-from app.state import Option
+from app.selection import Option
 
 _PILLS = 24  # clusters up to which each has a button
 _HEADS = {proposals.NO_HEAD: "Patches", proposals.MEAN: "All"}
@@ -24,18 +24,18 @@ def draw_control(step: int, here: Here) -> None:
     elif step == 3:
         _offer_seed()
     elif step == 4:
-        layer = state.option(Option.LAYER, proposals.MASK, list(_LAYERS))
+        layer = selection.option(Option.LAYER, proposals.MASK, list(_LAYERS))
         _choose(Option.LAYER, "Over the photo", list(_LAYERS), layer, proposals.MASK, _LAYERS)
     elif step == 5 and here.trained is not None:
         _choose_cluster(here)
 
 
 def _choose(option: Option, label: str, values: list[str], chosen: str, default: str, names: dict[str, str]) -> None:
-    key = state.sync_widget(f"guide:{option}", chosen)
+    key = session.sync_widget(f"guide:{option}", chosen)
 
     def keep() -> None:
-        value = state.widget_value(key)  # None where the step was left in the same moment
-        state.set_option(option, "" if value in (default, None) else value)
+        value = session.widget_value(key)  # None where the step was left in the same moment
+        selection.set_option(option, "" if value in (default, None) else value)
 
     st.pills(
         label,
@@ -48,18 +48,18 @@ def _choose(option: Option, label: str, values: list[str], chosen: str, default:
 
 
 def _offer_seed() -> None:
-    if state.selection().patch is not None:
+    if selection.current().patch is not None:
         st.button("Back to the mask's strongest patch", icon=":material/undo:", on_click=_forget_patch)
 
 
 def _forget_patch() -> None:
-    state.select(patch=None)
+    selection.select(patch=None)
 
 
 def _choose_cluster(here: Here) -> None:
     trained = here.trained
     values, key = [0, *clusters_of(trained)], "guide:cluster"
-    state.sync_widget(key, chosen_cluster(trained))
+    session.sync_widget(key, chosen_cluster(trained))
     draw = st.pills if len(values) <= _PILLS else st.selectbox
     options = {"required": True} if draw is st.pills else {}
     draw(
@@ -69,6 +69,6 @@ def _choose_cluster(here: Here) -> None:
         format_func=lambda cluster: (
             "Most like this" if not cluster else trained.decided.name_of(cluster).removeprefix("cluster ")
         ),
-        on_change=lambda: state.select(cluster=state.widget_value(key) or 0),
+        on_change=lambda: selection.select(cluster=session.widget_value(key) or 0),
         **options,
     )

@@ -1,8 +1,8 @@
 """A crop of the run that is clicked opens its detail, which takes the crop's photo along; the guide keeps its own."""
 
-from app import state
+from app import selection, session
 from app.mask_detail.dialog import open_mask
-from app.state import Key
+from app.session import Key
 
 
 def look_into(mask_id: int) -> None:
@@ -13,15 +13,15 @@ def look_into(mask_id: int) -> None:
 
 def keep_photo() -> None:
     """Go on with the photo of before, if a mask was looked into since."""
-    kept, chosen = state.recall(Key.GUIDE_PHOTO), state.selection()
+    kept, chosen = session.recall(Key.GUIDE_PHOTO), selection.current()
     if kept is not None and kept[:2] == (chosen.run, chosen.data):
-        state.select(photo=kept[2], patch=kept[3])
+        selection.select(photo=kept[2], patch=kept[3])
     if chosen.mask is None:
-        state.remember(Key.GUIDE_PHOTO, None)
+        session.remember(Key.GUIDE_PHOTO, None)
     elif kept is None:
         _remember()
 
 
 def _remember() -> None:
-    chosen = state.selection()
-    state.remember(Key.GUIDE_PHOTO, (chosen.run, chosen.data, chosen.photo, chosen.patch))
+    chosen = selection.current()
+    session.remember(Key.GUIDE_PHOTO, (chosen.run, chosen.data, chosen.photo, chosen.patch))

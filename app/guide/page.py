@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, job_status, state, widgets
+from app import cache, job_status, selection, session, widgets
 from app.guide import reference
 from app.guide.controls import draw_control
 from app.guide.mask_detail import keep_photo
@@ -25,7 +25,7 @@ from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
 from app.images import drawing
 from app.mask_detail.dialog import show_detail
 from app.run_context import Workspace, current_photo
-from app.state import Option
+from app.selection import Option
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
@@ -65,7 +65,7 @@ def draw(workspace: Workspace) -> None:
                 st.button("Choose another photo", icon=":material/photo_library:", on_click=go_to, args=(1,))
         with top:
             widgets.notices()
-    state.write_link()
+    selection.write_link()
 
 
 def show_masks() -> None:
@@ -76,7 +76,7 @@ def show_masks() -> None:
 
 
 def _set_screen(full: bool) -> None:
-    state.set_option(Option.SCREEN, FULL if full else "")
+    selection.set_option(Option.SCREEN, FULL if full else "")
 
 
 def _look(workspace: Workspace, step: int) -> Here:
@@ -86,8 +86,8 @@ def _look(workspace: Workspace, step: int) -> Here:
         workspace = replace(workspace, base=replace(workspace.base, features=trained.config.features))
     photos = list(workspace.source.photos)
     photo = current_photo(photos)
-    config, changes = state.apply_changes(workspace.base, state.selection().changes)
-    state.select(changes=changes)
+    config, changes = selection.apply_changes(workspace.base, selection.current().changes)
+    selection.select(changes=changes)
     if trained is not None and not _prepare(trained, photo, workspace.base):
         trained = None
     features = config.features if trained is None or step < FIRST_TRAINED else trained.config.features
@@ -98,15 +98,15 @@ def _look(workspace: Workspace, step: int) -> Here:
 def _find_trained() -> Trained | None:
     """The run of steps 5 to 8; one that cannot be read must not keep the first four from working."""
     runs = {run.name: run for run in list_runs(runs_folder())}
-    wanted = state.option(Option.MODEL)
+    wanted = selection.option(Option.MODEL)
     if wanted and wanted not in runs:
-        state.notify(f"There is no run '{wanted}' in {runs_folder()}, so another one stands for steps 5 to 8.")
-        state.set_option(Option.MODEL, "")
+        session.notify(f"There is no run '{wanted}' in {runs_folder()}, so another one stands for steps 5 to 8.")
+        selection.set_option(Option.MODEL, "")
     try:
         run = reference.reference_run(runs)
         return None if run is None else read_trained(run)
     except MaskDistillError as error:
-        state.notify(f"Steps 5 to 8 cannot be shown. {error}")
+        session.notify(f"Steps 5 to 8 cannot be shown. {error}")
         return None
 
 
@@ -116,7 +116,7 @@ def _prepare(trained: Trained, photo: Photo, base: RunConfig) -> bool:
     try:
         subject.prepare()
     except MaskDistillError as error:
-        state.notify(f"Steps 5 to 8 cannot be shown. {error}")
+        session.notify(f"Steps 5 to 8 cannot be shown. {error}")
         return False
     return True
 
@@ -199,4 +199,6 @@ def _link(step: int, words: Words, here: Here) -> dict[str, list[str]] | None:
     number = trained.number_of(here.photo)
     photo = "" if number is None else trained.masks.photos[number].id
     cluster = chosen_cluster(trained) if step == FIRST_TRAINED else 0
-    return state.link_to(run=trained.run.name, photo=photo, stage=words.stage, cluster=cluster, mask=None, patch=None)
+    return selection.link_to(
+        run=trained.run.name, photo=photo, stage=words.stage, cluster=cluster, mask=None, patch=None
+    )

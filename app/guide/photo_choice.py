@@ -4,12 +4,13 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, state, uploads
+from app import cache, selection, session, uploads
 from app.components.thumbs import Thumb, thumbs
 from app.guide.reference import is_trained
 from app.guide.step_context import Here
 from app.run_context import free_run_name
-from app.state import Key, Option
+from app.selection import Option
+from app.session import Key
 from maskdistill.storage.run_folder import runs_folder
 
 STRIP = 24  # thumbnails around the photo on show
@@ -21,19 +22,21 @@ def draw_strip(here: Here) -> None:
     place = [photo.id for photo in here.photos].index(here.photo.id)
     first = min(max(0, place - STRIP // 2), max(0, len(here.photos) - STRIP))
     items = [Thumb(photo) for photo in here.photos[first : first + STRIP]]
-    thumbs(items, key="guide:strip", layout="strip", selected=here.photo.id, on_pick=lambda id: state.select(photo=id))
+    thumbs(
+        items, key="guide:strip", layout="strip", selected=here.photo.id, on_pick=lambda id: selection.select(photo=id)
+    )
 
 
 def draw_choice(here: Here) -> None:
     """A list if there are many photos, a box for one that is dropped, and the way back to the samples."""
     if STRIP < len(here.photos) <= _LISTED:
-        key = state.sync_widget("guide:name", here.photo.id)
+        key = session.sync_widget("guide:name", here.photo.id)
         names = [photo.id for photo in here.photos]
-        st.selectbox("Photo", names, key=key, on_change=lambda: state.select(photo=state.widget_value(key)))
-    turn = state.recall(Key.DROP_TURN, 0)
+        st.selectbox("Photo", names, key=key, on_change=lambda: selection.select(photo=session.widget_value(key)))
+    turn = session.recall(Key.DROP_TURN, 0)
     file = st.file_uploader("Drop a photo of your own", max_upload_size=uploads.MAX_FILE_MB, key=f"guide:drop:{turn}")
     if file is not None:
-        state.remember(Key.DROP_TURN, turn + 1)  # empties the box: the file is on disk by then
+        session.remember(Key.DROP_TURN, turn + 1)  # empties the box: the file is on disk by then
         _take(here, file)
         st.rerun()
     if here.workspace.source.spec != "sample":
@@ -42,15 +45,15 @@ def draw_choice(here: Here) -> None:
 
 def _take(here: Here, file: uploads.Upload) -> None:
     """Write the file beside those that were dropped before, and look at it; or say why not."""
-    folder = Path(state.recall(Key.DROP_FOLDER) or runs_folder().absolute() / free_run_name("dropped") / "photos")
+    folder = Path(session.recall(Key.DROP_FOLDER) or runs_folder().absolute() / free_run_name("dropped") / "photos")
     before = set(folder.glob("*"))
     kept = uploads.keep_uploads([file], folder=folder)
     for name, reason in kept.refused:
-        state.notify(f"{name} cannot be used. {reason}")
+        session.notify(f"{name} cannot be used. {reason}")
     if not kept.num_kept:
         return
-    state.remember(Key.DROP_FOLDER, str(folder))
-    state.remember(Key.DROP_COUNT, (state.recall(Key.DROP_COUNT) or 0) + kept.num_kept)
+    session.remember(Key.DROP_FOLDER, str(folder))
+    session.remember(Key.DROP_COUNT, (session.recall(Key.DROP_COUNT) or 0) + kept.num_kept)
     cache.rescan(str(folder))
     new = next(path for path in folder.glob("*") if path not in before)
     photos = cache.source(str(folder)).photos
@@ -65,5 +68,5 @@ def _look_at(here: Here, data: str, photo: str) -> None:
     """Other photos; the models of the run that was looked at stay those of steps 5 to 8."""
     run = here.workspace.run
     if run is not None and is_trained(run):
-        state.set_option(Option.MODEL, run.name)
-    state.select(run="", data=data, photo=photo, mask=None, cluster=0, picked="", job=0)
+        selection.set_option(Option.MODEL, run.name)
+    selection.select(run="", data=data, photo=photo, mask=None, cluster=0, picked="", job=0)

@@ -4,9 +4,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, state
+from app import cache, selection, session
 from app.run_context import PRESET, overrides_from
-from app.state import Option
+from app.selection import Option
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
@@ -40,7 +40,7 @@ def is_trained(run: Run) -> bool:
 
 def reference_run(runs: dict[str, Run]) -> Run | None:
     """The run to be shown: the link's own, the one looked at, or the class run; None if none of them is trained."""
-    for name in (state.option(Option.MODEL), state.selection().run):
+    for name in (selection.option(Option.MODEL), selection.current().run):
         if name in runs and is_trained(runs[name]):
             return runs[name]
     made = runs.get(class_folder().name)
@@ -76,7 +76,7 @@ def prepare(features: FeatureConfig) -> None:
             title="Class run",
         )
     except MaskDistillError as error:
-        state.notify(str(error))
+        session.notify(str(error))
 
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner=False)

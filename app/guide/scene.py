@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from app import cache, state
+from app import cache, session
 from app.components._register import register
 from app.images import drawing, sent_images
 from app.proposals.derivation import Patch, Step
@@ -123,12 +123,12 @@ def draw_scene(
     """
 
     def picked() -> None:
-        point = state.component_value(key, "pick")
+        point = session.component_value(key, "pick")
         if point is not None and on_pick is not None:
             on_pick(float(point["u"]), float(point["v"]))
 
     def slid() -> None:
-        value = state.component_value(key, "slide")
+        value = session.component_value(key, "slide")
         if value is not None and on_slide is not None:
             on_slide(float(value))
 

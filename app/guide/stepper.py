@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from app import state
+from app import session
 from app.components._register import register
 from app.guide.texts import STEPS
 
@@ -32,12 +32,12 @@ def stepper(
     """
 
     def went() -> None:
-        wanted = state.component_value(key, "go")
+        wanted = session.component_value(key, "go")
         if wanted is not None:
             on_go(int(wanted))
 
     def switched() -> None:
-        wanted = state.component_value(key, "screen")
+        wanted = session.component_value(key, "screen")
         if wanted is not None:
             on_screen(bool(wanted))
 

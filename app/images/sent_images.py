@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from hashlib import blake2b
 
-from app import state
+from app import session
 
 MOST = 24_000_000  # characters remembered as sent, the latest used; pictures.js keeps twice as many
 
@@ -55,13 +55,13 @@ class Sent:
 
 def sent() -> Sent:
     """What this session's browser has."""
-    found = state.recall(state.Key.PICTURES)
+    found = session.recall(session.Key.PICTURES)
     if found is None:
         found = Sent()
-        state.remember(state.Key.PICTURES, found)
+        session.remember(session.Key.PICTURES, found)
     return found
 
 
 def send_again(key: str) -> None:
     """Callback of a component whose browser lacks pictures: its trigger ``missing`` holds their names."""
-    sent().forget(state.component_value(key, "missing") or ())
+    sent().forget(session.component_value(key, "missing") or ())

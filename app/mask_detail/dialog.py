@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.components.crop_grid import Tile, crop_grid
 from app.components.mask_view import mask_view
 from app.images import colors
@@ -34,7 +34,7 @@ _STEPS_BACK = 30  # within which the step that Undo takes back is looked for
 
 def open_mask(mask_id: int) -> None:
     """Callback: show a mask's detail, without drawing the page again."""
-    state.select(mask=mask_id)
+    selection.select(mask=mask_id)
     st.rerun(_FRAGMENT)
 
 
@@ -47,28 +47,28 @@ def show_detail(ex: Explorer, scope: Scope, on_show: OnShow | None = None) -> No
         scope: From where on decisions made here count.
         on_show: What the page's own thresholds say of a mask, by its id; None where they do not reach it.
     """
-    if state.selection().mask is not None:
-        state.remember(state.Key.DETAIL_VERSION, decisions.version(ex.run))
+    if selection.current().mask is not None:
+        session.remember(session.Key.DETAIL_VERSION, decisions.version(ex.run))
         _dialog(ex, scope, on_show)
-    state.write_link()
+    selection.write_link()
 
 
 def _dismiss(ex: Explorer) -> None:
-    state.select(mask=None)
-    if decisions.version(ex.run) != state.recall(state.Key.DETAIL_VERSION):
+    selection.select(mask=None)
+    if decisions.version(ex.run) != session.recall(session.Key.DETAIL_VERSION):
         st.rerun()  # the page beneath shows what was decided
 
 
 def _dialog(ex: Explorer, scope: Scope, on_show: OnShow | None) -> None:
     @st.dialog("Mask", width="large", icon=":material/center_focus_strong:", on_dismiss=lambda: _dismiss(ex))
     def opened() -> None:
-        mask_id = state.selection().mask
+        mask_id = selection.current().mask
         if mask_id is None:
             return
         if ex.table.has(mask_id):  # the photo follows to pages that show photos
-            state.select(photo=ex.frame["image_id"].iat[ex.table.rows_of([mask_id])[0]])
+            selection.select(photo=ex.frame["image_id"].iat[ex.table.rows_of([mask_id])[0]])
         draw_detail(ex, mask_id, scope=scope, on_show=on_show)
-        state.write_link()
+        selection.write_link()
 
     opened()
 
@@ -129,12 +129,12 @@ def _buttons(ex: Explorer, found: Decided, row: int, scope: Scope, key: str) -> 
             on_click=lambda: _decide(ex, row, Action.REJECT, scope),
         )
         _undo_button(ex, scope, key)
-        st.caption(f"as {widgets.escape(state.reviewer())}", width="content")
+        st.caption(f"as {widgets.escape(selection.reviewer())}", width="content")
     _relabel(ex, found, row, scope, key)
-    error = state.recall(state.Key.DETAIL_ERROR)
+    error = session.recall(session.Key.DETAIL_ERROR)
     if error:
         st.error(widgets.escape(error))
-        state.remember(state.Key.DETAIL_ERROR, None)
+        session.remember(session.Key.DETAIL_ERROR, None)
 
 
 def _relabel(ex: Explorer, found: Decided, row: int, scope: Scope, key: str) -> None:
@@ -143,8 +143,8 @@ def _relabel(ex: Explorer, found: Decided, row: int, scope: Scope, key: str) -> 
     box = f"{key}:relabel"
 
     def chosen() -> None:
-        cluster = state.widget_value(box)
-        state.put_widget(box, None)
+        cluster = session.widget_value(box)
+        session.put_widget(box, None)
         if cluster is not None:
             _decide(ex, row, Action.RELABEL, scope, cluster)
 
@@ -163,7 +163,7 @@ def _relabel(ex: Explorer, found: Decided, row: int, scope: Scope, key: str) -> 
 
 def _undo_button(ex: Explorer, scope: Scope, key: str) -> None:
     """Not disabled where nothing is left: Escape, pressed on a disabled button, would not close the dialog."""
-    own = decisions.steps(ex.run, reviewer=state.reviewer(), scope=scope, limit=_STEPS_BACK)
+    own = decisions.steps(ex.run, reviewer=selection.reviewer(), scope=scope, limit=_STEPS_BACK)
     last = next((step for step in own if not step.undone), None)
     st.button(
         "Undo",
@@ -175,15 +175,15 @@ def _undo_button(ex: Explorer, scope: Scope, key: str) -> None:
 
 
 def _undo(ex: Explorer, scope: Scope) -> None:
-    if _try(lambda: decisions.undo(ex.run, state.reviewer(), scope=scope)) is None:
-        state.remember(state.Key.DETAIL_ERROR, state.recall(state.Key.DETAIL_ERROR) or _NOTHING)
+    if _try(lambda: decisions.undo(ex.run, selection.reviewer(), scope=scope)) is None:
+        session.remember(session.Key.DETAIL_ERROR, session.recall(session.Key.DETAIL_ERROR) or _NOTHING)
 
 
 def _decide(ex: Explorer, row: int, action: Action, scope: Scope, cluster: int | None = None) -> None:
     mask = ex.frame.iloc[row]
     box = tuple(int(mask[name]) for name in "xywh")
     mark = Mark(int(mask["mask_id"]), mask["image_id"], box, action, cluster)
-    _try(lambda: decisions.decide(ex.run, state.reviewer(), [mark], scope=scope))
+    _try(lambda: decisions.decide(ex.run, selection.reviewer(), [mark], scope=scope))
 
 
 def _try(act: Callable[[], Any]) -> Any:
@@ -191,7 +191,7 @@ def _try(act: Callable[[], Any]) -> Any:
     try:
         return act()
     except MaskDistillError as error:
-        state.remember(state.Key.DETAIL_ERROR, str(error))
+        session.remember(session.Key.DETAIL_ERROR, str(error))
         return None
 
 
@@ -210,7 +210,7 @@ def _neighbours(ex: Explorer, found: Decided, row: int, key: str) -> None:
         key=f"{key}:near",
         size=84,
         label="Nearest masks",
-        on_open=lambda mask_id: state.select(mask=mask_id),
+        on_open=lambda mask_id: selection.select(mask=mask_id),
         empty="It is the only mask with a vector.",
     )
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import state
+from app import selection, session
 from app.proposals import setting_controls
 from app.run_context import PRESET, Workspace, free_run_name, overrides_from
 from maskdistill.cli.job_command import submit_run
@@ -11,11 +11,13 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.storage.run_folder import runs_folder
 
 
-@st.dialog("Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: state.remember(state.Key.APPLY, False))
+@st.dialog(
+    "Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: session.remember(session.Key.APPLY, False)
+)
 def draw(workspace: Workspace) -> None:
     """Ask for the run's name and start it."""
     count = len(workspace.source.photos)
-    changes = state.selection().changes
+    changes = selection.current().changes
     st.write(
         f"Finds the masks of all {count} photos with these settings: {setting_controls.describe_changes(changes)}."
     )
@@ -31,6 +33,6 @@ def draw(workspace: Workspace) -> None:
     except MaskDistillError as error:
         st.error(str(error))
         return
-    state.remember(state.Key.APPLY, False)
-    state.remember(state.Key.STARTED, name)
+    session.remember(session.Key.APPLY, False)
+    session.remember(session.Key.STARTED, name)
     st.rerun()

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, state, widgets
+from app import cache, selection, session, widgets
 from app.cache import Live
 from app.components.photo_view import photo_view
 from app.components.thumbs import Thumb, thumbs
@@ -30,10 +30,10 @@ SORT_LABELS = {"order": "In order", "worst": "Worst score first", "best": "Best 
 def draw(workspace: Workspace) -> None:
     """Everything below the title."""
     top = st.container()
-    photos = sorted_photos(workspace, state.selection().sort)
+    photos = sorted_photos(workspace, selection.current().sort)
     photo = current_photo(photos)
-    config, changes = state.apply_changes(workspace.base, state.selection().changes)
-    state.select(changes=changes)
+    config, changes = selection.apply_changes(workspace.base, selection.current().changes)
+    selection.select(changes=changes)
     _draw_strip(workspace, photos, photo)
     left, right = st.columns([2.75, 1], gap="medium", wrap=False)
     with right, st.container(key="settings"):  # page.css gives it a least width
@@ -47,17 +47,17 @@ def draw(workspace: Workspace) -> None:
             st.caption(f"Masks in {live.milliseconds:.0f} ms from kept features, without a new forward pass.")
     with top:
         widgets.notices()
-    state.write_link()
+    selection.write_link()
 
 
 def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None:
     place = [item.id for item in photos].index(photo.id)
     pages = -(-len(photos) // PAGE)
     if (
-        state.recall(state.Key.STRIP_PHOTO) != photo.id
+        session.recall(session.Key.STRIP_PHOTO) != photo.id
     ):  # follow the photo, but let people leaf through without choosing
-        state.remember(state.Key.STRIP_PHOTO, photo.id)
-        state.sync_widget(state.Key.STRIP_PAGE, place // PAGE + 1)
+        session.remember(session.Key.STRIP_PHOTO, photo.id)
+        session.sync_widget(session.Key.STRIP_PAGE, place // PAGE + 1)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _step_button("Previous", "chevron_left", "p", photos, place - 1)
         _step_button("Next", "chevron_right", "n", photos, place + 1)
@@ -65,9 +65,9 @@ def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None
             f"**{widgets.escape(_short(photo.id))}** · {photo.width} × {photo.height} px · {place + 1} of {len(photos)}"
         )
         if pages > 1:
-            st.pagination(pages, key=state.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
+            st.pagination(pages, key=session.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
         if workspace.scores:
-            key = state.sync_widget(state.Key.SORT, state.selection().sort)
+            key = session.sync_widget(session.Key.SORT, selection.current().sort)
             st.selectbox(
                 "Sort",
                 list(SORT_LABELS),
@@ -75,12 +75,12 @@ def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None
                 format_func=lambda name: SORT_LABELS[name],
                 label_visibility="collapsed",
                 width=190,
-                on_change=lambda: state.select(sort=state.widget_value(state.Key.SORT)),
+                on_change=lambda: selection.select(sort=session.widget_value(session.Key.SORT)),
             )
-    page = min(state.widget_value(state.Key.STRIP_PAGE) if pages > 1 else 1, pages)
+    page = min(session.widget_value(session.Key.STRIP_PAGE) if pages > 1 else 1, pages)
     shown = photos[(page - 1) * PAGE : page * PAGE]
     items = [_thumb(workspace, item) for item in shown]
-    thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: state.select(photo=id))
+    thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: selection.select(photo=id))
 
 
 def _thumb(workspace: Workspace, photo: Photo) -> Thumb:
@@ -99,7 +99,7 @@ def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], plac
         key=f"step:{label}",
         shortcut=shortcut,
         disabled=not inside,
-        on_click=partial(state.select, photo=target),
+        on_click=partial(selection.select, photo=target),
     )
 
 
@@ -118,34 +118,34 @@ def _draw_settings(workspace: Workspace, config: RunConfig) -> None:
                 disabled=config == workspace.base,
                 width="stretch",
                 help="Back to the run's own settings" if workspace.run else "Back to the defaults",
-                on_click=state.reset_settings,
+                on_click=selection.reset_settings,
             )
             if st.button("Apply to all", icon=":material/done_all:", width="stretch", help="Find all masks this way"):
-                state.remember(state.Key.APPLY, True)
+                session.remember(session.Key.APPLY, True)
                 st.rerun()
     _draw_compare()
 
 
 def _draw_compare() -> None:
-    key = state.sync_widget(state.Key.COMPARE, state.selection().compare)
-    options = [name for name in state.COMPARISONS if name != "pinned" or state.selection().compare == "pinned"]
+    key = session.sync_widget(session.Key.COMPARE, selection.current().compare)
+    options = [name for name in selection.COMPARISONS if name != "pinned" or selection.current().compare == "pinned"]
     st.selectbox(
         "Compare with",
         options,
         key=key,
         format_func=lambda name: COMPARE_LABELS[name],
         help="A second picture of the same photo. Pin keeps the settings of now beside what you try next.",
-        on_change=lambda: state.select(compare=state.widget_value(state.Key.COMPARE)),
+        on_change=lambda: selection.select(compare=session.widget_value(session.Key.COMPARE)),
     )
     st.button("Pin these settings beside", icon=":material/keep:", width="stretch", on_click=_pin)
 
 
 def _pin() -> None:
-    state.select(compare="pinned", pinned=state.selection().changes)
+    selection.select(compare="pinned", pinned=selection.current().changes)
 
 
 def _draw_photos(workspace: Workspace, photo: Photo, config: RunConfig) -> Live | None:
-    chosen = state.selection()
+    chosen = selection.current()
     if not chosen.compare:
         return _draw_photo(photo, config, "A", max_height=560)
     first, second = st.columns(2, gap="small")
@@ -160,13 +160,13 @@ def _draw_photos(workspace: Workspace, photo: Photo, config: RunConfig) -> Live 
 
 
 def _other_settings(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, str]:
-    chosen = state.selection()
+    chosen = selection.current()
     if chosen.compare == "published":
         values = "top 40 %, mass 50 %, 5 heads, keys"
         fresh = replace(RunConfig().proposals, engine="published")
         return replace(config, proposals=fresh, crf=replace(config.crf, enabled=False)), values
     if chosen.compare == "pinned":
-        other, good = state.apply_changes(workspace.base, chosen.pinned)
+        other, good = selection.apply_changes(workspace.base, chosen.pinned)
         return other, setting_controls.describe_changes(good)
     return workspace.base, "as saved" if workspace.run else "the defaults"
 
@@ -188,19 +188,19 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
 
 
 def _valid_patch(live: Live) -> tuple[int, int] | None:
-    patch = state.selection().patch
+    patch = selection.current().patch
     rows, cols = live.view.features.grid
     if patch is not None and (patch[0] >= rows or patch[1] >= cols):
-        state.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {rows} × {cols} patches.")
-        state.select(patch=None)
+        session.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {rows} × {cols} patches.")
+        selection.select(patch=None)
         return None
     return patch
 
 
 def _choose_patch(key: str, live: Live) -> None:
-    point = state.component_value(key, "click")
+    point = session.component_value(key, "click")
     if point is not None:
-        state.select(patch=pixel_to_patch(float(point["u"]), float(point["v"]), live.view.geometry))
+        selection.select(patch=pixel_to_patch(float(point["u"]), float(point["v"]), live.view.geometry))
 
 
 def _draw_derivation(photo: Photo, live: Live) -> None:
@@ -208,7 +208,7 @@ def _draw_derivation(photo: Photo, live: Live) -> None:
     st.header("How the mask came about")
     if len(live.proposals.proposals) > 1:
         names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
-        chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=state.Key.RANK)
+        chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=session.Key.RANK)
         rank = names.index(chosen) if chosen in names else 0
     panels(photo, live.view.geometry, _sections(live, rank), key="derivation")
 
@@ -222,7 +222,7 @@ def _sections(live: Live, rank: int) -> list[Section]:
         ),
         Section("2. From the seed to the mask", _rule(live), derivation.mask_steps(live, rank), min_width=200),
     ]
-    patch = state.selection().patch
+    patch = selection.current().patch
     if patch is None:
         return sections
     step = derivation.affinity_step(live, patch, f"Patch in row {patch[0] + 1}, column {patch[1] + 1}")

@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
+from app import selection, session
 from app.proposals.control_list import CRF, ENGINE, NCUT, NCUT_MORE, PUBLISHED, Control
 from maskdistill.config import RunConfig
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
@@ -37,7 +37,7 @@ def draw_controls(base: RunConfig, config: RunConfig, depth: int, num_heads: int
 
 def _draw_crf(base: RunConfig, config: RunConfig) -> None:
     available = crf_available()
-    key = state.sync_widget(state.control_key("crf.enabled"), config.crf.enabled and available)
+    key = session.sync_widget(session.control_key("crf.enabled"), config.crf.enabled and available)
     st.toggle(
         "CRF refinement",
         key=key,
@@ -55,13 +55,13 @@ def _draw_crf(base: RunConfig, config: RunConfig) -> None:
 def _draw(control: Control, base: RunConfig, config: RunConfig, high: float | None = None) -> None:
     section, _, leaf = control.name.partition(".")
     value = getattr(getattr(config, section), leaf)
-    key = state.control_key(control.name)
+    key = session.control_key(control.name)
     if control.kind == "slider":
         _draw_slider(control, base, key, value, high or control.high)
     elif control.kind == "blocks":
         _draw_blocks(control, base, key, value, int(high or 0))
     else:
-        state.sync_widget(key, value)
+        session.sync_widget(key, value)
         st.segmented_control(
             control.label,
             list(control.options),
@@ -79,7 +79,7 @@ def _draw_slider(control: Control, base: RunConfig, key: str, value: float, high
     whole = isinstance(control.step, int)
     kind = int if whole else float
     value = kind(value)
-    state.sync_widget(key, value)
+    session.sync_widget(key, value)
     st.slider(
         control.label,
         # A link may hold a value outside the usual range; the slider grows to show it.
@@ -95,7 +95,7 @@ def _draw_slider(control: Control, base: RunConfig, key: str, value: float, high
 
 def _draw_blocks(control: Control, base: RunConfig, key: str, value: tuple[int, ...], depth: int) -> None:
     options = list(range(max(1, depth - 4), depth + 1))
-    state.sync_widget(key, [block for block in value if block in options])
+    session.sync_widget(key, [block for block in value if block in options])
     st.pills(
         control.label,
         options,
@@ -108,7 +108,7 @@ def _draw_blocks(control: Control, base: RunConfig, key: str, value: tuple[int, 
 
 
 def _store(base: RunConfig, name: str, key: str, as_text: Callable[[Any], str]) -> None:
-    state.change_setting(base, name, as_text(state.widget_value(key)))
+    selection.change_setting(base, name, as_text(session.widget_value(key)))
 
 
 def describe_changes(changes: tuple[str, ...]) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from app import state
+from app import selection, session
 from app.results.compare_view import PHOTO
 from app.results.figures import kind_name
 from maskdistill.evaluation.photo_metrics import order_photos
@@ -19,9 +19,9 @@ ORDERS = {
 TRUTH = "truth"
 
 
-def keep(option: state.Option, key: str) -> Callable[[], None]:
+def keep(option: selection.Option, key: str) -> Callable[[], None]:
     """Callback of a widget whose value is a choice."""
-    return lambda: state.set_option(option, str(state.widget_value(key) or ""))
+    return lambda: selection.set_option(option, str(session.widget_value(key) or ""))
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Pair:
 
 def pair(sides: Sequence[str], default: Pair) -> Pair:
     """The chosen pair, as far as this run has it."""
-    values = [state.option(option) for option in (state.Option.FIRST, state.Option.SECOND)]
+    values = [selection.option(option) for option in (selection.Option.FIRST, selection.Option.SECOND)]
     first, second = (
         value if value in sides else other for value, other in zip(values, (default.first, default.second), strict=True)
     )
@@ -53,8 +53,8 @@ def pair(sides: Sequence[str], default: Pair) -> Pair:
 
 def choose_pair(first: str, second: str) -> None:
     """Keep a pair."""
-    state.set_option(state.Option.FIRST, first)
-    state.set_option(state.Option.SECOND, second)
+    selection.set_option(selection.Option.FIRST, first)
+    selection.set_option(selection.Option.SECOND, second)
 
 
 def sort_photos(order: str, ious: np.ndarray, changed: np.ndarray) -> np.ndarray:

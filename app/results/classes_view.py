@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.images.crops import crop_url
 from app.results import cached_reads, charts, choices, figures
 from app.results.figures import GROUPS, Group, Measures, kind_name
@@ -35,37 +35,40 @@ def draw(ex: Explorer, names: Names) -> None:
 
 def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        group = state.option(state.Option.MEASURED, groups[0], groups)
+        group = selection.option(selection.Option.MEASURED, groups[0], groups)
         if len(groups) > 1:
             picked = st.segmented_control(
                 "Measured on",
                 groups,
                 required=True,
                 format_func=lambda name: _GROUPS[name],
-                key=state.sync_widget("results:measured", group),
-                on_change=choices.keep(state.Option.MEASURED, "results:measured"),
+                key=session.sync_widget("results:measured", group),
+                on_change=choices.keep(selection.Option.MEASURED, "results:measured"),
             )
             group = picked or group
         found = figures.measured(metrics, group)
         kinds = list(found)
-        second = _known(state.Option.SECOND, kinds, figures.final_kind(found))
-        first = _known(state.Option.FIRST, kinds, kinds[0])
-        for option, words, value in ((state.Option.FIRST, "Compare", first), (state.Option.SECOND, "with", second)):
+        second = _known(selection.Option.SECOND, kinds, figures.final_kind(found))
+        first = _known(selection.Option.FIRST, kinds, kinds[0])
+        for option, words, value in (
+            (selection.Option.FIRST, "Compare", first),
+            (selection.Option.SECOND, "with", second),
+        ):
             key = f"results:class {option}"
             st.selectbox(
                 words,
                 kinds,
                 format_func=kind_name,
-                key=state.sync_widget(key, value),
+                key=session.sync_widget(key, value),
                 on_change=choices.keep(option, key),
                 width=230,
             )
     return group, first, second
 
 
-def _known(option: state.Option, kinds: list[str], default: str) -> str:
+def _known(option: selection.Option, kinds: list[str], default: str) -> str:
     """The choice, if these photos have it; that of the slider may be the photo itself or ground truth."""
-    value = state.option(option)
+    value = selection.option(option)
     return value if value in kinds else default
 
 
@@ -110,7 +113,7 @@ def _draw_matched(ex: Explorer, names: Names, found: dict[str, Measures]) -> Non
         page = st.pagination(pages, key="matched page")
     exemplars = _exemplars(ex)
     rows = [_row(ex, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
-    matched(rows, key="matched", on_open=lambda mask: state.select(mask=mask), on_photos=_show_photos)
+    matched(rows, key="matched", on_open=lambda mask: selection.select(mask=mask), on_photos=_show_photos)
     words = "Matched one-to-one on the final label maps, for reporting only. " if found else ""
     st.caption(f"{words}Crops: the masks nearest to the middle of each cluster; a click opens one.")
 
@@ -149,5 +152,5 @@ def _row(
 
 
 def _show_photos(cluster: int) -> None:
-    state.set_option(state.Option.HOLDING, str(cluster))
-    state.set_option(state.Option.RESULTS, "photos")
+    selection.set_option(selection.Option.HOLDING, str(cluster))
+    selection.set_option(selection.Option.RESULTS, "photos")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from app import state
+from app import session
 from app.components._register import register
 from app.images import sent_images
 
@@ -79,7 +79,7 @@ def compare_view(
     """
 
     def chosen() -> None:
-        value = state.component_value(key, "pair")
+        value = session.component_value(key, "pair")
         if value is not None and on_pair is not None:
             on_pair(*value)
 

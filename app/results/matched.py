@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from app import state
+from app import session
 from app.components._register import register
 from app.images import sent_images
 
@@ -36,11 +36,11 @@ def matched(
     """
 
     def opened() -> None:
-        if (chosen := state.component_value(key, "open")) is not None:
+        if (chosen := session.component_value(key, "open")) is not None:
             on_open(int(chosen))
 
     def asked() -> None:
-        if (chosen := state.component_value(key, "photos")) is not None and on_photos is not None:
+        if (chosen := session.component_value(key, "photos")) is not None and on_photos is not None:
             on_photos(int(chosen))
 
     names, new = sent_images.sent().pack(src for row in rows for _, src in row.crops)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.mask_detail.dialog import show_detail
 from app.results import cached_reads, choices, classes_view, photos_view, runs_view, stages_view, upload_view
 from app.results.names import Names
@@ -44,18 +44,18 @@ def draw(ex: Explorer) -> None:
     with top:
         widgets.notices()
     show_detail(ex, Scope.LABELS)
-    state.write_link()
+    selection.write_link()
 
 
 def _choose_view() -> str:
-    chosen = state.option(state.Option.RESULTS, "stages", tuple(VIEWS))
+    chosen = selection.option(selection.Option.RESULTS, "stages", tuple(VIEWS))
     st.segmented_control(
         "Part of the page",
         list(VIEWS),
         required=True,
         format_func=lambda name: VIEWS[name][0],
-        key=state.sync_widget("results:view", chosen),
-        on_change=choices.keep(state.Option.RESULTS, "results:view"),
+        key=session.sync_widget("results:view", chosen),
+        on_change=choices.keep(selection.Option.RESULTS, "results:view"),
         label_visibility="collapsed",
     )
     return chosen

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import state
+from app import selection, session
 from app.components.thumbs import Thumb, thumbs
 from maskdistill.datasets import Photo
 
@@ -21,13 +21,13 @@ def current(photos: Sequence[Photo], numbers: np.ndarray) -> int:
         photos: Of the run, by number.
         numbers: Those that are listed, one at least, in their order.
     """
-    wanted = state.selection().photo
+    wanted = selection.current().photo
     number = next((number for number, photo in enumerate(photos) if photo.id == wanted), None)
     if number is None and wanted:
-        state.notify(f"There is no photo '{wanted}' in this run, so the first one is shown.")
+        session.notify(f"There is no photo '{wanted}' in this run, so the first one is shown.")
     if number is None or number not in numbers:
         number = int(numbers[0])
-        state.select(photo=photos[number].id)
+        selection.select(photo=photos[number].id)
     return number
 
 
@@ -67,7 +67,7 @@ def draw(
             page = st.pagination(pages, default=page, key=key, max_visible_pages=5)
     items = [Thumb(photos[item], badge(item)) for item in numbers[(page - 1) * PAGE : page * PAGE].tolist()]
     chosen = photos[number].id
-    thumbs(items, key="results strip", layout="strip", selected=chosen, on_pick=lambda id: state.select(photo=id))
+    thumbs(items, key="results strip", layout="strip", selected=chosen, on_pick=lambda id: selection.select(photo=id))
 
 
 def _place(numbers: np.ndarray, number: int) -> int:
@@ -85,5 +85,5 @@ def _step_button(
         key=f"results:{label}",
         shortcut=shortcut,
         disabled=not inside,
-        on_click=partial(state.select, photo=target),
+        on_click=partial(selection.select, photo=target),
     )

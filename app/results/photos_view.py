@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import cache, state, widgets
+from app import cache, selection, session, widgets
 from app.components.crop_grid import Tile, crop_grid
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
@@ -77,7 +77,7 @@ def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback:
     changed = found.changed(between.first, between.second) if can_change else np.full(found.num_photos, np.nan)
     words = {**ORDERS, "worst": f"Worst first, {kind_name(judged)}", "best": f"Best first, {kind_name(judged)}"}
     words["changed"] = f"Most changed from {between.words}"
-    order = _choose("Order", state.Option.PHOTO_ORDER, offered, words, width=290)
+    order = _choose("Order", selection.Option.PHOTO_ORDER, offered, words, width=290)
     holding = _choose_class(ex, names, fallback.second)
     numbers = choices.sort_photos(order, ious, changed)
     if holding:
@@ -86,13 +86,13 @@ def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback:
     return Listing(numbers, ious, changed, order, pair)
 
 
-def _choose(label: str, option: state.Option, offered: Sequence[str], words: dict[str, str], width: int) -> str:
-    chosen = state.option(option, offered[0], offered)
+def _choose(label: str, option: selection.Option, offered: Sequence[str], words: dict[str, str], width: int) -> str:
+    chosen = selection.option(option, offered[0], offered)
     key = f"results:{option}"
     st.selectbox(
         label,
         offered,
-        key=state.sync_widget(key, chosen),
+        key=session.sync_widget(key, chosen),
         format_func=lambda name: words[name],
         on_change=choices.keep(option, key),
         label_visibility="collapsed",
@@ -108,7 +108,7 @@ def _choose_class(ex: Explorer, names: Names, kind: str) -> int:
     words = {"": "Any class"}
     for label, count in zip(sizes["label"].tolist(), sizes["photos"].tolist(), strict=True):
         words[str(label)] = f"{names.cluster(label)} ({count:,})"
-    return int(_choose("Holding", state.Option.HOLDING, list(words), words, width=190) or 0)
+    return int(_choose("Holding", selection.Option.HOLDING, list(words), words, width=190) or 0)
 
 
 def _draw_photo(ex: Explorer, names: Names, number: int, sides: Sequence[str], pair: Pair) -> None:
@@ -174,4 +174,4 @@ def _draw_masks(ex: Explorer, number: int) -> None:
         src = crop_url(ex, mask_id)
         tiles.append(Tile(mask_id, src, caption, tone="colour", colour=cluster_colour(cluster), title=caption))
     st.markdown("**Masks of this photo**")
-    crop_grid(tiles, key="photo masks", on_open=lambda mask: state.select(mask=mask), label="Masks of this photo")
+    crop_grid(tiles, key="photo masks", on_open=lambda mask: selection.select(mask=mask), label="Masks of this photo")

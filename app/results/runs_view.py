@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, state, widgets
+from app import cache, selection, session, widgets
 from app.results import cached_reads, charts, choices, figures, photo_strip
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
@@ -47,12 +47,12 @@ def draw(ex: Explorer, names: Names) -> None:
 
 
 def _choose(others: list[str]) -> str:
-    chosen = state.option(state.Option.OTHER_RUN, others[0], others)
+    chosen = selection.option(selection.Option.OTHER_RUN, others[0], others)
     st.selectbox(
         "Compare with",
         others,
-        key=state.sync_widget("results:other", chosen),
-        on_change=choices.keep(state.Option.OTHER_RUN, "results:other"),
+        key=session.sync_widget("results:other", chosen),
+        on_change=choices.keep(selection.Option.OTHER_RUN, "results:other"),
         width=330,
     )
     return chosen

@@ -5,7 +5,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import state, uploads, widgets
+from app import session, uploads, widgets
 from app.images import drawing
 from app.results import cached_reads
 from app.results.compare_view import PHOTO, Side, compare_view
@@ -60,7 +60,7 @@ def draw(ex: Explorer, names: Names) -> None:
 def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmented], list[tuple[str, str]]]:
     """Photos of this session by digest, the last dropped first, and files that are no pictures, with the reason."""
     key = str(ex.run.path), crf
-    kept: dict[str, Segmented] = state.recall(state.Key.DROPPED_PHOTOS, {}).get(key, {})
+    kept: dict[str, Segmented] = session.recall(session.Key.DROPPED_PHOTOS, {}).get(key, {})
     refused = []
     for file in files or []:
         content = file.getvalue()
@@ -78,7 +78,7 @@ def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmen
             st.error(widgets.escape(str(error)))
             break
     kept = dict(list(kept.items())[:_MOST])
-    state.remember(state.Key.DROPPED_PHOTOS, {**state.recall(state.Key.DROPPED_PHOTOS, {}), key: kept})
+    session.remember(session.Key.DROPPED_PHOTOS, {**session.recall(session.Key.DROPPED_PHOTOS, {}), key: kept})
     return kept, refused
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, job_status, page_switch, state
+from app import cache, job_status, page_switch, selection, session
 from app.run_context import PRESET, free_run_name
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
@@ -50,7 +50,7 @@ def _choose_backbone() -> str:
         list(BACKBONES),
         format_func=lambda name: BACKBONES.get(name, name),
         accept_new_options=True,
-        key=state.Key.BACKBONE,
+        key=session.Key.BACKBONE,
         persist_state="session",
         help="Automatic takes DINO if its weights are here or can be fetched, else the offline package. "
         "You may also type a timm name.",
@@ -78,16 +78,16 @@ def _describe_backbone(name: str) -> bool:
 def _ask_name(source: PhotoSource) -> str:
     """Ask for the run's name; empty if it is not usable."""
     stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
-    if state.recall(state.Key.DROP_FOLDER) == source.spec:
+    if session.recall(session.Key.DROP_FOLDER) == source.spec:
         stem = Path(source.spec).parent.name
     suggested = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-")[:50] or "run"
-    if state.recall(state.Key.NAMED_FOR) != source.spec:  # a name typed by hand stays until other photos are chosen
-        state.remember(state.Key.NAMED_FOR, source.spec)
-        state.sync_widget(
-            state.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
+    if session.recall(session.Key.NAMED_FOR) != source.spec:  # a name typed by hand stays until other photos are chosen
+        session.remember(session.Key.NAMED_FOR, source.spec)
+        session.sync_widget(
+            session.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
         )
     name = st.text_input(
-        "Name of the run", key=state.Key.RUN_NAME, persist_state="session", help="A folder of this name is made."
+        "Name of the run", key=session.Key.RUN_NAME, persist_state="session", help="A folder of this name is made."
     )
     if not re.fullmatch(_NAME, name) or name.startswith("."):
         st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
@@ -117,7 +117,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         except MaskDistillError as error:
             st.error(str(error))
             return
-        state.remember(state.Key.STARTED, name)
+        session.remember(session.Key.STARTED, name)
         st.rerun()
     if not running and st.button(
         "Try settings first",
@@ -125,7 +125,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         width="stretch",
         help="Look at single photos and move the sliders, before all masks are found.",
     ):
-        state.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
+        selection.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
         page_switch.go("proposals")
     job_status.draw(run, "start")
     if job_status.is_done(run) and Run(run).exists:
@@ -134,10 +134,10 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
 
 def _arrive(name: str) -> None:
     """Go to the masks by itself once after a job that this session started; offer the way otherwise."""
-    if state.recall(state.Key.STARTED) == name:
-        state.remember(state.Key.STARTED, None)
-        state.open_run(name)
+    if session.recall(session.Key.STARTED) == name:
+        session.remember(session.Key.STARTED, None)
+        selection.open_run(name)
         page_switch.go("proposals")
     if st.button("See the masks", icon=":material/arrow_forward:", width="stretch"):
-        state.open_run(name)
+        selection.open_run(name)
         page_switch.go("proposals")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, state, uploads
+from app import cache, session, uploads
 from app.run_context import free_run_name
 from maskdistill.storage.run_folder import runs_folder
 
@@ -19,7 +19,7 @@ def draw() -> str:
         default="sample",
         required=True,
         format_func=lambda name: KINDS[name],
-        key=state.Key.SOURCE_KIND,
+        key=session.Key.SOURCE_KIND,
         persist_state="session",
         width="stretch",
     )
@@ -33,14 +33,16 @@ def draw() -> str:
 def refused() -> tuple[tuple[str, str], ...]:
     """Dropped files that cannot be used, and why, if pictures are dropped now."""
     return (
-        (state.recall(state.Key.DROP_REFUSED) or ()) if state.widget_value(state.Key.SOURCE_KIND) == "dropped" else ()
+        (session.recall(session.Key.DROP_REFUSED) or ())
+        if session.widget_value(session.Key.SOURCE_KIND) == "dropped"
+        else ()
     )
 
 
 def _ask_sample() -> str:
     views = st.toggle(
         "A dozen views of each",
-        key=state.Key.SAMPLE_VIEWS,
+        key=session.Key.SAMPLE_VIEWS,
         persist_state="session",
         help="Random crops, mirrors and light of each photo that scikit-image and scikit-learn bring along.",
     )
@@ -50,7 +52,7 @@ def _ask_sample() -> str:
 def _ask_path() -> str:
     path = st.text_input(
         "Path on this machine",
-        key=state.Key.SOURCE_PATH,
+        key=session.Key.SOURCE_PATH,
         persist_state="session",
         placeholder="/data/photos, a VOC2012 folder, or a COCO folder",
         help="A folder is searched in depth for jpg, png, webp, bmp and tiff. VOC and COCO folders are recognised.",
@@ -64,7 +66,7 @@ def _ask_path() -> str:
 
 def _ask_drop() -> str:
     """Dropped files leave the server's memory once they are written, so the box is emptied by a new key."""
-    turn = state.recall(state.Key.DROP_TURN, 0)
+    turn = session.recall(session.Key.DROP_TURN, 0)
     files = st.file_uploader(
         "Pictures",
         accept_multiple_files=True,
@@ -78,21 +80,21 @@ def _ask_drop() -> str:
     if files:
         _keep(files, turn)
         st.rerun()
-    folder = state.recall(state.Key.DROP_FOLDER, "")
+    folder = session.recall(session.Key.DROP_FOLDER, "")
     if folder and st.button("Start over with other pictures", icon=":material/delete:"):
-        for name in (state.Key.DROP_FOLDER, state.Key.DROP_REFUSED, state.Key.DROP_COUNT):
-            state.remember(name, None)
+        for name in (session.Key.DROP_FOLDER, session.Key.DROP_REFUSED, session.Key.DROP_COUNT):
+            session.remember(name, None)
         st.rerun()
-    return folder if folder and state.recall(state.Key.DROP_COUNT, 0) else ""
+    return folder if folder and session.recall(session.Key.DROP_COUNT, 0) else ""
 
 
 def _keep(files: list, turn: int) -> None:
-    folder = state.recall(state.Key.DROP_FOLDER) or str(
+    folder = session.recall(session.Key.DROP_FOLDER) or str(
         (runs_folder() / free_run_name("dropped") / "photos").absolute()
     )
     kept = uploads.keep_uploads(files, folder=Path(folder))
     cache.rescan(folder)
-    state.remember(state.Key.DROP_FOLDER, folder)
-    state.remember(state.Key.DROP_COUNT, kept.num_kept + (state.recall(state.Key.DROP_COUNT) or 0))
-    state.remember(state.Key.DROP_REFUSED, (*(state.recall(state.Key.DROP_REFUSED) or ()), *kept.refused))
-    state.remember(state.Key.DROP_TURN, turn + 1)
+    session.remember(session.Key.DROP_FOLDER, folder)
+    session.remember(session.Key.DROP_COUNT, kept.num_kept + (session.recall(session.Key.DROP_COUNT) or 0))
+    session.remember(session.Key.DROP_REFUSED, (*(session.recall(session.Key.DROP_REFUSED) or ()), *kept.refused))
+    session.remember(session.Key.DROP_TURN, turn + 1)

@@ -1,6 +1,6 @@
 """The settings that the forms show: those of the run, of a job that was duplicated, and what was typed on top."""
 
-from app import state
+from app import session
 from app.run_context import overrides_from
 from app.training import settings_form
 from maskdistill.config import RunConfig, load_preset, preset_names, section_names
@@ -24,7 +24,7 @@ def start_config(run: Run, coming: RunConfig) -> RunConfig:
         run: Run folder.
         coming: The run's settings, once the jobs under way have begun. A duplicate made from others is forgotten.
     """
-    kept = state.recall(state.Key.DUPLICATE)
+    kept = session.recall(session.Key.DUPLICATE)
     if kept is None or kept[:2] != (run.path, coming):
         return coming
     return kept[2]
@@ -42,14 +42,14 @@ def duplicate(job: Job, coming: RunConfig) -> None:
     if config.features.backbone == "auto":
         config = RunConfig.from_dict({**config.to_dict(), "features": coming.to_dict()["features"]})
     forget()
-    state.remember(state.Key.DUPLICATE, (job.run, coming, config))
+    session.remember(session.Key.DUPLICATE, (job.run, coming, config))
 
 
 def forget() -> None:
     """Throw away what was typed in any form and not started yet."""
-    state.remember(state.Key.DUPLICATE, None)
+    session.remember(session.Key.DUPLICATE, None)
     for section in section_names():
-        state.remember(state.field_key(section), None)
+        session.remember(session.field_key(section), None)
 
 
 def typed_config(start: RunConfig) -> RunConfig:
@@ -60,7 +60,7 @@ def typed_config(start: RunConfig) -> RunConfig:
     """
     config = start
     for section in section_names():
-        if state.recall(state.field_key(section)) == getattr(start, section):  # the form was drawn, and for these
+        if session.recall(session.field_key(section)) == getattr(start, section):  # the form was drawn, and for these
             config = config.with_overrides(settings_form.changes(section, config))
     return config
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import state, widgets
+from app import selection, session, widgets
 from app.training import actions, cached_reads, draft, settings_form
 from app.training.stages import TRAINED, Card, describe_work, label_of, sections_of, with_needs
 from maskdistill.config import RunConfig
@@ -69,7 +69,7 @@ def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
         st.button(
             f"Back to the preset {name}",
             icon=":material/restart_alt:",
-            key=state.field_key(f"{stage}:preset"),
+            key=session.field_key(f"{stage}:preset"),
             type="tertiary",
             on_click=_reset,
             args=(sections, preset),
@@ -93,7 +93,7 @@ def _draw_changes(coming: RunConfig, config: RunConfig) -> None:
         st.button(
             "Discard",
             icon=":material/undo:",
-            key=state.Key.DISCARD,
+            key=session.Key.DISCARD,
             type="tertiary",
             help="Back to the settings of the run",
             on_click=draft.forget,
@@ -140,6 +140,6 @@ def _button(label: str, help: str, run: Run, config: RunConfig, until: str, disa
         st.error(str(error))
         return
     if not is_new:
-        state.notify(f"That is under way already, as job {job.id}.")
-    state.select(job=0)
+        session.notify(f"That is under way already, as job {job.id}.")
+    selection.select(job=0)
     st.rerun()

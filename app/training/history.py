@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import job_status, state
+from app import job_status, selection, session
 from app.training import cached_reads, curves, draft
 from app.training.compare import differences, job_table
 from app.training.live import copy_settings
@@ -35,7 +35,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         job_table(jobs, epochs),
         hide_index=True,
         height="content" if len(jobs) <= _ROWS else _HEAD + _ROW * _ROWS,
-        key=f"{state.Key.COMPARED}:{run.name}:{jobs[0].id}",  # ticks are of rows, which a new job moves
+        key=f"{session.Key.COMPARED}:{run.name}:{jobs[0].id}",  # ticks are of rows, which a new job moves
         on_select="rerun",
         selection_mode="multi-row",
         column_config=_columns(),
@@ -72,7 +72,7 @@ def _draw_one(job: Job, coming: RunConfig) -> None:
         st.button(
             f"Show job {job.id} above",
             icon=":material/visibility:",
-            on_click=state.select,
+            on_click=selection.select,
             kwargs={"job": job.id},
         )
         if job.settings:

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, job_status, state, widgets
+from app import cache, job_status, selection, session, widgets
 from app.training import cached_reads, curves, draft, machine
 from app.training.compare import word_of
 from app.training.curves import Epoch, last_of, saved_epochs
@@ -40,7 +40,7 @@ def shown_job(run: Run) -> Job | None:
     Raises:
         JobError: If the chosen one is not there.
     """
-    chosen = state.selection().job
+    chosen = selection.current().job
     return get_job(run.path, chosen) if chosen else current_job(run.path)
 
 
@@ -50,7 +50,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         job = shown_job(run)
     except MaskDistillError as error:
         st.error(str(error))
-        st.button("Show the current job", on_click=state.select, kwargs={"job": 0})
+        st.button("Show the current job", on_click=selection.select, kwargs={"job": 0})
         return
     active = any(item.state.is_active for item in jobs) or (job is not None and job.state.is_active)
     st.fragment(_draw, run_every=REFRESH if active else None)(run, coming, _moment(job, jobs))
@@ -59,13 +59,18 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
 def _moment(job: Job | None, jobs: Sequence[Job]) -> tuple:
     """What the rest of the page depends on: if it changes, the whole page is drawn again."""
     shown = None if job is None else (job.id, job.state, job.stage, job.attempts)
-    return shown, tuple((item.id, item.state) for item in jobs), state.selection(), state.recall(state.Key.DUPLICATE)
+    return (
+        shown,
+        tuple((item.id, item.state) for item in jobs),
+        selection.current(),
+        session.recall(session.Key.DUPLICATE),
+    )
 
 
 def _draw(run: Run, coming: RunConfig, moment: tuple) -> None:
     try:
         jobs, job = list_jobs(run.path), shown_job(run)
-        if _moment(job, jobs) != moment or state.has_notices():
+        if _moment(job, jobs) != moment or session.has_notices():
             st.rerun()
         epochs = cached_reads.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
     except MaskDistillError as error:
@@ -135,8 +140,8 @@ def _draw_controls(job: Job, coming: RunConfig) -> None:
     if job.settings:
         help = "Put its settings into the forms on the left, to change and start them again."
         _button("Duplicate", "content_copy", help, partial(copy_settings, job, coming))
-    if state.selection().job:
-        _button("Current job", "undo", "Back to what works now, or worked last.", partial(state.select, job=0))
+    if selection.current().job:
+        _button("Current job", "undo", "Back to what works now, or worked last.", partial(selection.select, job=0))
 
 
 def _button(label: str, icon: str, help: str, action: Callable[[], None], key: str = "job") -> None:
@@ -148,10 +153,10 @@ def copy_settings(job: Job, coming: RunConfig) -> None:
     try:
         draft.duplicate(job, coming)
     except MaskDistillError as error:
-        state.notify(f"The settings of job {job.id} cannot be used. {error}")
+        session.notify(f"The settings of job {job.id} cannot be used. {error}")
         return
     if job.stage in LABELS:
-        state.select(stage=job.stage)
+        selection.select(stage=job.stage)
 
 
 def _draw_queue(waiting: Sequence[Job]) -> None:
@@ -165,8 +170,8 @@ def _draw_queue(waiting: Sequence[Job]) -> None:
 def _draw_machine(job: Job) -> None:
     """Cores and memory since the last look, which each look remembers for the next."""
     now = machine.read_processes(job.pid)
-    before = state.recall(state.Key.READING)
-    state.remember(state.Key.READING, now)
+    before = session.recall(session.Key.READING)
+    session.remember(session.Key.READING, now)
     if now.cpu_seconds:
         st.caption(f":material/memory: {machine.describe(before or now, now, cached_reads.gpus())}")
 
@@ -199,7 +204,7 @@ def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bo
 
 def _choose_film(models: list[str], suggested: str) -> str:
     """One of several models; each new suggestion is followed at first."""
-    key = f"{state.Key.FILM_STAGE}:{suggested}"
+    key = f"{session.Key.EPOCHS_STAGE}:{suggested}"
     picked = st.segmented_control(
         "Predictions of", models, default=suggested, required=True, format_func=label_of, key=key
     )
@@ -209,7 +214,7 @@ def _choose_film(models: list[str], suggested: str) -> str:
 def _draw_log(job: Job) -> None:
     if not job.id:
         return
-    log = st.expander("Log", icon=":material/terminal:", key=state.Key.LOG_OPEN, on_change="rerun")
+    log = st.expander("Log", icon=":material/terminal:", key=session.Key.LOG_OPEN, on_change="rerun")
     if log.open:
         with log:
             st.caption(f"`{job.command}`")

@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.widgets import escape
 from maskdistill.config import Setting
 
@@ -21,14 +21,14 @@ def draw_field(setting: Setting, preset: Any) -> None:
         setting: What is drawn.
         preset: The preset's value.
     """
-    key = state.field_key(setting.full_name)
+    key = session.field_key(setting.full_name)
     options: dict[str, Any] = {"key": key, "help": _help(setting, preset), "persist_state": "session"}
     if setting.choices:
         st.selectbox(setting.words, setting.choices, **options)
     elif setting.type is bool:
         st.toggle(setting.words, **options)
     elif setting.type in (int, float):
-        _draw_number(setting, state.widget_value(key), options)
+        _draw_number(setting, session.widget_value(key), options)
     else:
         st.text_input(setting.words, placeholder="none" if setting.type is tuple else "", **options)
     if typed_change(setting, preset) is not None:
@@ -42,7 +42,7 @@ def field_value(setting: Setting, value: Any) -> Any:
 
 def typed_change(setting: Setting, preset: Any) -> str | None:
     """What the widget holds, as ``--set`` takes it; None if that is the preset's value."""
-    text = _as_text(setting, state.widget_value(state.field_key(setting.full_name)))
+    text = _as_text(setting, session.widget_value(session.field_key(setting.full_name)))
     return None if text == _as_text(setting, field_value(setting, preset)) else text
 
 

@@ -10,7 +10,7 @@ It works without the ``st.form`` too; what differs from the preset is then marke
 
 import streamlit as st
 
-from app import state
+from app import session
 from app.run_context import overrides_from
 from app.training.setting_field import draw_field, field_value, typed_change
 from maskdistill.config import RunConfig, Setting, describe_settings
@@ -62,15 +62,15 @@ def changes(section: str, preset: RunConfig) -> list[str]:
 def reset(section: str, preset: RunConfig) -> None:
     """Put the preset's values into the fields of a section; for callbacks."""
     for setting in describe_settings(section):
-        state.put_widget(state.field_key(setting.full_name), field_value(setting, _value(setting, preset)))
+        session.put_widget(session.field_key(setting.full_name), field_value(setting, _value(setting, preset)))
 
 
 def _follow(settings: list[Setting], start: RunConfig) -> None:
     """Fill the fields when they are first drawn, and when they stand for other settings than before."""
     section = settings[0].section
-    name = state.field_key(section)
-    if state.recall(name) != getattr(start, section):
-        state.remember(name, getattr(start, section))
+    name = session.field_key(section)
+    if session.recall(name) != getattr(start, section):
+        session.remember(name, getattr(start, section))
         reset(section, start)
 
 

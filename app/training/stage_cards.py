@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 
-from app import state
+from app import session
 from app.components._register import register
 from app.training.stages import Card
 
@@ -14,7 +14,7 @@ def strip(cards: Sequence[Card], selected: str, *, key: str, on_pick: Callable[[
     """Draw the cards; ``on_pick`` gets the name of the stage that is chosen, before the next run."""
 
     def picked() -> None:
-        chosen = state.component_value(key, "pick")
+        chosen = session.component_value(key, "pick")
         if chosen is not None:
             on_pick(chosen)
 

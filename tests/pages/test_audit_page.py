@@ -30,7 +30,7 @@ def texts(elements):
 
 def opened(app, label):
     """The page with an expander of it opened, as a click does it."""
-    key = {"Agreement": "audit agreement", "Hand over": "audit handover"}[label]
+    key = {"Agreement": "audit agreement", "Hand over": "audit export"}[label]
     app.session_state[key] = True
     return app.run()
 
@@ -133,7 +133,7 @@ def test_details_of_a_mask_open_from_the_link(editable_run, open_page):
     mask_id = int(explorer(editable_run).frame["mask_id"].iat[candidates(editable_run)[2]])
     app = open_page("audit", run="tiny", mask=str(mask_id))
     assert not app.exception
-    assert app.session_state["page:audit sitting"].answer()["at"] == mask_id
+    assert app.session_state["page:review session"].answer()["at"] == mask_id
 
 
 def test_masks_are_free_for_others_as_soon_as_another_page_is_open(editable_run, open_page):
@@ -152,10 +152,10 @@ def test_filter_that_ran_meanwhile_is_told_and_decisions_stand(editable_run, ope
     judged(editable_run, "Ann", Action.ACCEPT, rows)
     config = RunConfig.from_dict(editable_run.info()["config"])
     write_kept(editable_run, editable_run, config.filter)
-    sitting = app.session_state["page:audit sitting"]
+    sitting = app.session_state["page:review session"]
     assert not sitting.is_current()
     app = app.run()
-    anew = app.session_state["page:audit sitting"]
+    anew = app.session_state["page:review session"]
     assert anew.name != sitting.name
     assert anew.notice == "A stage was made anew. All decisions stand."
     assert anew.answer()["progress"]["done"] == 2

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from app.state import Key
+from app.session import Key
 from app.training import actions
 from maskdistill.clustering.alternatives import TrialKey, list_trials, make_trials
 from maskdistill.jobs import Submitted

@@ -150,7 +150,7 @@ def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
     found = explorer(editable_run)
     done, kept = decided(found), {}
     monkeypatch.setattr(mask_selection, "LONGEST", 8)
-    monkeypatch.setattr(mask_selection.state, "select", lambda **fields: kept.update(fields))
+    monkeypatch.setattr(mask_selection.selection, "select", lambda **fields: kept.update(fields))
     ids = found.frame["mask_id"].to_numpy()[:5]
     mask_selection.pick(found, done, f"ids:{','.join(map(str, ids))}")
     assert kept["picked"].startswith("view:")

@@ -157,13 +157,13 @@ def test_a_decision_waits_until_the_filter_has_run_again(editable_run):
 def grid_page():
     import streamlit as st
 
-    from app import state
+    from app import session
     from app.components.crop_grid import Tile, crop_grid, paged
 
     ids = paged(range(100), key="pages", per_page=40)
     st.session_state["ids"] = ids
     tiles = [Tile(id, f"data:{id}" if id else "", badge=str(id), tone="bad" if id == 1 else "plain") for id in ids]
-    crop_grid(tiles, key="grid", marked=state.recall("marked", [2, 90]), on_mark=lambda ids: None)
+    crop_grid(tiles, key="grid", marked=session.recall("marked", [2, 90]), on_mark=lambda ids: None)
 
 
 def data_of(app, place=0):
@@ -192,14 +192,14 @@ def test_grid_sends_crops_once_and_marks_only_what_is_on_the_page():
 
 def detail_page():
     """A page with nothing but the detail of the mask in the link."""
-    from app import state
+    from app import selection
     from app.mask_detail.dialog import draw_detail
     from app.run_view import explorer
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
-    state.read_link()
-    draw_detail(explorer(Run(runs_folder() / "tiny")), state.selection().mask, scope=Scope.LABELS)
+    selection.read_link()
+    draw_detail(explorer(Run(runs_folder() / "tiny")), selection.current().mask, scope=Scope.LABELS)
 
 
 def open_detail(mask_id, page=detail_page):
@@ -303,13 +303,13 @@ def test_a_decision_that_cannot_be_written_is_told_in_place(editable_run, monkey
 def dialog_page():
     import streamlit as st
 
-    from app import state
+    from app import selection
     from app.mask_detail.dialog import open_mask, show_detail
     from app.run_view import explorer
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
-    state.read_link()
+    selection.read_link()
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     st.button("Open", on_click=lambda: open_mask(0))
     show_detail(explorer(Run(runs_folder() / "tiny")), Scope.LABELS)

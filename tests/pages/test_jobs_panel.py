@@ -7,7 +7,7 @@ import time
 import pytest
 
 from app import job_status
-from app.state import Key
+from app.session import Key
 from maskdistill.jobs import JobState, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.storage.database import writing
@@ -126,7 +126,7 @@ def test_arrival_waits_until_nothing_of_the_old_page_is_left(add_job, open_page)
     assert "Opening Proposals …" in [item.value for item in app.caption]
     assert not app.title
     assert not app.exception
-    app.session_state[Key.TRAVEL_SIGNAL] = {"shown": True}
+    app.session_state[Key.SWITCH_SIGNAL] = {"shown": True}
     app.run()
     assert app.title[0].value == "Proposals"
 

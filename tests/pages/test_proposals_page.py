@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import maskdistill.proposals.propose
-from app import state
+from app import session
 from app.proposals import apply_dialog, setting_controls
 
 
@@ -13,7 +13,7 @@ def selection(app):
 
 
 def slider(app, name):
-    return app.slider(key=state.control_key(name))
+    return app.slider(key=session.control_key(name))
 
 
 def button(app, label):
@@ -36,7 +36,7 @@ def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypa
     assert calls == [1]
     slider(app, "proposals.tau").set_value(0.5).run()
     slider(app, "proposals.num_objects").set_value(3).run()
-    app.segmented_control(key=state.control_key("proposals.engine")).set_value("published").run()
+    app.segmented_control(key=session.control_key("proposals.engine")).set_value("published").run()
     assert not app.exception
     assert calls == [1]
 
@@ -67,8 +67,8 @@ def test_reset_drops_every_change_but_the_weights(open_proposals):
 def test_only_the_engines_own_controls_are_drawn(open_proposals):
     cut = {item.key for item in open_proposals().slider}
     published = {item.key for item in open_proposals("proposals.engine=published").slider}
-    assert state.control_key("proposals.tau") in cut - published
-    assert {state.control_key(f"proposals.{name}") for name in ("topk", "mass", "num_heads")} == published
+    assert session.control_key("proposals.tau") in cut - published
+    assert {session.control_key(f"proposals.{name}") for name in ("topk", "mass", "num_heads")} == published
 
 
 @pytest.mark.parametrize(
@@ -107,7 +107,7 @@ def test_block_that_the_backbone_lacks_is_an_error_not_a_traceback(open_proposal
 def test_crf_is_off_with_the_reason_where_the_package_is_missing(open_proposals, monkeypatch):
     monkeypatch.setattr(setting_controls, "crf_available", lambda: False)
     app = open_proposals()
-    toggle = app.toggle(key=state.control_key("crf.enabled"))
+    toggle = app.toggle(key=session.control_key("crf.enabled"))
     assert toggle.disabled
     assert "compiler" in toggle.help
 
@@ -175,7 +175,7 @@ def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
     features = [f"features.{name}={value}" for name, value in tiny_weights.items()]
     app = open_page("proposals", data="sample-views", photo="rocket-05", set=[*features, "features.shorter_side=32"])
     assert not app.exception
-    assert app.session_state[state.Key.STRIP_PAGE] == 7
+    assert app.session_state[session.Key.STRIP_PAGE] == 7
 
 
 def test_controls_offer_every_value_that_the_settings_allow():

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from app import state
+from app import session
 from maskdistill.config import describe_settings, load_preset, section_names
 
 FORM = """
@@ -46,7 +46,7 @@ def open_form(tmp_path: Path):
 def fields(app):
     """Every field of the form by its setting's name."""
     widgets = [*app.number_input, *app.slider, *app.selectbox, *app.toggle, *app.text_input]
-    return {item.key.removeprefix(state.field_key("")): item for item in widgets}
+    return {item.key.removeprefix(session.field_key("")): item for item in widgets}
 
 
 def shown(value):

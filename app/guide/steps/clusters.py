@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app import cache, state
+from app import cache, selection, session
 from app.guide import overlays
 from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
@@ -34,10 +34,10 @@ def draw_clusters(here: Here) -> str:
 
 def chosen_cluster(trained: Trained) -> int:
     """The cluster to be looked into; 0 for the masks most like this one."""
-    cluster = state.selection().cluster
+    cluster = selection.current().cluster
     if cluster and cluster not in clusters_of(trained):
-        state.notify(f"The run {trained.run.name} has no mask in cluster {cluster}.")
-        state.select(cluster=0)
+        session.notify(f"The run {trained.run.name} has no mask in cluster {cluster}.")
+        selection.select(cluster=0)
         return 0
     return cluster
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 
-from app import state
+from app import selection
 from app.guide import overlays
 from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
@@ -49,12 +49,12 @@ def draw_filter(here: Here) -> str:
 
 def filter_config(trained: Trained) -> FilterConfig:
     """The run's thresholds, with those of the link on top; the page has checked these."""
-    changes = [item for item in state.selection().changes if item.startswith("filter.")]
+    changes = [item for item in selection.current().changes if item.startswith("filter.")]
     return trained.config.with_overrides(changes).filter
 
 
 def _keep_score(trained: Trained, value: float) -> None:
-    state.change_setting(trained.config, MIN_SCORE, f"{value:.2f}")
+    selection.change_setting(trained.config, MIN_SCORE, f"{value:.2f}")
 
 
 def _draw_border(trained: Trained, table: pd.DataFrame, result: FilterResult) -> None:

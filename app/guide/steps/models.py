@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from app import state
+from app import selection
 from app.guide import overlays
 from app.guide.photo_results import Trained
 from app.guide.scene import Frame, Layer, Scene, Slider, draw_scene
@@ -12,7 +12,7 @@ from app.guide.step_context import Here
 from app.guide.step_list import whole_number
 from app.images import drawing
 from app.images.colors import cluster_colour
-from app.state import Option
+from app.selection import Option
 
 _MOST_KEYS = 5  # classes that are named on the picture
 
@@ -71,4 +71,4 @@ def _keys(trained: Trained, labels: np.ndarray) -> tuple[tuple[str, str], ...]:
 
 
 def _keep(option: Option, value: int, default: int) -> None:
-    state.set_option(option, "" if value == default else str(value))
+    selection.set_option(option, "" if value == default else str(value))

@@ -2,14 +2,14 @@
 
 import numpy as np
 
-from app import cache, state
+from app import cache, selection, session
 from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
 from app.guide.step_context import Here
 from app.images import drawing
 from app.proposals import derivation
 from app.proposals.control_list import NCUT, PUBLISHED, Control
-from app.state import Option
+from app.selection import Option
 from maskdistill.datasets.transforms import pixel_to_patch
 
 MAP = 0.72  # opacity of a colour map: the photo's shapes still show
@@ -61,7 +61,7 @@ def heads(here: Here) -> list[str]:
 def chosen_head(here: Here) -> str:
     """The one on show; the mean, if the link says nothing."""
     options = heads(here)
-    return state.option(Option.HEAD, options[-1], options)
+    return selection.option(Option.HEAD, options[-1], options)
 
 
 def _attention(here: Here, head: str) -> derivation.Step:
@@ -90,7 +90,7 @@ def draw_affinity(here: Here) -> str:
         scale=step,
         scale_title="Affinity",
     )
-    draw_scene(scene, key="guide:photo", on_pick=lambda u, v: state.select(patch=pixel_to_patch(u, v, geometry)))
+    draw_scene(scene, key="guide:photo", on_pick=lambda u, v: selection.select(patch=pixel_to_patch(u, v, geometry)))
     linked = (derivation.affinity_map(here.live, patch) > here.config.proposals.tau).mean()
     where = f"Ring: row {patch[0] + 1}, column {patch[1] + 1}"
     if here.config.proposals.engine == "published":
@@ -100,11 +100,11 @@ def draw_affinity(here: Here) -> str:
 
 def valid_patch(here: Here) -> derivation.Patch | None:
     """The patch of the link, if the photo has it."""
-    patch, geometry = state.selection().patch, here.live.view.geometry
+    patch, geometry = selection.current().patch, here.live.view.geometry
     if patch is not None and (patch[0] >= geometry.rows or patch[1] >= geometry.cols):
         grid = f"{geometry.rows} × {geometry.cols}"
-        state.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {grid} patches.")
-        state.select(patch=None)
+        session.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {grid} patches.")
+        selection.select(patch=None)
         return None
     return patch
 
@@ -114,7 +114,7 @@ def draw_cut(here: Here) -> str:
     control = TOPK if here.config.proposals.engine == "published" else TAU
     value = getattr(here.config.proposals, control.name.partition(".")[2])
     found = here.live.proposals
-    sides = _sides(here) if state.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
+    sides = _sides(here) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
     masks = [
         Layer.of_image(overlays.mask_layer(item.mask, drawing.mask_colour(rank)))
         for rank, item in reversed(list(enumerate(found.proposals)))
@@ -132,7 +132,7 @@ def draw_cut(here: Here) -> str:
     draw_scene(
         scene,
         key="guide:photo",
-        on_slide=lambda moved: state.change_setting(here.workspace.base, control.name, f"{moved:.2f}"),
+        on_slide=lambda moved: selection.change_setting(here.workspace.base, control.name, f"{moved:.2f}"),
     )
     if not found.proposals:
         return "No mask at this threshold"
