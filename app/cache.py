@@ -19,8 +19,8 @@ from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_sour
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
-    from maskdistill.features.registry import Choice
-    from maskdistill.proposals.propose import Proposals, Recipe, View
+    from maskdistill.features.registry import BackboneChoice
+    from maskdistill.proposals.propose import ImageView, Proposals, Recipe
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
 THUMB_SIDE = 168  # pixels, longest side
@@ -28,12 +28,12 @@ _Made = TypeVar("_Made")
 
 
 @dataclass(frozen=True)
-class Live:
+class LiveProposals:
     """Masks of one photo under one set of settings, on the copy of at most ``LIVE_SIDE`` pixels."""
 
     proposals: "Proposals"
     recipe: "Recipe"
-    view: "View"
+    view: "ImageView"
     milliseconds: float  # from cached features to masks
 
 
@@ -126,7 +126,7 @@ def rescan(spec: str) -> None:
 
 
 @st.cache_data(ttl=120, max_entries=16, show_spinner="Looking for weights …")
-def choice(name: str) -> "Choice":
+def choice(name: str) -> "BackboneChoice":
     """What a backbone's name comes to on this machine."""
     from maskdistill.features.registry import choose_backbone
 
@@ -199,19 +199,19 @@ def forward_lock() -> threading.Lock:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
-def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["View", "View"]:
-    from maskdistill.proposals.propose import explore_request, look
+def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["ImageView", "ImageView"]:
+    from maskdistill.proposals.propose import explore_request, extract_views
 
     net = backbone(features)
     side = net.geometry(_photo.height, _photo.width, features)
     image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
     size = (_photo.height, _photo.width)
     with forward_lock():
-        return look(net, image, size, features, explore_request(net), view_scale=view_scale)
+        return extract_views(net, image, size, features, explore_request(net), view_scale=view_scale)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> Live:
+def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> LiveProposals:
     from maskdistill.proposals.propose import Recipe, propose
 
     first, second = _looks(features, proposal.view_scale, key, _photo)
@@ -221,10 +221,10 @@ def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key
     height, width = live_size(_photo)
     view = replace(first, geometry=replace(first.geometry, height=height, width=width))
     found = propose(view, second, image, recipe)
-    return Live(found, recipe, view, 1000 * (time.perf_counter() - start))
+    return LiveProposals(found, recipe, view, 1000 * (time.perf_counter() - start))
 
 
-def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> Live:
+def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> LiveProposals:
     """Masks of a photo; the forward pass runs once per photo and feature settings, whatever the other settings.
 
     Raises:

@@ -13,7 +13,7 @@ PRESET = "quick"
 
 
 @dataclass(frozen=True)
-class Workspace:
+class RunContext:
     """Photos, the settings they were or would be worked on with, and the scores of a run."""
 
     run: Run | None
@@ -23,7 +23,7 @@ class Workspace:
     problems: dict[str, str] = field(default_factory=dict)  # photo id -> why its result is of no use
 
 
-def open_workspace(on_progress: ProgressCallback | None = None) -> Workspace:
+def open_run_context(on_progress: ProgressCallback | None = None) -> RunContext:
     """Resolve the selection; a run that is not there falls back to the sample photos, with a notice.
 
     Raises:
@@ -32,11 +32,11 @@ def open_workspace(on_progress: ProgressCallback | None = None) -> Workspace:
     chosen = selection.current()
     run = _find_run(chosen.run)
     if run is None:
-        return Workspace(None, cache.source(chosen.data, on_progress), load_preset(PRESET))
+        return RunContext(None, cache.source(chosen.data, on_progress), load_preset(PRESET))
     info = run.info()
     source = cache.source(info["data"], on_progress)
     scores, problems = _results(run)
-    return Workspace(run, source, run_config(info), scores, problems)
+    return RunContext(run, source, run_config(info), scores, problems)
 
 
 def _find_run(name: str) -> Run | None:
@@ -76,12 +76,12 @@ def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
     return best.astype(float).to_dict(), dict(zip(doubtful["id"], doubtful["problem"], strict=True))
 
 
-def sorted_photos(workspace: Workspace, sort: str) -> list[Photo]:
+def sorted_photos(context: RunContext, sort: str) -> list[Photo]:
     """Photos in the chosen order; one without a mask counts as the worst."""
-    photos = list(workspace.source.photos)
-    if sort == "order" or not workspace.scores:
+    photos = list(context.source.photos)
+    if sort == "order" or not context.scores:
         return photos
-    return sorted(photos, key=lambda photo: workspace.scores.get(photo.id, -1.0), reverse=sort == "best")
+    return sorted(photos, key=lambda photo: context.scores.get(photo.id, -1.0), reverse=sort == "best")
 
 
 def current_photo(photos: list[Photo]) -> Photo:

@@ -39,7 +39,7 @@ _NEEDS: dict[Need, tuple[str, str]] = {  # the file that shows it, and what to d
 
 
 @dataclass(frozen=True, eq=False)
-class Explorer:
+class RunView:
     """A run, read. Rows of ``vectors`` and of the maps are those that the table's column ``vector`` names."""
 
     run: Run
@@ -90,7 +90,7 @@ class Explorer:
 
 
 @dataclass(frozen=True, eq=False)
-class Decided:
+class DecisionView:
     """What people said, row by row of the table."""
 
     version: int  # of the decisions: a key for caches
@@ -104,13 +104,13 @@ class Decided:
         return f"cluster {cluster}" if self.classes is None else self.classes.name_of(cluster)
 
 
-def explorer(run: Run) -> Explorer:
+def read_run_view(run: Run) -> RunView:
     """A run's masks, read again when one of its files has changed.
 
     Raises:
         MaskDistillError: If there are no masks yet, or a file is damaged.
     """
-    return _explorer(run.path, stamp_of(run))
+    return _read_run_view(run.path, stamp_of(run))
 
 
 def stamp_of(run: Run) -> str:
@@ -118,16 +118,16 @@ def stamp_of(run: Run) -> str:
     return cache.stamp(run.path / name for name in _FILES)
 
 
-def decided(found: Explorer) -> Decided:
+def decision_view(run_view: RunView) -> DecisionView:
     """People's decisions on a run's masks, up to the last one.
 
     Raises:
         RunError: If the run's database cannot be read.
     """
-    return _decided(found.run.path, (found.stamp, decisions.version(found.run)), found)
+    return _decision_view(run_view.run.path, (run_view.stamp, decisions.version(run_view.run)), run_view)
 
 
-def open_explorer() -> Explorer:
+def open_run_view() -> RunView:
     """The chosen run, for a page; without one the page says what to do next, and stops."""
     runs = {run.name: run for run in list_runs(runs_folder())}
     run = runs.get(selection.current().run)
@@ -138,7 +138,7 @@ def open_explorer() -> Explorer:
     try:
         _look_up_truth(run)
         with st.spinner("Reading the run …", show_time=True):
-            return explorer(run)
+            return read_run_view(run)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         st.stop()
@@ -155,10 +155,10 @@ def _look_up_truth(run: Run) -> None:
         session.notify(f"Ground truth is left out. {error}")
 
 
-def need(found: Explorer, what: Need) -> None:
+def need(run_view: RunView, what: Need) -> None:
     """Stop the page with what to do next if the run does not have that yet."""
     file, sentence = _NEEDS[what]
-    if not (found.run.path / file).is_file():
+    if not (run_view.run.path / file).is_file():
         _ask_for_next(sentence)
 
 
@@ -185,10 +185,10 @@ _ARROW = ":material/arrow_back:"
 
 
 @cache.newest(4)
-def _explorer(path: Path, stamp: str) -> Explorer:
+def _read_run_view(path: Path, stamp: str) -> RunView:
     run = Run(path)
     vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
-    found = Explorer(
+    found = RunView(
         run=run,
         stamp=stamp,
         info=run.info(),
@@ -208,19 +208,19 @@ def _explorer(path: Path, stamp: str) -> Explorer:
 
 
 @cache.newest(4)
-def _decided(path: Path, key: tuple[str, int], found: Explorer) -> Decided:
-    run, frame = found.run, found.frame
+def _decision_view(path: Path, key: tuple[str, int], run_view: RunView) -> DecisionView:
+    run, frame = run_view.run, run_view.frame
     marks = decisions.read_marks(run)
     effective = decisions.effective(marks, frame)
     cluster = frame["cluster"].to_numpy().copy()
     classes = None
-    if found.vectors is not None:
+    if run_view.vectors is not None:
         classes = decisions.read_classes(run)
-        rows = found.row_of_vector
+        rows = run_view.row_of_vector
         cluster[rows] = classes.cluster[np.searchsorted(classes.mask_ids, frame["mask_id"].to_numpy()[rows])]
     given = effective.cluster > 0
     cluster[given] = effective.cluster[given]
-    return Decided(key[1], marks, effective, classes, cluster)
+    return DecisionView(key[1], marks, effective, classes, cluster)
 
 
 def _mapped(path: Path) -> np.ndarray | None:

@@ -26,14 +26,14 @@ class Upload(Protocol):
 
 
 @dataclass(frozen=True)
-class Kept:
+class UploadResult:
     """What became of the dropped files."""
 
     num_kept: int
     refused: tuple[tuple[str, str], ...]  # file name, reason
 
 
-def keep_uploads(files: Sequence[Upload], folder: Path) -> Kept:
+def keep_uploads(files: Sequence[Upload], folder: Path) -> UploadResult:
     """Write the usable pictures to ``folder``; the first files win where a limit is reached."""
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.iterdir()}
@@ -51,7 +51,7 @@ def keep_uploads(files: Sequence[Upload], folder: Path) -> Kept:
             kept += 1
         else:
             refused.append((file.name, reason))
-    return Kept(kept, tuple(refused))
+    return UploadResult(kept, tuple(refused))
 
 
 def _limit(file: Upload, count: int, total: int) -> str | None:

@@ -23,7 +23,7 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.evaluation.mask_truth import make_truth
 from maskdistill.evaluation.photo_metrics import make_photo_results
-from maskdistill.features.registry import SPECS, Choice
+from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
@@ -317,7 +317,7 @@ def _report(run: Run, source: PhotoSource, counted: dict[str, Any]) -> dict[str,
 
 def _write_records(run: Run, source: PhotoSource, config: RunConfig) -> None:
     """What a finished stage leaves behind, so that none counts as stale."""
-    plan = Plan(run, source, config, Choice(SPECS[BACKBONE], ""))
+    plan = Plan(run, source, config, BackboneChoice(SPECS[BACKBONE], ""))
     for name in NAMES:
         if name != "rounds":
             made_from = json.loads(json.dumps(plan.made_from(name)))

@@ -37,7 +37,7 @@ LABEL_MAPS = ("pseudo_labels", "predictions")
 
 
 @dataclass(frozen=True)
-class Mark:
+class KillPoint:
     """When the undisturbed run was first seen at a place."""
 
     seconds: float  # since its start
@@ -112,15 +112,15 @@ def finish(process: subprocess.Popen, run: Run) -> None:
         raise SystemExit(f"The run ended with {process.returncode}:\n{log_of(run).read_text()}")
 
 
-def run_undisturbed(words: Sequence[str], run: Run) -> list[Mark]:
+def run_undisturbed(words: Sequence[str], run: Run) -> list[KillPoint]:
     """Where the run was when; the last mark is its end."""
     began = time.monotonic()
-    marks = [Mark(0.0, (-1, 0))]
+    marks = [KillPoint(0.0, (-1, 0))]
     with started(words, run) as process:
         for progress in watch(process, run):
-            marks.append(Mark(time.monotonic() - began, place_of(progress)))
+            marks.append(KillPoint(time.monotonic() - began, place_of(progress)))
         finish(process, run)
-    return [*marks, Mark(time.monotonic() - began, marks[-1].place)]
+    return [*marks, KillPoint(time.monotonic() - began, marks[-1].place)]
 
 
 def draw_moments(seconds: float, count: int, generator: random.Random) -> list[float]:
@@ -128,7 +128,7 @@ def draw_moments(seconds: float, count: int, generator: random.Random) -> list[f
     return [seconds * (part + generator.random()) / count for part in range(count)]
 
 
-def run_and_kill(words: Sequence[str], run: Run, marks: Sequence[Mark], moment: float) -> Kill:
+def run_and_kill(words: Sequence[str], run: Run, marks: Sequence[KillPoint], moment: float) -> Kill:
     """Go on until the run is as far as the undisturbed one was at a moment, then end its process group."""
     mark = [mark for mark in marks if mark.seconds <= moment][-1]
     began = time.monotonic()

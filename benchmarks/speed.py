@@ -33,7 +33,7 @@ from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
-from maskdistill.proposals.propose import Recipe, look, propose
+from maskdistill.proposals.propose import Recipe, extract_views, propose
 from maskdistill.stages.propose import propose_photos
 from maskdistill.storage.run_folder import Run
 
@@ -142,7 +142,7 @@ def run_plain(source: PhotoSource, config: RunConfig) -> tuple[float, float]:
             start = time.perf_counter()
             image = read_photo(photo)
             size = (photo.height, photo.width)
-            views = look(backbone, image, size, config.features, recipe.request, view_scale=recipe.view_scale)
+            views = extract_views(backbone, image, size, config.features, recipe.request, view_scale=recipe.view_scale)
             found = propose(*views, image, recipe)
             seconds.append(time.perf_counter() - start)
             if found.proposals:

@@ -2,20 +2,22 @@
 
 import streamlit as st
 
-from app import mask_selection, run_view, selection, widgets
+from app import mask_selection, selection, widgets
 from app.clusters import map_panel, selection_panel, tabs_below_map, undo_buttons
 from app.mask_detail.dialog import show_detail
+from app.run_view import decision_view, need, open_run_view
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.decisions import Scope
 
 top = st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute")
 top.title("Clusters", width="content")
-found = run_view.open_explorer()
-run_view.need(found, "clusters")
+run_view = open_run_view()
+need(run_view, "clusters")
 try:
-    mask_selection.current(found, run_view.decided(found))  # a selection that cannot be read is told of above the map
+    # A selection that cannot be read is told of above the map.
+    mask_selection.current(run_view, decision_view(run_view))
     with top:
-        undo_buttons.draw(found.run, "top")
+        undo_buttons.draw(run_view.run, "top")
 except MaskDistillError as error:
     st.error(widgets.escape(str(error)))
     st.stop()
@@ -23,10 +25,10 @@ widgets.notices()
 
 left, right = st.columns([3, 2], gap="medium")
 with left:
-    map_panel.draw(found.run)
-    map_panel.answer_hover(found.run)
+    map_panel.draw(run_view.run)
+    map_panel.answer_hover(run_view.run)
 with right:
-    selection_panel.draw(found.run)
-tabs_below_map.draw(found.run)
-show_detail(found, Scope.CLUSTERS)
+    selection_panel.draw(run_view.run)
+tabs_below_map.draw(run_view.run)
+show_detail(run_view, Scope.CLUSTERS)
 selection.write_link()

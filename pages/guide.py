@@ -4,12 +4,12 @@ import streamlit as st
 
 from app import selection, widgets
 from app.guide import page
-from app.run_context import open_workspace
+from app.run_context import open_run_context
 from maskdistill.errors import MaskDistillError
 
 try:
     with widgets.scan_progress() as on_progress:
-        workspace = open_workspace(on_progress)
+        context = open_run_context(on_progress)
 except MaskDistillError as error:
     st.title("Guide")
     st.error(widgets.escape(str(error)))
@@ -17,5 +17,5 @@ except MaskDistillError as error:
     st.stop()
 
 st.html(page.STYLE)
-st.fragment(page.draw)(workspace)
+st.fragment(page.draw)(context)
 page.show_masks()

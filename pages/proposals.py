@@ -4,20 +4,20 @@ import streamlit as st
 
 from app import session, widgets
 from app.proposals import apply_dialog, page
-from app.run_context import open_workspace
+from app.run_context import open_run_context
 from maskdistill.errors import MaskDistillError
 
 st.title("Proposals")
 
 try:
     with widgets.scan_progress() as on_progress:
-        workspace = open_workspace(on_progress)
+        context = open_run_context(on_progress)
 except MaskDistillError as error:
     st.error(str(error))
     st.page_link("../pages/start.py", label="Choose other photos", icon=":material/photo_library:")
     st.stop()
 
 if session.recall(session.Key.APPLY):
-    apply_dialog.draw(workspace)
+    apply_dialog.draw(context)
 
-st.fragment(page.draw)(workspace)
+st.fragment(page.draw)(context)

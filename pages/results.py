@@ -3,8 +3,8 @@
 import streamlit as st
 
 from app.results import page
-from app.run_view import open_explorer
+from app.run_view import open_run_view
 
 st.title("Results")
-ex = open_explorer()
-st.fragment(page.draw)(ex)
+run_view = open_run_view()
+st.fragment(page.draw)(run_view)

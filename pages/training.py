@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import selection, widgets
 from app.training import actions, cached_reads, form, history, live
-from app.training.stage_cards import strip
+from app.training.stage_cards import stage_cards
 from app.training.stages import LABELS, cards, default_stage, switched_off
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
@@ -40,7 +40,7 @@ if selection.current().stage not in LABELS:  # chosen once: the form must not ch
     selection.select(stage=default_stage(states))
 chosen = selection.current().stage
 found = cards(states, actions.stage_at_work(jobs), switched_off(coming))
-strip(found, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
+stage_cards(found, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
 
 left, right = st.columns([1, 2], gap="large")
 with left, st.container(key="stage-form"):

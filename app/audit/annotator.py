@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from app import session
-from app.audit.review_session import Sitting
+from app.audit.review_session import ReviewSession
 from app.components._register import register
 from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_colour
 
@@ -79,15 +79,15 @@ _HTML = f"""
 }</table><button class="quiet" autofocus>Close</button></form></dialog>
 </div>
 """
-_desk = register(
+_annotator = register(
     __file__, _HTML, shared=("components/_layers.js", "audit/actions.js", "audit/picture.js", "audit/panel.js")
 )
-_wire = register(Path(__file__).with_name("sync.py"), "<i></i>")
+_sync = register(Path(__file__).with_name("sync.py"), "<i></i>")
 
 
-def desk(sitting: Sitting, *, key: str) -> None:
+def annotator(review: ReviewSession, *, key: str) -> None:
     """Draw the desk. It changes with the queue, not with a stroke: those go through the wire."""
-    cards = sitting.cards
+    cards = review.cards
     ids, sizes = cards.centres.ids.tolist(), cards.centres.sizes.tolist()
     examples = cards.examples(ids) if len(ids) <= _MOST_EXAMPLES else {}
     clusters = [
@@ -101,11 +101,11 @@ def desk(sitting: Sitting, *, key: str) -> None:
         for id, size in zip(ids, sizes, strict=True)
     ]
     colours = {"accepted": ACCEPTED, "rejected": REJECTED, "relabelled": RELABELLED, "skipped": SKIPPED}
-    _desk(data={"clusters": clusters, "colours": colours}, key=key)
+    _annotator(data={"clusters": clusters, "colours": colours}, key=key)
 
 
 def wire(
-    sitting: Sitting,
+    review: ReviewSession,
     *,
     key: str,
     on_say: Callable[[dict[str, Any]], None],
@@ -123,4 +123,4 @@ def wire(
         if mask_id is not None:
             on_detail(int(mask_id))
 
-    _wire(data=sitting.answer(), key=key, on_say_change=said, on_detail_change=asked)
+    _sync(data=review.answer(), key=key, on_say_change=said, on_detail_change=asked)

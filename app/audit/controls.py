@@ -4,8 +4,8 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import selection, session
-from app.audit.label_store import Ledger
-from app.audit.queue import Way
+from app.audit.label_store import ReviewLabels
+from app.audit.queue import QueueSettings
 from app.selection import Option
 from app.session import Key
 from maskdistill.review.audit import ORDER_HELP, ORDER_NAMES, Order
@@ -14,12 +14,12 @@ _LONGEST_NAME = 40  # characters
 _BETWEEN = "|"  # names of a pair in the link
 
 
-def read_way(ledger: Ledger) -> Way:
+def read_settings(labels: ReviewLabels) -> QueueSettings:
     """What the link asks for."""
     order = Order(selection.option(Option.QUEUE, Order.DOUBTFUL, tuple(Order)))
     seed = selection.option(Option.SEED, "0")
-    pair = tuple(name for name in selection.option(Option.PAIR).split(_BETWEEN) if name in ledger.names)
-    return Way(
+    pair = tuple(name for name in selection.option(Option.PAIR).split(_BETWEEN) if name in labels.names)
+    return QueueSettings(
         reviewer=selection.reviewer(),
         order=order,
         seed=int(seed) if seed.isdecimal() else 0,
@@ -35,30 +35,30 @@ def go_through(order: Order, pair: tuple[str, ...] = ()) -> None:
     selection.set_option(Option.AT, "")
 
 
-def draw(way: Way, place: DeltaGenerator) -> None:
+def draw(settings: QueueSettings, place: DeltaGenerator) -> None:
     """Draw the choices, in a row that holds the title already, and what the order means."""
     with place:
         st.selectbox(
             "Order",
             list(Order),
-            key=session.sync_widget(Key.AUDIT_ORDER, way.order),
+            key=session.sync_widget(Key.AUDIT_ORDER, settings.order),
             format_func=lambda order: ORDER_NAMES[order],
-            help=ORDER_HELP[way.order],
+            help=ORDER_HELP[settings.order],
             width=260,
             on_change=lambda: go_through(session.widget_value(Key.AUDIT_ORDER)),
         )
-        if way.order is Order.RANDOM:
+        if settings.order is Order.RANDOM:
             st.number_input(
                 "Seed",
                 min_value=0,
                 max_value=999_999,
-                key=session.sync_widget(Key.AUDIT_SEED, way.seed),
+                key=session.sync_widget(Key.AUDIT_SEED, settings.seed),
                 width=110,
                 on_change=lambda: selection.set_option(Option.SEED, str(session.widget_value(Key.AUDIT_SEED))),
             )
         st.text_input(
             "Reviewer",
-            key=session.sync_widget(Key.AUDIT_REVIEWER, way.reviewer),
+            key=session.sync_widget(Key.AUDIT_REVIEWER, settings.reviewer),
             max_chars=_LONGEST_NAME,
             help="Your name stands beside every decision. Two people need two names.",
             width=170,
@@ -66,14 +66,14 @@ def draw(way: Way, place: DeltaGenerator) -> None:
         )
         st.toggle(
             "Second opinion",
-            key=session.sync_widget(Key.AUDIT_OPINION, way.second),
+            key=session.sync_widget(Key.AUDIT_OPINION, settings.second),
             help="Judge what others have judged too, without seeing what they said until you have said it: "
             "for the agreement between two people.",
             on_change=lambda: selection.set_option(
                 Option.OPINION, "second" if session.widget_value(Key.AUDIT_OPINION) else ""
             ),
         )
-    st.caption(ORDER_HELP[way.order])
+    st.caption(ORDER_HELP[settings.order])
 
 
 def _rename() -> None:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import session, widgets
-from app.run_view import Explorer
+from app.run_view import RunView
 from app.training import actions, cached_reads
 from app.training.stages import describe_work, with_needs
 from maskdistill.config import RunConfig
@@ -15,22 +15,22 @@ from maskdistill.storage.run_folder import Run
 _PAINT = "pseudo_labels"
 
 
-def draw(found: Explorer) -> None:
+def draw(run_view: RunView) -> None:
     """Whether filter and label maps heed the decisions, with a button that makes them; downloads and commands."""
     left, right = st.columns(2, gap="large")
     with left:
-        _draw_labels(found.run)
+        _draw_labels(run_view.run)
     with right:
         st.download_button(
             "Decisions as CSV",
-            data=lambda: decisions.to_csv(found.run),
-            file_name=f"{found.run.name}-decisions.csv",
+            data=lambda: decisions.to_csv(run_view.run),
+            file_name=f"{run_view.run.name}-decisions.csv",
             mime="text/csv",
             icon=":material/download:",
             on_click="ignore",
         )
         st.caption("Every decision with its time, name, photo, mask and class, undone ones too. Masks that are kept:")
-        st.code(f"maskdistill export --run {found.run.path} --format coco --out DIR --kept-only", language="bash")
+        st.code(f"maskdistill export --run {run_view.run.path} --format coco --out DIR --kept-only", language="bash")
 
 
 def _draw_labels(run: Run) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from app.run_view import Decided, Explorer, decided
+from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.review import decisions
 from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED, differing, words
 from maskdistill.review.decisions import Action, Mark, Scope, Step
@@ -22,7 +22,7 @@ _SAID = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_WORD
 
 
 @dataclass(frozen=True, eq=False)
-class Voice:
+class ReviewerLabels:
     """What one person said last of each of N masks, or what anybody did."""
 
     words: np.ndarray  # (N,) int64, as maskdistill.auditing.words gives them
@@ -32,7 +32,7 @@ class Voice:
     recent: list[int] = field(default_factory=list)  # rows that were judged one by one, the last one last
 
     @classmethod
-    def silent(cls, num_masks: int) -> "Voice":
+    def silent(cls, num_masks: int) -> "ReviewerLabels":
         """Nothing said yet."""
         return cls(*(np.zeros(num_masks, kind) for kind in (np.int64, bool, np.int64)))
 
@@ -44,13 +44,13 @@ class Voice:
             self.step[rows] = step
 
 
-class Ledger:
+class ReviewLabels:
     """Everyone's words on the masks of one state of a run's files. All sessions of the server share it."""
 
-    def __init__(self, found: Explorer) -> None:
-        self._found = found
+    def __init__(self, run_view: RunView) -> None:
+        self._found = run_view
         self._lock = threading.RLock()
-        self._places = {name: found.frame[name].to_numpy() for name in ("mask_id", "image_id", *"xywh")}
+        self._places = {name: run_view.frame[name].to_numpy() for name in ("mask_id", "image_id", *"xywh")}
         self._read()
 
     @property
@@ -59,13 +59,13 @@ class Ledger:
         return sorted(self._voices)
 
     @property
-    def decided(self) -> Decided:
+    def decided(self) -> DecisionView:
         """Everything as it was when all was read last: for clusters and their names."""
         return self._decided
 
-    def voice(self, name: str) -> Voice:
+    def voice(self, name: str) -> ReviewerLabels:
         """What a person said."""
-        return self._voices.get(name) or Voice.silent(len(self._found.frame))
+        return self._voices.get(name) or ReviewerLabels.silent(len(self._found.frame))
 
     def differ(self, pair: Sequence[str] = ()) -> np.ndarray:
         """(N,) bool: masks of which these people, or any, last said different things."""
@@ -147,7 +147,7 @@ class Ledger:
         return Mark(int(mask_id), str(image_id), (x, y, width, height), action, cluster)
 
     def _add(self, name: str, rows: np.ndarray, action: Action, cluster: int | None, step: int) -> None:
-        voice = self._voices.setdefault(name, Voice.silent(len(self._found.frame)))
+        voice = self._voices.setdefault(name, ReviewerLabels.silent(len(self._found.frame)))
         word = _word(action, cluster)
         for each in (voice, self.everyone):
             each.say(rows, word, step)
@@ -159,7 +159,7 @@ class Ledger:
         self.version = step
 
     def _read(self) -> None:
-        self._decided = decided(self._found)
+        self._decided = decision_view(self._found)
         self._hear(self._decided.marks, self._decided.effective, self._decided.version)
 
     def _read_marks(self) -> None:
@@ -171,7 +171,7 @@ class Ledger:
     def _hear(self, marks: pd.DataFrame, latest: decisions.Effective, version: int) -> None:
         self._marks, self.version, self.everyone = marks, version, _voice_of(latest)
         self._added: dict[int, np.ndarray] = {}
-        self._voices: dict[str, Voice] = {}
+        self._voices: dict[str, ReviewerLabels] = {}
         rows = self.rows_by_id(marks["mask_id"].to_numpy())
         for name, own in marks.groupby("reviewer", sort=False):
             heard = _voice_of(decisions.effective(own, self._found.frame))
@@ -194,6 +194,6 @@ def _word(action: Action, cluster: int | None) -> int | None:
     return None if action is Action.SKIP else _SAID[action]
 
 
-def _voice_of(said: decisions.Effective) -> Voice:
+def _voice_of(said: decisions.Effective) -> ReviewerLabels:
     """A copy: what is cached must not change, and this is added to."""
-    return Voice(words(said.decision, said.cluster), said.skipped.copy(), said.step.copy())
+    return ReviewerLabels(words(said.decision, said.cluster), said.skipped.copy(), said.step.copy())

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 
-from app.audit.label_store import Ledger
+from app.audit.label_store import ReviewLabels
 from app.audit.pictures import Look, picture
-from app.audit.queue import Way, centres_of, ground_of
+from app.audit.queue import QueueSettings, audit_pool, centres_of
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
 from app.mask_detail.facts import SIGNALS
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.pseudo_labels.filter import RULE_HELP
 from maskdistill.review.audit import (
     ClusterCentres,
@@ -55,16 +55,16 @@ _NEXT = [
 class Cards:
     """Tells all about single masks, for one way through them."""
 
-    found: Explorer
-    ledger: Ledger
-    way: Way
+    found: RunView
+    ledger: ReviewLabels
+    way: QueueSettings
     drawn: bool  # whether label maps are painted with the masks as the first model draws them
 
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
         """Columns of the table as arrays: to take one cell out of a frame takes long."""
         names = ("mask_id", "image_id", "cluster", "label", "vector", "kept", "rule", *_FACTS)
-        columns, ground = {name: self.found.frame[name].to_numpy() for name in names}, ground_of(self.found)
+        columns, ground = {name: self.found.frame[name].to_numpy() for name in names}, audit_pool(self.found)
         columns["area"] = columns["area"].copy()
         columns["area"][ground.rows] = ground.frame["area"].to_numpy()
         return columns
@@ -147,13 +147,13 @@ class Cards:
 
     @cached_property
     def _reasons(self) -> Reasons:
-        ground = ground_of(self.found)
-        return Reasons(ground.frame, ground.doubts, self.name_of)
+        pool = audit_pool(self.found)
+        return Reasons(pool.frame, pool.doubts, self.name_of)
 
     @cached_property
     def _place(self) -> np.ndarray:
         """(N,) place of the table's rows among those that can be audited, -1 for none."""
-        rows = ground_of(self.found).rows
+        rows = audit_pool(self.found).rows
         place = np.full(len(self.found.frame), -1)
         place[rows] = np.arange(len(rows))
         return place

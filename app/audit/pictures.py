@@ -9,7 +9,7 @@ from PIL import Image
 
 from app import cache
 from app.images import drawing
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError, RunError
 
@@ -23,11 +23,11 @@ _PROPOSED, _SEEN = "the mask as it was proposed", "the mask as stage 1 draws it"
 _ANY = "#FFFFFF"  # the browser gives the layer its colour
 
 
-def picture(found: Explorer, row: int, look: Look, *, drawn: bool) -> dict[str, Any]:
+def picture(run_view: RunView, row: int, look: Look, *, drawn: bool) -> dict[str, Any]:
     """What the browser draws.
 
     Args:
-        found: The run.
+        run_view: The run.
         row: Of the table.
         look: Crop or whole photo.
         drawn: Whether the mask is shown as the first model draws it, where it does.
@@ -37,16 +37,18 @@ def picture(found: Explorer, row: int, look: Look, *, drawn: bool) -> dict[str, 
         ``mask_is`` and ``other_is``, what they are; ``width`` and ``height`` in pixels of the photo that they show.
         Without the photo's file ``photo_src`` is "" and ``problem`` says why.
     """
-    return _picture(found.run.path, found.stamp, int(found.frame["mask_id"].iat[row]), look, drawn, found, row)
+    return _picture(
+        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].iat[row]), look, drawn, run_view, row
+    )
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _picture(
-    path: Path, stamp: str, mask_id: int, look: Look, drawn: bool, _found: Explorer, _row: int
+    path: Path, stamp: str, mask_id: int, look: Look, drawn: bool, _run_view: RunView, _row: int
 ) -> dict[str, Any]:
-    photo = _found.photos[int(_found.frame["image"].iat[_row])]
-    window = _window(_found, mask_id, photo) if look == "crop" else (0, 0, photo.width, photo.height)
-    proposed, seen = _versions(_found, mask_id)
+    photo = _run_view.photos[int(_run_view.frame["image"].iat[_row])]
+    window = _window(_run_view, mask_id, photo) if look == "crop" else (0, 0, photo.width, photo.height)
+    proposed, seen = _versions(_run_view, mask_id)
     masks, names = [proposed, seen], [_PROPOSED, _SEEN]
     if proposed is None or (drawn and seen is not None):
         masks, names = masks[::-1], names[::-1]
@@ -63,18 +65,20 @@ def _picture(
     return {**sent, "width": window[2] - window[0], "height": window[3] - window[1]}
 
 
-def _versions(found: Explorer, mask_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
+def _versions(run_view: RunView, mask_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
     """(H, W) bool as it was proposed and as the first model draws it, None where it does not."""
-    proposed = found.codes.decode(mask_id) if mask_id in found.codes else None
-    seen = found.drawn.decode(mask_id) if found.drawn is not None and mask_id in found.drawn else None
+    proposed = run_view.codes.decode(mask_id) if mask_id in run_view.codes else None
+    seen = run_view.drawn.decode(mask_id) if run_view.drawn is not None and mask_id in run_view.drawn else None
     if proposed is None and seen is None:
         raise RunError(f"The run has no mask {mask_id}. It may have been made anew: open the page again.")
     return proposed, seen
 
 
-def _window(found: Explorer, mask_id: int, photo: Photo) -> tuple[int, int, int, int]:
+def _window(run_view: RunView, mask_id: int, photo: Photo) -> tuple[int, int, int, int]:
     """left, top, right, bottom in pixels of the photo: around both versions of the mask."""
-    places = [codes.box(mask_id) for codes in (found.codes, found.drawn) if codes is not None and mask_id in codes]
+    places = [
+        codes.box(mask_id) for codes in (run_view.codes, run_view.drawn) if codes is not None and mask_id in codes
+    ]
     boxes = np.array([[x, y, x + width, y + height] for x, y, width, height in places])
     (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     least = _LEAST * max(photo.width, photo.height)

@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 
 from app import cache
-from app.audit.label_store import Ledger
+from app.audit.label_store import ReviewLabels
 from app.mask_detail.facts import judged
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt
 from maskdistill.review.audit.agreement import NO_WORD
 
 
 @dataclass(frozen=True)
-class Way:
+class QueueSettings:
     """What a person chose to go through."""
 
     reviewer: str
@@ -26,7 +26,7 @@ class Way:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class AuditPool:
     """What can be audited of a state of a run's files, and what is doubtful about it."""
 
     rows: np.ndarray  # (n,) of the table: the candidates of the filter, or all masks before there are any
@@ -35,69 +35,69 @@ class Ground:
 
 
 @cache.newest(4)
-def _ledger(path: Path, stamp: str, found: Explorer) -> Ledger:
-    return Ledger(found)
+def _review_labels(path: Path, stamp: str, run_view: RunView) -> ReviewLabels:
+    return ReviewLabels(run_view)
 
 
-def ledger_of(found: Explorer) -> Ledger:
+def review_labels(run_view: RunView) -> ReviewLabels:
     """What everyone said, up to date.
 
     Raises:
         RunError: If the run's database cannot be read.
     """
-    ledger = _ledger(found.run.path, found.stamp, found)
+    ledger = _review_labels(run_view.run.path, run_view.stamp, run_view)
     ledger.refresh()
     return ledger
 
 
 @cache.newest(4)
-def _ground(path: Path, stamp: str, found: Explorer) -> Ground:
-    known, frame = judged(found), found.frame
+def _audit_pool(path: Path, stamp: str, run_view: RunView) -> AuditPool:
+    known, frame = judged(run_view), run_view.frame
     if known is None or not len(known.mask_ids):
-        return Ground(np.arange(len(frame)), frame, measure_doubt(frame, None))
+        return AuditPool(np.arange(len(frame)), frame, measure_doubt(frame, None))
     order = np.argsort(known.mask_ids)
-    rows = found.table.rows_of(known.mask_ids[order])
+    rows = run_view.table.rows_of(known.mask_ids[order])
     own = frame.iloc[rows].reset_index(drop=True).assign(area=known.signals.area[order])
-    return Ground(rows, own, measure_doubt(own, known.config))
+    return AuditPool(rows, own, measure_doubt(own, known.config))
 
 
-def ground_of(found: Explorer) -> Ground:
+def audit_pool(run_view: RunView) -> AuditPool:
     """What can be audited; measured once for a state of the files."""
-    return _ground(found.run.path, found.stamp, found)
+    return _audit_pool(run_view.run.path, run_view.stamp, run_view)
 
 
-def queue_of(found: Explorer, ledger: Ledger, way: Way) -> np.ndarray:
+def queue_of(run_view: RunView, labels: ReviewLabels, settings: QueueSettings) -> np.ndarray:
     """(n,) rows of the table, in the order in which they are looked at."""
-    ground = ground_of(found)
-    chosen = _chosen(ledger, way, ground)
-    cluster = ledger.decided.cluster[ground.rows]
-    rows = arrange(way.order, ground.frame, ground.doubts, cluster=cluster, seed=way.seed, chosen=chosen)
-    return ground.rows[rows]
+    pool = audit_pool(run_view)
+    chosen = _chosen(labels, settings, pool)
+    cluster = labels.decided.cluster[pool.rows]
+    rows = arrange(settings.order, pool.frame, pool.doubts, cluster=cluster, seed=settings.seed, chosen=chosen)
+    return pool.rows[rows]
 
 
-def _chosen(ledger: Ledger, way: Way, ground: Ground) -> np.ndarray | None:
+def _chosen(labels: ReviewLabels, settings: QueueSettings, pool: AuditPool) -> np.ndarray | None:
     """Rows of the ground that are in the queue at all; None for all of them."""
-    if way.order is Order.DISAGREEMENTS:
-        return np.flatnonzero(ledger.differ(way.pair)[ground.rows])
-    if way.order is Order.SKIPPED:
-        voice = ledger.voice(way.reviewer)
+    if settings.order is Order.DISAGREEMENTS:
+        return np.flatnonzero(labels.differ(settings.pair)[pool.rows])
+    if settings.order is Order.SKIPPED:
+        voice = labels.voice(settings.reviewer)
         waiting = voice.skipped & (voice.words == NO_WORD)
         place = np.full(len(waiting), -1)
-        place[ground.rows] = np.arange(len(ground.rows))
+        place[pool.rows] = np.arange(len(pool.rows))
         put_off = [place[row] for row in dict.fromkeys(voice.recent) if waiting[row] and place[row] >= 0]
         return np.array(put_off, np.int64)
     return None
 
 
 @cache.newest(4)
-def _centres(path: Path, key: tuple[str, str], found: Explorer, cluster: np.ndarray) -> ClusterCentres:
-    if found.vectors is None:
+def _centres(path: Path, key: tuple[str, str], run_view: RunView, cluster: np.ndarray) -> ClusterCentres:
+    if run_view.vectors is None:
         return ClusterCentres.of(cluster)
-    return ClusterCentres.of(cluster[found.row_of_vector], found.vectors)
+    return ClusterCentres.of(cluster[run_view.row_of_vector], run_view.vectors)
 
 
-def centres_of(found: Explorer, ledger: Ledger) -> ClusterCentres:
+def centres_of(run_view: RunView, labels: ReviewLabels) -> ClusterCentres:
     """Where the clusters lie after people's changes; masks that were moved one by one make no difference."""
-    classes = ledger.decided.classes
+    classes = labels.decided.classes
     changed = "" if classes is None else f"{classes.digest} {sorted(classes.excluded)}"
-    return _centres(found.run.path, (found.stamp, changed), found, ledger.decided.cluster)
+    return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.decided.cluster)

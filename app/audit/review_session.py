@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from app.audit.label_store import Ledger
+from app.audit.label_store import ReviewLabels
 from app.audit.mask_cards import Cards
-from app.audit.queue import Way
+from app.audit.queue import QueueSettings
 from app.run_view import stamp_of
 from maskdistill.errors import MaskDistillError
 from maskdistill.review import decisions
@@ -32,11 +32,11 @@ _BY_MASK = (Action.ACCEPT, Action.REJECT, Action.RELABEL, Action.SKIP)
 
 
 @dataclass(eq=False)
-class Sitting:
+class ReviewSession:
     """A session's place in a queue."""
 
-    ledger: Ledger
-    way: Way
+    ledger: ReviewLabels
+    way: QueueSettings
     queue: np.ndarray  # (n,) rows of the table
     cards: Cards
     at: int | None = None  # row on show
@@ -102,7 +102,7 @@ class Sitting:
         row = self._row(mask_id)
         return row is not None and (not self.way.second or self.ledger.voice(self.way.reviewer).words[row] != NO_WORD)
 
-    def follow(self, before: "Sitting") -> None:
+    def follow(self, before: "ReviewSession") -> None:
         """Take over from the sitting before: strokes on their way stay known, masks kept from others are let go."""
         self.acked = before.acked
         if before.cards.found.run.path == self._found.run.path:

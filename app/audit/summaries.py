@@ -6,8 +6,8 @@ import streamlit as st
 
 from app import widgets
 from app.audit import controls
-from app.audit.label_store import Ledger
-from app.audit.review_session import Sitting
+from app.audit.label_store import ReviewLabels
+from app.audit.review_session import ReviewSession
 from app.session import Key
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.audit import Agreement, ClusterTally, Order, compare, most_rejected
@@ -17,20 +17,20 @@ from maskdistill.review.decisions import Action
 _MOST_CLUSTERS = 3
 
 
-def draw_rejected(sitting: Sitting) -> None:
+def draw_rejected(review: ReviewSession) -> None:
     """Clusters most of whose decided masks were rejected, each with a button that rejects the rest."""
-    words = sitting.ledger.everyone.words[sitting.queue]
-    found = most_rejected(words, sitting.ledger.decided.cluster[sitting.queue])
+    words = review.ledger.everyone.words[review.queue]
+    found = most_rejected(words, review.ledger.decided.cluster[review.queue])
     found = [tally for tally in found if len(tally.rows)][:_MOST_CLUSTERS]
     if not found:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="audit-rejected"):
         for tally in found:
-            _offer_rest(sitting, tally)
+            _offer_rest(review, tally)
 
 
-def _offer_rest(sitting: Sitting, tally: ClusterTally) -> None:
-    name, number = widgets.escape(sitting.cards.name_of(tally.cluster)), len(tally.rows)
+def _offer_rest(review: ReviewSession, tally: ClusterTally) -> None:
+    name, number = widgets.escape(review.cards.name_of(tally.cluster)), len(tally.rows)
     st.markdown(f"**{name}**: {tally.rejected} of {tally.decided} rejected.", width="content")
     with st.popover(f"Reject the other {number:,} …", key=f"audit reject {tally.cluster}"):
         st.write(f"{number:,} masks of {name} are not decided. To reject them is one step, and one undo.")
@@ -39,28 +39,28 @@ def _offer_rest(sitting: Sitting, tally: ClusterTally) -> None:
             key=f"audit confirm {tally.cluster}",
             type="primary",
             on_click=_reject_all,
-            args=(sitting, sitting.queue[tally.rows], name),
+            args=(review, review.queue[tally.rows], name),
         )
 
 
-def _reject_all(sitting: Sitting, rows: np.ndarray, name: str) -> None:
+def _reject_all(review: ReviewSession, rows: np.ndarray, name: str) -> None:
     try:
-        sitting.ledger.decide(sitting.way.reviewer, rows, Action.REJECT, note=f"all of {name} that was not decided")
+        review.ledger.decide(review.way.reviewer, rows, Action.REJECT, note=f"all of {name} that was not decided")
     except MaskDistillError as error:
-        sitting.error = str(error)
+        review.error = str(error)
         return
-    sitting.notice = f"Rejected {len(rows):,} masks of {name}. Undo takes it back."
-    sitting.at = None
+    review.notice = f"Rejected {len(rows):,} masks of {name}. Undo takes it back."
+    review.at = None
 
 
-def draw_agreement(ledger: Ledger, reviewer: str) -> None:
+def draw_agreement(labels: ReviewLabels, reviewer: str) -> None:
     """How far two people agree on what both judged.
 
     Args:
-        ledger: What everyone said.
+        labels: What everyone said.
         reviewer: Who looks: offered as the first of the two.
     """
-    names = ledger.names
+    names = labels.names
     if len(names) < 2:
         st.write(
             "Two people are needed. Give a colleague this page's address: with a name of their own and **Second "
@@ -72,7 +72,7 @@ def draw_agreement(ledger: Ledger, reviewer: str) -> None:
         first = st.selectbox("First", names, index=index, key=Key.AUDIT_FIRST, width=200)
         others = [name for name in names if name != first]
         second = st.selectbox("Second", others, key=Key.AUDIT_SECOND, width=200)
-    found = compare(ledger.voice(first).words, ledger.voice(second).words)
+    found = compare(labels.voice(first).words, labels.voice(second).words)
     if not found.num_both:
         st.write("No mask was judged by both yet.")
         return

@@ -3,32 +3,32 @@
 from pathlib import Path
 
 from app import cache
-from app.run_view import Explorer
-from maskdistill.clustering.alternatives import FOLDER, Trial, list_trials
+from app.run_view import RunView
+from maskdistill.clustering.alternatives import FOLDER, Alternative, list_alternatives
 from maskdistill.storage.run_folder import Run
 
 
-def trials_of(found: Explorer) -> dict[str, Trial]:
+def alternatives_of(run_view: RunView) -> dict[str, Alternative]:
     """The trials of a run by name, by number of clusters and seed; not to be changed.
 
     Raises:
         RunError: If the run has no finished clusters.
     """
-    return _trials(found.run.path, (found.stamp, trials_stamp(found)))
+    return _trials(run_view.run.path, (run_view.stamp, alternatives_stamp(run_view)))
 
 
-def trials_stamp(found: Explorer) -> str:
+def alternatives_stamp(run_view: RunView) -> str:
     """Names this state of the trials, a key for caches; empty if there are none."""
-    files = sorted((found.run.path / FOLDER).glob("k*.npz"))
+    files = sorted((run_view.run.path / FOLDER).glob("k*.npz"))
     return cache.stamp(files) if files else ""
 
 
-def trial_title(trial: Trial) -> str:
+def trial_title(alternative: Alternative) -> str:
     """A trial's name for people."""
-    seed = f", seed {trial.key.seed}" if trial.key.seed else ""
-    return f"{trial.key.num_classes} clusters{seed}"
+    seed = f", seed {alternative.key.seed}" if alternative.key.seed else ""
+    return f"{alternative.key.num_classes} clusters{seed}"
 
 
 @cache.newest(4)
-def _trials(path: Path, key: tuple[str, str]) -> dict[str, Trial]:
-    return {trial.key.name: trial for trial in list_trials(Run(path))} if key[1] else {}
+def _trials(path: Path, key: tuple[str, str]) -> dict[str, Alternative]:
+    return {trial.key.name: trial for trial in list_alternatives(Run(path))} if key[1] else {}

@@ -6,9 +6,9 @@ import streamlit as st
 
 from app import session
 from app.job_status import REFRESH, stop
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.cli.job_command import submit_command
-from maskdistill.clustering.alternatives import TrialKey, make_curve, make_trials
+from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives, make_curve
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
 from maskdistill.storage.run_folder import Run
@@ -16,39 +16,39 @@ from maskdistill.storage.run_folder import Run
 IN_PLACE = 1500  # masks up to which one waits for it: a few seconds
 
 
-def start(found: Explorer, keys: Sequence[TrialKey]) -> None:
+def start(run_view: RunView, keys: Sequence[AlternativeKey]) -> None:
     """Make trials, with a bar where they are few seconds' work, else in the background.
 
     Raises:
         MaskDistillError: If they cannot be made.
     """
-    if in_place(found):
+    if in_place(run_view):
         bar = st.progress(0.0, "Reading the vectors …")
-        make_trials(found.run, keys, lambda done, total: bar.progress(done / total, "Clustering …"))
+        make_alternatives(run_view.run, keys, lambda done, total: bar.progress(done / total, "Clustering …"))
         bar.empty()
     else:
         numbers = [str(key.num_classes) for key in keys]
         flags = ["--num-classes", *numbers, "--seed", str(keys[0].seed)]
-        submit_command(found.run.path, ["try", *flags], title=f"Clusterings into {', '.join(numbers)}")
+        submit_command(run_view.run.path, ["try", *flags], title=f"Clusterings into {', '.join(numbers)}")
 
 
-def start_curve(found: Explorer) -> None:
+def start_curve(run_view: RunView) -> None:
     """Make the curve, likewise.
 
     Raises:
         MaskDistillError: If it cannot be made.
     """
-    if in_place(found):
+    if in_place(run_view):
         bar = st.progress(0.0, "Clustering samples of the masks …")
-        make_curve(found.run, lambda done, total: bar.progress(done / total, "Clustering samples of the masks …"))
+        make_curve(run_view.run, lambda done, total: bar.progress(done / total, "Clustering samples of the masks …"))
         bar.empty()
     else:
-        submit_command(found.run.path, ["try", "--curve"], title="Curve of the number of clusters")
+        submit_command(run_view.run.path, ["try", "--curve"], title="Curve of the number of clusters")
 
 
-def in_place(found: Explorer) -> bool:
+def in_place(run_view: RunView) -> bool:
     """Whether one waits for it."""
-    return found.vectors is not None and len(found.vectors) <= IN_PLACE
+    return run_view.vectors is not None and len(run_view.vectors) <= IN_PLACE
 
 
 def follow(run: Run) -> None:

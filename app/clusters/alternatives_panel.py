@@ -8,29 +8,29 @@ import streamlit as st
 
 from app import selection, session, widgets
 from app.clusters import alternatives_jobs, curve_panel, flow_chart
-from app.clusters.alternatives import trial_title, trials_of
+from app.clusters.alternatives import alternatives_of, trial_title
 from app.clusters.alternatives_stats import Facts, facts_now, facts_of, rows_of
 from app.clusters.side_by_side import side_by_side
 from app.clusters.undo_buttons import tell
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
-from app.run_view import Decided, Explorer
-from maskdistill.clustering.alternatives import Trial, TrialKey, check_key, delete_trial, read_curve
+from app.run_view import DecisionView, RunView
+from maskdistill.clustering.alternatives import Alternative, AlternativeKey, check_key, delete_alternative, read_curve
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.review import decisions
 
 _MOST_SHOWN = 3  # trials beside what is now
 
 
-def draw(found: Explorer, done: Decided) -> None:
+def draw(run_view: RunView, decisions_now: DecisionView) -> None:
     """The form, the trials side by side, and the curve."""
     left, right = st.columns([2, 3], gap="large")
     with left:
-        _form(found)
+        _form(run_view)
     with right:
-        curve_panel.draw(found, done)
+        curve_panel.draw(run_view, decisions_now)
     try:
-        trials = list(trials_of(found).values())
+        trials = list(alternatives_of(run_view).values())
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
@@ -40,9 +40,9 @@ def draw(found: Explorer, done: Decided) -> None:
         )
         return
     shown = _choose(trials)
-    now = facts_now(found, done)
-    beside = [facts_of(found, done, trial) for trial in shown]
-    _cards(found, done, now, shown, beside)
+    now = facts_now(run_view, decisions_now)
+    beside = [facts_of(run_view, decisions_now, trial) for trial in shown]
+    _cards(run_view, decisions_now, now, shown, beside)
     if beside:
         st.caption(
             "What became of each cluster, the largest first: how much of it lies in a cluster of the trial · how much "
@@ -50,34 +50,34 @@ def draw(found: Explorer, done: Decided) -> None:
         )
         side_by_side(
             [facts.title for facts in (now, *beside)],
-            rows_of(now, beside, done),
-            crop=lambda mask_id: crop_url(found, mask_id),
+            rows_of(now, beside, decisions_now),
+            crop=lambda mask_id: crop_url(run_view, mask_id),
             key="clusters:beside",
             on_open=open_mask,
         )
-        flow_chart.draw(now, beside, done)
+        flow_chart.draw(now, beside, decisions_now)
 
 
-def _form(found: Explorer) -> None:
+def _form(run_view: RunView) -> None:
     st.markdown("**Try other numbers of clusters**")
     st.caption("On the stored embeddings of all masks. The run's clusters stay as they are until you adopt a trial.")
     with st.form("clusters:try", border=False):
         numbers, seed, button = st.columns([3, 2, 2], vertical_alignment="bottom")
-        default = ", ".join(str(number) for number in _suggested(found))
+        default = ", ".join(str(number) for number in _suggested(run_view))
         text = numbers.text_input("Numbers of clusters", default, key="clusters:numbers")
         value = seed.number_input("Seed", 0, 10_000, 0, key="clusters:seed", help="Another seed shows what is chance")
         wanted = button.form_submit_button("Try", type="primary", icon=":material/science:", width="stretch")
     if wanted:
         try:
-            alternatives_jobs.start(found, parse_keys(text, int(value)))
+            alternatives_jobs.start(run_view, parse_keys(text, int(value)))
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
         else:
             session.remember(session.Key.ALTERNATIVES, None)
-    alternatives_jobs.follow(found.run)
+    alternatives_jobs.follow(run_view.run)
 
 
-def parse_keys(text: str, seed: int) -> list[TrialKey]:
+def parse_keys(text: str, seed: int) -> list[AlternativeKey]:
     """Numbers of clusters as people type them.
 
     Raises:
@@ -86,25 +86,25 @@ def parse_keys(text: str, seed: int) -> list[TrialKey]:
     parts = re.split(r"[\s,;]+", text.strip())
     if not all(re.fullmatch(r"\d{1,4}", part) for part in parts):
         raise ConfigError(f"Numbers of clusters are wanted, as 12, 15, 18; got '{text[:40]}'.")
-    keys = [TrialKey(number, seed) for number in dict.fromkeys(map(int, parts))]
+    keys = [AlternativeKey(number, seed) for number in dict.fromkeys(map(int, parts))]
     for key in keys:
         check_key(key)
     return keys
 
 
-def _suggested(found: Explorer) -> list[int]:
+def _suggested(run_view: RunView) -> list[int]:
     """What to begin with: the range that the curve suggests, else some around the number there is."""
     try:
-        curve = read_curve(found.run)
+        curve = read_curve(run_view.run)
     except MaskDistillError:
         curve = None  # the curve's own place says what is wrong
     if curve is not None:
         return sorted({curve.plateau[0], curve.suggested, curve.plateau[1]})
-    now = (found.clusters or {}).get("num_classes", 14)
+    now = (run_view.clusters or {}).get("num_classes", 14)
     return sorted({max(2, round(now * factor)) for factor in (0.85, 1.15, 1.4)})
 
 
-def _choose(trials: list[Trial]) -> list[Trial]:
+def _choose(trials: list[Alternative]) -> list[Alternative]:
     """The trials on show: those chosen, else the first three."""
     names = {trial.key.name: trial for trial in trials}
     kept = [name for name in session.recall(session.Key.ALTERNATIVES) or list(names) if name in names][:_MOST_SHOWN]
@@ -119,7 +119,9 @@ def _choose(trials: list[Trial]) -> list[Trial]:
     return [names[name] for name in chosen]
 
 
-def _cards(found: Explorer, done: Decided, now: Facts, trials: list[Trial], beside: list[Facts]) -> None:
+def _cards(
+    run_view: RunView, decisions_now: DecisionView, now: Facts, trials: list[Alternative], beside: list[Facts]
+) -> None:
     st.html(Path(__file__).with_suffix(".css"))
     columns = st.columns(1 + _MOST_SHOWN, gap="small")
     with columns[0], st.container(border=True, height="stretch"):
@@ -131,34 +133,40 @@ def _cards(found: Explorer, done: Decided, now: Facts, trials: list[Trial], besi
                 if facts.comparison is not None and facts.comparison.agreement == 1:
                     st.caption(":material/check: In use", width="content")
                 else:
-                    _adopt_button(found, done, trial)
+                    _adopt_button(run_view, decisions_now, trial)
                 st.button(
                     "",
                     icon=":material/delete:",
                     key=f"clusters:delete:{trial.key.name}",
                     type="tertiary",
                     help="Let this trial go",
-                    on_click=delete_trial,
-                    args=(found.run, trial.key),
+                    on_click=delete_alternative,
+                    args=(run_view.run, trial.key),
                 )
 
 
-def _adopt_button(found: Explorer, done: Decided, trial: Trial) -> None:
-    with st.popover("Adopt", icon=":material/task_alt:", key=f"clusters:adopting:{trial.key.name}:{done.version}"):
+def _adopt_button(run_view: RunView, decisions_now: DecisionView, alternative: Alternative) -> None:
+    with st.popover(
+        "Adopt", icon=":material/task_alt:", key=f"clusters:adopting:{alternative.key.name}:{decisions_now.version}"
+    ):
         st.markdown(
-            f"All later stages learn from these **{trial.key.num_classes} clusters**. Names, merges and splits of the "
-            "present ones count no more. Undo brings them back."
+            f"All later stages learn from these **{alternative.key.num_classes} clusters**. Names, merges and "
+            "splits of the present ones count no more. Undo brings them back."
         )
         st.button(
-            "Adopt it", type="primary", key=f"clusters:adopt:{trial.key.name}", on_click=_adopt, args=(found, trial)
+            "Adopt it",
+            type="primary",
+            key=f"clusters:adopt:{alternative.key.name}",
+            on_click=_adopt,
+            args=(run_view, alternative),
         )
 
 
-def _adopt(found: Explorer, trial: Trial) -> None:
-    ids = found.frame["mask_id"].to_numpy()[found.row_of_vector]
-    clusters, key = trial.cluster.tolist(), trial.key
+def _adopt(run_view: RunView, alternative: Alternative) -> None:
+    ids = run_view.frame["mask_id"].to_numpy()[run_view.row_of_vector]
+    clusters, key = alternative.cluster.tolist(), alternative.key
     selection.select(picked="", cluster=0)
-    tell(decisions.adopt, found.run, selection.reviewer(), ids.tolist(), clusters, key.num_classes, key.seed)
+    tell(decisions.adopt, run_view.run, selection.reviewer(), ids.tolist(), clusters, key.num_classes, key.seed)
 
 
 def _card(facts: Facts) -> str:

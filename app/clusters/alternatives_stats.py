@@ -11,8 +11,8 @@ from app import mask_selection
 from app.clusters.alternatives import trial_title
 from app.clusters.side_by_side import Cell
 from app.images import colors
-from app.run_view import Decided, Explorer
-from maskdistill.clustering.alternatives import Trial
+from app.run_view import DecisionView, RunView
+from maskdistill.clustering.alternatives import Alternative
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.compare_clusterings import Comparison, compare_clusterings
 from maskdistill.clustering.kmeans import Clustering
@@ -34,21 +34,37 @@ class Facts:
     comparison: Comparison | None  # now against this one; None for what is now
 
 
-def facts_now(found: Explorer, done: Decided) -> Facts:
+def facts_now(run_view: RunView, decisions_now: DecisionView) -> Facts:
     """The clusters as they are."""
-    cluster = mask_selection.members(found, done)[found.row_of_vector]
+    cluster = mask_selection.members(run_view, decisions_now)[run_view.row_of_vector]
     count = len(np.unique(cluster[cluster > 0]))
-    stability = (found.clusters or {}).get("agreement") if not (done.classes and done.classes.digest) else None
+    stability = (
+        (run_view.clusters or {}).get("agreement")
+        if not (decisions_now.classes and decisions_now.classes.digest)
+        else None
+    )
     return _facts(
-        (found.run.path, found.stamp, f"now:{done.version}"), f"Now: {count} clusters", cluster, stability, None, found
+        (run_view.run.path, run_view.stamp, f"now:{decisions_now.version}"),
+        f"Now: {count} clusters",
+        cluster,
+        stability,
+        None,
+        run_view,
     )
 
 
-def facts_of(found: Explorer, done: Decided, trial: Trial) -> Facts:
+def facts_of(run_view: RunView, decisions_now: DecisionView, alternative: Alternative) -> Facts:
     """A trial."""
-    now = mask_selection.members(found, done)[found.row_of_vector]
-    name = f"{trial.key.name}:{trial.made}:{done.version}"
-    return _facts((found.run.path, found.stamp, name), trial_title(trial), trial.cluster, trial.stability, now, found)
+    now = mask_selection.members(run_view, decisions_now)[run_view.row_of_vector]
+    name = f"{alternative.key.name}:{alternative.made}:{decisions_now.version}"
+    return _facts(
+        (run_view.run.path, run_view.stamp, name),
+        trial_title(alternative),
+        alternative.cluster,
+        alternative.stability,
+        now,
+        run_view,
+    )
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
@@ -58,13 +74,13 @@ def _facts(
     _cluster: np.ndarray,
     _stability: float | None,
     _now: np.ndarray | None,
-    _found: Explorer,
+    _run_view: RunView,
 ) -> Facts:
     inside = np.flatnonzero(_cluster > 0)
     numbers, labels = np.unique(_cluster[inside], return_inverse=True)
-    vectors = np.asarray(_found.vectors[inside])
+    vectors = np.asarray(_run_view.vectors[inside])
     rows = cluster_table(Clustering.from_labels(vectors, labels), vectors) if len(inside) else []
-    ids = _found.frame["mask_id"].to_numpy()[_found.row_of_vector[inside]]
+    ids = _run_view.frame["mask_id"].to_numpy()[_run_view.row_of_vector[inside]]
     pairs = sorted(zip(numbers.tolist(), rows, strict=True), key=lambda pair: -pair[1]["size"])
     return Facts(
         title,
@@ -72,13 +88,13 @@ def _facts(
         {number: row["size"] for number, row in pairs},
         {number: tuple(ids[row["exemplars"][:_CROPS]].tolist()) for number, row in pairs},
         _stability,
-        _truth(_found, _cluster),
+        _truth(_run_view, _cluster),
         None if _now is None else compare_clusterings(_now, _cluster),
     )
 
 
-def _truth(found: Explorer, cluster: np.ndarray) -> float | None:
-    truth = found.frame["truth"].to_numpy()[found.row_of_vector]
+def _truth(run_view: RunView, cluster: np.ndarray) -> float | None:
+    truth = run_view.frame["truth"].to_numpy()[run_view.row_of_vector]
     known = (truth >= 0) & (cluster > 0)
     return float(normalized_mutual_info_score(truth[known], cluster[known])) if known.any() else None
 
@@ -90,14 +106,14 @@ def colours_of(facts: Facts) -> dict[int, str]:
     return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(facts.sizes)}
 
 
-def rows_of(now: Facts, trials: list[Facts], done: Decided) -> list[list[list[Cell]]]:
+def rows_of(now: Facts, trials: list[Facts], decisions_now: DecisionView) -> list[list[list[Cell]]]:
     """A row for each cluster that is now: it, and what became of it in every trial; the largest first."""
-    return [[[_own(now, number, done)], *(_beside(trial, number) for trial in trials)] for number in now.sizes]
+    return [[[_own(now, number, decisions_now)], *(_beside(trial, number) for trial in trials)] for number in now.sizes]
 
 
-def _own(now: Facts, number: int, done: Decided) -> Cell:
+def _own(now: Facts, number: int, decisions_now: DecisionView) -> Cell:
     masks = f"{now.sizes[number]:,} masks"
-    return Cell(done.name_of(number), masks, colors.cluster_colour(number), now.exemplars[number])
+    return Cell(decisions_now.name_of(number), masks, colors.cluster_colour(number), now.exemplars[number])
 
 
 def _beside(trial: Facts, number: int) -> list[Cell]:

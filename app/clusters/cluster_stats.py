@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 
 from app import cache, mask_selection
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.kmeans import Clustering
 
 
 @dataclass(frozen=True)
-class Line:
+class ClusterRow:
     """One cluster."""
 
     cluster: int
@@ -29,53 +29,55 @@ class Line:
 
 
 @dataclass(frozen=True, eq=False)
-class Book:
+class ClusterStats:
     """The clusters, and arrays that run with the rows of the table."""
 
-    lines: tuple[Line, ...]  # by number; clusters without a mask are left out
+    lines: tuple[ClusterRow, ...]  # by number; clusters without a mask are left out
     distance: np.ndarray  # (N,) to the centre of the own cluster as it is now; NaN for none
     margin: np.ndarray  # (N,) how much farther the nearest other centre is; NaN for none
 
-    def line(self, cluster: int) -> Line | None:
+    def line(self, cluster: int) -> ClusterRow | None:
         """A cluster by its number."""
         return next((line for line in self.lines if line.cluster == cluster), None)
 
 
-def book(found: Explorer, done: Decided) -> Book:
+def book(run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
     """The clusters of a run, with people's decisions; shared by all sessions, not to be changed."""
-    return _book(found.run.path, (found.stamp, done.version), found, done)
+    return _book(run_view.run.path, (run_view.stamp, decisions_now.version), run_view, decisions_now)
 
 
 @cache.newest(4)
-def _book(path: Path, key: tuple[str, int], found: Explorer, done: Decided) -> Book:
-    member = mask_selection.members(found, done)
-    rows = found.row_of_vector
+def _book(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
+    member = mask_selection.members(run_view, decisions_now)
+    rows = run_view.row_of_vector
     inside = member[rows] > 0
     rows = rows[inside]
     distance, margin = np.full((2, len(member)), np.nan, np.float32)
     if not len(rows):
-        return Book((), distance, margin)
-    vectors = np.asarray(found.vectors)[inside]
+        return ClusterStats((), distance, margin)
+    vectors = np.asarray(run_view.vectors)[inside]
     numbers, labels = np.unique(member[rows], return_inverse=True)
     clustering = Clustering.from_labels(vectors, labels)
     distance[rows], margin[rows] = clustering.distances, clustering.margins
     described = cluster_table(clustering, vectors)
     lines = [
-        _line(found, done, int(number), rows[labels == place], described[place], rows)
+        _line(run_view, decisions_now, int(number), rows[labels == place], described[place], rows)
         for place, number in enumerate(numbers)
     ]
-    return Book(tuple(lines), distance, margin)
+    return ClusterStats(tuple(lines), distance, margin)
 
 
-def _line(found: Explorer, done: Decided, number: int, own: np.ndarray, told: dict[str, Any], rows: np.ndarray) -> Line:
-    frame, classes = found.frame, done.classes
-    judged = mask_selection.ground(found, done).fields["kept"][own]
+def _line(
+    run_view: RunView, decisions_now: DecisionView, number: int, own: np.ndarray, told: dict[str, Any], rows: np.ndarray
+) -> ClusterRow:
+    frame, classes = run_view.frame, decisions_now.classes
+    judged = mask_selection.selection_data(run_view, decisions_now).fields["kept"][own]
     truth = frame["truth"].to_numpy()[own]
     counts = np.bincount(truth[truth >= 0], minlength=1)
     known = int(counts.sum())
-    return Line(
+    return ClusterRow(
         cluster=number,
-        name=done.name_of(number),
+        name=decisions_now.name_of(number),
         given_name=classes.names.get(number, "") if classes else "",
         size=len(own),
         excluded=bool(classes) and number in classes.excluded,

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 from app import session
-from app.clusters.cluster_stats import Line
+from app.clusters.cluster_stats import ClusterRow
 from app.components._register import register
 from app.images import colors, sent_images
 
@@ -15,7 +15,7 @@ _component = register(
 
 
 def cluster_table(
-    lines: Sequence[Line],
+    lines: Sequence[ClusterRow],
     *,
     crop: Callable[[int], str],
     truth_name: Callable[[int], str] | None,
@@ -59,17 +59,17 @@ def cluster_table(
     _component(data=data, key=key, on_act_change=acted, on_missing_change=lambda: sent_images.send_again(key))
 
 
-def _row(line: Line, crops: list[list[Any]], truth_name: Callable[[int], str] | None) -> dict[str, Any]:
+def _row(row: ClusterRow, crops: list[list[Any]], truth_name: Callable[[int], str] | None) -> dict[str, Any]:
     return {
-        "cluster": line.cluster,
-        "name": line.name,
-        "given": line.given_name,
-        "colour": colors.NONE if line.excluded else colors.cluster_colour(line.cluster),
-        "excluded": line.excluded,
+        "cluster": row.cluster,
+        "name": row.name,
+        "given": row.given_name,
+        "colour": colors.NONE if row.excluded else colors.cluster_colour(row.cluster),
+        "excluded": row.excluded,
         "crops": crops,
-        "size": line.size,
-        "tightness": line.tightness,
-        "kept": line.kept,
-        "purity": line.purity,
-        "truth": truth_name(line.truth) if truth_name is not None and line.truth >= 0 else "",
+        "size": row.size,
+        "tightness": row.tightness,
+        "kept": row.kept,
+        "purity": row.purity,
+        "truth": truth_name(row.truth) if truth_name is not None and row.truth >= 0 else "",
     }

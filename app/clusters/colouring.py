@@ -5,11 +5,11 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from app import mask_selection
-from app.clusters.alternatives import trial_title, trials_of
+from app.clusters.alternatives import alternatives_of, trial_title
 from app.clusters.alternatives_stats import colours_of, facts_of
 from app.clusters.scatter import Colouring, Entry, Ramp
 from app.images import colors
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import field_text
 
@@ -19,41 +19,43 @@ _KEPT = (colors.NOT_JUDGED, colors.KEPT, colors.DROPPED)
 _DECISIONS = (colors.UNDECIDED, colors.ACCEPTED, colors.REJECTED, colors.RELABELLED)
 
 
-def modes(found: Explorer) -> dict[str, str]:
+def modes(run_view: RunView) -> dict[str, str]:
     """What there is to colour by, with its name for people."""
-    frame = found.frame
+    frame = run_view.frame
     names = {"cluster": "Cluster", "score": "Score by stage 1" if frame["candidate"].any() else "Proposal score"}
-    if found.run.kept_path.is_file():
+    if run_view.run.kept_path.is_file():
         names["kept"] = "Kept or dropped"
     names["decision"] = "Decision"
     if (frame["truth"] >= 0).any():
         names["truth"] = "Ground truth"
-    return names | {name: f"Tried: {trial_title(trial)}" for name, trial in trials_of(found).items()}
+    return names | {name: f"Tried: {trial_title(trial)}" for name, trial in alternatives_of(run_view).items()}
 
 
-def colouring(mode: str, found: Explorer, done: Decided, points: PointMap) -> Colouring:
+def colouring(mode: str, run_view: RunView, decisions_now: DecisionView, points: PointMap) -> Colouring:
     """A colour for each point of a map.
 
     Args:
         mode: One of ``modes``.
-        found: The run.
-        done: What people decided.
+        run_view: The run.
+        decisions_now: What people decided.
         points: The map.
     """
     if mode == "score":
-        return _scores(found, points)
-    values = mask_selection.ground(found, done).fields[mode][points.rows]
+        return _scores(run_view, points)
+    values = mask_selection.selection_data(run_view, decisions_now).fields[mode][points.rows]
     if mode == "cluster":
-        return _classes(mode, values, lambda number: _cluster_name(done, number), _cluster_colour(done))
+        return _classes(
+            mode, values, lambda number: _cluster_name(decisions_now, number), _cluster_colour(decisions_now)
+        )
     if mode == "kept":
         return _classes(mode, values, mask_selection.KEPT_WORDS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
     if mode == "decision":
         return _classes(mode, values, mask_selection.DECISION_WORDS.__getitem__, _DECISIONS.__getitem__)
     if mode != "truth":
-        own = colours_of(facts_of(found, done, trials_of(found)[mode]))
+        own = colours_of(facts_of(run_view, decisions_now, alternatives_of(run_view)[mode]))
         note = "A cluster that is much the same as one of now has its colour."
         return _classes(mode, values, "cluster {}".format, own.__getitem__, note=note)
-    names = found.table.truth_names
+    names = run_view.table.truth_names
     return _classes(
         mode,
         values,
@@ -63,15 +65,15 @@ def colouring(mode: str, found: Explorer, done: Decided, points: PointMap) -> Co
     )
 
 
-def _cluster_name(done: Decided, number: int) -> str:
+def _cluster_name(decisions_now: DecisionView, number: int) -> str:
     if number == 0:
         return "left out"
-    excluded = done.classes is not None and number in done.classes.excluded
-    return f"{done.name_of(number)} (excluded)" if excluded else done.name_of(number)
+    excluded = decisions_now.classes is not None and number in decisions_now.classes.excluded
+    return f"{decisions_now.name_of(number)} (excluded)" if excluded else decisions_now.name_of(number)
 
 
-def _cluster_colour(done: Decided) -> Callable[[int], str]:
-    excluded = done.classes.excluded if done.classes is not None else frozenset()
+def _cluster_colour(decisions_now: DecisionView) -> Callable[[int], str]:
+    excluded = decisions_now.classes.excluded if decisions_now.classes is not None else frozenset()
     return lambda number: colors.NONE if number in excluded else colors.cluster_colour(number)
 
 
@@ -96,8 +98,8 @@ def _classes(
     return Colouring(codes.astype(np.uint8), [colour(number) for number in numbers.tolist()], legend, note=note)
 
 
-def _scores(found: Explorer, points: PointMap) -> Colouring:
-    frame = found.frame
+def _scores(run_view: RunView, points: PointMap) -> Colouring:
+    frame = run_view.frame
     name = "score" if frame["candidate"].any() else "quality"
     values = frame[name].to_numpy()[points.rows]
     known = np.isfinite(values)

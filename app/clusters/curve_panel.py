@@ -6,7 +6,7 @@ import streamlit as st
 from app import widgets
 from app.clusters import alternatives_jobs
 from app.images import colors
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.clustering.alternatives import read_curve
 from maskdistill.clustering.model_selection import KCurve
 from maskdistill.errors import MaskDistillError
@@ -14,38 +14,39 @@ from maskdistill.errors import MaskDistillError
 _HEIGHT = 230  # pixels
 
 
-def draw(found: Explorer, done: Decided) -> None:
+def draw(run_view: RunView, decisions_now: DecisionView) -> None:
     """The curve, or a button that makes it."""
     st.markdown("**How many clusters are there?**")
     try:
-        curve = read_curve(found.run)
+        curve = read_curve(run_view.run)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
     if curve is None:
-        _offer(found)
+        _offer(run_view)
         return
     low, high = curve.plateau
+    num_clusters = len(set(decisions_now.classes.assigned.tolist()))
     st.caption(
         f"Samples of the masks, clustered on their own, agree most at **{low} to {high}** clusters; among these "
-        f"**{curve.suggested}** keeps clusters apart best. The run has {len(set(done.classes.assigned.tolist()))}."
+        f"**{curve.suggested}** keeps clusters apart best. The run has {num_clusters}."
     )
     st.plotly_chart(
-        figure(curve, len(set(done.classes.assigned.tolist()))),
+        figure(curve, num_clusters),
         key="clusters:curve",
         config={"displayModeBar": False},
     )
 
 
-def _offer(found: Explorer) -> None:
-    seconds = "some ten seconds" if alternatives_jobs.in_place(found) else "a few minutes, in the background"
+def _offer(run_view: RunView) -> None:
+    seconds = "some ten seconds" if alternatives_jobs.in_place(run_view) else "a few minutes, in the background"
     st.caption(
         "The number was given for this run. The curve shows how stable other numbers are: the masks are clustered "
         f"again and again, in samples, for numbers between 4 and 60. It takes {seconds}."
     )
     if st.button("Draw the curve", icon=":material/show_chart:", key="clusters:make curve"):
         try:
-            alternatives_jobs.start_curve(found)
+            alternatives_jobs.start_curve(run_view)
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
         else:

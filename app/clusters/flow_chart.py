@@ -7,14 +7,14 @@ import streamlit as st
 
 from app import widgets
 from app.clusters.alternatives_stats import Facts
-from app.run_view import Decided
+from app.run_view import DecisionView
 from maskdistill.clustering.compare_clusterings import Comparison, diagonal_order
 
 _ROW = 22  # pixels
 _LISTED = 6  # splits and merges told of
 
 
-def draw(now: Facts, beside: Sequence[Facts], done: Decided) -> None:
+def draw(now: Facts, beside: Sequence[Facts], decisions_now: DecisionView) -> None:
     """One trial at a time."""
     with st.expander("Which clusters split, which merge"):
         titles = [facts.title for facts in beside]
@@ -22,15 +22,15 @@ def draw(now: Facts, beside: Sequence[Facts], done: Decided) -> None:
         found = beside[titles.index(title)].comparison if title in titles else None
         if found is None:
             return
-        st.markdown(widgets.escape(words(found, done)))
-        st.plotly_chart(matrix(found, done), key="clusters:flow", config={"displayModeBar": False})
+        st.markdown(widgets.escape(words(found, decisions_now)))
+        st.plotly_chart(matrix(found, decisions_now), key="clusters:flow", config={"displayModeBar": False})
 
 
-def words(found: Comparison, done: Decided) -> str:
+def words(found: Comparison, decisions_now: DecisionView) -> str:
     """The changes in sentences."""
     parts = [f"{len(found.same)} of {len(found.first)} clusters stay nearly the same."]
-    splits = [f"{done.name_of(name)} into {_listed(into)}" for name, into in _first(found.splits()).items()]
-    merges = [f"{_listed(map(done.name_of, of))} into {name}" for name, of in _first(found.merges()).items()]
+    splits = [f"{decisions_now.name_of(name)} into {_listed(into)}" for name, into in _first(found.splits()).items()]
+    merges = [f"{_listed(map(decisions_now.name_of, of))} into {name}" for name, of in _first(found.merges()).items()]
     if splits:
         parts.append(f"Come apart: {'; '.join(splits)}.")
     if merges:
@@ -38,12 +38,12 @@ def words(found: Comparison, done: Decided) -> str:
     return " ".join(parts)
 
 
-def matrix(found: Comparison, done: Decided) -> go.Figure:
+def matrix(found: Comparison, decisions_now: DecisionView) -> go.Figure:
     """Rows the clusters of now, columns those of the trial, cells the share of the row."""
     order = diagonal_order(found.counts)
     counts = found.counts[:, order]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    names = [done.name_of(number)[:28] for number in found.first]
+    names = [decisions_now.name_of(number)[:28] for number in found.first]
     chart = go.Figure(
         go.Heatmap(
             z=shares,

@@ -14,7 +14,7 @@ from app.clusters.redraw import Part, chosen_clusters, redraw_selection
 from app.clusters.scatter import Known, hover_notes, scatter
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
-from app.run_view import Decided, Explorer, decided, explorer
+from app.run_view import DecisionView, RunView, decision_view, read_run_view
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import box_text, ids_text, lasso_text, outlines
@@ -27,22 +27,22 @@ _NAMES = {"umap": "UMAP", "pca": "PCA"}
 @st.fragment(key=Part.MAP)
 def draw(run: Run) -> None:
     """The map with its controls; the selection is drawn by another part."""
-    found = explorer(run)
-    done = decided(found)
-    names = modes(found)
+    run_view = read_run_view(run)
+    decisions_now = decision_view(run_view)
+    names = modes(run_view)
     mode = selection.option(selection.Option.COLOUR, "cluster", names)
-    points = _controls(found, done, names, mode)
-    chosen = mask_selection.current(found, done)
-    selected = np.zeros(found.table.num_masks, bool)
+    points = _controls(run_view, decisions_now, names, mode)
+    chosen = mask_selection.current(run_view, decisions_now)
+    selected = np.zeros(run_view.table.num_masks, bool)
     selected[chosen.rows] = True
     scatter(
         points,
-        colouring(mode, found, done, points),
+        colouring(mode, run_view, decisions_now, points),
         text=chosen.text,
         selected=selected[points.rows],
         shapes=outlines(chosen.text, points),
         key=_KEY,
-        on_act=partial(_act, found, done, points),
+        on_act=partial(_act, run_view, decisions_now, points),
     )
     selection.write_link()
 
@@ -50,21 +50,26 @@ def draw(run: Run) -> None:
 @st.fragment
 def answer_hover(run: Run) -> None:
     """What shows beside the pointer; drawn apart, so that pointing at masks draws nothing else."""
-    found = explorer(run)
-    done = decided(found)
-    points = shown_map(found, done)
-    hover_notes(points, f"{points.stamp}:{done.version}", partial(_describe, found, done, points), key="clusters:hover")
+    run_view = read_run_view(run)
+    decisions_now = decision_view(run_view)
+    points = shown_map(run_view, decisions_now)
+    hover_notes(
+        points,
+        f"{points.stamp}:{decisions_now.version}",
+        partial(_describe, run_view, decisions_now, points),
+        key="clusters:hover",
+    )
 
 
-def shown_map(found: Explorer, done: Decided) -> PointMap:
+def shown_map(run_view: RunView, decisions_now: DecisionView) -> PointMap:
     """The map on show: UMAP where it was made, unless the other one is asked for."""
-    maps = mask_selection.ground(found, done).maps
+    maps = mask_selection.selection_data(run_view, decisions_now).maps
     return maps[selection.option(selection.Option.MAP, next(iter(maps)), maps)]
 
 
-def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) -> PointMap:
-    maps = mask_selection.ground(found, done).maps
-    points = shown_map(found, done)
+def _controls(run_view: RunView, decisions_now: DecisionView, names: dict[str, str], mode: str) -> PointMap:
+    maps = mask_selection.selection_data(run_view, decisions_now).maps
+    points = shown_map(run_view, decisions_now)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         st.selectbox(
             "Colour by",
@@ -85,7 +90,7 @@ def _controls(found: Explorer, done: Decided, names: dict[str, str], mode: str) 
                 width="content",
             )
         else:
-            umap_button.draw(found)
+            umap_button.draw(run_view)
     return points
 
 
@@ -93,43 +98,43 @@ def _choose_map() -> None:
     selection.set_option(selection.Option.MAP, session.widget_value("clusters:which") or "")
 
 
-def _act(found: Explorer, done: Decided, points: PointMap, act: dict[str, Any]) -> None:
+def _act(run_view: RunView, decisions_now: DecisionView, points: PointMap, act: dict[str, Any]) -> None:
     """What a hand did on the map."""
     kind, add = act.get("kind"), bool(act.get("add"))
     if kind == "click" and not add:
-        open_mask(_mask_at(found, points, act["point"]))
+        open_mask(_mask_at(run_view, points, act["point"]))
     before = chosen_clusters()
     try:
         if kind == "clear":
             mask_selection.clear()
         elif kind == "click":
-            mask_selection.pick(found, done, ids_text([_mask_at(found, points, act["point"])]), add=True)
+            mask_selection.pick(run_view, decisions_now, ids_text([_mask_at(run_view, points, act["point"])]), add=True)
         elif kind == "legend":
-            mask_selection.pick(found, done, act["pick"], add=add)
+            mask_selection.pick(run_view, decisions_now, act["pick"], add=add)
         else:
             drawn = lasso_text if kind == "lasso" else box_text
-            mask_selection.pick(found, done, drawn(points, act["corners"]), add=add)
+            mask_selection.pick(run_view, decisions_now, drawn(points, act["corners"]), add=add)
     except MaskDistillError as error:
         session.notify(str(error))
     redraw_selection(before)
 
 
-def _mask_at(found: Explorer, points: PointMap, point: int) -> int:
-    return int(found.frame["mask_id"].iat[points.rows[int(point)]])
+def _mask_at(run_view: RunView, points: PointMap, point: int) -> int:
+    return int(run_view.frame["mask_id"].iat[points.rows[int(point)]])
 
 
-def _describe(found: Explorer, done: Decided, points: PointMap, numbers: Sequence[int]) -> list[Known]:
-    return [_known(found, done, int(points.rows[number]), number) for number in numbers]
+def _describe(run_view: RunView, decisions_now: DecisionView, points: PointMap, numbers: Sequence[int]) -> list[Known]:
+    return [_known(run_view, decisions_now, int(points.rows[number]), number) for number in numbers]
 
 
-def _known(found: Explorer, done: Decided, row: int, point: int) -> Known:
-    frame, cluster = found.frame, int(mask_selection.members(found, done)[row])
+def _known(run_view: RunView, decisions_now: DecisionView, row: int, point: int) -> Known:
+    frame, cluster = run_view.frame, int(mask_selection.members(run_view, decisions_now)[row])
     mask_id = int(frame["mask_id"].iat[row])
-    lines = [str(frame["image_id"].iat[row]), done.name_of(cluster) if cluster else "left out"]
+    lines = [str(frame["image_id"].iat[row]), decisions_now.name_of(cluster) if cluster else "left out"]
     lines.append(f"proposal {frame['quality'].iat[row]:.2f}")
     if frame["candidate"].iat[row]:
         lines[-1] += f", score {frame['score'].iat[row]:.2f}"
-    fields = mask_selection.ground(found, done).fields
+    fields = mask_selection.selection_data(run_view, decisions_now).fields
     words = [mask_selection.KEPT_WORDS[fields["kept"][row]], mask_selection.DECISION_WORDS[fields["decision"][row]]]
     lines.append(", ".join(word for word in words if word not in ("not judged", "undecided")))
-    return Known(point, f"Mask {mask_id}", tuple(filter(None, lines)), crop_url(found, mask_id))
+    return Known(point, f"Mask {mask_id}", tuple(filter(None, lines)), crop_url(run_view, mask_id))

@@ -8,14 +8,14 @@ import streamlit as st
 
 from app import mask_selection, selection, session
 from app.clusters import relabel_panel
-from app.clusters.cluster_stats import Book, book
+from app.clusters.cluster_stats import ClusterStats, book
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
 from app.clusters.summary import as_html, summarise
 from app.components.crop_grid import Tile, crop_grid, paged
 from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
-from app.run_view import Decided, Explorer, decided, explorer
+from app.run_view import DecisionView, RunView, decision_view, read_run_view
 from maskdistill.storage.run_folder import Run
 
 _PER_PAGE = 32
@@ -34,21 +34,21 @@ _ORDERS = {
 @st.fragment(key=Part.CHOSEN)
 def draw(run: Run) -> None:
     """The selection of the link."""
-    found = explorer(run)
-    done = decided(found)
-    everything = mask_selection.current(found, done)
-    chosen = replace(everything, rows=everything.rows[found.frame["vector"].to_numpy()[everything.rows] >= 0])
+    run_view = read_run_view(run)
+    decisions_now = decision_view(run_view)
+    everything = mask_selection.current(run_view, decisions_now)
+    chosen = replace(everything, rows=everything.rows[run_view.frame["vector"].to_numpy()[everything.rows] >= 0])
     unseen = len(everything.rows) - len(chosen.rows)
     st.html(Path(__file__).with_suffix(".css"))
     if not len(chosen.rows):
         _ask(unseen)
         selection.write_link()
         return
-    _head(found, done, chosen, unseen)
-    ids = found.frame["mask_id"].to_numpy()[chosen.rows]
+    _head(run_view, decisions_now, chosen, unseen)
+    ids = run_view.frame["mask_id"].to_numpy()[chosen.rows]
     marked = np.intersect1d(marks(chosen.text), ids).astype(np.int64).tolist()
-    relabel_panel.draw(found, done, np.array(marked) if marked else ids)
-    _crops(found, done, chosen, marked)
+    relabel_panel.draw(run_view, decisions_now, np.array(marked) if marked else ids)
+    _crops(run_view, decisions_now, chosen, marked)
     selection.write_link()
 
 
@@ -68,13 +68,13 @@ def _ask(unseen: int) -> None:
     )
 
 
-def _head(found: Explorer, done: Decided, chosen: mask_selection.Current, unseen: int) -> None:
-    told = summarise(found, done, chosen.rows)
+def _head(run_view: RunView, decisions_now: DecisionView, chosen: mask_selection.SelectedMasks, unseen: int) -> None:
+    told = summarise(run_view, decisions_now, chosen.rows)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
         masks, photos = _count(told.num_masks, "mask"), _count(told.num_photos, "photo")
         st.subheader(f"{masks} on {photos}", anchor=False, width="content")
         st.button("Clear", icon=":material/close:", key="clusters:clear", type="tertiary", on_click=_clear)
-    st.html(as_html(told, done.name_of))
+    st.html(as_html(told, decisions_now.name_of))
     if unseen:
         st.caption(f"{unseen:,} more, seen by stage 1 alone, are not on the map.")
 
@@ -85,7 +85,9 @@ def _clear() -> None:
     redraw_selection(before)
 
 
-def _crops(found: Explorer, done: Decided, chosen: mask_selection.Current, marked: list[int]) -> None:
+def _crops(
+    run_view: RunView, decisions_now: DecisionView, chosen: mask_selection.SelectedMasks, marked: list[int]
+) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         order = selection.option(selection.Option.CROPS, "centre", _ORDERS)
         st.selectbox(
@@ -97,13 +99,13 @@ def _crops(found: Explorer, done: Decided, chosen: mask_selection.Current, marke
             width=200,
             label_visibility="collapsed",
         )
-        _mark_buttons(found, chosen, marked)
-    rows = sort_rows(order, found, book(found, done), chosen.rows)
-    ids = found.frame["mask_id"].to_numpy()[rows]
+        _mark_buttons(run_view, chosen, marked)
+    rows = sort_rows(order, run_view, book(run_view, decisions_now), chosen.rows)
+    ids = run_view.frame["mask_id"].to_numpy()[rows]
     shown = paged(ids, key=f"clusters:page:{hash((chosen.text, order))}", per_page=_PER_PAGE)
     with st.container(height=_HEIGHT, border=False) if len(shown) > _FEW else st.container():
         crop_grid(
-            _tiles(found, done, shown),
+            _tiles(run_view, decisions_now, shown),
             key="clusters:crops-grid",
             marked=marked,
             on_open=open_mask,
@@ -113,7 +115,7 @@ def _crops(found: Explorer, done: Decided, chosen: mask_selection.Current, marke
         )
 
 
-def _mark_buttons(found: Explorer, chosen: mask_selection.Current, marked: list[int]) -> None:
+def _mark_buttons(run_view: RunView, chosen: mask_selection.SelectedMasks, marked: list[int]) -> None:
     if marked:
         st.button(
             f"Unmark {len(marked):,}", key="clusters:unmark", type="tertiary", on_click=_mark, args=(chosen.text, [])
@@ -126,9 +128,9 @@ def _mark(text: str, marks: list[int]) -> None:
     session.remember(session.Key.MARKED, (text, marks))
 
 
-def sort_rows(order: str, found: Explorer, told: Book, rows: np.ndarray) -> np.ndarray:
+def sort_rows(order: str, run_view: RunView, told: ClusterStats, rows: np.ndarray) -> np.ndarray:
     """Rows of the table in an order of ``_ORDERS``; those without the value come last."""
-    frame = found.frame
+    frame = run_view.frame
     if order == "photo":
         return rows
     if order == "random":
@@ -141,24 +143,26 @@ def sort_rows(order: str, found: Explorer, told: Book, rows: np.ndarray) -> np.n
     return rows[np.argsort(values, kind="stable")]
 
 
-def _tiles(found: Explorer, done: Decided, mask_ids: list[int]) -> list[Tile]:
-    fields = mask_selection.ground(found, done).fields
-    rows = found.table.rows_of(mask_ids)
-    photos = found.frame["image_id"].to_numpy()[rows]
+def _tiles(run_view: RunView, decisions_now: DecisionView, mask_ids: list[int]) -> list[Tile]:
+    fields = mask_selection.selection_data(run_view, decisions_now).fields
+    rows = run_view.table.rows_of(mask_ids)
+    photos = run_view.frame["image_id"].to_numpy()[rows]
     told = zip(
         mask_ids, photos, *(fields[name][rows].tolist() for name in ("cluster", "kept", "decision")), strict=True
     )
-    return [_tile(found, done, *each) for each in told]
+    return [_tile(run_view, decisions_now, *each) for each in told]
 
 
-def _tile(found: Explorer, done: Decided, mask_id: int, photo: str, cluster: int, kept: int, decision: int) -> Tile:
-    name = done.name_of(cluster) if cluster else "left out"
+def _tile(
+    run_view: RunView, decisions_now: DecisionView, mask_id: int, photo: str, cluster: int, kept: int, decision: int
+) -> Tile:
+    name = decisions_now.name_of(cluster) if cluster else "left out"
     words = [f"mask {mask_id}", str(photo), name]
     words += [mask_selection.KEPT_WORDS[kept]] if kept else []
     words += [mask_selection.DECISION_WORDS[decision]] if decision else []
     return Tile(
         mask_id,
-        crop_url(found, mask_id),
+        crop_url(run_view, mask_id),
         caption=name,
         badge=_BADGES.get(decision, ""),
         tone="colour",

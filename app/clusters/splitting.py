@@ -9,7 +9,7 @@ from app import mask_selection, selection, widgets
 from app.clusters.undo_buttons import tell
 from app.components.crop_grid import Tile, crop_grid
 from app.images.crops import crop_url
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.clustering.cluster_summary import split_parts
 from maskdistill.errors import MaskDistillError
 from maskdistill.review import decisions
@@ -18,49 +18,49 @@ _SHOWN = 10  # crops of a part
 _MOST = 6  # parts
 
 
-def show(found: Explorer, done: Decided, cluster: int) -> None:
+def show(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
     """Open the dialog."""
 
-    @st.dialog(f"Split {widgets.escape(done.name_of(cluster))}", width="large", icon=":material/call_split:")
+    @st.dialog(f"Split {widgets.escape(decisions_now.name_of(cluster))}", width="large", icon=":material/call_split:")
     def opened() -> None:
-        _draw(found, done, cluster)
+        _draw(run_view, decisions_now, cluster)
 
     opened()
 
 
-def _draw(found: Explorer, done: Decided, cluster: int) -> None:
+def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
     into = st.segmented_control("Parts", range(2, _MOST + 1), default=2, required=True, key="clusters:parts")
     try:
-        parts = _parts(found.run.path, found.stamp, done.version, cluster, into, found, done)
+        parts = _parts(run_view.run.path, run_view.stamp, decisions_now.version, cluster, into, run_view, decisions_now)
     except MaskDistillError as error:
         st.info(widgets.escape(str(error)))
         return
     for number, part in enumerate(parts, start=1):
         share = f"{len(part):,} mask{'' if len(part) == 1 else 's'}"
-        keeps = f", stays {done.name_of(cluster)}" if number == 1 else ", a new cluster"
+        keeps = f", stays {decisions_now.name_of(cluster)}" if number == 1 else ", a new cluster"
         st.markdown(f"**Part {number}**: {widgets.escape(share + keeps)}")
-        tiles = [Tile(mask_id, crop_url(found, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
+        tiles = [Tile(mask_id, crop_url(run_view, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
         crop_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
     st.button(
         f"Split into {into}",
         type="primary",
         key="clusters:do split",
         on_click=tell,
-        args=(decisions.split, found.run, selection.reviewer(), cluster, parts),
+        args=(decisions.split, run_view.run, selection.reviewer(), cluster, parts),
     )
     st.caption("It can be undone. The crops shown are the most typical of each part.")
 
 
 @st.cache_data(max_entries=24, show_spinner="Splitting …")
 def _parts(
-    path: Path, stamp: str, version: int, cluster: int, into: int, _found: Explorer, _done: Decided
+    path: Path, stamp: str, version: int, cluster: int, into: int, _run_view: RunView, _done: DecisionView
 ) -> list[list[int]]:
     """Ids of the masks of each part, the most typical first."""
-    rows = _found.row_of_vector
-    inside = np.flatnonzero(mask_selection.members(_found, _done)[rows] == cluster)
-    vectors = np.asarray(_found.vectors[inside])
-    ids = _found.frame["mask_id"].to_numpy()[rows[inside]]
-    parts = split_parts(vectors, _found.info["config"].get("seed", 0), into)
+    rows = _run_view.row_of_vector
+    inside = np.flatnonzero(mask_selection.members(_run_view, _done)[rows] == cluster)
+    vectors = np.asarray(_run_view.vectors[inside])
+    ids = _run_view.frame["mask_id"].to_numpy()[rows[inside]]
+    parts = split_parts(vectors, _run_view.info["config"].get("seed", 0), into)
     return [_typical(vectors[part], ids[part]) for part in parts]
 
 

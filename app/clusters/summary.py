@@ -8,7 +8,7 @@ import numpy as np
 
 from app import mask_selection
 from app.images import colors
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 
 _MOST = 3  # clusters told of
 
@@ -33,7 +33,7 @@ class Fact:
 
 
 @dataclass(frozen=True)
-class Summary:
+class SelectionSummary:
     """What a selection is like."""
 
     num_masks: int
@@ -43,28 +43,28 @@ class Summary:
     facts: tuple[Fact, ...]
 
 
-def summarise(found: Explorer, done: Decided, rows: np.ndarray) -> Summary:
+def summarise(run_view: RunView, decisions_now: DecisionView, rows: np.ndarray) -> SelectionSummary:
     """What the masks in these rows of the table are like."""
-    frame, fields = found.frame, mask_selection.ground(found, done).fields
+    frame, fields = run_view.frame, mask_selection.selection_data(run_view, decisions_now).fields
     cluster = fields["cluster"]
     here, everywhere = (np.bincount(values, minlength=int(cluster.max()) + 1) for values in (cluster[rows], cluster))
     largest = [int(number) for number in np.argsort(-here, kind="stable")[:_MOST] if here[number]]
-    return Summary(
+    return SelectionSummary(
         num_masks=len(rows),
         num_photos=len(np.unique(frame["image"].to_numpy()[rows])),
         shares=tuple(Share(number, here[number] / len(rows), everywhere[number] / len(cluster)) for number in largest),
         num_clusters=int(np.count_nonzero(here[1:])),
-        facts=tuple(filter(None, _facts(found, fields["kept"], rows))),
+        facts=tuple(filter(None, _facts(run_view, fields["kept"], rows))),
     )
 
 
-def _facts(found: Explorer, kept: np.ndarray, rows: np.ndarray) -> list[Fact | None]:
-    frame = found.frame
+def _facts(run_view: RunView, kept: np.ndarray, rows: np.ndarray) -> list[Fact | None]:
+    frame = run_view.frame
     return [
         _share_kept(kept, rows),
         _mean("Score", frame["score"].to_numpy(), rows, "mean probability that stage 1 gives the mask's class in it"),
         _mean("Proposal", frame["quality"].to_numpy(), rows, "mean score of the proposals, before any model"),
-        _main_truth(found, rows),
+        _main_truth(run_view, rows),
     ]
 
 
@@ -84,19 +84,19 @@ def _mean(name: str, values: np.ndarray, rows: np.ndarray, told: str) -> Fact | 
     return Fact(name, here, everywhere, told)
 
 
-def _main_truth(found: Explorer, rows: np.ndarray) -> Fact | None:
-    truth = found.frame["truth"].to_numpy()
+def _main_truth(run_view: RunView, rows: np.ndarray) -> Fact | None:
+    truth = run_view.frame["truth"].to_numpy()
     own = truth[rows]
     known, all_known = own[own >= 0], truth[truth >= 0]
     if not len(known):
         return None
     main = int(np.bincount(known).argmax())
     here, everywhere = (f"{(part == main).mean():.0%}" for part in (known, all_known))
-    name = found.table.truth_names[main]
+    name = run_view.table.truth_names[main]
     return Fact(f"Truth: {name}", here, everywhere, "the commonest ground-truth class among them; for reporting only")
 
 
-def as_html(found: Summary, name_of: Callable[[int], str]) -> str:
+def as_html(found: SelectionSummary, name_of: Callable[[int], str]) -> str:
     """Bars for the clusters, then the facts in a row."""
     bars = "".join(_bar(share, name_of) for share in found.shares)
     more = found.num_clusters - sum(share.cluster > 0 for share in found.shares)

@@ -5,7 +5,7 @@ import streamlit as st
 from app import selection, session
 from app.clusters import alternatives_panel, table_panel
 from app.clusters.redraw import Part
-from app.run_view import decided, explorer
+from app.run_view import decision_view, read_run_view
 from maskdistill.storage.run_folder import Run
 
 _KINDS = {"table": "Clusters", "trials": "Another K or seed"}
@@ -14,8 +14,8 @@ _KINDS = {"table": "Clusters", "trials": "Another K or seed"}
 @st.fragment(key=Part.BELOW)
 def draw(run: Run) -> None:
     """One of them; the other costs nothing."""
-    found = explorer(run)
-    done = decided(found)
+    run_view = read_run_view(run)
+    decisions_now = decision_view(run_view)
     kind = selection.option(selection.Option.CLUSTERS, "table", _KINDS)
     st.segmented_control(
         "Below the map",
@@ -27,7 +27,7 @@ def draw(run: Run) -> None:
         on_change=lambda: selection.set_option(selection.Option.CLUSTERS, session.widget_value("clusters:below which")),
     )
     if kind == "table":
-        table_panel.draw(found, done)
+        table_panel.draw(run_view, decisions_now)
     else:
-        alternatives_panel.draw(found, done)
+        alternatives_panel.draw(run_view, decisions_now)
     selection.write_link()

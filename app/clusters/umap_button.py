@@ -4,17 +4,17 @@ import streamlit as st
 
 from app import session
 from app.job_status import REFRESH
-from app.run_view import Explorer
+from app.run_view import RunView
 from app.training import actions
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
 from maskdistill.storage.run_folder import Run
 
 
-def draw(found: Explorer) -> None:
+def draw(run_view: RunView) -> None:
     """A button, or the state of the job that makes the map."""
-    if _job(found.run) is not None:
-        _follow(found.run)
+    if _job(run_view.run) is not None:
+        _follow(run_view.run)
         return
     st.caption("The map is PCA.", width="content")
     st.button(
@@ -23,7 +23,7 @@ def draw(found: Explorer) -> None:
         help="UMAP keeps neighbours together; it is made in the background, in about a minute "
         "for some hundred masks and several for 50,000.",
         on_click=_start,
-        args=(found.run,),
+        args=(run_view.run,),
     )
 
 

@@ -11,7 +11,7 @@ from app import cache, widgets
 from app.components._register import register
 from app.images import drawing, sent_images
 from app.images.colors import cluster_colour
-from app.run_view import Explorer, decided
+from app.run_view import RunView, decision_view
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
 
@@ -35,11 +35,11 @@ _OTHERS = "#FFFFFF"  # rims of the photo's other masks
 _component = register(__file__, _HTML, shared=("styles/toolbar.css", "components/_layers.js", "images/sent_images.js"))
 
 
-def mask_view(ex: Explorer, mask_id: int, *, key: str, max_height: int, others: bool = False) -> None:
+def mask_view(run_view: RunView, mask_id: int, *, key: str, max_height: int, others: bool = False) -> None:
     """Draw the component; where the photo is gone, say so.
 
     Args:
-        ex: The run.
+        run_view: The run.
         mask_id: The mask.
         key: Widget key.
         max_height: CSS pixels.
@@ -48,19 +48,19 @@ def mask_view(ex: Explorer, mask_id: int, *, key: str, max_height: int, others: 
     Raises:
         RunError: If there is no such mask.
     """
-    row = int(ex.table.rows_of([mask_id])[0])
-    number = int(ex.frame["image"].iat[row])
-    photo = ex.photos[number]
+    row = int(run_view.table.rows_of([mask_id])[0])
+    number = int(run_view.frame["image"].iat[row])
+    photo = run_view.photos[number]
     try:
         photo_url = cache.photo_url(photo)
     except DatasetError as error:
         st.warning(f"The mask cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
-    beside = [id for id in ex.codes.of_photo(number) if id != mask_id] if others else []
-    layers = [_layer(ex, mask_id, photo, cluster_colour(int(decided(ex).cluster[row])))]
-    layers += [_layer(ex, id, photo, _OTHERS) for id in beside]
+    beside = [id for id in run_view.codes.of_photo(number) if id != mask_id] if others else []
+    layers = [_layer(run_view, mask_id, photo, cluster_colour(int(decision_view(run_view).cluster[row])))]
+    layers += [_layer(run_view, id, photo, _OTHERS) for id in beside]
     names, new = sent_images.sent().pack([photo_url, *layers])
-    box = [int(ex.frame[name].iat[row]) for name in "xywh"]
+    box = [int(run_view.frame[name].iat[row]) for name in "xywh"]
     data = {
         "pictures": new,
         "photo": names[0],
@@ -73,14 +73,14 @@ def mask_view(ex: Explorer, mask_id: int, *, key: str, max_height: int, others: 
     _component(data=data, key=key, on_missing_change=lambda: sent_images.send_again(key))
 
 
-def _layer(ex: Explorer, mask_id: int, photo: Photo, colour: str) -> str:
-    return _layer_url(ex.run.path, ex.stamp, mask_id, cache.live_size(photo), colour, ex)
+def _layer(run_view: RunView, mask_id: int, photo: Photo, colour: str) -> str:
+    return _layer_url(run_view.run.path, run_view.stamp, mask_id, cache.live_size(photo), colour, run_view)
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)
-def _layer_url(path: Path, stamp: Any, mask_id: int, size: tuple[int, int], colour: str, _ex: Explorer) -> str:
+def _layer_url(path: Path, stamp: Any, mask_id: int, size: tuple[int, int], colour: str, _run_view: RunView) -> str:
     """The mask as a PNG layer, some 1 kB; ``size`` is height, width in pixels."""
-    mask = _ex.codes_of(mask_id).decode(mask_id)
+    mask = _run_view.codes_of(mask_id).decode(mask_id)
     if mask.shape != size:
         mask = np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
     return drawing.png_url(drawing.mask_layer(mask, colour))

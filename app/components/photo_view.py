@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 from app import cache
-from app.cache import Live
+from app.cache import LiveProposals
 from app.components._register import register
 from app.images import drawing
 from app.images.part_names import part_name
-from app.proposals.derivation import Step
+from app.proposals.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.proposals.propose import Proposal
 from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
@@ -40,8 +40,8 @@ _component = register(__file__, _HTML, shared=("styles/toolbar.css", "components
 
 def photo_view(
     photo: Photo,
-    live: Live,
-    affinity: Step | None,
+    live: LiveProposals,
+    affinity: DerivationStep | None,
     chosen: tuple[int, int] | None,
     *,
     key: str,
@@ -91,7 +91,7 @@ def _mask_data(rank: int, proposal: Proposal) -> dict[str, Any]:
     }
 
 
-def _map_data(step: Step, fractions: dict[str, float]) -> dict[str, Any]:
+def _map_data(step: DerivationStep, fractions: dict[str, float]) -> dict[str, Any]:
     return {
         "src": drawing.png_url(step.image),
         "patch": None if step.mark is None else list(step.mark),

@@ -12,7 +12,7 @@ Fill = Literal["kept", "dropped", "colour"]
 
 
 @dataclass(frozen=True)
-class Bar:
+class ClusterBar:
     """One line of the list."""
 
     id: str
@@ -27,7 +27,13 @@ class Bar:
 
 
 def bars(
-    items: Sequence[Bar], chosen: str, *, key: str, label: str, on_pick: Callable[[str], None], narrow: bool = False
+    items: Sequence[ClusterBar],
+    chosen: str,
+    *,
+    key: str,
+    label: str,
+    on_pick: Callable[[str], None],
+    narrow: bool = False,
 ) -> None:
     """Draw the component.
 

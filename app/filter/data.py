@@ -10,7 +10,7 @@ import pandas as pd
 from app import cache, selection, session
 from app.mask_detail.facts import Verdict, verdict_by
 from app.run_context import run_config
-from app.run_view import Decided, Explorer, decided
+from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals
@@ -25,8 +25,8 @@ FIELDS = tuple(threshold.field for threshold in THRESHOLDS)
 class Candidates:
     """N masks that stage 1 judged, with people's decisions; rows of ``signals``. Shared by sessions: never changed."""
 
-    ex: Explorer
-    decided: Decided
+    ex: RunView
+    decided: DecisionView
     signals: MaskSignals
     mask_ids: np.ndarray  # (N,) int64
     rows: np.ndarray  # (N,) rows of the table of all masks
@@ -40,33 +40,33 @@ class Candidates:
         return (self.ex.run.path, self.ex.stamp, self.decided.version)
 
 
-def candidates(ex: Explorer) -> Candidates:
+def candidates(run_view: RunView) -> Candidates:
     """Read again when a file or a decision has changed.
 
     Raises:
         RunError: If a file or the database of the run cannot be read.
     """
-    said = decided(ex)
-    return _candidates(ex.run.path, (ex.stamp, said.version), ex, said)
+    said = decision_view(run_view)
+    return _candidates(run_view.run.path, (run_view.stamp, said.version), run_view, said)
 
 
 @cache.newest(4)
-def _candidates(path: Path, key: tuple[str, int], ex: Explorer, said: Decided) -> Candidates:
-    table = _table(path, ex.stamp, ex.run)
-    rows = ex.table.rows_of(table["mask_id"].to_numpy())
+def _candidates(path: Path, key: tuple[str, int], run_view: RunView, said: DecisionView) -> Candidates:
+    table = _table(path, run_view.stamp, run_view.run)
+    rows = run_view.table.rows_of(table["mask_id"].to_numpy())
     given = said.effective.cluster[rows]
     judged = table.assign(
         decision=said.effective.decision[rows], cluster=np.where(given > 0, given, table["cluster"].to_numpy())
     )
-    truth = ex.frame["truth_iou"].to_numpy()[rows]
+    truth = run_view.frame["truth_iou"].to_numpy()[rows]
     return Candidates(
-        ex=ex,
+        ex=run_view,
         decided=said,
         signals=MaskSignals.from_columns(judged),
         mask_ids=table["mask_id"].to_numpy(),
         rows=rows,
-        photos=ex.frame["image_id"].to_numpy()[rows],
-        kept_on_disk=ex.frame["kept"].to_numpy()[rows] if ex.run.kept_path.is_file() else None,
+        photos=run_view.frame["image_id"].to_numpy()[rows],
+        kept_on_disk=run_view.frame["kept"].to_numpy()[rows] if run_view.run.kept_path.is_file() else None,
         truth_iou=None if np.isnan(truth).all() else truth,
     )
 
@@ -76,17 +76,17 @@ def _table(path: Path, stamp: str, run: Run) -> pd.DataFrame:
     return run.candidates()
 
 
-def verdict_on_show(ex: Explorer, mask_id: int) -> Verdict | None:
+def verdict_on_show(run_view: RunView, mask_id: int) -> Verdict | None:
     """What the thresholds on show make of a mask; None if stage 1 did not judge it.
 
     Raises:
         RunError: If a file or the database of the run cannot be read.
     """
-    found = candidates(ex)
+    found = candidates(run_view)
     rows = np.flatnonzero(found.mask_ids == mask_id)
     if not len(rows):
         return None
-    config, _ = selection.apply_changes(run_config(ex.run.info()), selection.current().changes)
+    config, _ = selection.apply_changes(run_config(run_view.run.info()), selection.current().changes)
     result = filter_masks(found.signals, config.filter)
     return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
 

@@ -4,7 +4,7 @@ import numpy as np
 import streamlit as st
 
 from app import selection
-from app.filter.bars import Bar, bars
+from app.filter.bars import ClusterBar, bars
 from app.filter.data import Candidates
 from app.images import colors
 from maskdistill.config import FilterConfig
@@ -19,7 +19,7 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
     counts = result.counts()
     kept_by = {RULES[number] for number in np.unique(result.rule[result.kept]).tolist()}
     items = [
-        Bar(
+        ClusterBar(
             rule,
             f"{rule[0].upper()}{rule[1:]}",
             count,
@@ -54,7 +54,7 @@ def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult)
         f"**Clusters** :small[{words}{f', {gone} of them none' if gone else ''}; click one to see only its masks]"
     )
     items = [
-        Bar(
+        ClusterBar(
             str(cluster),
             found.decided.name_of(cluster),
             count.kept,

@@ -6,7 +6,7 @@ from app import selection, widgets
 from app.filter import border_gallery, kept_counts, other_settings, presets, quality, train_button
 from app.filter.data import active_field, candidates, change, settings_on_show
 from app.filter.histograms import histograms
-from app.run_view import explorer
+from app.run_view import read_run_view
 from maskdistill.errors import MaskDistillError
 from maskdistill.pseudo_labels.filter import filter_masks
 from maskdistill.storage.run_folder import Run
@@ -19,7 +19,7 @@ def draw(run: Run) -> None:
     """Everything below the title, from the run's files as they are now."""
     top = st.container()
     try:
-        found = candidates(explorer(run))
+        found = candidates(read_run_view(run))
         base, config = settings_on_show(run)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))

@@ -11,7 +11,15 @@ from app.filter.data import Candidates, result_of, show
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.pseudo_labels.filter import FilterResult
-from maskdistill.pseudo_labels.filter_presets import BUILT_IN, KIND, Kept, compare, describe, presets, save_preset
+from maskdistill.pseudo_labels.filter_presets import (
+    BUILT_IN,
+    KIND,
+    PresetResult,
+    compare,
+    describe,
+    presets,
+    save_preset,
+)
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view
 
@@ -96,7 +104,7 @@ def draw_table(
         _draw_comparison(found, {name: results[name] for name in chosen})
 
 
-def _row(found: Candidates, name: str, config: FilterConfig, kept: Kept) -> dict[str, str | int | float]:
+def _row(found: Candidates, name: str, config: FilterConfig, kept: PresetResult) -> dict[str, str | int | float]:
     weakest = f"{kept.least:,} ({found.decided.name_of(kept.weakest)})" if kept.weakest else ""
     return {
         "Preset": name,

@@ -5,7 +5,7 @@ import streamlit as st
 
 from app import widgets
 from app.filter.data import overrides
-from app.run_view import Explorer
+from app.run_view import RunView
 from app.training import actions, cached_reads
 from app.training.stages import describe_work, label_of, with_needs
 from maskdistill.config import FilterConfig
@@ -20,11 +20,11 @@ _STAGE = "stage2"
 _JUDGING = ("stage1", "candidates")  # what must be up to date for the numbers on the page to be of now
 
 
-def draw_doubts(ex: Explorer) -> None:
+def draw_doubts(run_view: RunView) -> None:
     """What makes the numbers on the page old: a stage before the filter that is stale, or a job at work."""
     try:
-        states = {item.name: item for item in cached_reads.judging_states(ex.run, ex.photos)}
-        at_work = actions.stage_at_work(list_jobs(ex.run.path))
+        states = {item.name: item for item in cached_reads.judging_states(run_view.run, run_view.photos)}
+        at_work = actions.stage_at_work(list_jobs(run_view.run.path))
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import selection, session
 from app.guide.photo_choice import draw_choice
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.guide.steps import proposals
 from app.guide.steps.clusters import chosen_cluster, clusters_of
 from app.selection import Option
@@ -14,20 +14,20 @@ _HEADS = {proposals.NO_HEAD: "Patches", proposals.MEAN: "All"}
 _LAYERS = {proposals.MASK: "Mask", proposals.SIDES: "Two sides"}
 
 
-def draw_control(step: int, here: Here) -> None:
+def draw_control(step: int, context: StepContext) -> None:
     """Draw the control of a step, if it has one beside its words."""
     if step == 1:
-        draw_choice(here)
+        draw_choice(context)
     elif step == 2:
-        heads = proposals.heads(here)
-        _choose(Option.HEAD, "Head of the attention", heads, proposals.chosen_head(here), heads[-1], _HEADS)
+        heads = proposals.heads(context)
+        _choose(Option.HEAD, "Head of the attention", heads, proposals.chosen_head(context), heads[-1], _HEADS)
     elif step == 3:
         _offer_seed()
     elif step == 4:
         layer = selection.option(Option.LAYER, proposals.MASK, list(_LAYERS))
         _choose(Option.LAYER, "Over the photo", list(_LAYERS), layer, proposals.MASK, _LAYERS)
-    elif step == 5 and here.trained is not None:
-        _choose_cluster(here)
+    elif step == 5 and context.trained is not None:
+        _choose_cluster(context)
 
 
 def _choose(option: Option, label: str, values: list[str], chosen: str, default: str, names: dict[str, str]) -> None:
@@ -56,8 +56,8 @@ def _forget_patch() -> None:
     selection.select(patch=None)
 
 
-def _choose_cluster(here: Here) -> None:
-    trained = here.trained
+def _choose_cluster(context: StepContext) -> None:
+    trained = context.trained
     values, key = [0, *clusters_of(trained)], "guide:cluster"
     session.sync_widget(key, chosen_cluster(trained))
     draw = st.pills if len(values) <= _PILLS else st.selectbox

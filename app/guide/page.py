@@ -12,9 +12,9 @@ from app.guide.controls import draw_control
 from app.guide.mask_detail import keep_photo
 from app.guide.overlays import mask_layer
 from app.guide.photo_choice import draw_strip
-from app.guide.photo_results import Subject, Trained, read_trained
+from app.guide.photo_results import PhotoOnRun, TrainedRun, read_trained
 from app.guide.scene import Layer, Scene, draw_scene
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.guide.step_list import FULL, current_step, go_to, is_full_screen
 from app.guide.stepper import stepper
 from app.guide.steps.clusters import chosen_cluster, draw_clusters
@@ -24,7 +24,7 @@ from app.guide.steps.proposals import draw_affinity, draw_cut, draw_patches, dra
 from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
 from app.images import drawing
 from app.mask_detail.dialog import show_detail
-from app.run_context import Workspace, current_photo
+from app.run_context import RunContext, current_photo
 from app.selection import Option
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
@@ -35,7 +35,7 @@ from maskdistill.storage.run_folder import list_runs, runs_folder
 
 STYLE = Path(__file__).parent / "guide.css"
 FIRST_TRAINED = 5  # step from which a trained run is needed
-_PICTURES: tuple[Callable[[Here], str], ...] = (
+_PICTURES: tuple[Callable[[StepContext], str], ...] = (
     draw_photo,
     draw_patches,
     draw_affinity,
@@ -47,7 +47,7 @@ _PICTURES: tuple[Callable[[Here], str], ...] = (
 )
 
 
-def draw(workspace: Workspace) -> None:
+def draw(context: RunContext) -> None:
     """Everything of the page; guide.css knows by the container's key for which screen."""
     full, step = is_full_screen(), current_step()
     keep_photo()
@@ -57,7 +57,7 @@ def draw(workspace: Workspace) -> None:
         top = st.container()
         stepper(step, full, key="guide:steps", on_go=go_to, on_screen=_set_screen)
         try:
-            here = _look(workspace, step)
+            here = _look(context, step)
             _draw_step(step, here, full)
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
@@ -79,23 +79,23 @@ def _set_screen(full: bool) -> None:
     selection.set_option(Option.SCREEN, FULL if full else "")
 
 
-def _look(workspace: Workspace, step: int) -> Here:
+def _look(context: RunContext, step: int) -> StepContext:
     """Resolve photo, settings and trained run; read the photo if it was not before."""
     trained = _find_trained()
-    if workspace.run is None and trained is not None:  # the same features for all steps: one look at the photo
-        workspace = replace(workspace, base=replace(workspace.base, features=trained.config.features))
-    photos = list(workspace.source.photos)
+    if context.run is None and trained is not None:  # the same features for all steps: one look at the photo
+        context = replace(context, base=replace(context.base, features=trained.config.features))
+    photos = list(context.source.photos)
     photo = current_photo(photos)
-    config, changes = selection.apply_changes(workspace.base, selection.current().changes)
+    config, changes = selection.apply_changes(context.base, selection.current().changes)
     selection.select(changes=changes)
-    if trained is not None and not _prepare(trained, photo, workspace.base):
+    if trained is not None and not _prepare(trained, photo, context.base):
         trained = None
     features = config.features if trained is None or step < FIRST_TRAINED else trained.config.features
     live = cache.live(features, config.proposals, config.crf, photo)
-    return Here(workspace, photos, photo, config, live, trained)
+    return StepContext(context, photos, photo, config, live, trained)
 
 
-def _find_trained() -> Trained | None:
+def _find_trained() -> TrainedRun | None:
     """The run of steps 5 to 8; one that cannot be read must not keep the first four from working."""
     runs = {run.name: run for run in list_runs(runs_folder())}
     wanted = selection.option(Option.MODEL)
@@ -110,9 +110,9 @@ def _find_trained() -> Trained | None:
         return None
 
 
-def _prepare(trained: Trained, photo: Photo, base: RunConfig) -> bool:
+def _prepare(trained_run: TrainedRun, photo: Photo, base: RunConfig) -> bool:
     """Have the run look at a new photo while it is being read anyway; False if the run's models cannot be used."""
-    subject = Subject(trained, photo, base.proposals, base.crf)
+    subject = PhotoOnRun(trained_run, photo, base.proposals, base.crf)
     try:
         subject.prepare()
     except MaskDistillError as error:
@@ -121,57 +121,57 @@ def _prepare(trained: Trained, photo: Photo, base: RunConfig) -> bool:
     return True
 
 
-def _draw_step(step: int, here: Here, full: bool) -> None:
+def _draw_step(step: int, context: StepContext, full: bool) -> None:
     words = STEPS[step - 1]
     picture, text = st.columns([2.1, 1] if full else [2.2, 1], gap="medium", wrap=False)
-    missing = step >= FIRST_TRAINED and here.trained is None
+    missing = step >= FIRST_TRAINED and context.trained is None
     with picture, st.container(key=f"guide-picture-{step}", gap="small"):
-        if missing or (step >= FIRST_TRAINED and not here.live.proposals.proposals):
-            facts = _draw_mask_only(here)
+        if missing or (step >= FIRST_TRAINED and not context.live.proposals.proposals):
+            facts = _draw_mask_only(context)
         else:
-            facts = _PICTURES[step - 1](here)
-        st.caption(widgets.escape(". ".join([facts, *_origin(step, here)])))
+            facts = _PICTURES[step - 1](context)
+        st.caption(widgets.escape(". ".join([facts, *_origin(step, context)])))
         if step == 1:
-            draw_strip(here)
+            draw_strip(context)
     with text, st.container(key="guide-words", gap="small"):
-        _say(words, here)
+        _say(words, context)
         if missing:
-            _offer_class_run(here, WITHOUT_RUN)
+            _offer_class_run(context, WITHOUT_RUN)
         else:
-            draw_control(step, here)
-        if step == 1 and here.trained is None:
-            _offer_class_run(here, EARLY)
-        _draw_link(step, words, here)
+            draw_control(step, context)
+        if step == 1 and context.trained is None:
+            _offer_class_run(context, EARLY)
+        _draw_link(step, words, context)
 
 
-def _origin(step: int, here: Here) -> list[str]:
+def _origin(step: int, context: StepContext) -> list[str]:
     """Which run the picture comes from, and what speaks against the mask."""
-    problem = here.live.proposals.problem
-    if step < FIRST_TRAINED or here.trained is None:
+    problem = context.live.proposals.problem
+    if step < FIRST_TRAINED or context.trained is None:
         return [problem] if step == FIRST_TRAINED - 1 and problem else []
-    where = "" if here.trained.number_of(here.photo) is not None else "; this photo is not one of its own"
-    return [f"Run {here.trained.run.name}{where}"]
+    where = "" if context.trained.number_of(context.photo) is not None else "; this photo is not one of its own"
+    return [f"Run {context.trained.run.name}{where}"]
 
 
-def _say(words: Words, here: Here) -> None:
-    published = words is STEPS[3] and here.config.proposals.engine == "published"
+def _say(words: Words, context: StepContext) -> None:
+    published = words is STEPS[3] and context.config.proposals.engine == "published"
     st.header(words.title)
     st.markdown(PUBLISHED_CUT if published else words.what)
     st.markdown(f":material/visibility: {words.look}")
     st.markdown(f":material/warning: {words.wrong}")
 
 
-def _draw_mask_only(here: Here) -> str:
-    masks = here.live.proposals.proposals
+def _draw_mask_only(context: StepContext) -> str:
+    masks = context.live.proposals.proposals
     layers = [Layer.of_image(mask_layer(item.mask, drawing.mask_colour(0))) for item in masks[:1]]
-    alt = f"The mask of {here.photo.id}" if masks else here.photo.id
-    geometry = here.live.view.geometry
-    draw_scene(Scene(photo=here.photo, alt=alt, geometry=geometry, layers=tuple(layers)), key="guide:photo")
+    alt = f"The mask of {context.photo.id}" if masks else context.photo.id
+    geometry = context.live.view.geometry
+    draw_scene(Scene(photo=context.photo, alt=alt, geometry=geometry, layers=tuple(layers)), key="guide:photo")
     return "The mask of step 4" if masks else "Step 4 found no mask, so there is nothing to go on with: move τ there"
 
 
-def _offer_class_run(here: Here, why: str) -> None:
-    folder, run, features = reference.class_folder(), here.workspace.run, here.config.features
+def _offer_class_run(context: StepContext, why: str) -> None:
+    folder, run, features = reference.class_folder(), context.workspace.run, context.config.features
     untrained = "" if run is None else f" The run **{widgets.escape(run.name)}** has no final model: Training makes it."
     st.info(why + untrained)
     job = current_job(folder)
@@ -182,21 +182,21 @@ def _offer_class_run(here: Here, why: str) -> None:
     st.button(label, type="primary", icon=":material/play_arrow:", on_click=reference.prepare, args=(features,))
 
 
-def _draw_link(step: int, words: Words, here: Here) -> None:
+def _draw_link(step: int, words: Words, context: StepContext) -> None:
     st.page_link(
         f"../pages/{words.page}.py",
         label=words.link,
         icon=":material/arrow_outward:",
-        query_params=_link(step, words, here),
+        query_params=_link(step, words, context),
     )
 
 
-def _link(step: int, words: Words, here: Here) -> dict[str, list[str]] | None:
+def _link(step: int, words: Words, context: StepContext) -> dict[str, list[str]] | None:
     """From step 5 on to the run that was shown, at this photo if it has it; before, the selection goes along anyway."""
-    trained = here.trained
+    trained = context.trained
     if step < FIRST_TRAINED or trained is None:
         return None
-    number = trained.number_of(here.photo)
+    number = trained.number_of(context.photo)
     photo = "" if number is None else trained.masks.photos[number].id
     cluster = chosen_cluster(trained) if step == FIRST_TRAINED else 0
     return selection.link_to(

@@ -7,7 +7,7 @@ import streamlit as st
 from app import cache, selection, session, uploads
 from app.components.thumbs import Thumb, thumbs
 from app.guide.reference import is_trained
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.run_context import free_run_name
 from app.selection import Option
 from app.session import Key
@@ -17,33 +17,37 @@ STRIP = 24  # thumbnails around the photo on show
 _LISTED = 5000  # photos up to which all their names are sent
 
 
-def draw_strip(here: Here) -> None:
+def draw_strip(context: StepContext) -> None:
     """Photos around the one on show."""
-    place = [photo.id for photo in here.photos].index(here.photo.id)
-    first = min(max(0, place - STRIP // 2), max(0, len(here.photos) - STRIP))
-    items = [Thumb(photo) for photo in here.photos[first : first + STRIP]]
+    place = [photo.id for photo in context.photos].index(context.photo.id)
+    first = min(max(0, place - STRIP // 2), max(0, len(context.photos) - STRIP))
+    items = [Thumb(photo) for photo in context.photos[first : first + STRIP]]
     thumbs(
-        items, key="guide:strip", layout="strip", selected=here.photo.id, on_pick=lambda id: selection.select(photo=id)
+        items,
+        key="guide:strip",
+        layout="strip",
+        selected=context.photo.id,
+        on_pick=lambda id: selection.select(photo=id),
     )
 
 
-def draw_choice(here: Here) -> None:
+def draw_choice(context: StepContext) -> None:
     """A list if there are many photos, a box for one that is dropped, and the way back to the samples."""
-    if STRIP < len(here.photos) <= _LISTED:
-        key = session.sync_widget("guide:name", here.photo.id)
-        names = [photo.id for photo in here.photos]
+    if STRIP < len(context.photos) <= _LISTED:
+        key = session.sync_widget("guide:name", context.photo.id)
+        names = [photo.id for photo in context.photos]
         st.selectbox("Photo", names, key=key, on_change=lambda: selection.select(photo=session.widget_value(key)))
     turn = session.recall(Key.DROP_TURN, 0)
     file = st.file_uploader("Drop a photo of your own", max_upload_size=uploads.MAX_FILE_MB, key=f"guide:drop:{turn}")
     if file is not None:
         session.remember(Key.DROP_TURN, turn + 1)  # empties the box: the file is on disk by then
-        _take(here, file)
+        _take(context, file)
         st.rerun()
-    if here.workspace.source.spec != "sample":
-        st.button("Back to the sample photos", icon=":material/undo:", on_click=_show_samples, args=(here,))
+    if context.workspace.source.spec != "sample":
+        st.button("Back to the sample photos", icon=":material/undo:", on_click=_show_samples, args=(context,))
 
 
-def _take(here: Here, file: uploads.Upload) -> None:
+def _take(context: StepContext, file: uploads.Upload) -> None:
     """Write the file beside those that were dropped before, and look at it; or say why not."""
     folder = Path(session.recall(Key.DROP_FOLDER) or runs_folder().absolute() / free_run_name("dropped") / "photos")
     before = set(folder.glob("*"))
@@ -57,16 +61,16 @@ def _take(here: Here, file: uploads.Upload) -> None:
     cache.rescan(str(folder))
     new = next(path for path in folder.glob("*") if path not in before)
     photos = cache.source(str(folder)).photos
-    _look_at(here, str(folder), next(photo.id for photo in photos if photo.path == new))
+    _look_at(context, str(folder), next(photo.id for photo in photos if photo.path == new))
 
 
-def _show_samples(here: Here) -> None:
-    _look_at(here, "sample", "")
+def _show_samples(context: StepContext) -> None:
+    _look_at(context, "sample", "")
 
 
-def _look_at(here: Here, data: str, photo: str) -> None:
+def _look_at(context: StepContext, data: str, photo: str) -> None:
     """Other photos; the models of the run that was looked at stay those of steps 5 to 8."""
-    run = here.workspace.run
+    run = context.workspace.run
     if run is not None and is_trained(run):
         selection.set_option(Option.MODEL, run.name)
     selection.select(run="", data=data, photo=photo, mask=None, cluster=0, picked="", job=0)

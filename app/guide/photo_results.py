@@ -11,11 +11,11 @@ import streamlit as st
 from PIL import Image
 
 from app import cache, run_view
-from app.cache import Live
+from app.cache import LiveProposals
 from app.guide import overlays
 from app.images import drawing
 from app.run_context import run_config
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
@@ -34,14 +34,14 @@ _FILES = ("run.json", "space.npz", "classes.parquet", "stage1/model.safetensors"
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainedRun:
     """A run with both models."""
 
     run: Run
     stamp: str  # names this state of the run: a key for caches
     config: RunConfig
-    masks: Explorer
-    decided: Decided
+    masks: RunView
+    decided: DecisionView
     space: ClusterSpace
     table: pd.DataFrame  # candidates.parquet with people's decisions
     numbers: dict[str, int]  # file, content and view of a photo -> its number in the run
@@ -51,30 +51,30 @@ class Trained:
         return self.numbers.get(_content_key(photo))
 
 
-def read_trained(run: Run) -> Trained:
+def read_trained(run: Run) -> TrainedRun:
     """A trained run, read again when one of its files or people's decisions have changed.
 
     Raises:
         MaskDistillError: If a file of it is damaged.
     """
     paths = [run.path / name for name in _FILES]
-    found = run_view.explorer(run)
+    found = run_view.read_run_view(run)
     return _read_trained(run.path, f"{cache.stamp(paths)} {found.stamp} {decisions.version(run)}", found)
 
 
 @cache.newest(4)
-def _read_trained(path: Path, stamp: str, found: Explorer) -> Trained:
+def _read_trained(path: Path, stamp: str, found: RunView) -> TrainedRun:
     run = Run(path)
     table = run.candidates()
     decision, relabel = read_decisions(run, run, table)
     given = {name: np.where(relabel > 0, relabel, table[name]) for name in ("cluster", "label")}
     numbers = {_content_key(photo): number for number, photo in enumerate(found.photos)}
-    return Trained(
+    return TrainedRun(
         run=run,
         stamp=stamp,
         config=run_config(run.info()),
         masks=found,
-        decided=run_view.decided(found),
+        decided=run_view.decision_view(found),
         space=ClusterSpace.read(run),
         table=table.assign(decision=decision, **given),
         numbers=numbers,
@@ -86,16 +86,16 @@ def _content_key(photo: Photo) -> str:
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class PhotoOnRun:
     """One photo under certain settings, as a trained run looks at it."""
 
-    trained: Trained
+    trained: TrainedRun
     photo: Photo
     proposals: ProposalConfig
     crf: CrfConfig
 
     @property
-    def live(self) -> Live:
+    def live(self) -> LiveProposals:
         """Its masks by the features that the run was made with."""
         return cache.live(self.trained.config.features, self.proposals, self.crf, self.photo)
 
@@ -151,7 +151,7 @@ class Subject:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> Places:
+def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun) -> Places:
     from maskdistill.clustering.mask_embeddings import embed_masks
 
     trained, live = _subject.trained, _subject.live
@@ -172,19 +172,19 @@ def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _su
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _probabilities(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
+def _probabilities(stamp: Any, key: str, stage: str, _subject: PhotoOnRun) -> np.ndarray:
     from maskdistill.models.predictor import load_model
 
     return load_model(_subject.trained.run, stage, _subject.tokens).probabilities(_subject.drawn_photo)
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)
-def _labels(stamp: Any, key: str, stage: str, _subject: Subject) -> np.ndarray:
+def _labels(stamp: Any, key: str, stage: str, _subject: PhotoOnRun) -> np.ndarray:
     return _subject.probabilities(stage).argmax(axis=0).astype(np.uint8)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: Subject) -> "Sequence[Seen]":
+def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun) -> "Sequence[Seen]":
     from maskdistill.pseudo_labels.candidates import see_masks
 
     size = (_subject.drawn_photo.height, _subject.drawn_photo.width)
@@ -195,7 +195,7 @@ def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subj
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _epochs(stamp: Any, key: str, _subject: Subject) -> list[tuple[int, str]]:
+def _epochs(stamp: Any, key: str, _subject: PhotoOnRun) -> list[tuple[int, str]]:
     config = _subject.trained.config.stage1
     samples = read_samples(_subject.trained.run, "stage1")
     epochs = [] if samples is None else samples.epochs
@@ -232,15 +232,15 @@ def _head_blocks(config: RunConfig) -> tuple[int, ...]:
     return head_blocks(cache.backbone(config.features), config.features)
 
 
-def _head_tokens(subject: Subject) -> np.ndarray:
+def _head_tokens(photo_on_run: PhotoOnRun) -> np.ndarray:
     """Out of the pass that the masks were cut from, as a rule; a head of early blocks needs one of its own."""
     from maskdistill.features.patch_tokens import stack_tokens
 
-    config, features = subject.trained.config, subject.live.view.features
+    config, features = photo_on_run.trained.config, photo_on_run.live.view.features
     blocks = _head_blocks(config)
     if set(blocks) <= set(features.patch_tokens):
         return stack_tokens(features, blocks).astype(np.float16)
-    return _fresh_tokens(config.features, cache.photo_key(subject.photo), subject.photo)
+    return _fresh_tokens(config.features, cache.photo_key(photo_on_run.photo), photo_on_run.photo)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

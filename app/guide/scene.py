@@ -9,7 +9,7 @@ from PIL import Image
 from app import cache, session
 from app.components._register import register
 from app.images import drawing, sent_images
-from app.proposals.derivation import Patch, Step
+from app.proposals.derivation import DerivationStep, Patch
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 
@@ -42,7 +42,7 @@ class Layer:
     smooth: bool = True  # False shows each pixel as a square
 
     @classmethod
-    def of_step(cls, step: Step, opacity: float) -> "Layer":
+    def of_step(cls, step: DerivationStep, opacity: float) -> "Layer":
         """A picture of a derivation."""
         return cls(drawing.png_url(step.image), opacity, step.on_patches, smooth=False)
 
@@ -97,7 +97,7 @@ class Scene:
     lines: bool = False  # between the patches
     can_pick: bool = False  # a patch
     ring: Patch | None = None
-    scale: Step | None = None  # whose colours are explained
+    scale: DerivationStep | None = None  # whose colours are explained
     scale_title: str = ""
     keys: tuple[tuple[str, str], ...] = ()  # colour and what it stands for
     tags: tuple[Tag, ...] = ()

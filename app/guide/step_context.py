@@ -2,27 +2,27 @@
 
 from dataclasses import dataclass
 
-from app.cache import Live
-from app.guide.photo_results import Subject, Trained
-from app.run_context import Workspace
+from app.cache import LiveProposals
+from app.guide.photo_results import PhotoOnRun, TrainedRun
+from app.run_context import RunContext
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 
 
 @dataclass(frozen=True)
-class Here:
+class StepContext:
     """One moment of the guide."""
 
-    workspace: Workspace
+    workspace: RunContext
     photos: list[Photo]
     photo: Photo
     config: RunConfig  # of steps 1 to 4
-    live: Live
-    trained: Trained | None  # for steps 5 to 8
+    live: LiveProposals
+    trained: TrainedRun | None  # for steps 5 to 8
 
     @property
-    def subject(self) -> Subject | None:
+    def subject(self) -> PhotoOnRun | None:
         """The photo as the trained run looks at it; None without one."""
         if self.trained is None:
             return None
-        return Subject(self.trained, self.photo, self.config.proposals, self.config.crf)
+        return PhotoOnRun(self.trained, self.photo, self.config.proposals, self.config.crf)

@@ -6,23 +6,23 @@ from pathlib import Path
 import streamlit as st
 
 from app.images import drawing
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.proposals.thumbnails import THUMB_SIDE, crop_around
 from maskdistill.storage.run_folder import thumbnail_in
 
 
-def crop_url(found: Explorer, mask_id: int) -> str:
+def crop_url(run_view: RunView, mask_id: int) -> str:
     """The 96-pixel crop of a mask as a data URL of 2 or 3 kB; empty if its photo is gone.
 
     Raises:
         RunError: If there is no such mask.
     """
     try:
-        return _thumb_url(found.thumbs, mask_id, found.stamp)
+        return _thumb_url(run_view.thumbs, mask_id, run_view.stamp)
     except FileNotFoundError:  # of a run of an earlier version, or deleted
-        return large_crop_url(found, mask_id, THUMB_SIDE)
+        return large_crop_url(run_view, mask_id, THUMB_SIDE)
 
 
 @lru_cache(maxsize=1024)
@@ -31,20 +31,20 @@ def _thumb_url(folder: Path, mask_id: int, _stamp: str) -> str:
     return drawing.jpeg_bytes_url(thumbnail_in(folder, mask_id).read_bytes())
 
 
-def large_crop_url(found: Explorer, mask_id: int, side: int = 384) -> str:
+def large_crop_url(run_view: RunView, mask_id: int, side: int = 384) -> str:
     """The crop of a mask from its photo, its longer side of ``side`` pixels; empty if the photo is gone.
 
     Raises:
         RunError: If there is no such mask.
     """
-    return _large_crop_url(found.run.path, found.stamp, mask_id, side, found)
+    return _large_crop_url(run_view.run.path, run_view.stamp, mask_id, side, run_view)
 
 
 @st.cache_data(max_entries=128, show_spinner=False)
-def _large_crop_url(path: Path, stamp: str, mask_id: int, side: int, _found: Explorer) -> str:
-    row = _found.table.rows_of([mask_id])[0]
-    photo = _found.photos[_found.frame["image"].iat[row]]
-    box = [int(_found.frame[name].iat[row]) for name in "xywh"]
+def _large_crop_url(path: Path, stamp: str, mask_id: int, side: int, _run_view: RunView) -> str:
+    row = _run_view.table.rows_of([mask_id])[0]
+    photo = _run_view.photos[_run_view.frame["image"].iat[row]]
+    box = [int(_run_view.frame[name].iat[row]) for name in "xywh"]
     scale = min(1.0, side / max(box[2], box[3], 1))  # at which the crop has enough pixels
     try:
         image = read_photo(photo, min_short_side=max(1, round(scale * min(photo.height, photo.width))))

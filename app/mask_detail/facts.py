@@ -10,7 +10,7 @@ import pandas as pd
 
 from app import cache
 from app.images.part_names import part_name
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
@@ -39,7 +39,7 @@ class Verdict:
 
 
 @dataclass(frozen=True)
-class Bar:
+class ScoreBar:
     """A number in [0, 1]; NaN was not measured."""
 
     name: str
@@ -73,14 +73,14 @@ class Judged:
         return int(rows[0]) if len(rows) else None
 
 
-def judged(ex: Explorer) -> Judged | None:
+def judged(run_view: RunView) -> Judged | None:
     """The signals of all candidates and the filter's settings; None before stage 1."""
-    return _judged(ex.run.path, ex.stamp, ex) if ex.run.candidates_path.is_file() else None
+    return _judged(run_view.run.path, run_view.stamp, run_view) if run_view.run.candidates_path.is_file() else None
 
 
 @cache.newest(4)
-def _judged(path: Path, stamp: str, ex: Explorer) -> Judged:
-    run, table = ex.run, ex.run.candidates()
+def _judged(path: Path, stamp: str, run_view: RunView) -> Judged:
+    run, table = run_view.run, run_view.run.candidates()
     ids, none = table["mask_id"].to_numpy(), np.zeros(len(table), np.int8)
     kept = run.kept() if run.kept_path.is_file() else None
     if kept is None or not np.array_equal(kept["mask_id"], ids):
@@ -133,7 +133,7 @@ def _why_not_judged(split: str | None, any_judged: bool, cluster: int) -> str:
     return "The first model was not asked about it: it came later than the candidates."
 
 
-def signal_bars(found: Judged, mask_id: int) -> list[Bar]:
+def signal_bars(found: Judged, mask_id: int) -> list[ScoreBar]:
     """Stage 1's signals of a mask with the filter's thresholds; empty if it was not judged."""
     row = found.row_of(mask_id)
     if row is None:
@@ -141,12 +141,12 @@ def signal_bars(found: Judged, mask_id: int) -> list[Bar]:
     return [_signal_bar(found, row, signal) for signal in SIGNALS]
 
 
-def _signal_bar(found: Judged, row: int, signal: str) -> Bar:
+def _signal_bar(found: Judged, row: int, signal: str) -> ScoreBar:
     name, text = SIGNALS[signal]
     value = min(max(float(getattr(found.signals, signal)[row]), 0.0), 1.0)
     set_ones = [] if found.config is None else _limits(found.config, signal)
     signs = {True: "≥", False: "≤"}
-    return Bar(
+    return ScoreBar(
         name,
         value,
         text,
@@ -162,11 +162,11 @@ def _limits(config: FilterConfig, signal: str) -> list[tuple[bool, float]]:
     return [(item.drops_below, limit) for item, limit in found if limit != item.neutral]
 
 
-def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[Bar]:
+def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[ScoreBar]:
     """The proposal's score part by part, those that were measured."""
     values = {name: float(row[f"part_{name}"]) for name in parts}
     return [
-        Bar(part_name(name), value, f"{_capital(PART_HELP.get(name, name))} (weight {WEIGHTS.get(name, 0):g})")
+        ScoreBar(part_name(name), value, f"{_capital(PART_HELP.get(name, name))} (weight {WEIGHTS.get(name, 0):g})")
         for name, value in values.items()
         if not math.isnan(value)
     ]
@@ -182,7 +182,7 @@ def truth_sentence(row: pd.Series, names: tuple[str, ...]) -> str:
     return f"{names[truth]}{share}{iou}"
 
 
-def decision_words(found: Decided, row: int) -> str:
+def decision_words(found: DecisionView, row: int) -> str:
     """What stands of people's words on a mask: "Accepted by anna", "Relabelled as cluster 3 by anna", or ""."""
     said = found.effective
     if not said.decision[row]:

@@ -6,15 +6,15 @@ from html import escape
 
 from app.images import colors
 from app.mask_detail import facts
-from app.run_view import Decided, Explorer
+from app.run_view import DecisionView, RunView
 from maskdistill.review import decisions
 
 _MOST_EVENTS = 8  # of a mask's history
 
 
-def head(ex: Explorer, found: Decided, row: int) -> str:
+def head(run_view: RunView, found: DecisionView, row: int) -> str:
     """Cluster, photo and place of a mask, by its row of the table."""
-    mask = ex.frame.iloc[row]
+    mask = run_view.frame.iloc[row]
     cluster = int(found.cluster[row])
     name = found.name_of(cluster) if cluster else "no cluster"
     where = [f"photo {mask['image_id']}", mask["split"], f"mask {mask['mask_id']}", f"{mask['area']:.1%} of the photo"]
@@ -27,9 +27,9 @@ def head(ex: Explorer, found: Decided, row: int) -> str:
     return f'<div class="mask-head"><div>{swatch}<b>{escape(name)}</b></div><small>{words}</small></div>'
 
 
-def verdict(ex: Explorer, found: Decided, row: int, on_show: facts.Verdict | None) -> str:
+def verdict(run_view: RunView, found: DecisionView, row: int, on_show: facts.Verdict | None) -> str:
     """Whether it is kept, what the thresholds on show would say instead, if anything, and what people say of it."""
-    mask, judged = ex.frame.iloc[row], facts.judged(ex)
+    mask, judged = run_view.frame.iloc[row], facts.judged(run_view)
     said = facts.verdict(mask, any_judged=judged is not None, cluster=int(found.cluster[row]))
     lines = [_verdict_chip(said)]
     if on_show is not None and on_show != said:
@@ -55,28 +55,28 @@ def _chip(colour: str, word: str, text: str) -> str:
     return f'<div class="mask-verdict">{chip}<span>{escape(text)}</span></div>'
 
 
-def bars(ex: Explorer, row: int) -> str:
+def bars(run_view: RunView, row: int) -> str:
     """Signals, parts of its score, and ground truth."""
-    mask = ex.frame.iloc[row]
-    found = facts.judged(ex)
+    mask = run_view.frame.iloc[row]
+    found = facts.judged(run_view)
     signals = [] if found is None else facts.signal_bars(found, int(mask["mask_id"]))
-    parts = facts.part_bars(mask, ex.table.parts)
+    parts = facts.part_bars(mask, run_view.table.parts)
     blocks = []
     if signals:
         blocks.append(_block("Signals of stage 1", "and what the filter asks for", signals))
     if parts:
         blocks.append(_block("Score of the proposal", f"{mask['quality']:.2f} in all", parts))
-    truth = facts.truth_sentence(mask, ex.table.truth_names)
+    truth = facts.truth_sentence(mask, run_view.table.truth_names)
     if truth:
         blocks.append(f"<h6>Ground truth <small>reporting only</small></h6><div>{escape(truth)}</div>")
     return f'<div class="mask-bars">{"".join(blocks)}</div>'
 
 
-def _block(title: str, more: str, bars: list[facts.Bar]) -> str:
+def _block(title: str, more: str, bars: list[facts.ScoreBar]) -> str:
     return f"<h6>{escape(title)} <small>{escape(more)}</small></h6>" + "".join(map(_bar, bars))
 
 
-def _bar(bar: facts.Bar) -> str:
+def _bar(bar: facts.ScoreBar) -> str:
     known = not math.isnan(bar.value)
     kind = "fails" if bar.fails else "" if known else "unknown"
     filled = f'<i style="width:{100 * bar.value:.1f}%"></i>' if known else ""
@@ -95,16 +95,16 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if 0 < value < 0.1 else f"{value:.2f}"
 
 
-def history(ex: Explorer, mask_id: int) -> str:
+def history(run_view: RunView, mask_id: int) -> str:
     """What people did to it, newest first."""
-    events = decisions.history(ex.run, mask_id)
+    events = decisions.history(run_view.run, mask_id)
     lines = [_event(event) for event in events[:_MOST_EVENTS]] or ["Nobody has decided on this mask yet."]
     if len(events) > _MOST_EVENTS:
         lines.append(f"<div>and {len(events) - _MOST_EVENTS} earlier</div>")
     return f'<div class="mask-bars"><h6>History of decisions</h6><div class="mask-history">{"".join(lines)}</div></div>'
 
 
-def _event(event: decisions.Event) -> str:
+def _event(event: decisions.DecisionEvent) -> str:
     when = f"{datetime.fromtimestamp(event.time):%d %b %H:%M}"
     text = f"{escape(event.reviewer)}: {escape(event.text)}"
     words = f'<span class="undone">{text}</span> undone' if event.undone else text

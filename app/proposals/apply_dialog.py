@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import selection, session
 from app.proposals import setting_controls
-from app.run_context import PRESET, Workspace, free_run_name, overrides_from
+from app.run_context import PRESET, RunContext, free_run_name, overrides_from
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.errors import MaskDistillError
@@ -14,22 +14,22 @@ from maskdistill.storage.run_folder import runs_folder
 @st.dialog(
     "Apply to all photos", icon=":material/done_all:", on_dismiss=lambda: session.remember(session.Key.APPLY, False)
 )
-def draw(workspace: Workspace) -> None:
+def draw(context: RunContext) -> None:
     """Ask for the run's name and start it."""
-    count = len(workspace.source.photos)
+    count = len(context.source.photos)
     changes = selection.current().changes
     st.write(
         f"Finds the masks of all {count} photos with these settings: {setting_controls.describe_changes(changes)}."
     )
-    stem = workspace.run.name if workspace.run else workspace.source.kind
+    stem = context.run.name if context.run else context.source.kind
     name = st.text_input("Name of the new run", value=free_run_name(stem), validate=r"^[\w.-]{1,60}$")
     if not st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch"):
         return
-    config = workspace.base.with_overrides(changes)
+    config = context.base.with_overrides(changes)
     overrides = overrides_from(load_preset(PRESET), config)
     try:
         run = runs_folder() / name
-        submit_run(run, workspace.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+        submit_run(run, context.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
     except MaskDistillError as error:
         st.error(str(error))
         return

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from app.cache import Live
+from app.cache import LiveProposals
 from app.images import drawing
 from maskdistill.proposals.affinity import key_affinity, stacked_features
 from maskdistill.proposals.normalized_cut import Cut
@@ -28,7 +28,7 @@ FOREGROUND_RULES = {
 
 
 @dataclass(frozen=True)
-class Step:
+class DerivationStep:
     """One picture. ``image`` is RGB, or has a palette with transparent ground if it is a mask over the photo."""
 
     title: str
@@ -40,7 +40,7 @@ class Step:
     mark: Patch | None = None  # patch to be ringed
 
 
-def affinity_map(live: Live, patch: Patch) -> np.ndarray:
+def affinity_map(live: LiveProposals, patch: Patch) -> np.ndarray:
     """(rows, cols) similarity of every patch to one: cosines, or the published products of keys."""
     rows, cols = live.view.features.grid
     index = patch[0] * cols + patch[1]
@@ -50,7 +50,7 @@ def affinity_map(live: Live, patch: Patch) -> np.ndarray:
     return (vectors @ vectors[index]).reshape(rows, cols)
 
 
-def affinity_step(live: Live, patch: Patch, title: str) -> Step:
+def affinity_step(live: LiveProposals, patch: Patch, title: str) -> DerivationStep:
     """The affinity map of a patch, ready to draw."""
     if live.recipe.config.engine == "published":
         caption = "Product of this patch's key with every other's, summed over the heads. Only positive links count."
@@ -62,12 +62,12 @@ def affinity_step(live: Live, patch: Patch, title: str) -> Step:
     )
     values = affinity_map(live, patch)
     low = min(0.0, float(values.min()))
-    return Step(
+    return DerivationStep(
         title, caption, drawing.colour_map(values, low, 1.0, "sequential"), ends=(_number(low), "1"), mark=patch
     )
 
 
-def default_patch(live: Live, rank: int) -> Patch | None:
+def default_patch(live: LiveProposals, rank: int) -> Patch | None:
     """The seed of the mask of that rank, or where the engine started if it found none."""
     found = live.proposals
     if found.proposals:
@@ -77,7 +77,7 @@ def default_patch(live: Live, rank: int) -> Patch | None:
     return found.cuts[0].seed if found.cuts else None
 
 
-def attention_steps(live: Live) -> list[Step]:
+def attention_steps(live: LiveProposals) -> list[DerivationStep]:
     """CLS attention of each head of the last block, and their mean."""
     attention = live.view.features.cls_attention
     if attention is None:
@@ -89,7 +89,7 @@ def attention_steps(live: Live) -> list[Step]:
     return [*steps, _attention("Mean of the heads", mean, maps.mean(axis=0))]
 
 
-def mask_steps(live: Live, rank: int) -> list[Step]:
+def mask_steps(live: LiveProposals, rank: int) -> list[DerivationStep]:
     """From the seed to the mask of that rank."""
     found = live.proposals
     proposal = found.proposals[rank] if rank < len(found.proposals) else None
@@ -111,7 +111,7 @@ def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
     return found.cuts[0] if found.cuts else None
 
 
-def _cut_steps(live: Live, cut: Cut) -> list[Step]:
+def _cut_steps(live: LiveProposals, cut: Cut) -> list[DerivationStep]:
     rule = FOREGROUND_RULES[live.recipe.config.foreground]
     return [
         _seed("The strongest patch of the cut's foreground.", live, cut.seed),
@@ -127,13 +127,13 @@ def _cut_steps(live: Live, cut: Cut) -> list[Step]:
     ]
 
 
-def _component_caption(live: Live) -> str:
+def _component_caption(live: LiveProposals) -> str:
     if live.recipe.config.seed_piece_only:
         return "Only the connected piece that holds the seed is kept."
     return f"Connected pieces smaller than {live.recipe.config.min_piece:.0%} of the largest are dropped."
 
 
-def _diffusion_steps(live: Live, diffusion: Diffusion) -> list[Step]:
+def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[DerivationStep]:
     config = live.recipe.config
     kept = f"Mean of the first {config.num_heads} heads, cut to {config.mass:.0%} of its mass. Its maximum is the seed."
     return [
@@ -152,7 +152,7 @@ def _diffusion_steps(live: Live, diffusion: Diffusion) -> list[Step]:
     ]
 
 
-def _refined_steps(live: Live, proposal: Proposal, rank: int) -> list[Step]:
+def _refined_steps(live: LiveProposals, proposal: Proposal, rank: int) -> list[DerivationStep]:
     colour = drawing.mask_colour(rank)
     config = live.recipe.config
     steps = []
@@ -173,21 +173,21 @@ def _refined_steps(live: Live, proposal: Proposal, rank: int) -> list[Step]:
     return [*steps, _pixel_mask("Mask", caption, proposal.mask, colour)]
 
 
-def _plain(title: str, caption: str, values: np.ndarray, mark: Patch | None = None) -> Step:
+def _plain(title: str, caption: str, values: np.ndarray, mark: Patch | None = None) -> DerivationStep:
     low, high = float(values.min()), float(values.max())
     image = drawing.colour_map(values, low, high, "sequential")
-    return Step(title, caption, image, ends=(_number(low), _number(high)), mark=mark)
+    return DerivationStep(title, caption, image, ends=(_number(low), _number(high)), mark=mark)
 
 
-def _attention(title: str, caption: str, values: np.ndarray) -> Step:
+def _attention(title: str, caption: str, values: np.ndarray) -> DerivationStep:
     high = float(values.max())
-    return Step(title, caption, drawing.colour_map(values, 0, high, "sequential"), ends=("0", f"{high:.1%}"))
+    return DerivationStep(title, caption, drawing.colour_map(values, 0, high, "sequential"), ends=("0", f"{high:.1%}"))
 
 
-def _signed(title: str, caption: str, values: np.ndarray, mark: Patch | None) -> Step:
+def _signed(title: str, caption: str, values: np.ndarray, mark: Patch | None) -> DerivationStep:
     top = max(float(np.abs(values).max()), 1e-9)
     image = drawing.colour_map(values, -top, top, "diverging")
-    return Step(title, caption, image, ends=(_number(-top), _number(top)), scale="diverging", mark=mark)
+    return DerivationStep(title, caption, image, ends=(_number(-top), _number(top)), scale="diverging", mark=mark)
 
 
 def _number(value: float) -> str:
@@ -195,14 +195,14 @@ def _number(value: float) -> str:
     return text.replace("-", "−")
 
 
-def _seed(caption: str, live: Live, seed: Patch) -> Step:
+def _seed(caption: str, live: LiveProposals, seed: Patch) -> DerivationStep:
     nothing = np.zeros(live.view.features.grid, dtype=bool)
-    return Step("Seed", caption, drawing.mask_layer(nothing, drawing.mask_colour(0)), mark=seed)
+    return DerivationStep("Seed", caption, drawing.mask_layer(nothing, drawing.mask_colour(0)), mark=seed)
 
 
-def _mask(title: str, caption: str, mask: np.ndarray) -> Step:
-    return Step(title, caption, drawing.mask_layer(mask, drawing.mask_colour(0)))
+def _mask(title: str, caption: str, mask: np.ndarray) -> DerivationStep:
+    return DerivationStep(title, caption, drawing.mask_layer(mask, drawing.mask_colour(0)))
 
 
-def _pixel_mask(title: str, caption: str, mask: np.ndarray, colour: str) -> Step:
-    return Step(title, caption, drawing.mask_layer(mask, colour), on_patches=False)
+def _pixel_mask(title: str, caption: str, mask: np.ndarray, colour: str) -> DerivationStep:
+    return DerivationStep(title, caption, drawing.mask_layer(mask, colour), on_patches=False)

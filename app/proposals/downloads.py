@@ -9,17 +9,17 @@ import streamlit as st
 from PIL import Image
 
 from app import cache
-from app.cache import Live
+from app.cache import LiveProposals
 from app.images import drawing
 from app.proposals import derivation
-from app.proposals.derivation import Step
+from app.proposals.derivation import DerivationStep
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 
 OPACITY = 0.45
 
 
-def draw(photo: Photo, config: RunConfig, live: Live) -> None:
+def draw(photo: Photo, config: RunConfig, live: LiveProposals) -> None:
     """A button that opens the choice of files."""
     stem = photo.id.replace("/", "_")
     with st.popover("Download", icon=":material/download:", width="stretch"):
@@ -48,12 +48,12 @@ def mask_png(photo: Photo, config: RunConfig) -> bytes:
     return drawing.png_bytes(drawing.index_mask(masks, (photo.height, photo.width)))
 
 
-def sheet_png(photo: Photo, live: Live) -> bytes:
+def sheet_png(photo: Photo, live: LiveProposals) -> bytes:
     """The derivation's pictures on one page."""
     return drawing.png_bytes(drawing.contact_sheet(_pictures(photo, live)))
 
 
-def bundle(photo: Photo, config: RunConfig, live: Live) -> bytes:
+def bundle(photo: Photo, config: RunConfig, live: LiveProposals) -> bytes:
     """Zip of all pictures and the settings."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
@@ -66,7 +66,7 @@ def bundle(photo: Photo, config: RunConfig, live: Live) -> bytes:
     return buffer.getvalue()
 
 
-def _pictures(photo: Photo, live: Live) -> list[tuple[str, Image.Image]]:
+def _pictures(photo: Photo, live: LiveProposals) -> list[tuple[str, Image.Image]]:
     image = cache.pixels(photo)
     masks = [item.mask for item in live.proposals.proposals]
     steps = [*derivation.attention_steps(live), *derivation.mask_steps(live, 0)]
@@ -74,7 +74,7 @@ def _pictures(photo: Photo, live: Live) -> list[tuple[str, Image.Image]]:
     return [("Photo", image), *pictures, ("Masks", drawing.overlay(image, masks, OPACITY))]
 
 
-def _on_photo(step: Step, image: Image.Image, live: Live) -> Image.Image:
+def _on_photo(step: DerivationStep, image: Image.Image, live: LiveProposals) -> Image.Image:
     """A step's picture over the grey photo, the way the page shows it."""
     geometry = live.view.geometry
     grey = image.convert("L").convert("RGB")

@@ -6,12 +6,12 @@ from functools import partial
 import streamlit as st
 
 from app import cache, selection, session, widgets
-from app.cache import Live
+from app.cache import LiveProposals
 from app.components.photo_view import photo_view
 from app.components.thumbs import Thumb, thumbs
 from app.proposals import derivation, downloads, setting_controls
 from app.proposals.step_gallery import Section, panels
-from app.run_context import Workspace, current_photo, sorted_photos
+from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import pixel_to_patch
@@ -27,19 +27,19 @@ COMPARE_LABELS = {
 SORT_LABELS = {"order": "In order", "worst": "Worst score first", "best": "Best score first"}
 
 
-def draw(workspace: Workspace) -> None:
+def draw(context: RunContext) -> None:
     """Everything below the title."""
     top = st.container()
-    photos = sorted_photos(workspace, selection.current().sort)
+    photos = sorted_photos(context, selection.current().sort)
     photo = current_photo(photos)
-    config, changes = selection.apply_changes(workspace.base, selection.current().changes)
+    config, changes = selection.apply_changes(context.base, selection.current().changes)
     selection.select(changes=changes)
-    _draw_strip(workspace, photos, photo)
+    _draw_strip(context, photos, photo)
     left, right = st.columns([2.75, 1], gap="medium", wrap=False)
     with right, st.container(key="settings"):  # page.css gives it a least width
-        _draw_settings(workspace, config)
+        _draw_settings(context, config)
     with left:
-        live = _draw_photos(workspace, photo, config)
+        live = _draw_photos(context, photo, config)
     if live is not None:
         _draw_derivation(photo, live)
         with right:
@@ -50,7 +50,7 @@ def draw(workspace: Workspace) -> None:
     selection.write_link()
 
 
-def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None:
+def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
     place = [item.id for item in photos].index(photo.id)
     pages = -(-len(photos) // PAGE)
     if (
@@ -66,7 +66,7 @@ def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None
         )
         if pages > 1:
             st.pagination(pages, key=session.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
-        if workspace.scores:
+        if context.scores:
             key = session.sync_widget(session.Key.SORT, selection.current().sort)
             st.selectbox(
                 "Sort",
@@ -79,14 +79,14 @@ def _draw_strip(workspace: Workspace, photos: list[Photo], photo: Photo) -> None
             )
     page = min(session.widget_value(session.Key.STRIP_PAGE) if pages > 1 else 1, pages)
     shown = photos[(page - 1) * PAGE : page * PAGE]
-    items = [_thumb(workspace, item) for item in shown]
+    items = [_thumb(context, item) for item in shown]
     thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: selection.select(photo=id))
 
 
-def _thumb(workspace: Workspace, photo: Photo) -> Thumb:
-    if photo.id in workspace.problems:
+def _thumb(context: RunContext, photo: Photo) -> Thumb:
+    if photo.id in context.problems:
         return Thumb(photo, "check", warn=True)
-    score = workspace.scores.get(photo.id)
+    score = context.scores.get(photo.id)
     return Thumb(photo, "" if score is None else f"{score:.2f}")
 
 
@@ -103,21 +103,21 @@ def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], plac
     )
 
 
-def _draw_settings(workspace: Workspace, config: RunConfig) -> None:
+def _draw_settings(context: RunContext, config: RunConfig) -> None:
     try:
         net = cache.backbone(config.features)
     except MaskDistillError as error:
         st.error(str(error))
         return
     with st.container(border=True, gap="xsmall"):
-        setting_controls.draw_controls(workspace.base, config, net.depth, net.num_heads)
+        setting_controls.draw_controls(context.base, config, net.depth, net.num_heads)
         with st.container(horizontal=True, gap="xsmall"):
             st.button(
                 "Reset",
                 icon=":material/restart_alt:",
-                disabled=config == workspace.base,
+                disabled=config == context.base,
                 width="stretch",
-                help="Back to the run's own settings" if workspace.run else "Back to the defaults",
+                help="Back to the run's own settings" if context.run else "Back to the defaults",
                 on_click=selection.reset_settings,
             )
             if st.button("Apply to all", icon=":material/done_all:", width="stretch", help="Find all masks this way"):
@@ -144,7 +144,7 @@ def _pin() -> None:
     selection.select(compare="pinned", pinned=selection.current().changes)
 
 
-def _draw_photos(workspace: Workspace, photo: Photo, config: RunConfig) -> Live | None:
+def _draw_photos(context: RunContext, photo: Photo, config: RunConfig) -> LiveProposals | None:
     chosen = selection.current()
     if not chosen.compare:
         return _draw_photo(photo, config, "A", max_height=560)
@@ -153,25 +153,25 @@ def _draw_photos(workspace: Workspace, photo: Photo, config: RunConfig) -> Live 
         st.markdown(f"**Now** · {setting_controls.describe_changes(chosen.changes)}")
         live = _draw_photo(photo, config, "A", max_height=460)
     with second:
-        other, words = _other_settings(workspace, config)
+        other, words = _other_settings(context, config)
         st.markdown(f"**{COMPARE_LABELS[chosen.compare]}** · {words}")
         _draw_photo(photo, other, "B", max_height=460)
     return live
 
 
-def _other_settings(workspace: Workspace, config: RunConfig) -> tuple[RunConfig, str]:
+def _other_settings(context: RunContext, config: RunConfig) -> tuple[RunConfig, str]:
     chosen = selection.current()
     if chosen.compare == "published":
         values = "top 40 %, mass 50 %, 5 heads, keys"
         fresh = replace(RunConfig().proposals, engine="published")
         return replace(config, proposals=fresh, crf=replace(config.crf, enabled=False)), values
     if chosen.compare == "pinned":
-        other, good = selection.apply_changes(workspace.base, chosen.pinned)
+        other, good = selection.apply_changes(context.base, chosen.pinned)
         return other, setting_controls.describe_changes(good)
-    return workspace.base, "as saved" if workspace.run else "the defaults"
+    return context.base, "as saved" if context.run else "the defaults"
 
 
-def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> Live | None:
+def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> LiveProposals | None:
     try:
         live = cache.live(config.features, config.proposals, config.crf, photo)
     except MaskDistillError as error:
@@ -187,7 +187,7 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
     return live
 
 
-def _valid_patch(live: Live) -> tuple[int, int] | None:
+def _valid_patch(live: LiveProposals) -> tuple[int, int] | None:
     patch = selection.current().patch
     rows, cols = live.view.features.grid
     if patch is not None and (patch[0] >= rows or patch[1] >= cols):
@@ -197,13 +197,13 @@ def _valid_patch(live: Live) -> tuple[int, int] | None:
     return patch
 
 
-def _choose_patch(key: str, live: Live) -> None:
+def _choose_patch(key: str, live: LiveProposals) -> None:
     point = session.component_value(key, "click")
     if point is not None:
         selection.select(patch=pixel_to_patch(float(point["u"]), float(point["v"]), live.view.geometry))
 
 
-def _draw_derivation(photo: Photo, live: Live) -> None:
+def _draw_derivation(photo: Photo, live: LiveProposals) -> None:
     rank = 0
     st.header("How the mask came about")
     if len(live.proposals.proposals) > 1:
@@ -213,7 +213,7 @@ def _draw_derivation(photo: Photo, live: Live) -> None:
     panels(photo, live.view.geometry, _sections(live, rank), key="derivation")
 
 
-def _sections(live: Live, rank: int) -> list[Section]:
+def _sections(live: LiveProposals, rank: int) -> list[Section]:
     sections = [
         Section(
             "1. What the transformer attends to",
@@ -229,7 +229,7 @@ def _sections(live: Live, rank: int) -> list[Section]:
     return [*sections, Section("3. The patch you clicked", "What it is akin to.", [step], min_width=200)]
 
 
-def _rule(live: Live) -> str:
+def _rule(live: LiveProposals) -> str:
     if live.recipe.config.engine == "published":
         return "The paper's rule: attention gives candidates, those akin to the seed spread over the graph of keys."
     return "Patches that are akin are linked; the graph is cut in two where the links are weakest."

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app import cache
 from app.components._register import register
 from app.images import drawing
-from app.proposals.derivation import Step
+from app.proposals.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 
@@ -33,7 +33,7 @@ class Section:
 
     title: str
     text: str
-    steps: list[Step]
+    steps: list[DerivationStep]
     min_width: int = 135  # CSS pixels of a picture
 
 
@@ -57,7 +57,7 @@ def panels(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, ke
     _component(data=data, key=key)
 
 
-def _panel(step: Step) -> dict[str, object]:
+def _panel(step: DerivationStep) -> dict[str, object]:
     return {
         "title": step.title,
         "caption": step.caption,

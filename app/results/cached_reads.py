@@ -13,7 +13,7 @@ from PIL import Image
 from app import cache, widgets
 from app.images import drawing
 from app.results.names import Names, names_of
-from app.run_view import Explorer, decided
+from app.run_view import RunView, decision_view
 from maskdistill.datasets import read_label
 from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
 from maskdistill.evaluation.photo_metrics import PhotoResults, make_photo_results, read_photo_results
@@ -27,19 +27,19 @@ _FILES = ("predictions.json", "pseudo_labels.json", "photo_counts.parquet")
 
 
 @dataclass(frozen=True)
-class Layer:
+class LabelLayer:
     """A label map of a photo as a picture: grey, the value of a pixel is its label. Empty if there is none."""
 
     kind: str
     src: str  # data URL
 
 
-def names(ex: Explorer) -> Names:
+def names(run_view: RunView) -> Names:
     """What the run's clusters and classes are called."""
-    people = decided(ex)
-    found = 1 if ex.clusters is None else ex.clusters["num_classes"]
+    people = decision_view(run_view)
+    found = 1 if run_view.clusters is None else run_view.clusters["num_classes"]
     most = found if people.classes is None else max(found, people.classes.num_classes)
-    return names_of(most, people.name_of, ex.metrics)
+    return names_of(most, people.name_of, run_view.metrics)
 
 
 def photo_results(run: Run) -> PhotoResults:
@@ -106,7 +106,7 @@ def _class_sizes(path: Path, stamp: Any, kind: str) -> pd.DataFrame:
     return photo_results(Run(path)).class_sizes(kind)
 
 
-def layers(run: Run, number: int, kinds: Sequence[str]) -> list[Layer]:
+def layers(run: Run, number: int, kinds: Sequence[str]) -> list[LabelLayer]:
     """The label maps of a photo, at most ``cache.LIVE_SIDE`` pixels long; those it does not have are left out.
 
     Args:
@@ -117,7 +117,7 @@ def layers(run: Run, number: int, kinds: Sequence[str]) -> list[Layer]:
     Raises:
         MaskDistillError: If a label map is damaged.
     """
-    found = [Layer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
+    found = [LabelLayer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
     return [layer for layer in found if layer.src]
 
 

@@ -25,13 +25,13 @@ def keep(option: selection.Option, key: str) -> Callable[[], None]:
 
 
 @dataclass(frozen=True)
-class Pair:
+class StagePair:
     """What stands on the left and on the right of the slider."""
 
     first: str
     second: str
 
-    def changed(self, fallback: "Pair") -> "Pair":
+    def changed(self, fallback: "StagePair") -> "StagePair":
         """The two kinds of label maps that "most changed" is about: ground truth and the photo are none."""
         good = {self.first, self.second}.isdisjoint((TRUTH, PHOTO)) and self.first != self.second
         return self if good else fallback
@@ -42,13 +42,13 @@ class Pair:
         return f"{kind_name(self.first)} to {kind_name(self.second)}"
 
 
-def pair(sides: Sequence[str], default: Pair) -> Pair:
+def pair(sides: Sequence[str], default: StagePair) -> StagePair:
     """The chosen pair, as far as this run has it."""
     values = [selection.option(option) for option in (selection.Option.FIRST, selection.Option.SECOND)]
     first, second = (
         value if value in sides else other for value, other in zip(values, (default.first, default.second), strict=True)
     )
-    return Pair(first, second)
+    return StagePair(first, second)
 
 
 def choose_pair(first: str, second: str) -> None:

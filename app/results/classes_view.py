@@ -9,7 +9,7 @@ from app.results import cached_reads, charts, choices, figures
 from app.results.figures import GROUPS, Group, Measures, kind_name
 from app.results.matched import Row, matched
 from app.results.names import Names
-from app.run_view import Explorer, decided
+from app.run_view import RunView, decision_view
 
 _GROUPS: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos trained on"}
 _CROPS = 10  # of a cluster
@@ -17,9 +17,9 @@ _ROWS = 12  # clusters a page
 _SIDE_BY_SIDE = 20  # classes up to which bars and confusion stand beside each other
 
 
-def draw(ex: Explorer, names: Names) -> None:
+def draw(run_view: RunView, names: Names) -> None:
     """The whole view."""
-    metrics = ex.metrics or {}
+    metrics = run_view.metrics or {}
     groups = [group for group in GROUPS if figures.measured(metrics, group)]
     if groups:
         group, first, second = _choose(metrics, groups)
@@ -30,7 +30,7 @@ def draw(ex: Explorer, names: Names) -> None:
             _draw_ious(found, first, second)
         with right, st.container(key="wide-chart"):  # page.css gives it a least width
             _draw_confusion(found[second], list(metrics["classes"]), second)
-    _draw_matched(ex, names, figures.measured(metrics, figures.final_group(metrics)))
+    _draw_matched(run_view, names, figures.measured(metrics, figures.final_group(metrics)))
 
 
 def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
@@ -97,44 +97,50 @@ def _draw_confusion(measures: Measures, classes: list[str], kind: str) -> None:
     )
 
 
-def _draw_matched(ex: Explorer, names: Names, found: dict[str, Measures]) -> None:
-    if ex.clusters is None:
+def _draw_matched(run_view: RunView, names: Names, found: dict[str, Measures]) -> None:
+    if run_view.clusters is None:
         st.info("The masks of this run are not clustered yet, so there are no classes to look at.")
         return
     st.subheader("Which cluster stands for which class" if found else "What the clusters hold")
     iou = found[figures.final_kind(found)]["iou"] if found else {}
-    kind = cached_reads.label_maps(ex.run).final
-    sizes = cached_reads.class_sizes(ex.run, kind).set_index("label")
-    worth = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(ex)}
+    kind = cached_reads.label_maps(run_view.run).final
+    sizes = cached_reads.class_sizes(run_view.run, kind).set_index("label")
+    worth = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(run_view)}
     labels = sorted(worth, key=lambda label: (-worth[label], -sizes["share"].get(label, 0.0)))
     pages = -(-len(labels) // _ROWS)
     page = 1
     if pages > 1:
         page = st.pagination(pages, key="matched page")
-    exemplars = _exemplars(ex)
-    rows = [_row(ex, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
+    exemplars = _exemplars(run_view)
+    rows = [_row(run_view, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
     matched(rows, key="matched", on_open=lambda mask: selection.select(mask=mask), on_photos=_show_photos)
     words = "Matched one-to-one on the final label maps, for reporting only. " if found else ""
     st.caption(f"{words}Crops: the masks nearest to the middle of each cluster; a click opens one.")
 
 
-def _clusters(ex: Explorer) -> list[int]:
+def _clusters(run_view: RunView) -> list[int]:
     """Clusters that hold a mask now."""
-    present = decided(ex).cluster
+    present = decision_view(run_view).cluster
     return sorted(set(present[present > 0].tolist()))
 
 
-def _exemplars(ex: Explorer) -> pd.DataFrame:
+def _exemplars(run_view: RunView) -> pd.DataFrame:
     """mask_id and where: masks with a distance, the nearest to its cluster's middle first."""
-    frame = ex.frame
+    frame = run_view.frame
     table = pd.DataFrame(
-        {"mask_id": frame["mask_id"], "cluster": decided(ex).cluster, "distance": frame["distance"]}, copy=False
+        {"mask_id": frame["mask_id"], "cluster": decision_view(run_view).cluster, "distance": frame["distance"]},
+        copy=False,
     )
     return table[table["distance"].notna()].nsmallest(len(table), "distance").groupby("cluster").head(_CROPS)
 
 
 def _row(
-    ex: Explorer, names: Names, label: int, iou: dict[str, float | None], sizes: pd.DataFrame, exemplars: pd.DataFrame
+    run_view: RunView,
+    names: Names,
+    label: int,
+    iou: dict[str, float | None],
+    sizes: pd.DataFrame,
+    exemplars: pd.DataFrame,
 ) -> Row:
     name = names.class_of(label)
     ids = exemplars.loc[exemplars["cluster"] == label, "mask_id"].tolist()
@@ -147,7 +153,7 @@ def _row(
         matched="" if not iou else name or "no class of its own",
         iou=iou.get(name) if name else None,
         note=f"{count:,} photo{'' if count == 1 else 's'} · {figures.percent(share)} of pixels",
-        crops=tuple((mask_id, crop_url(ex, mask_id)) for mask_id in ids),
+        crops=tuple((mask_id, crop_url(run_view, mask_id)) for mask_id in ids),
     )
 
 

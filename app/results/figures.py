@@ -16,7 +16,7 @@ MINUS = "−"
 
 
 @dataclass(frozen=True)
-class Kind:
+class MapKind:
     """Label maps of one kind, for people."""
 
     name: str
@@ -25,16 +25,16 @@ class Kind:
 
 
 # In the order of the method.
-KINDS: dict[str, Kind] = {
-    "proposals": Kind("Proposals", "the masks of the frozen transformer, each in its cluster"),
-    "stage1": Kind("Stage 1", "the first model, trained on all masks and their clusters", "proposals"),
-    "unfiltered": Kind("Labels, unfiltered", "what stage 1 sees in the training photos, all of it", "proposals"),
-    "proposals_on_kept": Kind("Proposals, same pixels", "the proposals where the pseudo-labels say something"),
-    "pseudo_labels": Kind("Pseudo-labels", "what the filter keeps of what stage 1 sees", "unfiltered"),
-    "stage2": Kind("Stage 2", "the second model, trained on the pseudo-labels", "stage1"),
-    "stage2_crf": Kind("Stage 2 + CRF", "the same, refined along the edges of the photo", "stage2"),
-    "rounds": Kind("Rounds", "trained again on its own label maps", "stage2"),
-    "rounds_crf": Kind("Rounds + CRF", "the same, refined along the edges of the photo", "rounds"),
+KINDS: dict[str, MapKind] = {
+    "proposals": MapKind("Proposals", "the masks of the frozen transformer, each in its cluster"),
+    "stage1": MapKind("Stage 1", "the first model, trained on all masks and their clusters", "proposals"),
+    "unfiltered": MapKind("Labels, unfiltered", "what stage 1 sees in the training photos, all of it", "proposals"),
+    "proposals_on_kept": MapKind("Proposals, same pixels", "the proposals where the pseudo-labels say something"),
+    "pseudo_labels": MapKind("Pseudo-labels", "what the filter keeps of what stage 1 sees", "unfiltered"),
+    "stage2": MapKind("Stage 2", "the second model, trained on the pseudo-labels", "stage1"),
+    "stage2_crf": MapKind("Stage 2 + CRF", "the same, refined along the edges of the photo", "stage2"),
+    "rounds": MapKind("Rounds", "trained again on its own label maps", "stage2"),
+    "rounds_crf": MapKind("Rounds + CRF", "the same, refined along the edges of the photo", "rounds"),
 }
 COLUMNS = ("Label maps", "mIoU", "Gain", "Against", "Pixels right", "Pixels labelled", "mIoU by majority", "Photos")
 _STEPS = ("stage1", "stage2", "stage2_crf", "rounds", "rounds_crf")

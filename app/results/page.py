@@ -8,13 +8,13 @@ from app import selection, session, widgets
 from app.mask_detail.dialog import show_detail
 from app.results import cached_reads, choices, classes_view, photos_view, runs_view, stages_view, upload_view
 from app.results.names import Names
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
 from maskdistill.review.decisions import Scope
 from maskdistill.stages.chain import read_record
 from maskdistill.storage.run_folder import Run
 
-VIEWS: dict[str, tuple[str, Callable[[Explorer, Names], None]]] = {
+VIEWS: dict[str, tuple[str, Callable[[RunView, Names], None]]] = {
     "stages": ("Stages", stages_view.draw),
     "classes": ("Classes", classes_view.draw),
     "photos": ("Photos", photos_view.draw),
@@ -23,27 +23,27 @@ VIEWS: dict[str, tuple[str, Callable[[Explorer, Names], None]]] = {
 }
 
 
-def draw(ex: Explorer) -> None:
+def draw(run_view: RunView) -> None:
     """Everything below the title."""
     top = st.container()
     try:
-        names = cached_reads.names(ex)
-        old = stale_figures(ex.run) if ex.metrics else ""
+        names = cached_reads.names(run_view)
+        old = stale_figures(run_view.run) if run_view.metrics else ""
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         view = _choose_view()
-        _draw_backbone(ex)
+        _draw_backbone(run_view)
     if old:
         st.warning(f"The figures are of an earlier state: {old}. The stage Evaluation makes them anew.")
         st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
-    elif ex.metrics is None and view != "new":
-        _draw_unfinished(ex)
-    VIEWS[view][1](ex, names)
+    elif run_view.metrics is None and view != "new":
+        _draw_unfinished(run_view)
+    VIEWS[view][1](run_view, names)
     with top:
         widgets.notices()
-    show_detail(ex, Scope.LABELS)
+    show_detail(run_view, Scope.LABELS)
     selection.write_link()
 
 
@@ -61,9 +61,9 @@ def _choose_view() -> str:
     return chosen
 
 
-def _draw_backbone(ex: Explorer) -> None:
+def _draw_backbone(run_view: RunView) -> None:
     """Whose features these results come from; some weights are not what the method's name promises."""
-    backbone = ex.info.get("backbone") or {}
+    backbone = run_view.info.get("backbone") or {}
     if "not purely self-supervised" in backbone.get("weights", ""):
         st.badge(
             f"{backbone['name']}: not purely self-supervised",
@@ -73,8 +73,8 @@ def _draw_backbone(ex: Explorer) -> None:
         )
 
 
-def _draw_unfinished(ex: Explorer) -> None:
-    trained = (ex.run.path / "predictions.json").is_file()
+def _draw_unfinished(run_view: RunView) -> None:
+    trained = (run_view.run.path / "predictions.json").is_file()
     if trained:
         text = "The stages of this run were not compared yet: Evaluation does it."
     else:

@@ -11,11 +11,11 @@ from app.components.crop_grid import Tile, crop_grid
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
 from app.results import cached_reads, choices, photo_strip
-from app.results.choices import ORDERS, TRUTH, Pair
+from app.results.choices import ORDERS, TRUTH, StagePair
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names
-from app.run_view import Explorer, decided
+from app.run_view import RunView, decision_view
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.photo_metrics import PhotoResults
@@ -32,7 +32,7 @@ class Listing:
     ious: np.ndarray  # of the right side of the pair; NaN where unknown
     changed: np.ndarray
     order: str
-    pair: Pair
+    pair: StagePair
 
     def badge(self, number: int) -> str:
         """What is written on a thumbnail: the figure that the order goes by."""
@@ -40,37 +40,41 @@ class Listing:
         return "" if np.isnan(value) else percent(float(value), 0)
 
 
-def draw(ex: Explorer, names: Names) -> None:
+def draw(run_view: RunView, names: Names) -> None:
     """The whole view."""
     try:
-        found = cached_reads.photo_results(ex.run)
-        maps = cached_reads.label_maps(ex.run)
+        found = cached_reads.photo_results(run_view.run)
+        maps = cached_reads.label_maps(run_view.run)
     except (MaskDistillError, OSError) as error:
         st.error(widgets.escape(str(error)))
         return
     with_truth = bool(names.classes) and found.has_truth
     sides = (PHOTO, *((TRUTH,) if with_truth else ()), *maps.kinds)
-    default = Pair(TRUTH if with_truth else PROPOSALS if len(maps.kinds) > 1 else PHOTO, maps.final)
+    default = StagePair(TRUTH if with_truth else PROPOSALS if len(maps.kinds) > 1 else PHOTO, maps.final)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with bar:
         steps = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
-        listing = _list(ex, names, found, choices.pair(sides, default), Pair(PROPOSALS, maps.final), with_truth)
+        listing = _list(
+            run_view, names, found, choices.pair(sides, default), StagePair(PROPOSALS, maps.final), with_truth
+        )
     if not len(listing.numbers):
         st.info("No photo holds this class. Choose another one, or any class.", icon=":material/search_off:")
         return
-    number = photo_strip.current(ex.photos, listing.numbers)
+    number = photo_strip.current(run_view.photos, listing.numbers)
     with steps:
-        photo_strip.draw_steps(ex.photos, listing.numbers, number)
-    photo_strip.draw(ex.photos, listing.numbers, number, listing.badge, shown_for=listing.order, pages_in=bar)
-    _draw_photo(ex, names, number, sides, listing.pair)
-    _draw_masks(ex, number)
+        photo_strip.draw_steps(run_view.photos, listing.numbers, number)
+    photo_strip.draw(run_view.photos, listing.numbers, number, listing.badge, shown_for=listing.order, pages_in=bar)
+    _draw_photo(run_view, names, number, sides, listing.pair)
+    _draw_masks(run_view, number)
 
 
-def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback: Pair, with_truth: bool) -> Listing:
+def _list(
+    run_view: RunView, names: Names, found: PhotoResults, pair: StagePair, fallback: StagePair, with_truth: bool
+) -> Listing:
     """Ask for order and class, and sort."""
     judged = pair.second if pair.second in found.kinds else fallback.second
     between = pair.changed(fallback)
-    ious = cached_reads.ious(ex.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
+    ious = cached_reads.ious(run_view.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
     can_change = len(found.kinds) > 1
     without = {*(() if with_truth else ("worst", "best")), *(() if can_change else ("changed",))}
     offered = [name for name in ORDERS if name not in without]
@@ -78,7 +82,7 @@ def _list(ex: Explorer, names: Names, found: PhotoResults, pair: Pair, fallback:
     words = {**ORDERS, "worst": f"Worst first, {kind_name(judged)}", "best": f"Best first, {kind_name(judged)}"}
     words["changed"] = f"Most changed from {between.words}"
     order = _choose("Order", selection.Option.PHOTO_ORDER, offered, words, width=290)
-    holding = _choose_class(ex, names, fallback.second)
+    holding = _choose_class(run_view, names, fallback.second)
     numbers = choices.sort_photos(order, ious, changed)
     if holding:
         rows = found.counts[(found.counts["kind"] == fallback.second) & (found.counts["label"] == holding)]
@@ -101,9 +105,9 @@ def _choose(label: str, option: selection.Option, offered: Sequence[str], words:
     return chosen
 
 
-def _choose_class(ex: Explorer, names: Names, kind: str) -> int:
+def _choose_class(run_view: RunView, names: Names, kind: str) -> int:
     """The class that photos must hold in the final label maps; 0 for any."""
-    sizes = cached_reads.class_sizes(ex.run, kind)
+    sizes = cached_reads.class_sizes(run_view.run, kind)
     sizes = sizes[sizes["label"] > 0]
     words = {"": "Any class"}
     for label, count in zip(sizes["label"].tolist(), sizes["photos"].tolist(), strict=True):
@@ -111,18 +115,20 @@ def _choose_class(ex: Explorer, names: Names, kind: str) -> int:
     return int(_choose("Holding", selection.Option.HOLDING, list(words), words, width=190) or 0)
 
 
-def _draw_photo(ex: Explorer, names: Names, number: int, sides: Sequence[str], pair: Pair) -> None:
-    photo = ex.photos[number]
+def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[str], pair: StagePair) -> None:
+    photo = run_view.photos[number]
     try:
         url = cache.photo_url(photo)
-        layers = cached_reads.layers(ex.run, number, sides[1:])
+        layers = cached_reads.layers(run_view.run, number, sides[1:])
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
     found = [Side(PHOTO, kind_name(PHOTO), "")]
     for layer in layers:
         table = TRUTH if layer.kind == TRUTH else "clusters"
-        found.append(Side(layer.kind, kind_name(layer.kind), layer.src, table, _note(ex, names, number, layer.kind)))
+        found.append(
+            Side(layer.kind, kind_name(layer.kind), layer.src, table, _note(run_view, names, number, layer.kind))
+        )
     tables = {"clusters": names.clusters(), TRUTH: names.truth()}
     compare_view(
         url,
@@ -138,11 +144,11 @@ def _draw_photo(ex: Explorer, names: Names, number: int, sides: Sequence[str], p
     st.caption(_explain(photo, names))
 
 
-def _note(ex: Explorer, names: Names, number: int, kind: str) -> str:
+def _note(run_view: RunView, names: Names, number: int, kind: str) -> str:
     """Mean IoU of one label map of a photo."""
     if kind == TRUTH or not names.classes:
         return ""
-    value = cached_reads.ious(ex.run, kind, names)[number]
+    value = cached_reads.ious(run_view.run, kind, names)[number]
     return "" if np.isnan(value) else percent(float(value), 0)
 
 
@@ -158,20 +164,20 @@ def _explain(photo: Photo, names: Names) -> str:
     )
 
 
-def _draw_masks(ex: Explorer, number: int) -> None:
+def _draw_masks(run_view: RunView, number: int) -> None:
     """The photo's masks: each opens the details."""
-    frame = ex.frame
+    frame = run_view.frame
     rows = np.flatnonzero(frame["image"].to_numpy() == number)
     if not len(rows):
         return
-    people = decided(ex)
+    people = decision_view(run_view)
     tiles = []
     for row in rows.tolist():
         mask_id, cluster = int(frame["mask_id"].iat[row]), int(people.cluster[row])
         seen = frame["origin"].iat[row] != "proposal"
         name = people.name_of(cluster) if cluster else "no cluster"
         caption = f"{name}, seen by stage 1" if seen else name
-        src = crop_url(ex, mask_id)
+        src = crop_url(run_view, mask_id)
         tiles.append(Tile(mask_id, src, caption, tone="colour", colour=cluster_colour(cluster), title=caption))
     st.markdown("**Masks of this photo**")
     crop_grid(tiles, key="photo masks", on_open=lambda mask: selection.select(mask=mask), label="Masks of this photo")

@@ -11,7 +11,7 @@ from app.results import cached_reads, charts, choices, figures, photo_strip
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names, names_of
-from app.run_view import Explorer
+from app.run_view import RunView
 from app.training.compare import differences
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
@@ -25,10 +25,10 @@ _ROWS = 12  # of a table without scrolling
 _ROW, _HEAD = 35, 36  # pixels
 
 
-def draw(ex: Explorer, names: Names) -> None:
+def draw(run_view: RunView, names: Names) -> None:
     """The whole view."""
-    others = {run.name: run for run in comparable_runs(ex.run, list_runs(runs_folder()))}
-    if not ex.run.path.joinpath("predictions.json").is_file() or not others:
+    others = {run.name: run for run in comparable_runs(run_view.run, list_runs(runs_folder()))}
+    if not run_view.run.path.joinpath("predictions.json").is_file() or not others:
         st.info(
             "Two runs can be compared here once both have label maps of the same photos. Make another run of these "
             "photos on the Start page, with other settings or weights, and train it.",
@@ -39,11 +39,11 @@ def draw(ex: Explorer, names: Names) -> None:
     metrics = _json(other, "metrics.json")
     left, right = st.columns(2, gap="large")
     with left:
-        _draw_figures(ex, other, metrics)
-        _draw_settings(ex, other)
+        _draw_figures(run_view, other, metrics)
+        _draw_settings(run_view, other)
     with right:
-        _draw_classes(ex, other, metrics)
-    _draw_photos(ex, names, other, metrics)
+        _draw_classes(run_view, other, metrics)
+    _draw_photos(run_view, names, other, metrics)
 
 
 def _choose(others: list[str]) -> str:
@@ -58,11 +58,11 @@ def _choose(others: list[str]) -> str:
     return chosen
 
 
-def _draw_figures(ex: Explorer, other: Run, metrics: dict[str, Any] | None) -> None:
-    if not ex.metrics or not metrics:
+def _draw_figures(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
+    if not run_view.metrics or not metrics:
         st.info("One of the runs was not evaluated yet: its stage Evaluation makes the figures.")
         return
-    table = figures.run_table(ex.metrics, metrics, (ex.run.name, other.name))
+    table = figures.run_table(run_view.metrics, metrics, (run_view.run.name, other.name))
     st.subheader("Figures")
     number = st.column_config.NumberColumn
     st.dataframe(
@@ -70,32 +70,32 @@ def _draw_figures(ex: Explorer, other: Run, metrics: dict[str, Any] | None) -> N
         hide_index=True,
         height=_height(table),
         column_config={
-            ex.run.name: number(format="%.1f %%", width="small"),
+            run_view.run.name: number(format="%.1f %%", width="small"),
             other.name: number(format="%.1f %%", width="small"),
             "Difference": number(format="%+.1f points", width="small"),
         },
     )
     st.caption(
-        f"Difference: {widgets.escape(other.name)} against {widgets.escape(ex.run.name)}. Ground truth is used for "
-        "reporting only; one run of each says little: compare with the spread over clustering seeds."
+        f"Difference: {widgets.escape(other.name)} against {widgets.escape(run_view.run.name)}. Ground truth is used "
+        "for reporting only; one run of each says little: compare with the spread over clustering seeds."
     )
 
 
-def _draw_settings(ex: Explorer, other: Run) -> None:
+def _draw_settings(run_view: RunView, other: Run) -> None:
     st.subheader("Settings that differ")
-    table = differences((ex.run.name, ex.info["config"]), (other.name, other.info()["config"]))
+    table = differences((run_view.run.name, run_view.info["config"]), (other.name, other.info()["config"]))
     if table.empty:
         st.info("Both runs have the same settings.")
         return
     st.dataframe(table, hide_index=True, height=_height(table))
 
 
-def _draw_classes(ex: Explorer, other: Run, metrics: dict[str, Any] | None) -> None:
-    pair = [_final_measures(item) for item in (ex.metrics, metrics)]
+def _draw_classes(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
+    pair = [_final_measures(item) for item in (run_view.metrics, metrics)]
     if None in pair:
         return
     st.subheader("IoU of each class, final label maps")
-    names = (ex.run.name, other.name)
+    names = (run_view.run.name, other.name)
     table = figures.class_table(dict(zip(names, pair, strict=True)), *names)
     with st.container(height=620 if len(table) > _ROWS else "content", border=False):
         st.plotly_chart(charts.class_bars(table, *names), key="run classes", config={"displayModeBar": False})
@@ -106,10 +106,10 @@ def _final_measures(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
     return found[figures.final_kind(found)] if found else None
 
 
-def _draw_photos(ex: Explorer, names: Names, other: Run, metrics: dict[str, Any] | None) -> None:
+def _draw_photos(run_view: RunView, names: Names, other: Run, metrics: dict[str, Any] | None) -> None:
     st.subheader("Photos on which they differ most")
     try:
-        found = cached_reads.comparison(ex.run, other)
+        found = cached_reads.comparison(run_view.run, other)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
@@ -123,31 +123,31 @@ def _draw_photos(ex: Explorer, names: Names, other: Run, metrics: dict[str, Any]
     order = np.argsort(-found.changed, kind="stable")
     numbers = np.array([found.pairs[place].first for place in order])
     changed = {found.pairs[place].first: float(found.changed[place]) for place in order}
-    number = photo_strip.current(ex.photos, numbers)
+    number = photo_strip.current(run_view.photos, numbers)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with bar:
-        photo_strip.draw_steps(ex.photos, numbers, number)
+        photo_strip.draw_steps(run_view.photos, numbers, number)
     badges = {item: percent(share, 0) for item, share in changed.items()}
-    photo_strip.draw(ex.photos, numbers, number, badges.__getitem__, shown_for=other.name, pages_in=bar)
-    _draw_photo(ex, names, other, metrics, found, number)
+    photo_strip.draw(run_view.photos, numbers, number, badges.__getitem__, shown_for=other.name, pages_in=bar)
+    _draw_photo(run_view, names, other, metrics, found, number)
 
 
 def _draw_photo(
-    ex: Explorer, names: Names, other: Run, metrics: dict[str, Any] | None, found: RunComparison, number: int
+    run_view: RunView, names: Names, other: Run, metrics: dict[str, Any] | None, found: RunComparison, number: int
 ) -> None:
-    photo = ex.photos[number]
+    photo = run_view.photos[number]
     second = next(pair.second for pair in found.pairs if pair.first == number)
-    kinds = (cached_reads.label_maps(ex.run).final, cached_reads.label_maps(other).final)
+    kinds = (cached_reads.label_maps(run_view.run).final, cached_reads.label_maps(other).final)
     try:
         url = cache.photo_url(photo)
-        own = cached_reads.layers(ex.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
+        own = cached_reads.layers(run_view.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
         theirs = cached_reads.layers(other, second, kinds[1:])
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
     sides = [Side(PHOTO, kind_name(PHOTO), "")]
     sides += [Side(_TRUTH, kind_name(_TRUTH), layer.src, _TRUTH) for layer in own if layer.kind == _TRUTH]
-    sides += [Side(_THIS, ex.run.name, layer.src) for layer in own if layer.kind == kinds[0]]
+    sides += [Side(_THIS, run_view.run.name, layer.src) for layer in own if layer.kind == kinds[0]]
     sides += [Side(_OTHER, other.name, layer.src, _OTHER) for layer in theirs]
     tables = {
         "clusters": names.clusters(),

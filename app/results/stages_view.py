@@ -8,7 +8,7 @@ from app import widgets
 from app.results import cached_reads, charts, figures
 from app.results.figures import GROUPS, MASK_FIGURES, Group, percent, points
 from app.results.names import Names
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
 
 _TITLES: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos that training saw"}
@@ -16,23 +16,23 @@ _COLOURS: dict[Group, str] = {"reported": charts.SECOND, "training": charts.FIRS
 _PROBES = {"linear": "Linear probe", "supervised": "Same head, trained with labels"}
 
 
-def draw(ex: Explorer, names: Names) -> None:
+def draw(run_view: RunView, names: Names) -> None:
     """The whole view."""
-    metrics = ex.metrics or {}
+    metrics = run_view.metrics or {}
     groups = [group for group in GROUPS if figures.measured(metrics, group)]
     if groups:
         _draw_headline(metrics)
         _draw_groups(metrics, groups)
         _draw_probes(metrics)
-    elif ex.table.truth_names:
-        _draw_masks_only(ex)
+    elif run_view.table.truth_names:
+        _draw_masks_only(run_view)
     else:
         st.markdown(
             "These photos have no ground truth, so nothing here says which stage is right. How far the stages agree, "
             "and which photos changed most, says where to look."
         )
-    _draw_counts(ex)
-    _draw_agreement(ex, names)
+    _draw_counts(run_view)
+    _draw_agreement(run_view, names)
 
 
 def _draw_headline(metrics: dict[str, Any]) -> None:
@@ -130,9 +130,9 @@ def _draw_probes(metrics: dict[str, Any]) -> None:
     )
 
 
-def _draw_masks_only(ex: Explorer) -> None:
+def _draw_masks_only(run_view: RunView) -> None:
     """Before any evaluation: how well the best masks fit."""
-    frame = ex.frame
+    frame = run_view.frame
     proposals = frame[(frame["origin"] == "proposal") & frame["truth_iou"].notna()]
     best = proposals.drop_duplicates("image")["truth_iou"]  # masks come best first
     if best.empty:
@@ -148,16 +148,16 @@ def _draw_masks_only(ex: Explorer) -> None:
     )
 
 
-def _draw_counts(ex: Explorer) -> None:
+def _draw_counts(run_view: RunView) -> None:
     """How much there is at each stage."""
-    frame = ex.frame
+    frame = run_view.frame
     proposals = int((frame["origin"] == "proposal").sum())
     st.subheader("How much there is")
     with st.container(horizontal=True, gap="large"):
-        st.metric("Photos", f"{len(ex.photos):,}", width="content")
+        st.metric("Photos", f"{len(run_view.photos):,}", width="content")
         st.metric("Proposals", f"{proposals:,}", width="content")
-        if ex.clusters is not None:
-            st.metric("Clusters", f"{ex.clusters['num_classes']:,}", width="content")
+        if run_view.clusters is not None:
+            st.metric("Clusters", f"{run_view.clusters['num_classes']:,}", width="content")
         candidates = int(frame["candidate"].sum())
         if candidates:
             help = "Proposals of the training photos, and objects that stage 1 sees where no proposal was."
@@ -165,10 +165,10 @@ def _draw_counts(ex: Explorer) -> None:
             st.metric("Kept by the filter", f"{int(frame['kept'].sum()):,}", width="content")
 
 
-def _draw_agreement(ex: Explorer, names: Names) -> None:
+def _draw_agreement(run_view: RunView, names: Names) -> None:
     """How far the stages agree, and what they make of the photos; it needs no ground truth."""
     try:
-        found = cached_reads.photo_results(ex.run)
+        found = cached_reads.photo_results(run_view.run)
     except (MaskDistillError, OSError) as error:
         st.error(widgets.escape(str(error)))
         return
@@ -178,16 +178,16 @@ def _draw_agreement(ex: Explorer, names: Names) -> None:
     scale = st.get_option("theme.chartSequentialColors")
     with left:
         st.subheader("How far the stages agree")
-        figure = charts.agreement_map(cached_reads.agreement(ex.run), scale)
+        figure = charts.agreement_map(cached_reads.agreement(run_view.run), scale)
         st.plotly_chart(figure, key="agreement", config={"displayModeBar": False})
         st.caption(
             "Share of the pixels, mean over the photos that have both. It needs no ground truth, and says how much a "
             "step changed, not whether for the better."
         )
     with right:
-        kind = cached_reads.label_maps(ex.run).final
+        kind = cached_reads.label_maps(run_view.run).final
         st.subheader(f"Sizes of the classes, {figures.kind_name(kind)}")
-        sizes = cached_reads.class_sizes(ex.run, kind)
+        sizes = cached_reads.class_sizes(run_view.run, kind)
         sizes = sizes[sizes["label"] > 0].sort_values("share", ascending=False, ignore_index=True)
         entries = [names.clusters()[label] for label in sizes["label"].tolist()]
         words, colours = [entry["name"] for entry in entries], [entry["colour"] for entry in entries]

@@ -11,7 +11,7 @@ from app.results import cached_reads
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.names import Names
 from app.results.segmenting import FINAL, FINAL_CRF, Models, Segmented, models, segment, too_large, trained_models
-from app.run_view import Explorer
+from app.run_view import RunView
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available
@@ -22,9 +22,9 @@ _TITLES = {STAGE1: "Stage 1", FINAL: "Final", FINAL_CRF: "Final + CRF"}
 _AT_WORK = {STAGE1: "stage 1", FINAL: "the final model", FINAL_CRF: "the CRF"}
 
 
-def draw(ex: Explorer, names: Names) -> None:
+def draw(run_view: RunView, names: Names) -> None:
     """The whole view."""
-    if not trained_models(ex.run):
+    if not trained_models(run_view.run):
         st.info("No model of this run is trained yet. Train it first, then drop in photos.", icon=":material/school:")
         st.page_link("../pages/training.py", label="Train", icon=":material/model_training:")
         return
@@ -44,7 +44,7 @@ def draw(ex: Explorer, names: Names) -> None:
             help="Moves borders to the photo's edges.",
         )
     with right:
-        kept, refused = _segment_all(ex, files, crf)
+        kept, refused = _segment_all(run_view, files, crf)
         with left:
             for name, reason in refused:
                 st.warning(f"**{widgets.escape(name)}** is left out. {widgets.escape(reason)}", icon=":material/block:")
@@ -57,9 +57,9 @@ def draw(ex: Explorer, names: Names) -> None:
         _draw_words(chosen)
 
 
-def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmented], list[tuple[str, str]]]:
+def _segment_all(run_view: RunView, files: list, crf: bool) -> tuple[dict[str, Segmented], list[tuple[str, str]]]:
     """Photos of this session by digest, the last dropped first, and files that are no pictures, with the reason."""
-    key = str(ex.run.path), crf
+    key = str(run_view.run.path), crf
     kept: dict[str, Segmented] = session.recall(session.Key.DROPPED_PHOTOS, {}).get(key, {})
     refused = []
     for file in files or []:
@@ -71,7 +71,7 @@ def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmen
             if reason := too_large(file.size):
                 raise DatasetError(reason)
             with st.spinner(f"Labelling {widgets.escape(file.name)} …", show_time=True):
-                kept = {digest: segment(content, file.name, _models(ex), crf=crf), **kept}
+                kept = {digest: segment(content, file.name, _models(run_view), crf=crf), **kept}
         except DatasetError as error:
             refused.append((file.name, str(error)))
         except MaskDistillError as error:
@@ -82,8 +82,8 @@ def _segment_all(ex: Explorer, files: list, crf: bool) -> tuple[dict[str, Segmen
     return kept, refused
 
 
-def _models(ex: Explorer) -> Models:
-    return models(ex.run)
+def _models(run_view: RunView) -> Models:
+    return models(run_view.run)
 
 
 def _choose(kept: dict[str, Segmented]) -> Segmented | None:

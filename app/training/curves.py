@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from app.training.stages import TRAINED, label_of
-from maskdistill.jobs import Event
+from maskdistill.jobs import JobEvent
 
 HISTORY = "history.jsonl"
 _HEIGHT = 170  # pixels of a chart with its axes
@@ -45,7 +45,7 @@ class Epoch:
         )
 
 
-def epochs_of(events: Iterable[Event]) -> list[Epoch]:
+def epochs_of(events: Iterable[JobEvent]) -> list[Epoch]:
     """The epochs that a job told of, model by model; one that was trained again counts once, as it was last."""
     found = {
         (_order(event.value["stage"]), event.value["epoch"]): Epoch.parse(event.value["stage"], event.value)

@@ -29,7 +29,7 @@ _HTML = """
 _component = register(__file__, _HTML)
 
 
-def film(samples: Samples, source: PhotoSource | None, agreement: dict[int, float], *, key: str) -> None:
+def epoch_player(samples: Samples, source: PhotoSource | None, agreement: dict[int, float], *, key: str) -> None:
     """Draw the photos with the newest epoch on show.
 
     Args:

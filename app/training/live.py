@@ -10,7 +10,7 @@ from app import cache, job_status, selection, session, widgets
 from app.training import cached_reads, curves, draft, machine
 from app.training.compare import word_of
 from app.training.curves import Epoch, last_of, saved_epochs
-from app.training.epoch_player import film
+from app.training.epoch_player import epoch_player
 from app.training.stages import LABELS, TRAINED, label_of
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
@@ -199,7 +199,7 @@ def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bo
         source = cache.source(run.info()["data"])
     except MaskDistillError:
         source = None
-    film(found[stage], source, agreement, key=f"film:{stage}")
+    epoch_player(found[stage], source, agreement, key=f"film:{stage}")
 
 
 def _choose_film(models: list[str], suggested: str) -> str:

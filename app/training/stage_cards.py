@@ -10,7 +10,7 @@ from app.training.stages import Card
 _component = register(__file__, '<div class="strip" role="listbox" aria-label="Stages of the run"></div>')
 
 
-def strip(cards: Sequence[Card], selected: str, *, key: str, on_pick: Callable[[str], None]) -> None:
+def stage_cards(cards: Sequence[Card], selected: str, *, key: str, on_pick: Callable[[str], None]) -> None:
     """Draw the cards; ``on_pick`` gets the name of the stage that is chosen, before the next run."""
 
     def picked() -> None:

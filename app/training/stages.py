@@ -6,7 +6,7 @@ from typing import Literal
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.features.registry import Choice
+from maskdistill.features.registry import BackboneChoice
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
 from maskdistill.stages.status import StageState
 from maskdistill.storage.run_folder import Run
@@ -119,7 +119,9 @@ def with_needs(name: str) -> list[str]:
     return [other for other in NAMES if other in wanted]
 
 
-def work_to_do(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, wanted: Sequence[str]) -> list[str]:
+def work_to_do(
+    run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice, wanted: Sequence[str]
+) -> list[str]:
     """Which of the wanted stages would be made, in order, if they were started with these settings.
 
     Args:

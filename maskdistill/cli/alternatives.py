@@ -20,7 +20,7 @@ def add_try_command(commands: argparse._SubParsersAction, add: Callable[..., Non
 
 def try_command(options: argparse.Namespace) -> str:
     """Make the trials, or the curve; the run's own clusters stay as they are."""
-    from maskdistill.clustering.alternatives import TrialKey, make_curve, make_trials
+    from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives, make_curve
     from maskdistill.clustering.compare_clusterings import compare_clusterings
 
     run = Run(options.run)
@@ -28,9 +28,9 @@ def try_command(options: argparse.Namespace) -> str:
         with Reporter(run.progress_path, "curve", 100, unit="percent", quiet=options.quiet) as reporter:
             curve = make_curve(run, lambda done, total: reporter.reach(100 * done // total))
         return f"{curve.suggested} classes are suggested; {curve.plateau[0]} to {curve.plateau[1]} are as good."
-    keys = [TrialKey(num_classes, options.seed) for num_classes in options.num_classes]
+    keys = [AlternativeKey(num_classes, options.seed) for num_classes in options.num_classes]
     with Reporter(run.progress_path, "trials", len(keys) + 1, unit="steps", quiet=options.quiet) as reporter:
-        trials = make_trials(run, keys, lambda done, _total: reporter.reach(done))
+        trials = make_alternatives(run, keys, lambda done, _total: reporter.reach(done))
     own = run.clusters()["cluster"].to_numpy()
     return "\n".join(
         f"{trial.key.num_classes} classes, seed {trial.key.seed}: stability "

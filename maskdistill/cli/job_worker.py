@@ -26,7 +26,7 @@ from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
 from maskdistill.jobs.endings import Ending, after_error, after_stop, after_success
-from maskdistill.jobs.heart import Heart, start_guard
+from maskdistill.jobs.heart import Heartbeat, start_guard
 from maskdistill.jobs.processes import MARK, end_processes
 from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import Job
@@ -70,7 +70,7 @@ class Attempt:
     def __init__(self, job: Job, row: OwnRow, token: str) -> None:
         self._job, self._row, self._token = job, row, token
         self._watch = Watch(job.run)
-        self._heart = Heart(job.run, job.id, token, self._watch)
+        self._heart = Heartbeat(job.run, job.id, token, self._watch)
         self._reserve = job.run / "logs" / f".job-{job.id}.reserve"
         self._ending: Ending | None = None
         self._guard: subprocess.Popen | None = None  # ends this process's group when the pipe to it is closed

@@ -11,8 +11,8 @@ from typing import Any
 from maskdistill.cli.flags import positive
 from maskdistill.errors import JobError
 from maskdistill.jobs import (
-    Event,
     Job,
+    JobEvent,
     follow_log,
     get_job,
     list_jobs,
@@ -122,7 +122,7 @@ def _jobs_of(run: Path) -> list[Job]:
     return list_jobs(run)
 
 
-def _last_epoch(events: Sequence[Event]) -> str:
+def _last_epoch(events: Sequence[JobEvent]) -> str:
     epochs = [event.value for event in events if event.kind == "epoch"]
     if not epochs:
         return ""

@@ -31,7 +31,7 @@ OnStep = Callable[[int, int], None]  # number of steps done, and their total
 
 
 @dataclass(frozen=True)
-class TrialKey:
+class AlternativeKey:
     """What a trial is made with, besides the vectors."""
 
     num_classes: int
@@ -44,10 +44,10 @@ class TrialKey:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Alternative:
     """A clustering of the run's masks."""
 
-    key: TrialKey
+    key: AlternativeKey
     cluster: np.ndarray  # (N,) int32, 1 to K by falling size, rows as in clusters.parquet
     stability: float | None  # mean adjusted Rand index with the runs that it was made from
     made: float  # seconds since 1970
@@ -55,7 +55,7 @@ class Trial:
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class ClusteringInputs:
     """What the run's own clusters were made from."""
 
     clusters: str  # fingerprint of the stage
@@ -82,7 +82,7 @@ class Ground:
         return cls(record["fingerprint"], table["mask_id"].to_numpy(), table["fitted"].to_numpy(bool), config, scores)
 
 
-def make_trials(run: Run, keys: Sequence[TrialKey], on_step: OnStep | None = None) -> list[Trial]:
+def make_alternatives(run: Run, keys: Sequence[AlternativeKey], on_step: OnStep | None = None) -> list[Alternative]:
     """Cluster the masks again, and keep the results; those that are there already are not made again.
 
     Args:
@@ -96,7 +96,7 @@ def make_trials(run: Run, keys: Sequence[TrialKey], on_step: OnStep | None = Non
     """
     for key in keys:
         check_key(key)
-    ground = Ground.read(run)
+    ground = ClusteringInputs.read(run)
     missing = [key for key in dict.fromkeys(keys) if _read(run, key, ground) is None]
     tell = on_step or (lambda _done, _total: None)
     if missing:
@@ -109,20 +109,20 @@ def make_trials(run: Run, keys: Sequence[TrialKey], on_step: OnStep | None = Non
     return [trial for key in keys if (trial := _read(run, key, ground)) is not None]
 
 
-def list_trials(run: Run) -> list[Trial]:
+def list_alternatives(run: Run) -> list[Alternative]:
     """The trials of the run's masks as they are embedded now, by number of classes and seed; others do not count.
 
     Raises:
         RunError: If the clusters are missing.
     """
-    ground = Ground.read(run)
+    ground = ClusteringInputs.read(run)
     found = (re.fullmatch(r"k(\d+)-s(\d+)", path.stem) for path in (run.path / FOLDER).glob("k*.npz"))
     keys = sorted((int(match[1]), int(match[2])) for match in found if match)
-    trials = (_read(run, TrialKey(*key), ground) for key in keys)
+    trials = (_read(run, AlternativeKey(*key), ground) for key in keys)
     return [trial for trial in trials if trial is not None]
 
 
-def delete_trial(run: Run, key: TrialKey) -> None:
+def delete_alternative(run: Run, key: AlternativeKey) -> None:
     """Let a trial go; nothing happens if it is not there."""
     _path(run, key).unlink(missing_ok=True)
 
@@ -134,7 +134,7 @@ def make_curve(run: Run, on_step: OnStep | None = None) -> KCurve:
         ConfigError: If there are too few masks.
         RunError: If the clusters are missing.
     """
-    ground = Ground.read(run)
+    ground = ClusteringInputs.read(run)
     seed = read_json(run.stage_path("clusters"))["made_from"].get("seed", 0)
     vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")[ground.fitted]
     curve = suggest_num_classes(vectors, seed=seed, on_step=on_step)
@@ -159,7 +159,7 @@ def read_curve(run: Run) -> KCurve | None:
     return _curve(own) if own else None
 
 
-def check_key(key: TrialKey) -> None:
+def check_key(key: AlternativeKey) -> None:
     """Refuse what no clustering can be made with.
 
     Raises:
@@ -171,41 +171,43 @@ def check_key(key: TrialKey) -> None:
         raise ConfigError(f"A seed is a whole number from 0, got {key.seed}.")
 
 
-def _views(run: Run, ground: Ground) -> list[np.ndarray]:
+def _views(run: Run, inputs: ClusteringInputs) -> list[np.ndarray]:
     """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
-    numbers = np.unique(ground.mask_ids // MASKS_PER_PHOTO)
+    numbers = np.unique(inputs.mask_ids // MASKS_PER_PHOTO)
     embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist()))
-    if any(len(values) != len(ground.mask_ids) for values in embeddings.values()):
+    if any(len(values) != len(inputs.mask_ids) for values in embeddings.values()):
         raise RunError(
             f"The clusters of {run.path} are of other masks than there are vectors of. Make both again with: "
             f"maskdistill cluster --run {run.path}"
         )
-    training = {name: values[ground.fitted] for name, values in embeddings.items()}
-    support = read_support(run) if ground.config.support else None
-    return [view for _, view in fit_spaces(training, support, ground.scores, ground.config)]
+    training = {name: values[inputs.fitted] for name, values in embeddings.items()}
+    support = read_support(run) if inputs.config.support else None
+    return [view for _, view in fit_spaces(training, support, inputs.scores, inputs.config)]
 
 
-def _cluster(ground: Ground, views: Sequence[np.ndarray], vectors: np.ndarray, key: TrialKey) -> Trial:
+def _cluster(
+    inputs: ClusteringInputs, views: Sequence[np.ndarray], vectors: np.ndarray, key: AlternativeKey
+) -> Alternative:
     began = time.time()
-    fitted = ground.fitted
-    found = cluster_views(views, key.num_classes, int(fitted.sum()), ground.config, key.seed)
+    fitted = inputs.fitted
+    found = cluster_views(views, key.num_classes, int(fitted.sum()), inputs.config, key.seed)
     labels = np.empty(len(fitted), np.int64)
     labels[fitted] = found.labels
     if not fitted.all():
         labels[~fitted] = assign(np.asarray(vectors[~fitted]), found.centres)[0]
-    return Trial(key, (labels + 1).astype(np.int32), found.agreement, time.time(), time.time() - began)
+    return Alternative(key, (labels + 1).astype(np.int32), found.agreement, time.time(), time.time() - began)
 
 
-def _path(run: Run, key: TrialKey) -> Path:
+def _path(run: Run, key: AlternativeKey) -> Path:
     return run.path / FOLDER / f"{key.name}.npz"
 
 
-def _write(run: Run, ground: Ground, trial: Trial) -> None:
-    stability = np.nan if trial.stability is None else trial.stability
+def _write(run: Run, inputs: ClusteringInputs, alternative: Alternative) -> None:
+    stability = np.nan if alternative.stability is None else alternative.stability
     arrays = {
-        "cluster": trial.cluster,
-        "numbers": np.array([stability, trial.made, trial.seconds]),
-        "clusters": np.array(ground.clusters),
+        "cluster": alternative.cluster,
+        "numbers": np.array([stability, alternative.made, alternative.seconds]),
+        "clusters": np.array(inputs.clusters),
     }
 
     def save(path: Path) -> None:
@@ -213,10 +215,10 @@ def _write(run: Run, ground: Ground, trial: Trial) -> None:
             np.savez_compressed(file, **arrays)
 
     (run.path / FOLDER).mkdir(exist_ok=True)
-    replace_atomically(_path(run, trial.key), save)
+    replace_atomically(_path(run, alternative.key), save)
 
 
-def _read(run: Run, key: TrialKey, ground: Ground) -> Trial | None:
+def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternative | None:
     """A trial; None if there is none, or it is of vectors that were made anew since."""
     path = _path(run, key)
     if not path.is_file():
@@ -224,9 +226,9 @@ def _read(run: Run, key: TrialKey, ground: Ground) -> Trial | None:
     with np.load(path, allow_pickle=False) as file:
         cluster, clusters = file["cluster"], str(file["clusters"])
         stability, made, seconds = file["numbers"].tolist()
-    if clusters != ground.clusters or len(cluster) != len(ground.mask_ids):
+    if clusters != inputs.clusters or len(cluster) != len(inputs.mask_ids):
         return None
-    return Trial(key, cluster, None if np.isnan(stability) else stability, made, seconds)
+    return Alternative(key, cluster, None if np.isnan(stability) else stability, made, seconds)
 
 
 def _curve(values: dict[str, Any]) -> KCurve:

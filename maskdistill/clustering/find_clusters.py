@@ -9,7 +9,7 @@ import numpy as np
 from maskdistill.clustering.consensus import consensus_cluster
 from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import Clustering, cluster
-from maskdistill.clustering.model_selection import Choice, KCurve, choose_embedding, suggest_num_classes
+from maskdistill.clustering.model_selection import EmbeddingChoice, KCurve, choose_embedding, suggest_num_classes
 from maskdistill.config import ClusterConfig
 from maskdistill.errors import ConfigError
 
@@ -20,10 +20,10 @@ Embeddings = Mapping[str, np.ndarray]  # (N, D) raw vectors of the same masks, b
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundClusters:
     """What ``find_clusters`` decided."""
 
-    choice: Choice
+    choice: EmbeddingChoice
     curve: KCurve | None  # None where the number of classes was given
     space: EmbeddingSpace  # of the chosen embedding
     clustering: Clustering  # of the masks, without the support
@@ -35,7 +35,7 @@ def find_clusters(
     seed: int,
     support: Embeddings | None = None,
     on_step: Callable[[int, int], None] | None = None,
-) -> Found:
+) -> FoundClusters:
     """Choose what is left open, then cluster.
 
     Args:
@@ -62,7 +62,7 @@ def find_clusters(
     spaces, views = zip(*fit_spaces(wanted, support, choice.table(), config), strict=True)
     curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
     num_classes = config.num_classes or curve.suggested
-    return Found(choice, curve, spaces[0], cluster_views(views, num_classes, num_masks, config, seed))
+    return FoundClusters(choice, curve, spaces[0], cluster_views(views, num_classes, num_masks, config, seed))
 
 
 def count_tried(candidates: Embeddings, config: ClusterConfig) -> int:
@@ -82,7 +82,7 @@ def fit_spaces(
     Args:
         candidates: Of the N masks.
         support: Of M further masks, or None.
-        scores: Of the candidates, as ``Choice.table`` gives them.
+        scores: Of the candidates, as ``EmbeddingChoice.table`` gives them.
         config: Settings.
 
     Returns:

@@ -41,7 +41,7 @@ class EmbeddingScore:
 
 
 @dataclass(frozen=True)
-class Choice:
+class EmbeddingChoice:
     """The embedding of the best score, and all scores in the order of candidates and dimensions."""
 
     name: str
@@ -104,7 +104,7 @@ def choose_embedding(
     whiten: bool = True,
     normalise: bool = True,
     on_step: OnStep | None = None,
-) -> Choice:
+) -> EmbeddingChoice:
     """Pick the embedding, and its dimensions after PCA, whose clusters keep neighbours together.
 
     Each pair is fitted by ``EmbeddingSpace``, clustered by K-means from a few seeds, and scored by neighbour agreement.
@@ -141,7 +141,7 @@ def choose_embedding(
             if on_step:
                 on_step(number * len(dimensions) + spot, len(sampled) * len(dimensions))
     best = max(scores.values(), key=lambda score: score.neighbours)  # the first of equals
-    return Choice(best.name, best.dimensions, tuple(scores.values()))
+    return EmbeddingChoice(best.name, best.dimensions, tuple(scores.values()))
 
 
 def suggest_num_classes(

@@ -11,7 +11,7 @@ import numpy as np
 from pycocotools import mask as coco_mask
 
 from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, SkippedPhoto
-from maskdistill.datasets.scanning import Candidate, require_photos, scan_photos, unique_ids
+from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
 from maskdistill.datasets.voc import BACKGROUND_NAMES
 from maskdistill.errors import DatasetError
 
@@ -105,14 +105,14 @@ class _PictureFinder:
         return None
 
 
-def _find_pictures(entries: list[_Entry]) -> tuple[list[Candidate], list[SkippedPhoto]]:
+def _find_pictures(entries: list[_Entry]) -> tuple[list[FoundFile], list[SkippedPhoto]]:
     finders = {json_path: _PictureFinder(json_path) for json_path in {entry.json_path for entry in entries}}
     found, missing = [], []
     for entry in entries:
         json_path = entry.json_path
         file = finders[json_path].find(entry.file_name)
         if file is not None:
-            found.append(Candidate(entry.photo_id, file, _split_of(json_path)))
+            found.append(FoundFile(entry.photo_id, file, _split_of(json_path)))
         else:
             reason = f"{json_path.name} names it, but it is not beside the json nor in the usual subfolders; add it."
             missing.append(SkippedPhoto(json_path.parent / entry.file_name, reason))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maskdistill.datasets.records import PhotoSource, ProgressCallback, SkippedPhoto
 from maskdistill.datasets.scanning import (
-    Candidate,
+    FoundFile,
     is_picture_name,
     natural_key,
     require_photos,
@@ -30,7 +30,7 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> P
         root = path
         files, skipped = list_pictures(root)
     names = [file.relative_to(root).as_posix() for file in files]
-    candidates = [Candidate(id, file) for id, file in zip(unique_ids(names), files, strict=True)]
+    candidates = [FoundFile(id, file) for id, file in zip(unique_ids(names), files, strict=True)]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = (*skipped, *unreadable)
     require_photos(path, photos, skipped)

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from maskdistill.datasets.records import Photo, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import Candidate, scan_photos
+from maskdistill.datasets.scanning import FoundFile, scan_photos
 from maskdistill.datasets.views import random_view
 from maskdistill.errors import DatasetError
 
@@ -43,7 +43,7 @@ def open_sample(*, on_progress: ProgressCallback | None = None) -> PhotoSource:
         DatasetError: If one of the two packages is not installed.
     """
     folders = {module: _find_folder(module) for module in _PACKAGES}
-    candidates = [Candidate(id, folders[module] / name) for id, (module, name) in _FILES.items()]
+    candidates = [FoundFile(id, folders[module] / name) for id, (module, name) in _FILES.items()]
     photos, skipped = scan_photos(candidates, on_progress=on_progress)
     return PhotoSource("sample", "sample", None, photos, skipped)
 

@@ -20,7 +20,7 @@ _MAX_THREADS = 8  # the work is mostly waiting for the disk
 
 
 @dataclass(frozen=True)
-class Candidate:
+class FoundFile:
     """A file that may be a photo."""
 
     id: str
@@ -29,7 +29,7 @@ class Candidate:
 
 
 def scan_photos(
-    candidates: Sequence[Candidate], *, on_progress: ProgressCallback | None = None
+    candidates: Sequence[FoundFile], *, on_progress: ProgressCallback | None = None
 ) -> tuple[tuple[Photo, ...], tuple[SkippedPhoto, ...]]:
     """Inspect the files in a pool of threads; both results keep the order of the candidates."""
     photos, skipped = [], []
@@ -94,7 +94,7 @@ def is_picture_name(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
-def _scan_photo(candidate: Candidate) -> Photo | SkippedPhoto:
+def _scan_photo(candidate: FoundFile) -> Photo | SkippedPhoto:
     try:
         height, width = inspect_image(candidate.path)
         digest = digest_file(candidate.path)

@@ -9,7 +9,7 @@ from PIL import Image
 
 from maskdistill.datasets.folder import list_pictures
 from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, SkippedPhoto
-from maskdistill.datasets.scanning import PHOTO_SUFFIXES, Candidate, natural_key, require_photos, scan_photos
+from maskdistill.datasets.scanning import PHOTO_SUFFIXES, FoundFile, natural_key, require_photos, scan_photos
 from maskdistill.errors import DatasetError
 
 VOC_CLASSES = (
@@ -57,7 +57,7 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
         if by_stem.setdefault(file.stem, file) is not file:
             reason = f"{by_stem[file.stem].name} has the same name up to the suffix and was taken; rename one of them."
             skipped = (*skipped, SkippedPhoto(file, reason))
-    candidates = [Candidate(stem, file, splits.get(stem, (None, ""))[0]) for stem, file in by_stem.items()]
+    candidates = [FoundFile(stem, file, splits.get(stem, (None, ""))[0]) for stem, file in by_stem.items()]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = (*skipped, *unreadable, *_missing(root, splits, by_stem))
     require_photos(root, photos, skipped)

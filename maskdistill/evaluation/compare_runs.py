@@ -17,7 +17,7 @@ from maskdistill.storage.run_folder import Run
 _NO_CLASS = -1
 
 
-class Pair(NamedTuple):
+class PhotoPair(NamedTuple):
     """A photo that is in both runs, by its number in each."""
 
     first: int
@@ -28,7 +28,7 @@ class Pair(NamedTuple):
 class RunComparison:
     """Two kinds of label maps, one of each run, laid over each other."""
 
-    pairs: tuple[Pair, ...]  # those that have a label map in both
+    pairs: tuple[PhotoPair, ...]  # those that have a label map in both
     matching: Matching  # cluster of the second run -> cluster of the first, 0 -> 0; others have no counterpart
     changed: np.ndarray  # (pairs,) float64 share of the photo's pixels that differ once the clusters are matched
 
@@ -38,20 +38,20 @@ class RunComparison:
         return float(1 - self.changed.mean()) if len(self.changed) else None
 
 
-def common_photos(first: Sequence[Photo], second: Sequence[Photo]) -> list[Pair]:
+def common_photos(first: Sequence[Photo], second: Sequence[Photo]) -> list[PhotoPair]:
     """Photos of the same content and view in both lists, in the order of the first.
 
     Photos go by their place in the list. Their ids may differ, as after a folder was renamed or moved.
     """
     numbers = {(photo.digest, photo.view): number for number, photo in enumerate(second)}
     keys = [(photo.digest, photo.view) for photo in first]
-    return [Pair(number, numbers[key]) for number, key in enumerate(keys) if key in numbers]
+    return [PhotoPair(number, numbers[key]) for number, key in enumerate(keys) if key in numbers]
 
 
 def compare_runs(
     first: LabelMaps,
     second: LabelMaps,
-    pairs: Sequence[Pair],
+    pairs: Sequence[PhotoPair],
     on_progress: ProgressCallback | None = None,
 ) -> RunComparison:
     """Lay the final label maps of two runs over each other; no ground truth is read.

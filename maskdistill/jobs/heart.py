@@ -26,7 +26,7 @@ GRACE = 20.0  # seconds between the request to stop and the end by force: a step
 _PATIENCE = 15.0  # seconds for a beat that waits for the database
 
 
-class Heart(threading.Thread):
+class Heartbeat(threading.Thread):
     """Beats until told to rest. Whatever goes wrong with a beat is no matter of the work."""
 
     def __init__(self, run: Path, job_id: int, token: str, watch: Watch) -> None:

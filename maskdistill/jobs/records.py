@@ -116,7 +116,7 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Event:
+class JobEvent:
     """Something that happened in a job."""
 
     id: int  # grows over all jobs of the run

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.errors import JobError
-from maskdistill.jobs.records import ACTIVE, Event, Job, in_states
+from maskdistill.jobs.records import ACTIVE, Job, JobEvent, in_states
 from maskdistill.storage.database import reading
 
 
@@ -66,7 +66,7 @@ def note_state(db: sqlite3.Connection, job_id: int) -> None:
     note_event(db, job_id, "state", value)
 
 
-def read_events(run: Path, job_id: int, after: int = 0) -> list[Event]:
+def read_events(run: Path, job_id: int, after: int = 0) -> list[JobEvent]:
     """What happened in a job, in order.
 
     Args:
@@ -77,4 +77,4 @@ def read_events(run: Path, job_id: int, after: int = 0) -> list[Event]:
     query = "SELECT id, time, kind, value FROM events WHERE job = ? AND id > ? ORDER BY id"
     with reading(run) as db:
         rows = db.execute(query, (job_id, after)).fetchall() if db else []
-    return [Event(row["id"], row["time"], row["kind"], json.loads(row["value"])) for row in rows]
+    return [JobEvent(row["id"], row["time"], row["kind"], json.loads(row["value"])) for row in rows]

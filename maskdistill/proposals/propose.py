@@ -33,7 +33,7 @@ WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
 
 @dataclass(frozen=True)
-class View:
+class ImageView:
     """Features of one look at a photo."""
 
     features: Features
@@ -42,7 +42,7 @@ class View:
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PatchMask:
     """A mask on the patches, before it is brought to pixels; arrays are (rows, cols)."""
 
     piece: np.ndarray  # bool, what the engine found
@@ -59,7 +59,7 @@ class Proposal:
     mask: np.ndarray  # (H, W) bool
     score: float  # [0, 1]
     parts: Mapping[str, float]  # what the score is made of
-    candidate: Candidate = field(repr=False)
+    candidate: PatchMask = field(repr=False)
     before_crf: np.ndarray | None = field(default=None, repr=False)  # (H, W) bool, if the CRF ran
     crf_rejected: bool = False  # True if the CRF changed the mask too much and was not taken
 
@@ -123,7 +123,7 @@ def explore_request(backbone: Backbone) -> FeatureRequest:
     return FeatureRequest(token_blocks=tuple(range(max(1, backbone.depth - 4), backbone.depth + 1)), last_qk=True)
 
 
-def look(
+def extract_views(
     backbone: Backbone,
     image: Image.Image,
     size: tuple[int, int],
@@ -131,7 +131,7 @@ def look(
     request: FeatureRequest,
     *,
     view_scale: float | None = None,
-) -> tuple[View, View | None]:
+) -> tuple[ImageView, ImageView | None]:
     """One forward pass over the photo and, if asked for, one over its mirror image in a smaller size.
 
     Args:
@@ -143,15 +143,15 @@ def look(
         view_scale: Size of the mirror image as a fraction of the photo's; None takes no second look.
     """
     geometry = backbone.geometry(*size, config)
-    first = View(backbone.features(image, geometry, request), geometry)
+    first = ImageView(backbone.features(image, geometry, request), geometry)
     if view_scale is None:
         return first, None
     # Without padding: the mirror image of a padded grid would lie elsewhere than the photo.
     small = backbone.geometry(*size, dataclasses.replace(config, fit="resize"), scale=view_scale)
-    return first, View(backbone.features(image, small, request, mirror=True), small, mirrored=True)
+    return first, ImageView(backbone.features(image, small, request, mirror=True), small, mirrored=True)
 
 
-def propose(view: View, second: View | None, image: Image.Image | None, recipe: Recipe) -> Proposals:
+def propose(view: ImageView, second: ImageView | None, image: Image.Image | None, recipe: Recipe) -> Proposals:
     """Masks of one photo.
 
     Args:
@@ -179,26 +179,26 @@ def propose(view: View, second: View | None, image: Image.Image | None, recipe: 
 
 
 @dataclass(frozen=True)
-class Found:
+class EngineOutput:
     """What an engine returned, before scoring."""
 
-    candidates: tuple[Candidate, ...]
+    candidates: tuple[PatchMask, ...]
     cuts: tuple[Cut, ...] = ()
     diffusion: Diffusion | None = None
 
 
-def find_candidates(view: View, recipe: Recipe) -> Found:
+def find_candidates(view: ImageView, recipe: Recipe) -> EngineOutput:
     """Run the engine on one view. Maps of a mirrored view are turned back."""
     grid = (view.geometry.rows, view.geometry.cols)
     if recipe.config.engine == "published":
         diffusion = diffuse(view.features, recipe.config)
         values = np.where(diffusion.piece, np.float32(1), np.float32(-1))
-        candidate = Candidate(diffusion.piece, values, diffusion.seed)
-        return Found((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
+        candidate = PatchMask(diffusion.piece, values, diffusion.seed)
+        return EngineOutput((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
     affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
     cuts = cut_objects(affinity, grid, recipe.config, _mean_attention(view.features))
     candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
-    return Found(candidates, tuple(cuts), None)
+    return EngineOutput(candidates, tuple(cuts), None)
 
 
 def _mean_attention(features: Features) -> np.ndarray | None:
@@ -206,7 +206,7 @@ def _mean_attention(features: Features) -> np.ndarray | None:
     return None if features.cls_attention is None else features.cls_attention.mean(dim=0).numpy()
 
 
-def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candidate:
+def _refine(number: int, cuts: list[Cut], view: ImageView, recipe: Recipe) -> PatchMask:
     cut = cuts[number]
     values = np.where(cut.foreground & ~cut.piece, -np.abs(cut.eigenvector), cut.eigenvector)
     stability = None
@@ -218,10 +218,10 @@ def _refine(number: int, cuts: list[Cut], view: View, recipe: Recipe) -> Candida
         for other in cuts[:number]:  # an earlier object keeps its patches
             values = np.where(other.piece, -np.abs(values), values)
         stability = mask_iou(cut.piece, values > 0)
-    return Candidate(cut.piece, values, cut.seed, cut.eigengap, stability)
+    return PatchMask(cut.piece, values, cut.seed, cut.eigengap, stability)
 
 
-def _turn_back(candidate: Candidate, view: View) -> Candidate:
+def _turn_back(candidate: PatchMask, view: ImageView) -> PatchMask:
     if not view.mirrored:
         return candidate
     row, col = candidate.seed
@@ -234,8 +234,8 @@ def _turn_back(candidate: Candidate, view: View) -> Candidate:
 
 
 def _merge(
-    candidate: Candidate,
-    others: tuple[Candidate, ...],
+    candidate: PatchMask,
+    others: tuple[PatchMask, ...],
     geometry: PatchGeometry,
     looked_twice: bool,
     recipe: Recipe,
@@ -268,10 +268,10 @@ def _onto(values: np.ndarray, shape: tuple[int, int], geometry: PatchGeometry) -
 
 
 def _finish(
-    candidate: Candidate,
+    candidate: PatchMask,
     values: np.ndarray,
     agreement: float | None,
-    view: View,
+    view: ImageView,
     image: Image.Image | None,
     recipe: Recipe,
 ) -> Proposal:
@@ -296,7 +296,7 @@ def _finish(
     return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
 
 
-def _shape_parts(values: np.ndarray, view: View, recipe: Recipe) -> dict[str, float]:
+def _shape_parts(values: np.ndarray, view: ImageView, recipe: Recipe) -> dict[str, float]:
     inside = values > 0
     patches = coarser_map(values) > 0
     vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)

@@ -19,7 +19,7 @@ BUILT_IN = (EVERYTHING, PUBLISHED, OWN)
 
 
 @dataclass(frozen=True)
-class Kept:
+class PresetResult:
     """What the filter keeps under one set of thresholds."""
 
     masks: int
@@ -83,16 +83,16 @@ def describe(config: FilterConfig) -> str:
     return ", ".join(found) or "no thresholds"
 
 
-def compare(results: Mapping[str, FilterResult], reference: FilterResult) -> dict[str, Kept]:
+def compare(results: Mapping[str, FilterResult], reference: FilterResult) -> dict[str, PresetResult]:
     """What each set of thresholds keeps of the same masks, by name, and how far that is what the reference keeps."""
     return {name: _kept(result, reference.kept) for name, result in results.items()}
 
 
-def _kept(result: FilterResult, reference: np.ndarray) -> Kept:
+def _kept(result: FilterResult, reference: np.ndarray) -> PresetResult:
     clusters = {cluster: counts.kept for cluster, counts in result.clusters().items()}
     weakest = min(clusters, key=lambda cluster: (clusters[cluster], cluster), default=0)
     either = int(np.count_nonzero(result.kept | reference))
-    return Kept(
+    return PresetResult(
         masks=int(np.count_nonzero(result.kept)),
         photos=result.photos().kept,
         least=clusters.get(weakest, 0),

@@ -30,7 +30,7 @@ _JOIN, _PACKED = "~", "*"
 
 
 @dataclass(frozen=True, eq=False)
-class Ground:
+class SelectionData:
     """What texts are resolved against; arrays run with the rows of the table."""
 
     ids: np.ndarray  # (N,) int64, rising
@@ -110,33 +110,33 @@ def terms(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def resolve(text: str, ground: Ground) -> Picked:
+def resolve(text: str, data: SelectionData) -> Picked:
     """The masks that a text stands for.
 
     Raises:
         ConfigError: If it cannot be read, names a map or field that there is not, or one that was made anew since.
         Whatever ``ground.view`` raises.
     """
-    chosen, missing = np.zeros(len(ground.ids), bool), 0
+    chosen, missing = np.zeros(len(data.ids), bool), 0
     for kind, rest in terms(text):
         if kind == "view":
-            saved = _saved(rest, ground)
+            saved = _saved(rest, data)
             chosen[saved.rows] = True
             missing += saved.missing
         elif kind == "ids":
             ids = _read_ids(rest)
-            rows = np.searchsorted(ground.ids, ids)
-            there = rows < len(ground.ids)
-            there[there] = ground.ids[rows[there]] == ids[there]
+            rows = np.searchsorted(data.ids, ids)
+            there = rows < len(data.ids)
+            there[there] = data.ids[rows[there]] == ids[there]
             chosen[rows[there]] = True
             missing += int((~there).sum())
         elif kind in ("lasso", "box"):
-            found, corners = _read_shape(kind, rest, ground.maps)
+            found, corners = _read_shape(kind, rest, data.maps)
             chosen[found.rows[inside(found.places, corners)]] = True
-        elif kind in ground.fields:
-            chosen |= np.isin(ground.fields[kind], _numbers(rest, f"{kind}:{rest}"))
+        elif kind in data.fields:
+            chosen |= np.isin(data.fields[kind], _numbers(rest, f"{kind}:{rest}"))
         else:
-            raise _damaged(f"{kind}:{rest}", f"there is {', '.join((*ground.fields, 'ids', 'lasso', 'box', 'view'))}")
+            raise _damaged(f"{kind}:{rest}", f"there is {', '.join((*data.fields, 'ids', 'lasso', 'box', 'view'))}")
     return Picked(np.flatnonzero(chosen), missing)
 
 
@@ -150,13 +150,13 @@ def outlines(text: str, found: PointMap) -> list[np.ndarray]:
     return shapes
 
 
-def _saved(name: str, ground: Ground) -> Picked:
-    if ground.view is None:
+def _saved(name: str, data: SelectionData) -> Picked:
+    if data.view is None:
         raise _damaged(view_text(name), "nothing is saved here")
-    text = ground.view(name)
+    text = data.view(name)
     if any(kind == "view" for kind, _ in terms(text)):
         raise _damaged(view_text(name), "what is saved names another saved one")
-    return resolve(text, ground)
+    return resolve(text, data)
 
 
 def _read_ids(rest: str) -> np.ndarray:

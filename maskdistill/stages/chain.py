@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.features.registry import Choice, choose_backbone
+from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
@@ -221,7 +221,7 @@ class Plan:
         choice: What that backbone is, where it is known already; finding out may have to load timm.
     """
 
-    def __init__(self, run: Run, source: PhotoSource, config: RunConfig, choice: Choice | None = None) -> None:
+    def __init__(self, run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice | None = None) -> None:
         self.run, self.source, self.config = run, source, config
         self._choice = choice or choose_backbone(config.features.backbone, config.features.architecture)
         self._made_from: dict[str, dict[str, Any]] = {}

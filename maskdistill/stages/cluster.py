@@ -12,7 +12,7 @@ from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import (
     Embeddings,
-    Found,
+    FoundClusters,
     cluster_views,
     count_tried,
     find_clusters,
@@ -106,7 +106,7 @@ def _read_masks(context: Context) -> Masks:
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
 
 
-def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: Found) -> None:
+def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: FoundClusters) -> None:
     """clusters.parquet, embeddings.npy (rows as in the table), space.npz and clusters.json."""
     write_table(run.clusters_path, table)
     replace_atomically(run.path / "embeddings.npy", lambda path: _save(path, vectors.astype(np.float32)))

@@ -17,7 +17,7 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
-from maskdistill.features.registry import Choice, choose_backbone
+from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
@@ -55,7 +55,7 @@ class Shard:
 
 
 @dataclass(frozen=True)
-class Summary:
+class ProposeSummary:
     """What a call of the stage did."""
 
     num_photos: int
@@ -93,7 +93,7 @@ def propose_photos(
     shard: Shard | None = None,
     num_workers: int = 0,
     quiet: bool = False,
-) -> Summary:
+) -> ProposeSummary:
     """Make the masks of every photo of the source that this shard takes, and merge once all shards are there.
 
     Finished shards are kept: killed at any moment and started again, the stage goes on, and ends with the same files.
@@ -137,7 +137,7 @@ def propose_photos(
         raise RunError(f"Another process is making the masks of {run.path}. Wait for it, or stop it first.") from error
 
 
-def describe_inputs(source: PhotoSource, config: RunConfig, choice: Choice) -> dict[str, Any]:
+def describe_inputs(source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> dict[str, Any]:
     """All that decides the masks: photos, settings, weights, versions of the code that touches them."""
     return {
         "stage": STAGE,
@@ -148,13 +148,15 @@ def describe_inputs(source: PhotoSource, config: RunConfig, choice: Choice) -> d
     }
 
 
-def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: Choice) -> Path:
+def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> Path:
     """Folder of the patch tokens of these photos, by these weights."""
     key = fingerprint(_describe_features(source, config, choice, {"device", "store"}))
     return run.path / "features" / key[:12]
 
 
-def _describe_features(source: PhotoSource, config: RunConfig, choice: Choice, skip: set[str]) -> dict[str, Any]:
+def _describe_features(
+    source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: set[str]
+) -> dict[str, Any]:
     return {
         "photos": source.fingerprint,
         "num_photos": len(source.photos),
@@ -163,7 +165,7 @@ def _describe_features(source: PhotoSource, config: RunConfig, choice: Choice, s
     }
 
 
-def _digest_weights(choice: Choice) -> str:
+def _digest_weights(choice: BackboneChoice) -> str:
     """Fingerprint of a local file of weights, empty for those that are known by name."""
     path = Path(choice.spec.path) if choice.spec.path else None
     return digest_file(path) if path is not None and path.is_file() else ""
@@ -183,7 +185,7 @@ def shards_of(source: PhotoSource) -> list[range]:
     return [range(first, min(first + PHOTOS_PER_SHARD, total)) for first in range(0, total, PHOTOS_PER_SHARD)]
 
 
-def _settle(config: RunConfig, choice: Choice, run: Run) -> RunConfig:
+def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
     precision = config.features.precision
     if precision == "auto":
@@ -210,7 +212,9 @@ def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dic
     }
 
 
-def _begin(run: Run, source: PhotoSource, config: RunConfig, choice: Choice, requested: str, preset: str) -> None:
+def _begin(
+    run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice, requested: str, preset: str
+) -> None:
     """Write run.json; the finished files of other settings stay as they are until these are finished."""
     if not source.photos:
         raise DatasetError(f"No usable photo in {source.spec}: all {len(source.skipped)} files were skipped.")
@@ -309,13 +313,15 @@ def _write_part(run: Run, key: str, number: int, results: dict[int, dict[str, An
     write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered)
 
 
-def _conclude(run: Run, source: PhotoSource, made_from: dict[str, Any], key: str, new: int, seconds: float) -> Summary:
+def _conclude(
+    run: Run, source: PhotoSource, made_from: dict[str, Any], key: str, new: int, seconds: float
+) -> ProposeSummary:
     """Merge if every photo has its result, by whichever process comes last."""
     shards = shards_of(source)
     with FileLock(run.path / ".merge.lock"):
         results = [item for number in range(len(shards)) for _, item in sorted(_read_part(run, key, number).items())]
         if len(results) < len(source.photos):
-            return Summary(len(source.photos), len(results), new, *_counts(results), False, seconds)
+            return ProposeSummary(len(source.photos), len(results), new, *_counts(results), False, seconds)
         if not is_done(run, key):
             run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
             merge_results(run, source, results)
@@ -330,9 +336,9 @@ def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
     return masks, sum(bool(item["error"]) for item in results), sum(bool(item["problem"]) for item in results)
 
 
-def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> Summary:
+def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> ProposeSummary:
     images, masks = run.images(), run.masks()
     problems = int((images["problem"] != "").sum())
     skipped = int((~images["readable"].astype(bool)).sum())
     total = len(source.photos)
-    return Summary(total, total, new, len(masks), skipped, problems, True, seconds)
+    return ProposeSummary(total, total, new, len(masks), skipped, problems, True, seconds)

@@ -11,7 +11,7 @@ import pyarrow.parquet as parquet
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
-from maskdistill.features.registry import SPECS, BackboneSpec, Choice
+from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
 from maskdistill.files import read_json
 from maskdistill.jobs import list_jobs
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
@@ -124,11 +124,11 @@ def _as_limited(source: PhotoSource, made_from: Mapping[str, Any]) -> PhotoSourc
     return limited if limited.fingerprint == made_from["photos"] else source
 
 
-def _known_choice(config: RunConfig) -> Choice:
+def _known_choice(config: RunConfig) -> BackboneChoice:
     """What the run's backbone is, without asking timm, which would load torch; as far as a fingerprint needs it."""
     name, architecture = config.features.backbone, config.features.architecture
     if name in SPECS:
-        return Choice(SPECS[name], "")
+        return BackboneChoice(SPECS[name], "")
     is_file = name.endswith((".safetensors", ".pth", ".pt"))
     spec = BackboneSpec(
         name=Path(name).stem if is_file else name,
@@ -139,7 +139,7 @@ def _known_choice(config: RunConfig) -> Choice:
         mask_blocks=(0,),
         path=name if is_file else "",
     )
-    return Choice(spec, "")
+    return BackboneChoice(spec, "")
 
 
 def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: Mapping[str, StageState]) -> str:

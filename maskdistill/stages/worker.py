@@ -16,7 +16,7 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 from maskdistill.files import is_disk_full
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
-from maskdistill.proposals.propose import Proposal, Recipe, look, propose
+from maskdistill.proposals.propose import Proposal, Recipe, extract_views, propose
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
@@ -59,7 +59,7 @@ class PhotoWorker:
         if self._tokens is not None:
             blocks = tuple(sorted({*request.token_blocks, *self._blocks}))
             request = replace(request, token_blocks=blocks)
-        first, second = look(
+        first, second = extract_views(
             self._backbone, image, size, self._config.features, request, view_scale=self._recipe.view_scale
         )
         if self._tokens is not None:

@@ -14,7 +14,7 @@ from maskdistill.storage.run_folder import Run
 
 
 @dataclass(frozen=True)
-class View:
+class SavedView:
     """Something kept under a name."""
 
     kind: str
@@ -36,7 +36,7 @@ def save_view(run: Run, kind: str, name: str, value: Any) -> None:
     _write(run, kind, name, json.dumps(value), deleted=False)
 
 
-def views(run: Run, kind: str) -> list[View]:
+def views(run: Run, kind: str) -> list[SavedView]:
     """The views of a kind, by name.
 
     Raises:
@@ -46,7 +46,7 @@ def views(run: Run, kind: str) -> list[View]:
         AND NOT deleted ORDER BY name COLLATE NOCASE, name"""
     with reading(run.path) as db:
         rows = db.execute(select, (kind,)).fetchall() if db else []
-    return [View(row["kind"], row["name"], json.loads(row["value"]), row["time"]) for row in rows]
+    return [SavedView(row["kind"], row["name"], json.loads(row["value"]), row["time"]) for row in rows]
 
 
 def delete_view(run: Run, kind: str, name: str) -> None:

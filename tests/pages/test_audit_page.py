@@ -2,8 +2,8 @@
 
 import pytest
 
-from app.audit.queue import ledger_of
-from app.run_view import explorer
+from app.audit.queue import review_labels
+from app.run_view import read_run_view
 from app.training import actions
 from maskdistill.config import RunConfig
 from maskdistill.review import decisions
@@ -14,13 +14,13 @@ from maskdistill.stages.select import write_kept
 
 def judged(run, name, action, rows):
     """One person's word on rows of the table, mask by mask."""
-    ledger = ledger_of(explorer(run))
+    labels = review_labels(read_run_view(run))
     for row in rows:
-        ledger.decide(name, [row], action)
+        labels.decide(name, [row], action)
 
 
 def candidates(run):
-    frame = explorer(run).frame
+    frame = read_run_view(run).frame
     return frame.index[frame["candidate"]].tolist()
 
 
@@ -86,8 +86,8 @@ def test_agreement_asks_for_a_second_person_then_compares(editable_run, open_pag
 
 
 def test_rest_of_a_rejected_cluster_goes_in_one_undoable_step(editable_run, open_page):
-    found = explorer(editable_run)
-    frame = found.frame[found.frame["candidate"]]
+    run_view = read_run_view(editable_run)
+    frame = run_view.frame[run_view.frame["candidate"]]
     cluster = int(frame["cluster"].value_counts().index[0])
     rows = frame.index[frame["cluster"] == cluster].tolist()
     assert len(rows) > 3
@@ -98,7 +98,7 @@ def test_rest_of_a_rejected_cluster_goes_in_one_undoable_step(editable_run, open
     assert not app.exception
     step = decisions.steps(editable_run)[0]
     assert step.num_masks == len(rows) - 3
-    assert (decisions.effective(decisions.read_marks(editable_run), found.frame).decision[rows] == -1).all()
+    assert (decisions.effective(decisions.read_marks(editable_run), run_view.frame).decision[rows] == -1).all()
     decisions.undo(editable_run, "Ann", scope=step.scope)
     assert len(decisions.read_marks(editable_run)) == 3
 
@@ -130,7 +130,7 @@ def test_button_paints_the_label_maps_in_the_background(editable_run, open_page,
 
 
 def test_details_of_a_mask_open_from_the_link(editable_run, open_page):
-    mask_id = int(explorer(editable_run).frame["mask_id"].iat[candidates(editable_run)[2]])
+    mask_id = int(read_run_view(editable_run).frame["mask_id"].iat[candidates(editable_run)[2]])
     app = open_page("audit", run="tiny", mask=str(mask_id))
     assert not app.exception
     assert app.session_state["page:review session"].answer()["at"] == mask_id

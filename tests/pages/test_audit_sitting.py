@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from app import cache
-from app.audit.label_store import Ledger
+from app.audit.label_store import ReviewLabels
 from app.audit.mask_cards import Cards
-from app.audit.queue import Way, ground_of, queue_of
-from app.audit.review_session import AHEAD, AT_ONCE, Sitting
-from app.run_view import explorer
+from app.audit.queue import QueueSettings, audit_pool, queue_of
+from app.audit.review_session import AHEAD, AT_ONCE, ReviewSession
+from app.run_view import read_run_view
 from maskdistill.errors import DatasetError, RunError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order
@@ -53,12 +53,12 @@ def sit(editable_run):
     ledgers = {}
 
     def sit_down(name="Ann", *, restarted=False, **choices):
-        found = explorer(editable_run)
-        if restarted or found.stamp not in ledgers:
-            ledgers[found.stamp] = Ledger(found)
-        way, ledger = Way(name, **choices), ledgers[found.stamp]
+        run_view = read_run_view(editable_run)
+        if restarted or run_view.stamp not in ledgers:
+            ledgers[run_view.stamp] = ReviewLabels(run_view)
+        way, ledger = QueueSettings(name, **choices), ledgers[run_view.stamp]
         ledger.refresh()
-        sitting = Sitting(ledger, way, queue_of(found, ledger, way), Cards(found, ledger, way, drawn=True))
+        sitting = ReviewSession(ledger, way, queue_of(run_view, ledger, way), Cards(run_view, ledger, way, drawn=True))
         sitting.start(None)
         return sitting
 
@@ -82,14 +82,14 @@ def test_every_stroke_is_on_the_disk_before_it_is_acknowledged(sit, editable_run
 
 
 def test_queue_is_the_candidates_of_the_filter_else_all_masks(sit, editable_run):
-    found = explorer(editable_run)
-    candidates = found.frame.index[found.frame["candidate"]]
-    assert set(ground_of(found).rows) == set(candidates)
+    run_view = read_run_view(editable_run)
+    candidates = run_view.frame.index[run_view.frame["candidate"]]
+    assert set(audit_pool(run_view).rows) == set(candidates)
     editable_run.candidates_path.unlink()
     editable_run.kept_path.unlink()
-    found = explorer(editable_run)
-    assert len(ground_of(found).rows) == len(found.frame)
-    assert ground_of(found).doubts.settings is None
+    run_view = read_run_view(editable_run)
+    assert len(audit_pool(run_view).rows) == len(run_view.frame)
+    assert audit_pool(run_view).doubts.settings is None
 
 
 def test_strokes_that_come_twice_are_written_once(sit, editable_run):
@@ -283,14 +283,14 @@ def test_photo_that_is_gone_leaves_the_mask_to_be_judged(sit, monkeypatch):
 class TestLedger:
     @pytest.fixture
     def ledger(self, editable_run):
-        return Ledger(explorer(editable_run))
+        return ReviewLabels(read_run_view(editable_run))
 
     def test_stroke_by_stroke_it_is_what_is_read_anew(self, ledger, editable_run):
         ledger.decide("Ann", [0, 1, 2], Action.REJECT)
         ledger.decide("Bob", [1], Action.RELABEL, 2)
         ledger.decide("Ann", [3], Action.SKIP)
         ledger.decide("Ann", [0], Action.ACCEPT)
-        anew = Ledger(explorer(editable_run))
+        anew = ReviewLabels(read_run_view(editable_run))
         for name in ("Ann", "Bob"):
             for field in ("words", "skipped", "step"):
                 np.testing.assert_array_equal(getattr(ledger.voice(name), field), getattr(anew.voice(name), field))
@@ -308,7 +308,7 @@ class TestLedger:
         assert ledger.undo("Bob") is None
 
     def test_hears_what_another_server_wrote(self, ledger, editable_run):
-        other = Ledger(explorer(editable_run))
+        other = ReviewLabels(read_run_view(editable_run))
         other.decide("Bob", [5], Action.REJECT)
         ledger.decide("Ann", [6], Action.ACCEPT)  # without asking first
         assert ledger.everyone.words[[5, 6]].tolist() == [REJECTED, ACCEPTED]

@@ -6,7 +6,7 @@ import pytest
 
 from app.session import Key
 from app.training import actions
-from maskdistill.clustering.alternatives import TrialKey, list_trials, make_trials
+from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
 from maskdistill.jobs import Submitted
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope
@@ -190,7 +190,7 @@ def test_other_clusterings_are_tried_compared_and_adopted(open_page, editable_ru
     app.text_input(key="clusters:numbers").input("2, 4")
     button(app, "Try").click().run()
     assert not app.exception
-    assert [trial.key.num_classes for trial in list_trials(editable_run)] == [2, 4]
+    assert [trial.key.num_classes for trial in list_alternatives(editable_run)] == [2, 4]
     assert len([label for label in labels(app) if label == "Adopt it"]) == 2
     app.button(key="clusters:adopt:k4-s0").click().run()
     assert not app.exception
@@ -227,11 +227,11 @@ def test_curve_is_drawn_on_request(open_page, editable_run):
 
 
 def test_trial_is_let_go(open_page, editable_run):
-    make_trials(editable_run, [TrialKey(2, 0)])
+    make_alternatives(editable_run, [AlternativeKey(2, 0)])
     app = open_clusters(open_page, below="trials", colour="k2-s0")
     app.button(key="clusters:delete:k2-s0").click().run()
     assert not app.exception
-    assert list_trials(editable_run) == []
+    assert list_alternatives(editable_run) == []
 
 
 def test_two_runs_do_not_share_ticks(open_page, editable_run, runs_folder):

@@ -5,12 +5,12 @@ import pytest
 
 from app import mask_selection
 from app.clusters import alternatives_stats, colouring, map_panel, selection_panel
-from app.clusters.alternatives import trials_of
+from app.clusters.alternatives import alternatives_of
 from app.clusters.cluster_stats import book
 from app.clusters.flow_chart import matrix, words
 from app.clusters.summary import as_html, summarise
-from app.run_view import decided, explorer
-from maskdistill.clustering.alternatives import TrialKey, make_trials
+from app.run_view import decision_view, read_run_view
+from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives
 from maskdistill.errors import ConfigError
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action, Mark, Scope
@@ -18,12 +18,12 @@ from maskdistill.review.decisions import Action, Mark, Scope
 
 @pytest.fixture
 def found(finished_run):
-    return explorer(finished_run)
+    return read_run_view(finished_run)
 
 
 @pytest.fixture
 def done(found):
-    return decided(found)
+    return decision_view(found)
 
 
 def rows_in(found, cluster):
@@ -31,7 +31,7 @@ def rows_in(found, cluster):
 
 
 def reject(run, row):
-    frame = explorer(run).frame
+    frame = read_run_view(run).frame
     box = tuple(frame.loc[row, list("xywh")].astype(int))
     mark = Mark(int(frame["mask_id"][row]), frame["image_id"][row], box, Action.REJECT)
     decisions.decide(run, "tess", [mark], scope=Scope.CLUSTERS)
@@ -60,17 +60,17 @@ def test_distances_are_to_the_centres_of_now(finished_run, found, done):
 
 
 def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
-    found = explorer(editable_run)
-    row = rows_in(found, 1)[0]
+    run_view = read_run_view(editable_run)
+    row = rows_in(run_view, 1)[0]
     reject(editable_run, row)
     decisions.exclude(editable_run, "tess", 2, True)
-    done = decided(explorer(editable_run))
-    member = mask_selection.members(found, done)
+    decisions_now = decision_view(read_run_view(editable_run))
+    member = mask_selection.members(run_view, decisions_now)
     assert member[row] == 0
-    assert (member[rows_in(found, 2)] == 2).all()
-    lines = {line.cluster: line for line in book(found, done).lines}
+    assert (member[rows_in(run_view, 2)] == 2).all()
+    lines = {line.cluster: line for line in book(run_view, decisions_now).lines}
     assert lines[2].excluded
-    assert lines[1].size == len(rows_in(found, 1)) - 1
+    assert lines[1].size == len(rows_in(run_view, 1)) - 1
 
 
 @pytest.mark.parametrize("order", ["centre", "border", "belief"])
@@ -106,23 +106,23 @@ def test_summary_against_counts_by_hand(found, done):
 
 @pytest.mark.parametrize("mode", ["cluster", "score", "kept", "decision", "truth"])
 def test_every_point_has_a_colour(found, done, mode):
-    points = mask_selection.ground(found, done).maps["pca"]
+    points = mask_selection.selection_data(found, done).maps["pca"]
     made = colouring.colouring(mode, found, done, points)
     assert made.codes.shape == (len(points.rows),)
     assert made.codes.max() < len(made.palette) <= 256
     for entry in made.legend:
         assert entry.count == (made.codes == entry.code).sum()
-        picked = mask_selection.resolve(entry.pick, mask_selection.ground(found, done)).rows
+        picked = mask_selection.resolve(entry.pick, mask_selection.selection_data(found, done)).rows
         assert set(points.rows[made.codes == entry.code]) <= set(picked)
 
 
 def test_trials_can_be_coloured_and_compared(editable_run):
-    make_trials(editable_run, [TrialKey(3, 0), TrialKey(5, 0)])
-    found = explorer(editable_run)
-    done, trials = decided(found), trials_of(found)
-    assert list(colouring.modes(found).values())[-2:] == ["Tried: 3 clusters", "Tried: 5 clusters"]
-    now = alternatives_stats.facts_now(found, done)
-    beside = [alternatives_stats.facts_of(found, done, trial) for trial in trials.values()]
+    make_alternatives(editable_run, [AlternativeKey(3, 0), AlternativeKey(5, 0)])
+    run_view = read_run_view(editable_run)
+    done, trials = decision_view(run_view), alternatives_of(run_view)
+    assert list(colouring.modes(run_view).values())[-2:] == ["Tried: 3 clusters", "Tried: 5 clusters"]
+    now = alternatives_stats.facts_now(run_view, done)
+    beside = [alternatives_stats.facts_of(run_view, done, trial) for trial in trials.values()]
     assert beside[0].comparison.agreement == pytest.approx(1)
     assert alternatives_stats.colours_of(beside[0]) == alternatives_stats.colours_of(now)
     assert len(set(alternatives_stats.colours_of(beside[1]).values())) == 5
@@ -132,12 +132,12 @@ def test_trials_can_be_coloured_and_compared(editable_run):
     assert words(beside[0].comparison, done) == "3 of 3 clusters stay nearly the same."
     assert "5" in words(beside[1].comparison, done) or beside[1].comparison.splits()
     assert np.asarray(matrix(beside[1].comparison, done).data[0]["z"]).shape == (3, 5)
-    points = mask_selection.ground(found, done).maps["pca"]
-    assert len(colouring.colouring("k5-s0", found, done, points).legend) == 5
+    points = mask_selection.selection_data(run_view, done).maps["pca"]
+    assert len(colouring.colouring("k5-s0", run_view, done, points).legend) == 5
 
 
 def test_pointer_is_told_what_lies_under_it(found, done):
-    points = mask_selection.ground(found, done).maps["pca"]
+    points = mask_selection.selection_data(found, done).maps["pca"]
     (known,) = map_panel._describe(found, done, points, [2])
     mask_id = int(found.frame["mask_id"].iat[points.rows[2]])
     assert known.point == 2
@@ -147,13 +147,15 @@ def test_pointer_is_told_what_lies_under_it(found, done):
 
 
 def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
-    found = explorer(editable_run)
-    done, kept = decided(found), {}
+    run_view = read_run_view(editable_run)
+    done, kept = decision_view(run_view), {}
     monkeypatch.setattr(mask_selection, "LONGEST", 8)
     monkeypatch.setattr(mask_selection.selection, "select", lambda **fields: kept.update(fields))
-    ids = found.frame["mask_id"].to_numpy()[:5]
-    mask_selection.pick(found, done, f"ids:{','.join(map(str, ids))}")
+    ids = run_view.frame["mask_id"].to_numpy()[:5]
+    mask_selection.pick(run_view, done, f"ids:{','.join(map(str, ids))}")
     assert kept["picked"].startswith("view:")
-    assert np.array_equal(mask_selection.resolve(kept["picked"], mask_selection.ground(found, done)).rows, np.arange(5))
+    assert np.array_equal(
+        mask_selection.resolve(kept["picked"], mask_selection.selection_data(run_view, done)).rows, np.arange(5)
+    )
     with pytest.raises(ConfigError, match="not kept in this run"):
-        mask_selection.resolve("view:0000", mask_selection.ground(found, done))
+        mask_selection.resolve("view:0000", mask_selection.selection_data(run_view, done))

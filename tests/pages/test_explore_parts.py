@@ -14,7 +14,7 @@ from app.images import colors
 from app.images.drawing import MASK_COLOURS, rgb
 from app.images.sent_images import Sent
 from app.mask_detail import facts
-from app.run_view import explorer
+from app.run_view import read_run_view
 from maskdistill.config import FilterConfig
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP
 from maskdistill.pseudo_labels.signals import MaskSignals
@@ -133,7 +133,7 @@ def test_signals_stand_beside_the_thresholds_that_do_something():
 
 def test_signals_agree_with_the_filter_on_what_is_dropped(finished_run):
     """A mask that passes every rule fails no threshold on its bars, and every other one fails one."""
-    found = facts.judged(explorer(finished_run))
+    found = facts.judged(read_run_view(finished_run))
     kept = finished_run.kept().set_index("mask_id")
     assert kept["rule"].eq(KEPT).any()
     assert not kept["kept"].all()
@@ -147,9 +147,9 @@ def test_a_decision_waits_until_the_filter_has_run_again(editable_run):
     box = tuple(int(mask[name]) for name in "xywh")
     mark = decisions.Mark(int(mask["mask_id"]), mask["image_id"], box, decisions.Action.REJECT)
     decisions.decide(editable_run, "anna", [mark], scope=Scope.LABELS)
-    assert facts.judged(explorer(editable_run)).waits(mark.mask_id, -1, 0)
+    assert facts.judged(read_run_view(editable_run)).waits(mark.mask_id, -1, 0)
     write_kept(editable_run, editable_run, FilterConfig())
-    found = facts.judged(explorer(editable_run))
+    found = facts.judged(read_run_view(editable_run))
     assert not found.waits(mark.mask_id, -1, 0)
     assert found.waits(mark.mask_id, 0, 0)  # taken back since
 
@@ -194,12 +194,12 @@ def detail_page():
     """A page with nothing but the detail of the mask in the link."""
     from app import selection
     from app.mask_detail.dialog import draw_detail
-    from app.run_view import explorer
+    from app.run_view import read_run_view
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
     selection.read_link()
-    draw_detail(explorer(Run(runs_folder() / "tiny")), selection.current().mask, scope=Scope.LABELS)
+    draw_detail(read_run_view(Run(runs_folder() / "tiny")), selection.current().mask, scope=Scope.LABELS)
 
 
 def open_detail(mask_id, page=detail_page):
@@ -305,14 +305,14 @@ def dialog_page():
 
     from app import selection
     from app.mask_detail.dialog import open_mask, show_detail
-    from app.run_view import explorer
+    from app.run_view import read_run_view
     from maskdistill.review.decisions import Scope
     from maskdistill.storage.run_folder import Run, runs_folder
 
     selection.read_link()
     st.session_state["runs"] = st.session_state.get("runs", 0) + 1
     st.button("Open", on_click=lambda: open_mask(0))
-    show_detail(explorer(Run(runs_folder() / "tiny")), Scope.LABELS)
+    show_detail(read_run_view(Run(runs_folder() / "tiny")), Scope.LABELS)
 
 
 def test_link_with_a_mask_opens_the_dialog_and_selects_its_photo(finished_run):

@@ -11,7 +11,7 @@ from jobs_data import add_row
 from app.filter.data import candidates, verdict_on_show
 from app.mask_detail.facts import verdict_by
 from app.run_context import run_config
-from app.run_view import explorer
+from app.run_view import read_run_view
 from app.training import actions
 from maskdistill.config import FilterConfig
 from maskdistill.jobs import Submitted
@@ -162,11 +162,11 @@ def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editabl
     app.run()
     button(app, "Reject 1").click().run()
     config = replace(run_config(editable_run.info()).filter, min_score=0.5)
-    found = candidates(explorer(editable_run))
+    found = candidates(read_run_view(editable_run))
     written = write_kept(editable_run, editable_run, config)
     np.testing.assert_array_equal(filter_masks(found.signals, config).rule, written.rule)
-    assert verdict_on_show(explorer(editable_run), rejected) == verdict_by(REJECTED, kept=False)
-    assert verdict_on_show(explorer(editable_run), 999_999) is None
+    assert verdict_on_show(read_run_view(editable_run), rejected) == verdict_by(REJECTED, kept=False)
+    assert verdict_on_show(read_run_view(editable_run), 999_999) is None
 
 
 def test_detail_tells_what_the_thresholds_on_show_would_do(open_page, editable_run):

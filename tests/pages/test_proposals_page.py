@@ -28,9 +28,11 @@ def test_shows_the_first_photo_and_says_how_long_the_masks_took(open_proposals):
 
 def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypatch):
     calls = []
-    look = maskdistill.proposals.propose.look
+    look = maskdistill.proposals.propose.extract_views
     monkeypatch.setattr(
-        maskdistill.proposals.propose, "look", lambda *args, **options: calls.append(1) or look(*args, **options)
+        maskdistill.proposals.propose,
+        "extract_views",
+        lambda *args, **options: calls.append(1) or look(*args, **options),
     )
     app = open_proposals()
     assert calls == [1]

@@ -9,7 +9,7 @@ from PIL import ExifTags, Image
 
 from app.images.colors import cluster_colour
 from app.results import charts, choices, figures
-from app.results.choices import Pair
+from app.results.choices import StagePair
 from app.results.names import Names, names_of
 from app.results.segmenting import Models, segment, too_large
 from maskdistill.config import RunConfig
@@ -199,9 +199,9 @@ def test_photos_are_sorted_and_the_unknown_come_last(order, wanted):
 
 
 def test_most_changed_is_between_label_maps_only():
-    fallback = Pair("proposals", "stage2")
-    assert Pair("stage1", "stage2").changed(fallback) == Pair("stage1", "stage2")
-    for pair in (Pair("truth", "stage2"), Pair("photo", "stage1"), Pair("stage1", "stage1")):
+    fallback = StagePair("proposals", "stage2")
+    assert StagePair("stage1", "stage2").changed(fallback) == StagePair("stage1", "stage2")
+    for pair in (StagePair("truth", "stage2"), StagePair("photo", "stage1"), StagePair("stage1", "stage1")):
         assert pair.changed(fallback) == fallback
     assert fallback.words == "Proposals to Stage 2"
 

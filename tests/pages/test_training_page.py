@@ -15,7 +15,7 @@ from app.training import actions, live
 from maskdistill.config import load_preset
 from maskdistill.datasets import open_source
 from maskdistill.errors import JobError
-from maskdistill.features.registry import SPECS, Choice
+from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
@@ -27,7 +27,7 @@ from maskdistill.storage.run_folder import Run, write_images, write_table
 CONFIG = load_preset("quick").with_overrides(
     ["features.backbone=focus_vits14", "features.precision=float32", "features.shorter_side=336"]
 )
-CHOICE = Choice(SPECS["focus_vits14"], "")
+CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
 PHOTOS = ("ant", "bee", "cow")
 MASKS = pd.DataFrame({"mask_id": [0, 10, 20], "image_id": PHOTOS})
 

@@ -23,7 +23,7 @@ from app.training.stages import (
     with_needs,
 )
 from maskdistill.config import RunConfig, load_preset, section_names
-from maskdistill.jobs import Event, Job, JobState
+from maskdistill.jobs import Job, JobEvent, JobState
 from maskdistill.stages.chain import NAMES
 from maskdistill.stages.status import StageState
 
@@ -45,7 +45,7 @@ def make_job(number=1, **values):
 
 def epoch_event(number, stage, epoch, loss, agreement=0.5):
     report = {"epoch": epoch, "num_epochs": 9, "losses": {"patches": 7.0, "total": loss}}
-    return Event(number, 0.0, "epoch", {"stage": stage, **report, "metrics": {"agreement": agreement}})
+    return JobEvent(number, 0.0, "epoch", {"stage": stage, **report, "metrics": {"agreement": agreement}})
 
 
 def test_every_stage_has_a_label_and_a_form():
@@ -160,7 +160,7 @@ def test_epochs_of_events_are_sorted_and_counted_once():
         epoch_event(2, "stage1", 2, 0.5),
         epoch_event(3, "stage1", 1, 0.7),
         epoch_event(4, "stage1", 2, 0.4),  # after a resume
-        Event(5, 0.0, "state", {"state": "running"}),
+        JobEvent(5, 0.0, "state", {"state": "running"}),
         epoch_event(6, "rounds/10", 1, 0.1),
         epoch_event(7, "rounds/2", 1, 0.2),
     ]

@@ -18,7 +18,7 @@ from maskdistill.evaluation.region_metrics import best_iou, corloc
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.masks import mask_iou
-from maskdistill.proposals.propose import Recipe, look, propose
+from maskdistill.proposals.propose import Recipe, extract_views, propose
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 
@@ -34,7 +34,7 @@ SMALL = ["--backbone", "focus_vits14", "--set", "features.shorter_side=112"]  # 
 def top_mask(backbone, photo, config):
     recipe = Recipe.resolve(config.proposals, config.crf, backbone)
     image = read_photo(photo)
-    views = look(
+    views = extract_views(
         backbone, image, (photo.height, photo.width), config.features, recipe.request, view_scale=recipe.view_scale
     )
     return propose(*views, image, recipe).proposals[0].mask

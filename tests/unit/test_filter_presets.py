@@ -10,7 +10,7 @@ from maskdistill.pseudo_labels.filter import filter_masks
 from maskdistill.pseudo_labels.filter_presets import (
     BUILT_IN,
     KIND,
-    Kept,
+    PresetResult,
     compare,
     describe,
     from_values,
@@ -84,9 +84,9 @@ def test_comparison_by_hand():
     }
     results = {name: filter_masks(signals, config) for name, config in configs.items()}
     found = compare(results, results["half"])
-    assert found["all"] == Kept(masks=4, photos=3, least=1, weakest=2, empty=0, shared=0.5)
-    assert found["half"] == Kept(masks=2, photos=2, least=0, weakest=2, empty=2, shared=1.0)
-    assert found["none"] == Kept(masks=0, photos=0, least=0, weakest=1, empty=3, shared=0.0)
+    assert found["all"] == PresetResult(masks=4, photos=3, least=1, weakest=2, empty=0, shared=0.5)
+    assert found["half"] == PresetResult(masks=2, photos=2, least=0, weakest=2, empty=2, shared=1.0)
+    assert found["none"] == PresetResult(masks=0, photos=0, least=0, weakest=1, empty=3, shared=0.0)
     assert math.isnan(compare({"none": results["none"]}, results["none"])["none"].shared)
 
 

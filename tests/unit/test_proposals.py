@@ -12,7 +12,7 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.forward import Features
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
-from maskdistill.proposals.propose import Recipe, View, _drop_doubles, explore_request, look, propose
+from maskdistill.proposals.propose import ImageView, Recipe, _drop_doubles, explore_request, extract_views, propose
 
 PATCH = 8
 
@@ -34,7 +34,7 @@ def planted_view(labels, *, photo=None, mirrored=False, noise=0.05, seed=0):
     height, width = photo or (rows * PATCH, cols * PATCH)
     geometry = patch_grid(height, width, shorter_side=min(rows, cols) * PATCH, patch_size=PATCH, mode="resize")
     assert (geometry.rows, geometry.cols) == (rows, cols)
-    return View(features, geometry, mirrored)
+    return ImageView(features, geometry, mirrored)
 
 
 def recipe(*, crf=None, **values):
@@ -161,7 +161,7 @@ def keys_view(keys, query):
     """A 12 x 16 view with tokens of LABELS and these keys, (heads, N, d)."""
     view = planted_view(LABELS)
     features = Features(SHAPE, view.features.patch_tokens, keys=keys, cls_query=query)
-    return View(features, view.geometry)
+    return ImageView(features, view.geometry)
 
 
 def published(**values):
@@ -290,7 +290,7 @@ class TestRecipe:
         settings = Recipe.resolve(config, CrfConfig(), backbone)
         image = Image.effect_noise((50, 38), 80).convert("RGB")
         size = FeatureConfig(shorter_side=32, fit=fit)
-        first, second = look(backbone, image, (38, 50), size, settings.request, view_scale=settings.view_scale)
+        first, second = extract_views(backbone, image, (38, 50), size, settings.request, view_scale=settings.view_scale)
         assert (second is None) == (views == "none")
         result = propose(first, second, image, settings)
         assert all(item.mask.shape == (38, 50) for item in result.proposals)
@@ -312,7 +312,7 @@ def test_second_look_is_the_smaller_mirror_image(tiny_weights):
     image = Image.new("RGB", (64, 64))
     recorded = []
     backbone.features = lambda image, geometry, request, mirror=False: recorded.append((geometry, mirror))
-    first, second = look(backbone, image, (64, 64), FeatureConfig(shorter_side=64), None, view_scale=0.75)
+    first, second = extract_views(backbone, image, (64, 64), FeatureConfig(shorter_side=64), None, view_scale=0.75)
     assert [(geometry.rows, mirror) for geometry, mirror in recorded] == [(16, False), (12, True)]
     assert (first.mirrored, second.mirrored) == (False, True)
 
@@ -322,7 +322,7 @@ def test_second_look_at_a_padded_photo_is_not_padded(tiny_weights):
     backbone = load_backbone(FeatureConfig(**tiny_weights))
     config = FeatureConfig(shorter_side=32, fit="pad")
     request = explore_request(backbone)
-    first, second = look(backbone, Image.new("RGB", (41, 32)), (32, 41), config, request, view_scale=0.75)
+    first, second = extract_views(backbone, Image.new("RGB", (41, 32)), (32, 41), config, request, view_scale=0.75)
     assert first.geometry.padded_width > first.geometry.resized_width
     assert second.geometry.padded_width == second.geometry.resized_width
 
@@ -331,9 +331,9 @@ def test_mirrored_view_of_a_padded_photo_agrees():
     """Content of 33 pixels on five patches, the last one padding but for one pixel; the mirror image has no padding."""
     geometry = patch_grid(32, 33, shorter_side=32, patch_size=PATCH, mode="pad")
     assert (geometry.rows, geometry.cols, geometry.resized_width) == (4, 5, 33)
-    first = View(planted_view(rectangles((4, 5), (1, 3, 2, 4))).features, geometry)  # pixels 16 to 32 of 33
+    first = ImageView(planted_view(rectangles((4, 5), (1, 3, 2, 4))).features, geometry)  # pixels 16 to 32 of 33
     whole = patch_grid(32, 33, shorter_side=32, patch_size=PATCH, mode="resize")
-    second = View(planted_view(rectangles((4, 4), (1, 3, 0, 2))).features, whole, mirrored=True)  # its right half
+    second = ImageView(planted_view(rectangles((4, 4), (1, 3, 0, 2))).features, whole, mirrored=True)  # its right half
     item = propose(first, second, None, recipe(views="score")).proposals[0]
     assert item.parts["view_agreement"] > 0.8
 

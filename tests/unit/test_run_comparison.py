@@ -5,7 +5,7 @@ import pytest
 
 from maskdistill.errors import RunError
 from maskdistill.evaluation.compare_runs import (
-    Pair,
+    PhotoPair,
     common_photos,
     comparable_runs,
     compare_runs,
@@ -54,7 +54,7 @@ def test_photo_that_differs_is_found(run, other):
     write_label_png(path, labels)
     seen = []
     found = compare(run, other, on_progress=lambda done, total: seen.append((done, total)))
-    assert found.pairs[int(found.changed.argmax())] == Pair(5, 5)
+    assert found.pairs[int(found.changed.argmax())] == PhotoPair(5, 5)
     assert 0 < found.agreement < 1
     assert seen[-1] == (12, 12)
 
@@ -68,8 +68,8 @@ def test_label_maps_of_two_sizes_are_refused(run, other):
 def test_photos_go_together_by_content_not_by_name(run):
     photos = photos_of(run)
     renamed = [type(photo)(**{**vars(photo), "id": f"other-{photo.id}"}) for photo in reversed(photos)]
-    assert common_photos(photos, renamed) == [Pair(number, 11 - number) for number in range(12)]
-    assert common_photos(photos, renamed[:3]) == [Pair(9, 2), Pair(10, 1), Pair(11, 0)]
+    assert common_photos(photos, renamed) == [PhotoPair(number, 11 - number) for number in range(12)]
+    assert common_photos(photos, renamed[:3]) == [PhotoPair(9, 2), PhotoPair(10, 1), PhotoPair(11, 0)]
 
 
 def test_runs_without_a_photo_in_common_have_no_agreement(run):

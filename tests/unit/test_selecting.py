@@ -10,7 +10,7 @@ from maskdistill.review.point_map import SIDE, PointMap, inside, simplify
 from maskdistill.review.selections import (
     LONGEST,
     MOST_CORNERS,
-    Ground,
+    SelectionData,
     box_text,
     field_text,
     ids_text,
@@ -29,7 +29,9 @@ def ground():
     """Six masks; four of them on a map, at the corners of a square and in its middle."""
     places = np.array([(0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.5, 0.5)])
     found = PointMap.of("umap", places, np.array([0, 2, 3, 5]))
-    return Ground(IDS, {"cluster": np.array([1, 1, 2, 2, 3, 0])}, {"umap": found}, {"abc": "ids:10,20"}.__getitem__)
+    return SelectionData(
+        IDS, {"cluster": np.array([1, 1, 2, 2, 3, 0])}, {"umap": found}, {"abc": "ids:10,20"}.__getitem__
+    )
 
 
 def slow_inside(points, corners):
@@ -80,7 +82,7 @@ def test_ids_come_back(count):
     wanted = np.sort(generator.choice(all_ids, count, replace=False))
     text = ids_text(generator.permutation(wanted))
     assert len(text) < LONGEST
-    assert np.array_equal(all_ids[resolve(text, Ground(all_ids)).rows], wanted)
+    assert np.array_equal(all_ids[resolve(text, SelectionData(all_ids)).rows], wanted)
 
 
 def test_few_ids_can_be_read_by_people():
@@ -120,7 +122,7 @@ def test_long_lasso_stays_short_and_means_the_same():
     drawn = star(2000, generator)
     text = lasso_text(found, drawn)
     assert len(text) < 500
-    kept = resolve(text, Ground(np.arange(len(points)), maps={"umap": found})).rows
+    kept = resolve(text, SelectionData(np.arange(len(points)), maps={"umap": found})).rows
     wanted = np.flatnonzero(inside(found.places, drawn))
     assert len(np.setxor1d(kept, wanted)) < 0.02 * len(wanted)  # as much as the hand trembles
 
@@ -129,7 +131,7 @@ def test_lasso_of_50000_is_decided_at_once():
     generator = np.random.default_rng(0)
     found = PointMap.of("umap", generator.normal(size=(50_000, 2)), np.arange(50_000))
     text = lasso_text(found, star(400, generator))
-    ground = Ground(np.arange(50_000), maps={"umap": found})
+    ground = SelectionData(np.arange(50_000), maps={"umap": found})
     times = []
     for _ in range(5):
         start = time.perf_counter()
@@ -169,20 +171,20 @@ def test_saved_view(ground):
 
 
 def test_saved_view_of_a_view_is_refused(ground):
-    looping = Ground(ground.ids, view=lambda name: view_text(name))
+    looping = SelectionData(ground.ids, view=lambda name: view_text(name))
     with pytest.raises(ConfigError, match="names another saved one"):
         resolve("view:abc", looping)
     with pytest.raises(ConfigError, match="nothing is saved"):
-        resolve("view:abc", Ground(IDS))
+        resolve("view:abc", SelectionData(IDS))
 
 
 def test_map_that_was_made_anew_is_told(ground):
     text = lasso_text(ground.maps["umap"], star(9, np.random.default_rng(0)))
     other = PointMap.of("umap", np.array([(0.0, 0.0), (1.0, 3.0)]), np.arange(2))
     with pytest.raises(ConfigError, match="made anew"):
-        resolve(text, Ground(IDS, maps={"umap": other}))
+        resolve(text, SelectionData(IDS, maps={"umap": other}))
     with pytest.raises(ConfigError, match="there is not"):
-        resolve(text, Ground(IDS))
+        resolve(text, SelectionData(IDS))
 
 
 @pytest.mark.parametrize(
@@ -227,4 +229,4 @@ def test_every_cut_of_a_packed_list_is_told():
     text = ids_text(ids)
     for end in range(5, len(text), 7):
         with pytest.raises(ConfigError, match="cannot be read"):
-            resolve(text[:end], Ground(ids))
+            resolve(text[:end], SelectionData(ids))

@@ -14,7 +14,7 @@ from safetensors.numpy import save_file
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
-from maskdistill.features.registry import SPECS, Choice
+from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import read_json, write_json
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.stages.chain import BY_NAME, NAMES, Plan
@@ -22,7 +22,7 @@ from maskdistill.stages.status import describe_run, stage_states
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run, write_images, write_table
 
-CHOICE = Choice(SPECS["focus_vits14"], "")
+CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
 CONFIG = RunConfig().with_overrides(["features.backbone=focus_vits14", "features.precision=float32"])
 TABLES = {"masks.parquet": {"mask_id": [0, 1, 10]}, "kept.parquet": {"mask_id": [0, 1], "kept": [True, False]}}
 TABLES["candidates.parquet"] = {"mask_id": [0, 1]}

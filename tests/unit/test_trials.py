@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from maskdistill.cli import main
-from maskdistill.clustering.alternatives import TrialKey, delete_trial, list_trials, make_curve, make_trials, read_curve
+from maskdistill.clustering.alternatives import (
+    AlternativeKey,
+    delete_alternative,
+    list_alternatives,
+    make_alternatives,
+    make_curve,
+    read_curve,
+)
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.storage.run_folder import Run
@@ -23,70 +30,70 @@ def run(finished, tmp_path):
 
 def test_same_number_and_seed_gives_the_runs_own_clusters(run):
     info = run.info()["config"]
-    (trial,) = make_trials(run, [TrialKey(info["clusters"]["num_classes"], info["seed"])])
+    (trial,) = make_alternatives(run, [AlternativeKey(info["clusters"]["num_classes"], info["seed"])])
     assert np.array_equal(trial.cluster, run.clusters()["cluster"])
     assert trial.stability == pytest.approx(read_json(run.path / "clusters.json")["agreement"])
 
 
 def test_trials_are_kept_and_listed_in_order(run):
     steps = []
-    made = make_trials(run, [TrialKey(4, 1), TrialKey(2, 0)], lambda *step: steps.append(step))
+    made = make_alternatives(run, [AlternativeKey(4, 1), AlternativeKey(2, 0)], lambda *step: steps.append(step))
     assert steps == [(1, 3), (2, 3), (3, 3)]
     assert [trial.key.name for trial in made] == ["k4-s1", "k2-s0"]
-    listed = list_trials(run)
+    listed = list_alternatives(run)
     assert [trial.key.name for trial in listed] == ["k2-s0", "k4-s1"]
     for trial in listed:
         assert set(trial.cluster) == set(range(1, trial.key.num_classes + 1))
         assert len(trial.cluster) == len(run.clusters())
-    again = make_trials(run, [TrialKey(2, 0)])
+    again = make_alternatives(run, [AlternativeKey(2, 0)])
     assert again[0].made == listed[0].made
 
 
 def test_trial_of_earlier_clusters_does_not_count(run):
-    make_trials(run, [TrialKey(2, 0)])
+    make_alternatives(run, [AlternativeKey(2, 0)])
     path = run.stage_path("clusters")
     write_json(path, {**read_json(path), "fingerprint": "another"})
-    assert list_trials(run) == []
-    made = make_trials(run, [TrialKey(2, 0)])
-    assert len(list_trials(run)) == 1 == len(made)
+    assert list_alternatives(run) == []
+    made = make_alternatives(run, [AlternativeKey(2, 0)])
+    assert len(list_alternatives(run)) == 1 == len(made)
 
 
 def test_trial_is_let_go(run):
-    make_trials(run, [TrialKey(2, 0)])
-    delete_trial(run, TrialKey(2, 0))
-    delete_trial(run, TrialKey(2, 0))
-    assert list_trials(run) == []
+    make_alternatives(run, [AlternativeKey(2, 0)])
+    delete_alternative(run, AlternativeKey(2, 0))
+    delete_alternative(run, AlternativeKey(2, 0))
+    assert list_alternatives(run) == []
 
 
 def test_run_is_left_as_it_is(run):
     before = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
-    make_trials(run, [TrialKey(2, 0)])
+    make_alternatives(run, [AlternativeKey(2, 0)])
     after = {path: path.read_bytes() for path in run.path.rglob("*") if path.is_file()}
     assert {path.parent.name for path in after.keys() - before.keys()} == {"trials"}
     assert all(after[path] == content for path, content in before.items())
 
 
-@pytest.mark.parametrize("key", [TrialKey(1, 0), TrialKey(255, 0), TrialKey(3, -1)])
+@pytest.mark.parametrize("key", [AlternativeKey(1, 0), AlternativeKey(255, 0), AlternativeKey(3, -1)])
 def test_refuses_what_cannot_be(run, key):
     with pytest.raises(ConfigError, match="got"):
-        make_trials(run, [key])
+        make_alternatives(run, [key])
 
 
 def test_refuses_more_classes_than_masks(run):
     with pytest.raises(ConfigError, match="cannot make 200 clusters"):
-        make_trials(run, [TrialKey(200, 0)])
+        make_alternatives(run, [AlternativeKey(200, 0)])
 
 
 def test_asks_for_clusters_first(tmp_path):
     with pytest.raises(RunError, match=r"clusters\.parquet"):
-        make_trials(Run(tmp_path), [TrialKey(2, 0)])
+        make_alternatives(Run(tmp_path), [AlternativeKey(2, 0)])
 
 
 def test_refuses_vectors_of_other_masks(run):
     table = run.clusters()
     table.iloc[:-1].to_parquet(run.clusters_path, index=False)
     with pytest.raises(RunError, match="other masks"):
-        make_trials(run, [TrialKey(2, 0)])
+        make_alternatives(run, [AlternativeKey(2, 0)])
 
 
 def test_curve_is_kept_for_these_clusters_only(run, monkeypatch):

@@ -8,8 +8,8 @@ from app import cache, selection, session
 from app.guide import overlays
 from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
-from app.guide.photo_results import Trained
-from app.guide.step_context import Here
+from app.guide.photo_results import TrainedRun
+from app.guide.step_context import StepContext
 from app.images import drawing
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
@@ -20,62 +20,62 @@ NUM_TILES = 12
 _CROP = 480  # pixels
 
 
-def draw_clusters(here: Here) -> str:
+def draw_clusters(context: StepContext) -> str:
     """The mask beside those most like it, or beside the most typical ones of a cluster."""
-    trained, places = here.trained, here.subject.places()
+    trained, places = context.trained, context.subject.places()
     own, chosen = int(places.clusters[0]), chosen_cluster(trained)
-    rows, cosines = _typical(trained, chosen) if chosen else _nearest(here, places.vectors[0])
+    rows, cosines = _typical(trained, chosen) if chosen else _nearest(context, places.vectors[0])
     tiles = [_tile(trained, int(row), cosine) for row, cosine in zip(rows, cosines, strict=True)]
-    board(tiles, key="guide:board", mine=_own_tile(here, own), on_open=look_into)
+    board(tiles, key="guide:board", mine=_own_tile(context, own), on_open=look_into)
     cluster = trained.decided.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
     return f"{trained.decided.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"
 
 
-def chosen_cluster(trained: Trained) -> int:
+def chosen_cluster(trained_run: TrainedRun) -> int:
     """The cluster to be looked into; 0 for the masks most like this one."""
     cluster = selection.current().cluster
-    if cluster and cluster not in clusters_of(trained):
-        session.notify(f"The run {trained.run.name} has no mask in cluster {cluster}.")
+    if cluster and cluster not in clusters_of(trained_run):
+        session.notify(f"The run {trained_run.run.name} has no mask in cluster {cluster}.")
         selection.select(cluster=0)
         return 0
     return cluster
 
 
-def clusters_of(trained: Trained) -> list[int]:
+def clusters_of(trained_run: TrainedRun) -> list[int]:
     """Numbers of the clusters that hold a mask."""
-    found = np.unique(trained.decided.cluster[trained.masks.row_of_vector]).tolist()
+    found = np.unique(trained_run.decided.cluster[trained_run.masks.row_of_vector]).tolist()
     return [cluster for cluster in found if cluster]
 
 
-def _nearest(here: Here, vector: np.ndarray) -> tuple[np.ndarray, Sequence[float | None]]:
+def _nearest(context: StepContext, vector: np.ndarray) -> tuple[np.ndarray, Sequence[float | None]]:
     """Rows of the masks most like it, those of the very photo left out, and their cosines."""
-    trained = here.trained
+    trained = context.trained
     found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + MASKS_PER_PHOTO)
     rows = trained.masks.row_of_vector[found]
-    others = trained.masks.frame["image"].to_numpy()[rows] != trained.number_of(here.photo)
+    others = trained.masks.frame["image"].to_numpy()[rows] != trained.number_of(context.photo)
     return rows[others][:NUM_TILES], cosines[others][:NUM_TILES].tolist()
 
 
-def _typical(trained: Trained, cluster: int) -> tuple[np.ndarray, Sequence[float | None]]:
-    rows = trained.masks.row_of_vector
-    rows = rows[trained.decided.cluster[rows] == cluster]
-    distances = trained.masks.frame["distance"].to_numpy()[rows]
+def _typical(trained_run: TrainedRun, cluster: int) -> tuple[np.ndarray, Sequence[float | None]]:
+    rows = trained_run.masks.row_of_vector
+    rows = rows[trained_run.decided.cluster[rows] == cluster]
+    distances = trained_run.masks.frame["distance"].to_numpy()[rows]
     rows = rows[np.argsort(distances, kind="stable")][:NUM_TILES]
     return rows, [None] * len(rows)
 
 
-def _tile(trained: Trained, row: int, cosine: float | None) -> Tile:
-    mask_id, image_id = (trained.masks.frame[name].iat[row] for name in ("mask_id", "image_id"))
-    cluster = int(trained.decided.cluster[row])
-    name = trained.decided.name_of(cluster) if cluster else "no cluster"
+def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
+    mask_id, image_id = (trained_run.masks.frame[name].iat[row] for name in ("mask_id", "image_id"))
+    cluster = int(trained_run.decided.cluster[row])
+    name = trained_run.decided.name_of(cluster) if cluster else "no cluster"
     like = "" if cosine is None else f"likeness {cosine:.2f}"
     title = ", ".join(part for part in (f"{image_id}: {name}", like) if part)
-    return Tile(crop_url(trained.masks, int(mask_id)), name, cluster_colour(cluster), title, int(mask_id))
+    return Tile(crop_url(trained_run.masks, int(mask_id)), name, cluster_colour(cluster), title, int(mask_id))
 
 
-def _own_tile(here: Here, cluster: int) -> Tile:
+def _own_tile(context: StepContext, cluster: int) -> Tile:
     colour = cluster_colour(cluster)
-    crop = overlays.crop_with_rim(cache.pixels(here.photo), here.live.proposals.proposals[0].mask, colour, _CROP)
-    name = here.trained.decided.name_of(cluster)
-    return Tile(drawing.jpeg_url(crop), f"This mask: {name}", colour, f"The mask of {here.photo.id}: {name}")
+    crop = overlays.crop_with_rim(cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP)
+    name = context.trained.decided.name_of(cluster)
+    return Tile(drawing.jpeg_url(crop), f"This mask: {name}", colour, f"The mask of {context.photo.id}: {name}")

@@ -7,9 +7,9 @@ from app import selection
 from app.guide import overlays
 from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
-from app.guide.photo_results import Trained
+from app.guide.photo_results import TrainedRun
 from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
 from maskdistill.config import FilterConfig
@@ -21,12 +21,12 @@ MIN_SCORE = "filter.min_score"
 _PASSING = [RULES.index(KEPT), RULES.index(ACCEPTED)]
 
 
-def draw_filter(here: Here) -> str:
+def draw_filter(context: StepContext) -> str:
     """The photo's masks with the scores that the first model gives them, and the run's masks at the threshold."""
-    trained, config, seen = here.trained, filter_config(here.trained), here.subject.seen()
-    number = trained.number_of(here.photo)
+    trained, config, seen = context.trained, filter_config(context.trained), context.subject.seen()
+    number = trained.number_of(context.photo)
     others = trained.table if number is None else trained.table[trained.table["image"] != number]
-    judged = filter_photo(others, number, seen, here.subject.places(), config)
+    judged = filter_photo(others, number, seen, context.subject.places(), config)
     layers, tags = [], []
     for item, kept, rule in zip(seen, judged.kept.tolist(), judged.rules, strict=True):
         colour = cluster_colour(int(item.label))
@@ -34,9 +34,9 @@ def draw_filter(here: Here) -> str:
         words = f"{item.score:.2f}{', back as the best' if rule == PHOTO_BEST else ''}"
         tags.append(Tag(*overlays.anchor_of(item.mask), words, colour, out=not kept))
     scene = Scene(
-        photo=here.photo,
-        alt=f"Masks of {here.photo.id} with the first model's scores",
-        geometry=here.live.view.geometry,
+        photo=context.photo,
+        alt=f"Masks of {context.photo.id} with the first model's scores",
+        geometry=context.live.view.geometry,
         layers=tuple(reversed(layers)),
         tags=tuple(tags),
         slider=Slider("Score at least", 0, 1, 0.01, config.min_score, digits=2),
@@ -47,17 +47,17 @@ def draw_filter(here: Here) -> str:
     return f"This photo: {judged.kept.sum()} of {len(seen)} masks stay. The run: {stays.sum():,} of {len(others):,}"
 
 
-def filter_config(trained: Trained) -> FilterConfig:
+def filter_config(trained_run: TrainedRun) -> FilterConfig:
     """The run's thresholds, with those of the link on top; the page has checked these."""
     changes = [item for item in selection.current().changes if item.startswith("filter.")]
-    return trained.config.with_overrides(changes).filter
+    return trained_run.config.with_overrides(changes).filter
 
 
-def _keep_score(trained: Trained, value: float) -> None:
-    selection.change_setting(trained.config, MIN_SCORE, f"{value:.2f}")
+def _keep_score(trained_run: TrainedRun, value: float) -> None:
+    selection.change_setting(trained_run.config, MIN_SCORE, f"{value:.2f}")
 
 
-def _draw_border(trained: Trained, table: pd.DataFrame, result: FilterResult) -> None:
+def _draw_border(trained_run: TrainedRun, table: pd.DataFrame, result: FilterResult) -> None:
     """The run's masks that only just fail and only just pass: where the filter's mistakes are to be found.
 
     What fails and comes back, as the best of its photo or cluster, stands among those that fail.
@@ -65,14 +65,14 @@ def _draw_border(trained: Trained, table: pd.DataFrame, result: FilterResult) ->
     passes = np.isin(result.rule[: len(table)], _PASSING)
     order = np.argsort(table["score"].to_numpy(), kind="stable")
     fails, stays = order[~passes[order]][-BORDER:], order[passes[order]][:BORDER]
-    tiles = [_border_tile(trained, table, int(row), passes=False, kept=bool(result.kept[row])) for row in fails]
-    tiles += [_border_tile(trained, table, int(row), passes=True, kept=True) for row in stays]
+    tiles = [_border_tile(trained_run, table, int(row), passes=False, kept=bool(result.kept[row])) for row in fails]
+    tiles += [_border_tile(trained_run, table, int(row), passes=True, kept=True) for row in stays]
     board(tiles, key="guide:border", split="threshold", split_at=len(fails), on_open=look_into)
 
 
-def _border_tile(trained: Trained, table: pd.DataFrame, row: int, *, passes: bool, kept: bool) -> Tile:
+def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, passes: bool, kept: bool) -> Tile:
     mask_id, image_id, cluster, score = (table[name].iat[row] for name in ("mask_id", "image_id", "cluster", "score"))
     fate = "kept" if passes else "back, as the best there is" if kept else "dropped"
     text, title = f"{'' if passes or not kept else '↩ '}{score:.2f}", f"{image_id}: {fate}, score {score:.2f}"
-    src, colour = crop_url(trained.masks, int(mask_id)), cluster_colour(int(cluster))
+    src, colour = crop_url(trained_run.masks, int(mask_id)), cluster_colour(int(cluster))
     return Tile(src, text, colour, title, int(mask_id), not kept)

@@ -6,9 +6,9 @@ import numpy as np
 
 from app import selection
 from app.guide import overlays
-from app.guide.photo_results import Trained
+from app.guide.photo_results import TrainedRun
 from app.guide.scene import Frame, Layer, Scene, Slider, draw_scene
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.guide.step_list import whole_number
 from app.images import drawing
 from app.images.colors import cluster_colour
@@ -17,11 +17,11 @@ from app.selection import Option
 _MOST_KEYS = 5  # classes that are named on the picture
 
 
-def draw_first_model(here: Here) -> str:
+def draw_first_model(context: StepContext) -> str:
     """What the first model draws after each pass over the photos."""
-    trained, epochs = here.trained, here.subject.epochs()
+    trained, epochs = context.trained, context.subject.epochs()
     numbers, total = [epoch for epoch, _ in epochs], trained.config.stage1.epochs
-    scene = _scene(here, "What the first model draws", here.subject.labels("stage1"))
+    scene = _scene(context, "What the first model draws", context.subject.labels("stage1"))
     photos = trained.table["image"].nunique()
     facts = f"Trained on {photos:,} photos, each seen {total} times"
     if len(epochs) == 1:
@@ -38,13 +38,13 @@ def draw_first_model(here: Here) -> str:
     return facts
 
 
-def draw_final_model(here: Here) -> str:
+def draw_final_model(context: StepContext) -> str:
     """First and final model on the two sides of a line."""
-    labels = [here.subject.labels(stage) for stage in ("stage1", "final")]
+    labels = [context.subject.labels(stage) for stage in ("stage1", "final")]
     first, final = (drawing.png_url(overlays.class_layer(item)) for item in labels)
     share = whole_number(Option.WIPE, 50, 0, 100)
     scene = replace(
-        _scene(here, "First and final model", np.stack(labels)),
+        _scene(context, "First and final model", np.stack(labels)),
         wipe=(Frame(first, "First model"), Frame(final, "Final model")),
         slider=Slider("First | final", 0, 100, 1, share, live=False, name="Line between first and final model"),
     )
@@ -52,22 +52,22 @@ def draw_final_model(here: Here) -> str:
     return f"The two models differ on {np.mean(labels[0] != labels[1]):.1%} of the photo"
 
 
-def _scene(here: Here, what: str, labels: np.ndarray) -> Scene:
+def _scene(context: StepContext, what: str, labels: np.ndarray) -> Scene:
     return Scene(
-        photo=here.photo,
-        alt=f"{what} on {here.photo.id}",
-        geometry=here.live.view.geometry,
+        photo=context.photo,
+        alt=f"{what} on {context.photo.id}",
+        geometry=context.live.view.geometry,
         grey=True,
-        keys=_keys(here.trained, labels),
+        keys=_keys(context.trained, labels),
     )
 
 
-def _keys(trained: Trained, labels: np.ndarray) -> tuple[tuple[str, str], ...]:
+def _keys(trained_run: TrainedRun, labels: np.ndarray) -> tuple[tuple[str, str], ...]:
     """Colours and names of the classes that cover most of a picture."""
     counts = np.bincount(labels.ravel())
     counts[0] = 0
     largest = [int(label) for label in np.argsort(-counts, kind="stable")[:_MOST_KEYS] if counts[label]]
-    return tuple((cluster_colour(label), trained.decided.name_of(label)) for label in largest)
+    return tuple((cluster_colour(label), trained_run.decided.name_of(label)) for label in largest)
 
 
 def _keep(option: Option, value: int, default: int) -> None:

@@ -5,7 +5,7 @@ import numpy as np
 from app import cache, selection, session
 from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
-from app.guide.step_context import Here
+from app.guide.step_context import StepContext
 from app.images import drawing
 from app.proposals import derivation
 from app.proposals.control_list import NCUT, PUBLISHED, Control
@@ -20,20 +20,20 @@ TAU = next(control for control in NCUT if control.name == "proposals.tau")
 TOPK = next(control for control in PUBLISHED if control.name == "proposals.topk")
 
 
-def draw_photo(here: Here) -> str:
+def draw_photo(context: StepContext) -> str:
     """The bare photo."""
-    draw_scene(Scene(photo=here.photo, alt=here.photo.id, geometry=here.live.view.geometry), key="guide:photo")
-    return f"{here.photo.width} × {here.photo.height} pixels"
+    draw_scene(Scene(photo=context.photo, alt=context.photo.id, geometry=context.live.view.geometry), key="guide:photo")
+    return f"{context.photo.width} × {context.photo.height} pixels"
 
 
-def draw_patches(here: Here) -> str:
+def draw_patches(context: StepContext) -> str:
     """The grid of patches and the attention of a head, or of all."""
-    geometry = here.live.view.geometry
-    head = chosen_head(here)
-    step = None if head == NO_HEAD else _attention(here, head)
+    geometry = context.live.view.geometry
+    head = chosen_head(context)
+    step = None if head == NO_HEAD else _attention(context, head)
     scene = Scene(
-        photo=here.photo,
-        alt=f"Patches of {here.photo.id}" if step is None else f"{step.title}: attention to each patch",
+        photo=context.photo,
+        alt=f"Patches of {context.photo.id}" if step is None else f"{step.title}: attention to each patch",
         geometry=geometry,
         layers=() if step is None else (Layer.of_step(step, MAP),),
         grey=step is not None,
@@ -44,43 +44,45 @@ def draw_patches(here: Here) -> str:
     draw_scene(scene, key="guide:photo")
     size = f"{geometry.resized_width} × {geometry.resized_height}"
     count = geometry.rows * geometry.cols
-    spec = cache.backbone(here.config.features).spec
+    spec = cache.backbone(context.config.features).spec
     return (
         f"{geometry.cols} × {geometry.rows} = {count:,} patches; the photo is read at {size} pixels. "
         f"Weights: {spec.name}, {spec.weights}"
     )
 
 
-def heads(here: Here) -> list[str]:
+def heads(context: StepContext) -> list[str]:
     """What can be laid over the patches, as the link tells it."""
-    attention = here.live.view.features.cls_attention
+    attention = context.live.view.features.cls_attention
     count = 0 if attention is None else len(attention)
     return [NO_HEAD, *(str(number) for number in range(1, count + 1)), MEAN] if count else [NO_HEAD]
 
 
-def chosen_head(here: Here) -> str:
+def chosen_head(context: StepContext) -> str:
     """The one on show; the mean, if the link says nothing."""
-    options = heads(here)
+    options = heads(context)
     return selection.option(Option.HEAD, options[-1], options)
 
 
-def _attention(here: Here, head: str) -> derivation.Step:
+def _attention(context: StepContext, head: str) -> derivation.DerivationStep:
     """A few patches that get most of it would leave all others dark, so the colours end below them."""
-    maps = here.live.view.features.cls_attention.numpy().reshape(-1, *here.live.view.features.grid)
+    maps = context.live.view.features.cls_attention.numpy().reshape(-1, *context.live.view.features.grid)
     values = maps.mean(axis=0) if head == MEAN else maps[int(head) - 1]
     high = float(np.quantile(values, BRIGHT))
     title = "All heads" if head == MEAN else f"Head {head}"
     image = drawing.colour_map(values, 0, high, "sequential")
-    return derivation.Step(title, "", image, ends=("0", f"{high:.2%} and more"))
+    return derivation.DerivationStep(title, "", image, ends=("0", f"{high:.2%} and more"))
 
 
-def draw_affinity(here: Here) -> str:
+def draw_affinity(context: StepContext) -> str:
     """What the ringed patch is akin to; a click rings another."""
-    geometry = here.live.view.geometry
-    patch = valid_patch(here) or derivation.default_patch(here.live, 0) or (geometry.rows // 2, geometry.cols // 2)
-    step = derivation.affinity_step(here.live, patch, "Affinity")
+    geometry = context.live.view.geometry
+    patch = (
+        valid_patch(context) or derivation.default_patch(context.live, 0) or (geometry.rows // 2, geometry.cols // 2)
+    )
+    step = derivation.affinity_step(context.live, patch, "Affinity")
     scene = Scene(
-        photo=here.photo,
+        photo=context.photo,
         alt=f"Affinity of every patch to the one in row {patch[0] + 1}, column {patch[1] + 1}",
         geometry=geometry,
         layers=(Layer.of_step(step, MAP),),
@@ -91,16 +93,16 @@ def draw_affinity(here: Here) -> str:
         scale_title="Affinity",
     )
     draw_scene(scene, key="guide:photo", on_pick=lambda u, v: selection.select(patch=pixel_to_patch(u, v, geometry)))
-    linked = (derivation.affinity_map(here.live, patch) > here.config.proposals.tau).mean()
+    linked = (derivation.affinity_map(context.live, patch) > context.config.proposals.tau).mean()
     where = f"Ring: row {patch[0] + 1}, column {patch[1] + 1}"
-    if here.config.proposals.engine == "published":
+    if context.config.proposals.engine == "published":
         return where
-    return f"{where}; {linked:.0%} of the patches have an affinity above τ = {here.config.proposals.tau:g}"
+    return f"{where}; {linked:.0%} of the patches have an affinity above τ = {context.config.proposals.tau:g}"
 
 
-def valid_patch(here: Here) -> derivation.Patch | None:
+def valid_patch(context: StepContext) -> derivation.Patch | None:
     """The patch of the link, if the photo has it."""
-    patch, geometry = selection.current().patch, here.live.view.geometry
+    patch, geometry = selection.current().patch, context.live.view.geometry
     if patch is not None and (patch[0] >= geometry.rows or patch[1] >= geometry.cols):
         grid = f"{geometry.rows} × {geometry.cols}"
         session.notify(f"The link's patch {patch[0]}-{patch[1]} lies outside this photo's {grid} patches.")
@@ -109,20 +111,20 @@ def valid_patch(here: Here) -> derivation.Patch | None:
     return patch
 
 
-def draw_cut(here: Here) -> str:
+def draw_cut(context: StepContext) -> str:
     """The mask, or the two sides of the cut, under the threshold of the slider."""
-    control = TOPK if here.config.proposals.engine == "published" else TAU
-    value = getattr(here.config.proposals, control.name.partition(".")[2])
-    found = here.live.proposals
-    sides = _sides(here) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
+    control = TOPK if context.config.proposals.engine == "published" else TAU
+    value = getattr(context.config.proposals, control.name.partition(".")[2])
+    found = context.live.proposals
+    sides = _sides(context) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
     masks = [
         Layer.of_image(overlays.mask_layer(item.mask, drawing.mask_colour(rank)))
         for rank, item in reversed(list(enumerate(found.proposals)))
     ]
     scene = Scene(
-        photo=here.photo,
-        alt="The two sides of the cut" if sides else f"The mask found in {here.photo.id}",
-        geometry=here.live.view.geometry,
+        photo=context.photo,
+        alt="The two sides of the cut" if sides else f"The mask found in {context.photo.id}",
+        geometry=context.live.view.geometry,
         layers=(Layer.of_step(sides, MAP),) if sides else tuple(masks),
         grey=sides is not None,
         scale=sides,
@@ -132,7 +134,7 @@ def draw_cut(here: Here) -> str:
     draw_scene(
         scene,
         key="guide:photo",
-        on_slide=lambda moved: selection.change_setting(here.workspace.base, control.name, f"{moved:.2f}"),
+        on_slide=lambda moved: selection.change_setting(context.workspace.base, control.name, f"{moved:.2f}"),
     )
     if not found.proposals:
         return "No mask at this threshold"
@@ -140,9 +142,9 @@ def draw_cut(here: Here) -> str:
     return f"The mask covers {areas} of the photo; score {found.proposals[0].score:.2f} of 1"
 
 
-def _sides(here: Here) -> derivation.Step | None:
+def _sides(context: StepContext) -> derivation.DerivationStep | None:
     """The signed map that the cut splits at zero."""
-    steps = derivation.mask_steps(here.live, 0)
+    steps = derivation.mask_steps(context.live, 0)
     return next((step for step in steps if step.scale == "diverging" and step.mark is not None), None)
 
 

@@ -11,14 +11,14 @@ from maskdistill.review.decisions.editing import adopt, exclude, gather, merge, 
 from maskdistill.review.decisions.effect import Effective, effective
 from maskdistill.review.decisions.listing import history, summarise, to_csv
 from maskdistill.review.decisions.marks import decide, read_marks
-from maskdistill.review.decisions.records import Action, Event, Kind, Mark, Scope, Step
+from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step
 from maskdistill.review.decisions.steps import next_redo, next_undo, redo, steps, undo, version
 
 __all__ = [
     "Action",
     "Classes",
+    "DecisionEvent",
     "Effective",
-    "Event",
     "Kind",
     "Mark",
     "Scope",

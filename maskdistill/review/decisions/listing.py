@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import UTC, datetime
 
 from maskdistill.review.decisions.classes import read_names
-from maskdistill.review.decisions.records import Action, Event, Kind, Scope, describe, describe_mark
+from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Scope, describe, describe_mark
 from maskdistill.review.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
@@ -27,7 +27,7 @@ CSV_COLUMNS = (
 _MARKS = f"SELECT s.*, m.*, {UNDONE} AS undone FROM steps s JOIN marks m ON m.step = s.id"
 
 
-def history(run: Run, mask_id: int) -> list[Event]:
+def history(run: Run, mask_id: int) -> list[DecisionEvent]:
     """What people did to one mask, newest first: marks, undone ones too, and the changes of its cluster that stand."""
     with reading(run.path) as db:
         if db is None:
@@ -80,14 +80,14 @@ def summarise(run: Run) -> str:
     return "\n".join(lines)
 
 
-def _event(row: sqlite3.Row) -> Event:
-    return Event(
+def _event(row: sqlite3.Row) -> DecisionEvent:
+    return DecisionEvent(
         row["time"], row["reviewer"], describe_mark(Action(row["action"]), row["cluster"]), bool(row["undone"])
     )
 
 
-def _told(edit: Edit) -> Event:
-    return Event(edit.time, edit.reviewer, describe(edit.kind, edit.value), False)
+def _told(edit: Edit) -> DecisionEvent:
+    return DecisionEvent(edit.time, edit.reviewer, describe(edit.kind, edit.value), False)
 
 
 def _touching(mask_id: int, cluster: int, marks: list[sqlite3.Row], edits: list[Edit]) -> list[Edit]:

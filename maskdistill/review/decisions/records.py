@@ -39,7 +39,14 @@ class Kind(StrEnum):
     REDO = "redo"
 
 
-EDITS = (Kind.MERGE, Kind.SPLIT, Kind.GATHER, Kind.RENAME, Kind.EXCLUDE, Kind.ADOPT)  # of clusters
+EDITS = (
+    Kind.MERGE,
+    Kind.SPLIT,
+    Kind.GATHER,
+    Kind.RENAME,
+    Kind.EXCLUDE,
+    Kind.ADOPT,
+)  # of clusters
 _DONE = {
     Action.ACCEPT: "Accepted",
     Action.REJECT: "Rejected",
@@ -90,7 +97,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Event:
+class DecisionEvent:
     """Something in the history of one mask."""
 
     time: float  # seconds since 1970
