@@ -3,7 +3,7 @@
 import json
 from dataclasses import dataclass, field, replace
 
-from app import cache, selection, session
+from app import photo_cache, selection, session
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
@@ -32,9 +32,9 @@ def open_run_context(on_progress: ProgressCallback | None = None) -> RunContext:
     chosen = selection.current()
     run = _find_run(chosen.run)
     if run is None:
-        return RunContext(None, cache.source(chosen.data, on_progress), load_preset(PRESET))
+        return RunContext(None, photo_cache.source(chosen.data, on_progress), load_preset(PRESET))
     info = run.info()
-    source = cache.source(info["data"], on_progress)
+    source = photo_cache.source(info["data"], on_progress)
     scores, problems = _results(run)
     return RunContext(run, source, run_config(info), scores, problems)
 

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, selection, session, widgets
+from app import cache, photo_cache, selection, session, widgets
 from maskdistill.clustering.projection import pca_map
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
@@ -150,7 +150,7 @@ def _look_up_truth(run: Run) -> None:
         return
     try:
         with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
-            make_truth(run, cache.source(run.info()["data"]), on_progress)
+            make_truth(run, photo_cache.source(run.info()["data"]), on_progress)
     except DatasetError as error:
         session.notify(f"Ground truth is left out. {error}")
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import cache, widgets
+from app import photo_cache, widgets
 from app.start import launch_form, source_form, source_summary
 from maskdistill.errors import MaskDistillError
 
@@ -21,7 +21,7 @@ if not spec:
 
 try:
     with right, widgets.scan_progress() as on_progress:
-        source = cache.source(spec, on_progress)
+        source = photo_cache.source(spec, on_progress)
 except MaskDistillError as error:
     with right:
         st.error(str(error))

@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache
+from app import photo_cache
 from app.images import drawing
 from app.run_view import RunView
 from maskdistill.datasets import Photo, read_photo
@@ -95,7 +95,7 @@ def _size(window: tuple[int, int, int, int]) -> tuple[int, int]:
 
 
 def _cut(photo: Photo, window: tuple[int, int, int, int], size: tuple[int, int]) -> Image.Image:
-    image = cache.pixels(photo)
+    image = photo_cache.pixels(photo)
     wanted = max(size) / max(window[2] - window[0], window[3] - window[1])  # of the photo's own resolution
     if image.width / photo.width < _COARSE * wanted:
         image = read_photo(photo, min_short_side=round(wanted * min(photo.height, photo.width)))

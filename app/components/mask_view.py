@@ -7,7 +7,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache, widgets
+from app import photo_cache, widgets
 from app.components._register import register
 from app.images import drawing, sent_images
 from app.images.colors import cluster_colour
@@ -52,7 +52,7 @@ def mask_view(run_view: RunView, mask_id: int, *, key: str, max_height: int, oth
     number = int(run_view.frame["image"].iat[row])
     photo = run_view.photos[number]
     try:
-        photo_url = cache.photo_url(photo)
+        photo_url = photo_cache.photo_url(photo)
     except DatasetError as error:
         st.warning(f"The mask cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
@@ -74,7 +74,7 @@ def mask_view(run_view: RunView, mask_id: int, *, key: str, max_height: int, oth
 
 
 def _layer(run_view: RunView, mask_id: int, photo: Photo, colour: str) -> str:
-    return _layer_url(run_view.run.path, run_view.stamp, mask_id, cache.live_size(photo), colour, run_view)
+    return _layer_url(run_view.run.path, run_view.stamp, mask_id, photo_cache.live_size(photo), colour, run_view)
 
 
 @st.cache_data(max_entries=2000, show_spinner=False)

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any
 
-from app import cache
-from app.cache import LiveProposals
+from app import photo_cache
 from app.components._register import register
 from app.images import drawing
 from app.images.part_names import part_name
+from app.photo_cache import LiveProposals
 from app.proposals.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.proposals.propose import Proposal
@@ -65,7 +65,7 @@ def photo_view(
         "fy": geometry.padded_height / geometry.resized_height,
     }
     data = {
-        "src": cache.photo_url(photo),
+        "src": photo_cache.photo_url(photo),
         "label": photo.id,
         "aspect": photo.width / photo.height,
         "maxHeight": max_height,

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from app import cache, session
+from app import photo_cache, session
 from app.components._register import register
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
@@ -44,7 +44,7 @@ def _item(item: Thumb) -> dict[str, object]:
     photo = item.photo
     title = f"{photo.id}, {photo.width} × {photo.height}"
     try:
-        src = cache.thumb_url(photo)
+        src = photo_cache.thumb_url(photo)
     except DatasetError as error:
         src, title = "", str(error)
     name = photo.id.rpartition("/")[2]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, job_status, selection, session, widgets
+from app import job_status, photo_cache, selection, session, widgets
 from app.guide import reference
 from app.guide.controls import draw_control
 from app.guide.mask_detail import keep_photo
@@ -91,7 +91,7 @@ def _look(context: RunContext, step: int) -> StepContext:
     if trained is not None and not _prepare(trained, photo, context.base):
         trained = None
     features = config.features if trained is None or step < FIRST_TRAINED else trained.config.features
-    live = cache.live(features, config.proposals, config.crf, photo)
+    live = photo_cache.live(features, config.proposals, config.crf, photo)
     return StepContext(context, photos, photo, config, live, trained)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, selection, session, uploads
+from app import photo_cache, selection, session, uploads
 from app.components.thumbs import Thumb, thumbs
 from app.guide.reference import is_trained
 from app.guide.step_context import StepContext
@@ -58,9 +58,9 @@ def _take(context: StepContext, file: uploads.Upload) -> None:
         return
     session.remember(Key.DROP_FOLDER, str(folder))
     session.remember(Key.DROP_COUNT, (session.recall(Key.DROP_COUNT) or 0) + kept.num_kept)
-    cache.rescan(str(folder))
+    photo_cache.rescan(str(folder))
     new = next(path for path in folder.glob("*") if path not in before)
-    photos = cache.source(str(folder)).photos
+    photos = photo_cache.source(str(folder)).photos
     _look_at(context, str(folder), next(photo.id for photo in photos if photo.path == new))
 
 

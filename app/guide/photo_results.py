@@ -10,10 +10,10 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from app import cache, run_view
-from app.cache import LiveProposals
+from app import cache, photo_cache, run_view
 from app.guide import overlays
 from app.images import drawing
+from app.photo_cache import LiveProposals
 from app.run_context import run_config
 from app.run_view import DecisionView, RunView
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
@@ -97,7 +97,7 @@ class PhotoOnRun:
     @property
     def live(self) -> LiveProposals:
         """Its masks by the features that the run was made with."""
-        return cache.live(self.trained.config.features, self.proposals, self.crf, self.photo)
+        return photo_cache.live(self.trained.config.features, self.proposals, self.crf, self.photo)
 
     @property
     def drawn_photo(self) -> Photo:
@@ -116,7 +116,7 @@ class PhotoOnRun:
 
     @property
     def _key(self) -> tuple[Any, ...]:
-        return (self.trained.stamp, cache.photo_key(self.photo))
+        return (self.trained.stamp, photo_cache.photo_key(self.photo))
 
     def places(self) -> Places:
         """Where its masks lie among the run's clusters."""
@@ -160,8 +160,8 @@ def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _su
         nothing = np.zeros(0, np.float32)
         return Places(np.zeros((0, trained.space.space.dimensions), np.float32), nothing.astype(int), nothing, nothing)
     raw = embed_masks(
-        cache.backbone(trained.config.features),
-        cache.pixels(_subject.photo),
+        photo_cache.backbone(trained.config.features),
+        photo_cache.pixels(_subject.photo),
         masks,
         _head_tokens(_subject),
         live.view.geometry,
@@ -229,7 +229,7 @@ def _fresh_tokens(features: FeatureConfig, key: str, _photo: Photo) -> np.ndarra
 def _head_blocks(config: RunConfig) -> tuple[int, ...]:
     from maskdistill.features.patch_tokens import head_blocks
 
-    return head_blocks(cache.backbone(config.features), config.features)
+    return head_blocks(photo_cache.backbone(config.features), config.features)
 
 
 def _head_tokens(photo_on_run: PhotoOnRun) -> np.ndarray:
@@ -240,7 +240,7 @@ def _head_tokens(photo_on_run: PhotoOnRun) -> np.ndarray:
     blocks = _head_blocks(config)
     if set(blocks) <= set(features.patch_tokens):
         return stack_tokens(features, blocks).astype(np.float16)
-    return _fresh_tokens(config.features, cache.photo_key(photo_on_run.photo), photo_on_run.photo)
+    return _fresh_tokens(config.features, photo_cache.photo_key(photo_on_run.photo), photo_on_run.photo)
 
 
 def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:

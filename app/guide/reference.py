@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, selection, session
+from app import photo_cache, selection, session
 from app.run_context import PRESET, overrides_from
 from app.selection import Option
 from maskdistill.cli.job_command import submit_run
@@ -83,6 +83,6 @@ def prepare(features: FeatureConfig) -> None:
 def seconds_needed(features: FeatureConfig) -> int:
     """How long that takes on this machine from the beginning, to ten seconds."""
     config = class_config(features)
-    work = work_of_source(cache.source(DATA).limited(NUM_PHOTOS), config)
+    work = work_of_source(photo_cache.source(DATA).limited(NUM_PHOTOS), config)
     stages = NAMES[: NAMES.index(_LAST) + 1]
     return max(10, int(round(estimate_stages(work, stages, config).seconds, -1)))

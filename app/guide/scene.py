@@ -6,7 +6,7 @@ from typing import Any
 
 from PIL import Image
 
-from app import cache, session
+from app import photo_cache, session
 from app.components._register import register
 from app.images import drawing, sent_images
 from app.proposals.derivation import DerivationStep, Patch
@@ -144,7 +144,7 @@ def draw_scene(
 def _data(scene: Scene) -> dict[str, Any]:
     geometry, scale = scene.geometry, scene.scale
     layered = [*scene.layers, *scene.frames, *(scene.wipe or ())]
-    names, new = sent_images.sent().pack([cache.photo_url(scene.photo, SIDE), *(layer.src for layer in layered)])
+    names, new = sent_images.sent().pack([photo_cache.photo_url(scene.photo, SIDE), *(layer.src for layer in layered)])
     named = [asdict(layer) | {"src": name} for layer, name in zip(layered, names[1:], strict=True)]
     num_layers, num_frames = len(scene.layers), len(scene.frames)
     return {

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from app.cache import LiveProposals
 from app.guide.photo_results import PhotoOnRun, TrainedRun
+from app.photo_cache import LiveProposals
 from app.run_context import RunContext
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo

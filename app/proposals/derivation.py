@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from app.cache import LiveProposals
 from app.images import drawing
+from app.photo_cache import LiveProposals
 from maskdistill.proposals.affinity import key_affinity, stacked_features
 from maskdistill.proposals.normalized_cut import Cut
 from maskdistill.proposals.propose import Proposal, Proposals

@@ -8,9 +8,9 @@ from functools import partial
 import streamlit as st
 from PIL import Image
 
-from app import cache
-from app.cache import LiveProposals
+from app import photo_cache
 from app.images import drawing
+from app.photo_cache import LiveProposals
 from app.proposals import derivation
 from app.proposals.derivation import DerivationStep
 from maskdistill.config import RunConfig
@@ -36,14 +36,14 @@ def _button(label: str, make: "partial[bytes]", name: str, mime: str) -> None:
 
 def overlay_png(photo: Photo, config: RunConfig) -> bytes:
     """The photo with its masks, at full size."""
-    found = cache.full_size(config.features, config.proposals, config.crf, photo)
+    found = photo_cache.full_size(config.features, config.proposals, config.crf, photo)
     masks = [item.mask for item in found.proposals]
     return drawing.png_bytes(drawing.overlay(read_photo(photo), masks, OPACITY))
 
 
 def mask_png(photo: Photo, config: RunConfig) -> bytes:
     """Palette PNG at full size: 0 background, n the n-th mask."""
-    found = cache.full_size(config.features, config.proposals, config.crf, photo)
+    found = photo_cache.full_size(config.features, config.proposals, config.crf, photo)
     masks = [item.mask for item in found.proposals]
     return drawing.png_bytes(drawing.index_mask(masks, (photo.height, photo.width)))
 
@@ -67,7 +67,7 @@ def bundle(photo: Photo, config: RunConfig, live: LiveProposals) -> bytes:
 
 
 def _pictures(photo: Photo, live: LiveProposals) -> list[tuple[str, Image.Image]]:
-    image = cache.pixels(photo)
+    image = photo_cache.pixels(photo)
     masks = [item.mask for item in live.proposals.proposals]
     steps = [*derivation.attention_steps(live), *derivation.mask_steps(live, 0)]
     pictures = [(step.title, _on_photo(step, image, live)) for step in steps]

@@ -5,10 +5,10 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, selection, session, widgets
-from app.cache import LiveProposals
+from app import photo_cache, selection, session, widgets
 from app.components.photo_view import photo_view
 from app.components.thumbs import Thumb, thumbs
+from app.photo_cache import LiveProposals
 from app.proposals import derivation, downloads, setting_controls
 from app.proposals.step_gallery import Section, panels
 from app.run_context import RunContext, current_photo, sorted_photos
@@ -105,7 +105,7 @@ def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], plac
 
 def _draw_settings(context: RunContext, config: RunConfig) -> None:
     try:
-        net = cache.backbone(config.features)
+        net = photo_cache.backbone(config.features)
     except MaskDistillError as error:
         st.error(str(error))
         return
@@ -173,7 +173,7 @@ def _other_settings(context: RunContext, config: RunConfig) -> tuple[RunConfig, 
 
 def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> LiveProposals | None:
     try:
-        live = cache.live(config.features, config.proposals, config.crf, photo)
+        live = photo_cache.live(config.features, config.proposals, config.crf, photo)
     except MaskDistillError as error:
         st.error(str(error))
         return None

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from app import cache
+from app import photo_cache
 from app.components._register import register
 from app.images import drawing
 from app.proposals.derivation import DerivationStep
@@ -41,7 +41,7 @@ def panels(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, ke
     """Draw the steps of each section side by side."""
     fx, fy = geometry.padded_width / geometry.resized_width, geometry.padded_height / geometry.resized_height
     data = {
-        "photo": cache.photo_url(photo, _PHOTO_SIDE),
+        "photo": photo_cache.photo_url(photo, _PHOTO_SIDE),
         "aspect": photo.width / photo.height,
         "grid": {"rows": geometry.rows, "cols": geometry.cols, "fx": fx, "fy": fy},
         "sections": [

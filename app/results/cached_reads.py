@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from app import cache, widgets
+from app import cache, photo_cache, widgets
 from app.images import drawing
 from app.results.names import Names, names_of
 from app.run_view import RunView, decision_view
@@ -140,7 +140,7 @@ def _truth_source(path: Path, stamp: Any) -> Any:
 def label_url(labels: np.ndarray) -> str:
     """A (H, W) uint8 label map as a grey PNG whose pixels hold the labels, at most ``cache.LIVE_SIDE`` long."""
     image = Image.fromarray(labels)
-    image.thumbnail((cache.LIVE_SIDE, cache.LIVE_SIDE), Image.Resampling.NEAREST)
+    image.thumbnail((photo_cache.LIVE_SIDE, photo_cache.LIVE_SIDE), Image.Resampling.NEAREST)
     return drawing.png_url(image)
 
 

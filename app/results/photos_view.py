@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import streamlit as st
 
-from app import cache, selection, session, widgets
+from app import photo_cache, selection, session, widgets
 from app.components.crop_grid import Tile, crop_grid
 from app.images.colors import cluster_colour
 from app.images.crops import crop_url
@@ -118,7 +118,7 @@ def _choose_class(run_view: RunView, names: Names, kind: str) -> int:
 def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[str], pair: StagePair) -> None:
     photo = run_view.photos[number]
     try:
-        url = cache.photo_url(photo)
+        url = photo_cache.photo_url(photo)
         layers = cached_reads.layers(run_view.run, number, sides[1:])
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from app import cache, selection, session, widgets
+from app import photo_cache, selection, session, widgets
 from app.results import cached_reads, charts, choices, figures, photo_strip
 from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
@@ -139,7 +139,7 @@ def _draw_photo(
     second = next(pair.second for pair in found.pairs if pair.first == number)
     kinds = (cached_reads.label_maps(run_view.run).final, cached_reads.label_maps(other).final)
     try:
-        url = cache.photo_url(photo)
+        url = photo_cache.photo_url(photo)
         own = cached_reads.layers(run_view.run, number, (_TRUTH, kinds[0]) if names.classes else kinds[:1])
         theirs = cached_reads.layers(other, second, kinds[1:])
     except MaskDistillError as error:

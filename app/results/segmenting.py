@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache, uploads
+from app import cache, photo_cache, uploads
 from app.run_context import run_config
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, inspect_image, read_photo
@@ -94,7 +94,7 @@ def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
 
     run = Run(path)
     config = run_config(run.info())
-    tokens = KeptTokens(lambda photo: FreshTokens(config.features, cache.backbone(config.features))(photo))
+    tokens = KeptTokens(lambda photo: FreshTokens(config.features, photo_cache.backbone(config.features))(photo))
     kinds = (STAGE1, FINAL) if names[0] == STAGE1 else (FINAL,)
     return Models(config, {kind: load_model(run, name, tokens) for kind, name in zip(kinds, names, strict=False)})
 
@@ -116,7 +116,7 @@ def segment(content: bytes, name: str, found: Models, *, crf: bool) -> Segmented
         image = read_photo(photo)
         maps, seconds = {}, {}
         for kind, predictor in found.predictors.items():
-            with cache.forward_lock():
+            with photo_cache.forward_lock():
                 began = time.perf_counter()
                 probabilities = predictor.probabilities(photo)
             maps[kind], seconds[kind] = _classes(probabilities), time.perf_counter() - began
@@ -137,12 +137,12 @@ def _as_photo(content: bytes, name: str, folder: Path) -> tuple[Photo, tuple[int
     path.write_bytes(content)
     try:
         size = inspect_image(path)
-        image = read_photo(path, min_short_side=cache.LIVE_SIDE)
+        image = read_photo(path, min_short_side=photo_cache.LIVE_SIDE)
     except DatasetError as error:
         raise DatasetError(str(error).removeprefix(f"Cannot read {path}. ")) from error
     digest = fingerprint([name, len(content), content[:4096].hex(), content[-4096:].hex()])
     photo = Photo(name, folder / "copy.png", *size, digest)
-    height, width = cache.live_size(photo)
+    height, width = photo_cache.live_size(photo)
     image.resize((width, height), Image.Resampling.LANCZOS).save(photo.path, compress_level=1)
     return replace(photo, height=height, width=width), size
 

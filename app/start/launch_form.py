@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, job_status, page_switch, selection, session
+from app import job_status, page_switch, photo_cache, selection, session
 from app.run_context import PRESET, free_run_name
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
@@ -60,7 +60,7 @@ def _choose_backbone() -> str:
 def _describe_backbone(name: str) -> bool:
     """Say which weights are taken and why; False if they cannot be."""
     try:
-        choice = cache.choice(name)
+        choice = photo_cache.choice(name)
     except MaskDistillError as error:
         st.error(str(error))
         return False
@@ -102,7 +102,7 @@ def _is_free_or_same(name: str, source: PhotoSource) -> bool:
 
 def _estimate(source: PhotoSource, backbone: str) -> str:
     """How long the masks will take on this machine."""
-    config = load_preset(PRESET).with_overrides([f"features.backbone={cache.choice(backbone).spec.name}"])
+    config = load_preset(PRESET).with_overrides([f"features.backbone={photo_cache.choice(backbone).spec.name}"])
     return estimate(work_of_source(source, config), "proposals", config).sentence
 
 

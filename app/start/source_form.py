@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, session, uploads
+from app import photo_cache, session, uploads
 from app.run_context import free_run_name
 from maskdistill.storage.run_folder import runs_folder
 
@@ -60,7 +60,7 @@ def _ask_path() -> str:
     if not path:
         st.caption("A folder of pictures, a VOC folder (JPEGImages) or a COCO folder or json.")
     elif st.button("Look again", icon=":material/refresh:", help="Read the folder anew, after files have changed."):
-        cache.rescan(path)
+        photo_cache.rescan(path)
     return path
 
 
@@ -93,7 +93,7 @@ def _keep(files: list, turn: int) -> None:
         (runs_folder() / free_run_name("dropped") / "photos").absolute()
     )
     kept = uploads.keep_uploads(files, folder=Path(folder))
-    cache.rescan(folder)
+    photo_cache.rescan(folder)
     session.remember(session.Key.DROP_FOLDER, folder)
     session.remember(session.Key.DROP_COUNT, kept.num_kept + (session.recall(session.Key.DROP_COUNT) or 0))
     session.remember(session.Key.DROP_REFUSED, (*(session.recall(session.Key.DROP_REFUSED) or ()), *kept.refused))

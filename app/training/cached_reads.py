@@ -9,7 +9,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import cache
+from app import cache, photo_cache
 from app.training.curves import Epoch, epochs_of
 from app.training.machine import Gpu, read_gpus
 from app.training.stages import work_to_do
@@ -73,14 +73,14 @@ def work(run: Run, config: RunConfig, wanted: list[str], on_progress: ProgressCa
     Raises:
         MaskDistillError: If the photos, the weights or the run cannot be used.
     """
-    cache.source(run.info()["data"], on_progress)
+    photo_cache.source(run.info()["data"], on_progress)
     return _work(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(wanted))
 
 
 @st.cache_data(ttl=_TTL, max_entries=128, show_spinner=False)
 def _work(path: Path, stamp: Any, config: str, wanted: tuple[str, ...]) -> list[str]:
     run, settings = Run(path), RunConfig.from_dict(json.loads(config))
-    source = cache.source(run.info()["data"])
+    source = photo_cache.source(run.info()["data"])
     choice = choose_backbone(settings.features.backbone, settings.features.architecture)
     return work_to_do(run, source, settings, choice, wanted)
 
@@ -101,7 +101,7 @@ def _time_needed(path: Path, stamp: Any, config: str, stages: tuple[str, ...]) -
     run, settings = Run(path), RunConfig.from_dict(json.loads(config))
     if "proposals" in stages:
         info = run.info()
-        source, limit = cache.source(info["data"]), info.get("limit", 0)
+        source, limit = photo_cache.source(info["data"]), info.get("limit", 0)
         amount = work_of_source(source.limited(limit) if limit else source, settings)
     else:
         amount = work_of_run(run, settings)

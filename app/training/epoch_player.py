@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 from PIL import Image
 
-from app import cache
+from app import photo_cache
 from app.components._register import register
 from app.images.label_colors import label_layer_url
 from maskdistill.datasets import Photo, PhotoSource
@@ -67,7 +67,7 @@ def _photos(samples: Samples, source: PhotoSource | None) -> list[str]:
 
 def _photo(photo: Photo) -> str:
     try:
-        return cache.photo_url(photo, _SIDE)
+        return photo_cache.photo_url(photo, _SIDE)
     except DatasetError:
         return ""
 

@@ -6,7 +6,7 @@ from functools import partial
 
 import streamlit as st
 
-from app import cache, job_status, selection, session, widgets
+from app import job_status, photo_cache, selection, session, widgets
 from app.training import cached_reads, curves, draft, machine
 from app.training.compare import word_of
 from app.training.curves import Epoch, last_of, saved_epochs
@@ -196,7 +196,7 @@ def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bo
         st.markdown(f":small[**Predictions of {label_of(stage)}**]")
     agreement = {item.epoch: item.agreement for item in epochs if item.stage == stage and item.agreement is not None}
     try:
-        source = cache.source(run.info()["data"])
+        source = photo_cache.source(run.info()["data"])
     except MaskDistillError:
         source = None
     epoch_player(found[stage], source, agreement, key=f"film:{stage}")

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from app import cache
 from app.audit.label_store import ReviewLabels
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, audit_pool, queue_of
@@ -274,7 +273,7 @@ def test_photo_that_is_gone_leaves_the_mask_to_be_judged(sit, monkeypatch):
     def gone(_photo):
         raise DatasetError("There is no file ant.png any more.")
 
-    monkeypatch.setattr(cache, "pixels", gone)
+    monkeypatch.setattr(photo_cache, "pixels", gone)
     card = sit().answer()["cards"][0]
     assert (card["photo_src"], card["problem"]) == ("", "There is no file ant.png any more.")
     assert card["mask"].startswith("data:image/png")

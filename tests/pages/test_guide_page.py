@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 from PIL import Image
 
-from app import cache
+from app import photo_cache
 from app.guide import reference
 from app.guide.texts import STEPS
 from maskdistill.errors import JobError
@@ -267,7 +267,7 @@ def test_a_dropped_paper_is_refused_with_a_sentence(open_guide):
 
 
 def test_a_photo_without_a_mask_is_told_from_the_clusters_on(open_page, finished_run, monkeypatch):
-    monkeypatch.setattr(cache, "live", without_masks(cache.live))
+    monkeypatch.setattr(photo_cache, "live", without_masks(photo_cache.live))
     for step in ("4", "5", "7"):
         app = open_page("guide", run="tiny", step=step)
         assert not app.exception

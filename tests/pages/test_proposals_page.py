@@ -149,14 +149,14 @@ def test_missing_data_is_explained(open_page, tmp_path):
 
 
 def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weights, open_proposals):
-    from app import cache
+    from app import photo_cache
     from app.proposals import derivation
     from maskdistill.config import FeatureConfig, RunConfig
     from maskdistill.datasets import open_source
 
     config = RunConfig(features=FeatureConfig(**tiny_weights, shorter_side=32))
     photo = open_source(photo_folder).photos[0]
-    live = cache.live(config.features, config.proposals, config.crf, photo)
+    live = photo_cache.live(config.features, config.proposals, config.crf, photo)
     tokens = live.view.features.patch_tokens[live.recipe.blocks[0]].numpy()
     rows, cols = live.view.features.grid
     got = derivation.affinity_map(dataclasses.replace(live), (1, 2))

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from app import cache, selection, session
+from app import photo_cache, selection, session
 from app.guide import overlays
 from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
@@ -76,6 +76,8 @@ def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
     colour = cluster_colour(cluster)
-    crop = overlays.crop_with_rim(cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP)
+    crop = overlays.crop_with_rim(
+        photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP
+    )
     name = context.trained.decided.name_of(cluster)
     return Tile(drawing.jpeg_url(crop), f"This mask: {name}", colour, f"The mask of {context.photo.id}: {name}")

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from app import cache, selection, session
+from app import photo_cache, selection, session
 from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
 from app.guide.step_context import StepContext
@@ -44,7 +44,7 @@ def draw_patches(context: StepContext) -> str:
     draw_scene(scene, key="guide:photo")
     size = f"{geometry.resized_width} × {geometry.resized_height}"
     count = geometry.rows * geometry.cols
-    spec = cache.backbone(context.config.features).spec
+    spec = photo_cache.backbone(context.config.features).spec
     return (
         f"{geometry.cols} × {geometry.rows} = {count:,} patches; the photo is read at {size} pixels. "
         f"Weights: {spec.name}, {spec.weights}"

@@ -1,0 +1,167 @@
+"""Photos and the transformer that reads them, kept for all sessions: sources, pixels, pictures, live masks."""
+
+import threading
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import streamlit as st
+from PIL import Image
+
+from app.cache import Shelf
+from app.images import drawing
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
+from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
+
+if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
+    from maskdistill.features.backbone import Backbone
+    from maskdistill.features.registry import BackboneChoice
+    from maskdistill.proposals.propose import ImageView, Proposals, Recipe
+
+LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
+THUMB_SIDE = 168  # pixels, longest side
+
+
+@dataclass(frozen=True)
+class LiveProposals:
+    """Masks of one photo under one set of settings, on the copy of at most ``LIVE_SIDE`` pixels."""
+
+    proposals: "Proposals"
+    recipe: "Recipe"
+    view: "ImageView"
+    milliseconds: float  # from cached features to masks
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def _sources() -> Shelf:
+    return Shelf(size=4)
+
+
+def source(spec: str, on_progress: ProgressCallback | None = None) -> PhotoSource:
+    """A source of photos, inspected once per server.
+
+    Raises:
+        DatasetError: If there is nothing to use.
+    """
+    return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress))
+
+
+def rescan(spec: str) -> None:
+    """Look at the files again the next time."""
+    _sources().drop(spec)
+
+
+@st.cache_data(ttl=120, max_entries=16, show_spinner="Looking for weights …")
+def choice(name: str) -> "BackboneChoice":
+    """What a backbone's name comes to on this machine."""
+    from maskdistill.features.registry import choose_backbone
+
+    return choose_backbone(name)
+
+
+@st.cache_resource(max_entries=2, show_spinner="Loading the transformer …")
+def backbone(features: FeatureConfig) -> "Backbone":
+    """The frozen transformer of these settings."""
+    from maskdistill.features.backbone import load_backbone
+
+    return load_backbone(features)
+
+
+def photo_key(photo: Photo) -> str:
+    """Names the pixels of a photo: another file, content or view gives another key."""
+    return f"{photo.path}|{photo.digest}|{photo.view}"
+
+
+def live_size(photo: Photo) -> tuple[int, int]:
+    """height, width in pixels of the copy that is explored."""
+    scale = min(1.0, LIVE_SIDE / max(photo.height, photo.width))
+    return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _pixels(key: str, _photo: Photo) -> Image.Image:
+    height, width = live_size(_photo)
+    image = read_photo(_photo, min_short_side=min(height, width))
+    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def pixels(photo: Photo) -> Image.Image:
+    """Upright RGB copy of at most ``LIVE_SIDE`` pixels; do not change it."""
+    return _pixels(photo_key(photo), photo)
+
+
+@st.cache_data(max_entries=64, show_spinner=False)
+def _photo_url(key: str, side: int, _photo: Photo) -> str:
+    image = pixels(_photo).copy()
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    return drawing.jpeg_url(image)
+
+
+def photo_url(photo: Photo, side: int = LIVE_SIDE) -> str:
+    """The photo as a data URL, its longest side at most ``side`` pixels."""
+    return _photo_url(photo_key(photo), side, photo)
+
+
+@st.cache_data(max_entries=4000, show_spinner=False)
+def _thumb_url(key: str, _photo: Photo) -> str:
+    image = read_photo(_photo, min_short_side=THUMB_SIDE)
+    image.thumbnail((THUMB_SIDE, THUMB_SIDE), Image.Resampling.BICUBIC, reducing_gap=2.0)
+    return drawing.jpeg_url(image, quality=80)
+
+
+def thumb_url(photo: Photo) -> str:
+    """A small copy as a data URL, about 5 kB.
+
+    Raises:
+        DatasetError: If the file is damaged behind its header.
+    """
+    return _thumb_url(photo_key(photo), photo)
+
+
+@st.cache_resource(show_spinner=False, max_entries=1)
+def forward_lock() -> threading.Lock:
+    """Sessions share the cores: two passes at once would both come later than one after the other."""
+    return threading.Lock()
+
+
+@st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
+def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["ImageView", "ImageView"]:
+    from maskdistill.proposals.propose import explore_request, extract_views
+
+    net = backbone(features)
+    side = net.geometry(_photo.height, _photo.width, features)
+    image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
+    size = (_photo.height, _photo.width)
+    with forward_lock():
+        return extract_views(net, image, size, features, explore_request(net), view_scale=view_scale)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> LiveProposals:
+    from maskdistill.proposals.propose import Recipe, propose
+
+    first, second = _looks(features, proposal.view_scale, key, _photo)
+    image = pixels(_photo)
+    start = time.perf_counter()
+    recipe = Recipe.resolve(proposal, crf, backbone(features))
+    height, width = live_size(_photo)
+    view = replace(first, geometry=replace(first.geometry, height=height, width=width))
+    found = propose(view, second, image, recipe)
+    return LiveProposals(found, recipe, view, 1000 * (time.perf_counter() - start))
+
+
+def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> LiveProposals:
+    """Masks of a photo; the forward pass runs once per photo and feature settings, whatever the other settings.
+
+    Raises:
+        MaskDistillError: If the weights, the photo or a setting cannot be used.
+    """
+    return _live(features, proposal, crf, photo_key(photo), photo)
+
+
+def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> "Proposals":
+    """The masks at the photo's own size, for downloads."""
+    from maskdistill.proposals.propose import Recipe, propose
+
+    first, second = _looks(features, proposal.view_scale, photo_key(photo), photo)
+    return propose(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))
