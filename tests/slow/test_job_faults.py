@@ -29,7 +29,7 @@ from maskdistill.storage.progress import read_progress_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]
 
-UNIT = Path(__file__).resolve().parents[1] / "unit"
+DATA = Path(__file__).resolve().parents[1] / "data"
 PATIENCE = 600.0  # seconds for a job, on a machine that does much else
 KILLS = 20
 TRIES = 50
@@ -284,7 +284,7 @@ def test_killed_on_a_full_disk_its_end_is_told_and_it_can_be_resumed(undisturbed
 
 def test_two_servers_that_race_for_a_job_do_its_work_once(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    servers = [subprocess.Popen([sys.executable, str(UNIT / "rival.py"), "start", "count"], **pipes) for _ in range(2)]
+    servers = [subprocess.Popen([sys.executable, str(DATA / "rival.py"), "start", "count"], **pipes) for _ in range(2)]
     runs = [tmp_path / str(number) for number in range(TRIES)]
     for run in runs:
         for server in servers:
@@ -318,7 +318,7 @@ def memory_limit():
 def test_out_of_memory_is_named(memory_limit, tmp_path):
     """The kernel ends the process; nobody is left to say why."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
-    server = subprocess.Popen([sys.executable, str(UNIT / "rival.py"), "start", "eat"], **pipes)
+    server = subprocess.Popen([sys.executable, str(DATA / "rival.py"), "start", "eat"], **pipes)
     run = tmp_path / "run"
     server.stdin.write(f"submit {run}\n")
     wait_for((run / "ready").exists)

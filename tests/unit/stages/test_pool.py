@@ -9,11 +9,6 @@ from maskdistill.stages.tasks import WorkerSpec
 NUM_TASKS = 40
 
 
-def make_echo(_run, _config):
-    """A worker that says which task it was given."""
-    return lambda number, *_arrays: number
-
-
 class Tasks:
     """Makes tasks one by one and counts them."""
 
@@ -28,7 +23,7 @@ class Tasks:
 
 @pytest.fixture
 def spec(tmp_path):
-    return WorkerSpec("test_pool:make_echo", tmp_path, RunConfig(), torch=False)
+    return WorkerSpec("echo_worker:make_echo", tmp_path, RunConfig(), torch=False)
 
 
 def drawn_ahead(spec, tasks, num_workers, num_tasks=None):

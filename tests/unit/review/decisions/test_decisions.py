@@ -2,7 +2,9 @@ import csv
 import io
 import subprocess
 import sys
+from pathlib import Path
 
+import decisions_data
 import numpy as np
 import pytest
 from decisions_data import cluster_anew, make_run, mark
@@ -349,8 +351,8 @@ undo(run, name, scope=Scope.LABELS)
 """
 
 
-def test_two_processes_lose_nothing(run, request):
-    folder = str(request.path.parent)
+def test_two_processes_lose_nothing(run):
+    folder = str(Path(decisions_data.__file__).parent)
     workers = [
         subprocess.Popen(
             [sys.executable, "-c", WRITE, str(run.path), name, folder],
@@ -388,8 +390,8 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
-def test_what_was_decided_is_there_after_a_kill(run, request):
-    command = [sys.executable, "-c", KILLED, str(run.path), str(request.path.parent)]
+def test_what_was_decided_is_there_after_a_kill(run):
+    command = [sys.executable, "-c", KILLED, str(run.path), str(Path(decisions_data.__file__).parent)]
     assert subprocess.run(command, check=False).returncode == -9
     assert said(run) == [(0, "reject")]
 

@@ -2,13 +2,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jobs_data
 import pytest
 
 from maskdistill.jobs import list_jobs
 from maskdistill.storage.database import writing
 
 TRIES = 50
-RIVAL = Path(__file__).with_name("rival.py")
+RIVAL = Path(jobs_data.__file__).with_name("rival.py")
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[2] / "pages").glob("*.py"))
+PAGES = sorted(path.stem for path in (Path(__file__).resolve().parents[3] / "pages").glob("*.py"))
 
 
 @pytest.mark.parametrize("stem", [name for name in PAGES if name not in ("proposals", "guide")])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from app import photo_cache
 from app.audit.label_store import ReviewLabels
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, audit_pool, queue_of

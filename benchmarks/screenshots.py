@@ -1,6 +1,6 @@
 """Takes the pictures in assets/ from a running app.
 
-Usage: ``python tests/browser/screenshots.py http://localhost:8501 assets``
+Usage: ``python -m benchmarks.screenshots http://localhost:8501 assets``
 
 The app's runs folder should hold one run of the sample photos, named ``sample``, trained up to stage 2 by a job, and
 one of ``sample-views``, named ``views``, with every stage done.
