@@ -8,7 +8,7 @@ NUM_CLASSES ?= 14
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-run test-browser check format bench install install-dev clean
+.PHONY: app test test-slow test-run test-browser check check-js format bench install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -25,14 +25,20 @@ test-run: install-dev
 test-browser: install-dev
 	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile
 
-check: install-dev
+check: install-dev check-js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 
+# The scripts of the app need no build; node only lints, formats and tests them, where it is there.
+check-js:
+	@if command -v npm >/dev/null; then npm ci --silent --ignore-scripts && npm run --silent check && npm test --silent; \
+		else echo "no npm: the scripts of the app are not checked"; fi
+
 format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+	if command -v npm >/dev/null; then npm ci --silent --ignore-scripts && npm run --silent format; fi
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)

@@ -2,7 +2,7 @@
 export default mount(() => {
   let told = false;
   return {
-    update(data, trigger) {
+    update(_data, trigger) {
       if (told) return;
       told = true;
       trigger("shown", true);

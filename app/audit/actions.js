@@ -11,7 +11,9 @@ class Strokes {
     this.pending = [];
     this.waiting = false;
     this.listener = (event) => this.receive(event.detail);
-    this.guard = (event) => { if (this.pending.length) event.preventDefault(); };
+    this.guard = (event) => {
+      if (this.pending.length) event.preventDefault();
+    };
   }
 
   start() {
@@ -21,9 +23,13 @@ class Strokes {
     document.dispatchEvent(new CustomEvent("audit-hello")); // an answer may have come before
   }
 
-  get full() { return this.pending.length >= MOST_WAITING; }
+  get full() {
+    return this.pending.length >= MOST_WAITING;
+  }
 
-  has(mask) { return this.pending.some((stroke) => stroke.mask === mask); }
+  has(mask) {
+    return this.pending.some((stroke) => stroke.mask === mask);
+  }
 
   // send() takes it along, with where the desk has gone since.
   note(kind, mask = null, cluster = null) {
@@ -35,7 +41,11 @@ class Strokes {
   send(extra = {}) {
     if (this.waiting || !this.say || this.stopped) return;
     this.turn += 1;
-    const strokes = this.pending.map((stroke) => ({ ...stroke, sent: undefined, again: Boolean(stroke.sent) && stroke.sent !== this.sitting }));
+    const strokes = this.pending.map((stroke) => ({
+      ...stroke,
+      sent: undefined,
+      again: Boolean(stroke.sent) && stroke.sent !== this.sitting,
+    }));
     for (const stroke of this.pending) stroke.sent = this.sitting;
     this.waiting = true;
     this.timer = setTimeout(() => this.repeat(), PATIENCE);
@@ -43,7 +53,9 @@ class Strokes {
   }
 
   // Asks for a mask's details, which are drawn without the desk.
-  open(mask) { this.say?.("detail", mask); }
+  open(mask) {
+    this.say?.("detail", mask);
+  }
 
   repeat() {
     this.waiting = false;

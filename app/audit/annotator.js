@@ -1,5 +1,15 @@
 // The desk: one mask large, its story, the keys, and the masks before and after it.
-const KEYS = { a: "accept", x: "reject", s: "skip", u: "undo", z: "look", m: "other", h: "hide", 0: "list", "?": "help" };
+const KEYS = {
+  a: "accept",
+  x: "reject",
+  s: "skip",
+  u: "undo",
+  z: "look",
+  m: "other",
+  h: "hide",
+  0: "list",
+  "?": "help",
+};
 const AT_ONCE = ["help", "retry"]; // wait for nothing
 const SIGNS = { accept: "✓", reject: "✕", relabel: "⇄", skip: "»", "": "" };
 const MOST_HELD = 30; // keys
@@ -20,27 +30,44 @@ class Desk {
     this.picture = new Picture(this.find("canvas"), this.find(".stage"));
     this.listen();
     this.strokes = new Strokes({
-      describe: () => ({ at: this.at, look: this.picture.look, strip: this.trail.slice(-60), have: [...this.picture.cards.keys(), ...[...this.thumbs.keys()].map((id) => `t${id}`)] }),
+      describe: () => ({
+        at: this.at,
+        look: this.picture.look,
+        strip: this.trail.slice(-60),
+        have: [...this.picture.cards.keys(), ...[...this.thumbs.keys()].map((id) => `t${id}`)],
+      }),
       hear: (answer, fresh) => this.hear(answer, fresh),
       fail: (text) => this.complain(text),
     });
     this.strokes.start();
   }
 
-  get at() { return this.trail[this.cursor] ?? null; }
+  get at() {
+    return this.trail[this.cursor] ?? null;
+  }
 
   listen() {
     this.listeners = [
       [document, "keydown", (event) => this.press(event)],
-      [document, "keyup", (event) => { if (letter(event) === "h") this.hide(false); }],
+      [
+        document,
+        "keyup",
+        (event) => {
+          if (letter(event) === "h") this.hide(false);
+        },
+      ],
       [window, "blur", () => this.hide(false)],
       [document, "focusin", () => this.doze()],
       [document, "focusout", () => setTimeout(() => this.doze())],
     ];
     for (const [target, name, handler] of this.listeners) target.addEventListener(name, handler);
-    for (const button of this.root.querySelectorAll("button[data-do]")) button.onclick = () => this.act(button.dataset.do);
+    for (const button of this.root.querySelectorAll("button[data-do]"))
+      button.onclick = () => this.act(button.dataset.do);
     const hide = this.find(".hide");
-    hide.onpointerdown = (event) => { hide.setPointerCapture(event.pointerId); this.hide(true); };
+    hide.onpointerdown = (event) => {
+      hide.setPointerCapture(event.pointerId);
+      this.hide(true);
+    };
     hide.onpointerup = hide.onpointercancel = hide.onlostpointercapture = () => this.hide(false);
     this.list = new ClusterList(this.find(".all"), (cluster) => this.decide("relabel", cluster));
     this.doing = {
@@ -54,7 +81,10 @@ class Desk {
       list: () => this.card && this.list.open(),
       detail: () => this.card && this.strokes.open(this.at),
       help: () => this.find(".help").showModal(),
-      retry: () => { this.complain(""); this.strokes.retry(); },
+      retry: () => {
+        this.complain("");
+        this.strokes.retry();
+      },
     };
   }
 
@@ -62,7 +92,8 @@ class Desk {
     this.data = data;
     this.list.clusters = data.clusters;
     this.find(".version").textContent = "";
-    for (const [name, colour] of Object.entries(data.colours)) this.find(".desk").style.setProperty(`--${name}`, colour);
+    for (const [name, colour] of Object.entries(data.colours))
+      this.find(".desk").style.setProperty(`--${name}`, colour);
     this.render();
   }
 
@@ -96,7 +127,9 @@ class Desk {
     return !this.turning && !(judges && !this.answer?.over && (!this.card || this.strokes.full));
   }
 
-  get card() { return this.at !== null && this.picture.ready(this.at) ? this.picture.cards.get(this.picture.key(this.at)) : null; }
+  get card() {
+    return this.at !== null && this.picture.ready(this.at) ? this.picture.cards.get(this.picture.key(this.at)) : null;
+  }
 
   relabel(number) {
     const choice = this.card?.keys[number - 1];
@@ -121,7 +154,10 @@ class Desk {
 
   // Goes on: along the masks seen before, then to the next that waits.
   advance() {
-    if (this.cursor < this.trail.length - 1) { this.go(this.cursor + 1); return; }
+    if (this.cursor < this.trail.length - 1) {
+      this.go(this.cursor + 1);
+      return;
+    }
     const fresh = !this.strokes.waiting && !this.strokes.pending.length;
     const open = this.ahead.filter((id) => id !== this.at && !this.strokes.has(id));
     const next = open.find((id) => !this.trail.includes(id)) ?? (fresh ? open[0] : undefined);
@@ -140,7 +176,8 @@ class Desk {
     this.render();
     clearTimeout(this.resting);
     if (this.at !== null) this.resting = setTimeout(() => this.strokes.send({ rest: true }), REST);
-    if (!this.card || this.ahead.some((id) => !this.picture.cards.has(this.picture.key(id)))) queueMicrotask(() => this.strokes.send());
+    if (!this.card || this.ahead.some((id) => !this.picture.cards.has(this.picture.key(id))))
+      queueMicrotask(() => this.strokes.send());
   }
 
   setLook(look) {
@@ -157,7 +194,9 @@ class Desk {
   }
 
   // Shows that the keys go elsewhere while somebody types.
-  doze() { this.find(".desk")?.classList.toggle("asleep", isFieldFocused()); }
+  doze() {
+    this.find(".desk")?.classList.toggle("asleep", isFieldFocused());
+  }
 
   hide(hidden) {
     if (this.picture.hidden === hidden) return;
@@ -171,8 +210,16 @@ class Desk {
     this.answer = answer;
     this.ahead = answer.ahead;
     for (const [id, src] of Object.entries(answer.thumbs)) this.thumbs.set(Number(id), src);
-    for (const [id, said] of Object.entries(answer.said)) if (!this.strokes.has(Number(id))) this.said.set(Number(id), said);
-    for (const card of answer.cards) this.picture.keep(card, (kept) => { if (kept.id === this.at) { this.picture.draw(); this.render(); this.release(); } });
+    for (const [id, said] of Object.entries(answer.said))
+      if (!this.strokes.has(Number(id))) this.said.set(Number(id), said);
+    for (const card of answer.cards)
+      this.picture.keep(card, (kept) => {
+        if (kept.id === this.at) {
+          this.picture.draw();
+          this.render();
+          this.release();
+        }
+      });
     while (this.thumbs.size > 200) this.thumbs.delete(this.thumbs.keys().next().value);
     this.jump(answer.goto);
     if (answer.error) this.stay(answer.error);
@@ -270,7 +317,11 @@ function letter(event) {
 
 function isFieldFocused() {
   const target = document.activeElement;
-  return Boolean(target) && (target.isContentEditable || (/^(INPUT|TEXTAREA)$/.test(target.tagName) && !/^(range|checkbox|radio)$/.test(target.type)));
+  return (
+    Boolean(target) &&
+    (target.isContentEditable ||
+      (/^(INPUT|TEXTAREA)$/.test(target.tagName) && !/^(range|checkbox|radio)$/.test(target.type)))
+  );
 }
 
 export default mount((root) => new Desk(root));

@@ -7,7 +7,9 @@ function drawProgress(desk) {
   desk.find(".pace").textContent = [progress.pace, progress.left].filter(Boolean).join(" · ");
   for (const name of ["accepted", "rejected", "relabelled", "skipped"]) {
     desk.find(`.tally .${name} b`).textContent = count(progress[name]);
-    desk.find(`.track .${name}`)?.style.setProperty("width", `${(100 * progress[name]) / Math.max(progress.total, 1)}%`);
+    desk
+      .find(`.track .${name}`)
+      ?.style.setProperty("width", `${(100 * progress[name]) / Math.max(progress.total, 1)}%`);
   }
   const saved = desk.find(".saved");
   saved.textContent = waiting ? `saving ${waiting}` : "saved";
@@ -24,17 +26,24 @@ function drawPanel(desk) {
   const shown = Boolean(desk.card);
   desk.find(".wait").hidden = shown || over;
   desk.find(".panel").classList.toggle("dim", !card);
-  for (const name of ["crop", "whole"]) desk.find(`[data-do="${name}"]`).setAttribute("aria-pressed", String(desk.picture.look === name));
+  for (const name of ["crop", "whole"])
+    desk.find(`[data-do="${name}"]`).setAttribute("aria-pressed", String(desk.picture.look === name));
   const notice = desk.find(".notice");
   notice.textContent = desk.answer.notice || "";
-  if (!card) { desk.find("canvas").setAttribute("aria-label", ""); return; }
+  if (!card) {
+    desk.find("canvas").setAttribute("aria-label", "");
+    return;
+  }
   desk.find(".name").textContent = card.name;
   desk.find(".swatch").style.background = card.colour;
   desk.find(".which").textContent = `mask ${card.id} · ${card.photo}`;
   desk.find(".which").title = card.photo;
   desk.find(".reason").textContent = card.reason;
   const verdict = desk.find(".verdict");
-  Object.assign(verdict, { textContent: card.verdict.text ? `Filter: ${card.verdict.text}` : "No filter ran yet", title: card.verdict.help });
+  Object.assign(verdict, {
+    textContent: card.verdict.text ? `Filter: ${card.verdict.text}` : "No filter ran yet",
+    title: card.verdict.help,
+  });
   verdict.className = `verdict ${card.verdict.text ? (card.verdict.kept ? "kept" : "dropped") : ""}`;
   drawSaid(desk, desk.said.get(card.id));
   desk.find(".facts").replaceChildren(...card.facts.map(fact));
@@ -46,7 +55,9 @@ function drawPanel(desk) {
   desk.find(".version").textContent = card.problem || version;
   desk.find('[data-do="other"]').disabled = !card.other;
   desk.find('[data-do="other"]').setAttribute("aria-pressed", String(desk.picture.other));
-  desk.find("canvas").setAttribute("aria-label", `${card.name}, mask ${card.id} of photo ${card.photo}. ${card.reason}`);
+  desk
+    .find("canvas")
+    .setAttribute("aria-label", `${card.name}, mask ${card.id} of photo ${card.photo}. ${card.reason}`);
 }
 
 function drawSaid(desk, said) {
@@ -61,7 +72,8 @@ function fact({ label, value, share, help }) {
   box.title = help;
   const line = made("span");
   line.append(made("span", "", label), made("b", "", value));
-  const track = made("i"), filled = made("u");
+  const track = made("i"),
+    filled = made("u");
   filled.style.width = `${100 * share}%`;
   track.append(filled);
   box.append(line, track);
@@ -72,7 +84,11 @@ function keyButton(desk, choice, place) {
   const button = made("button", "");
   button.type = "button";
   button.title = `Move it to ${choice.name}`;
-  button.append(made("kbd", "", String(place + 1)), example(desk.list.find(choice.cluster), choice.colour), made("span", "", choice.name));
+  button.append(
+    made("kbd", "", String(place + 1)),
+    example(desk.list.find(choice.cluster), choice.colour),
+    made("span", "", choice.name),
+  );
   button.onclick = () => desk.decide("relabel", choice.cluster);
   return button;
 }
@@ -94,7 +110,10 @@ function drawStrip(desk) {
   const strip = desk.find(".strip");
   const room = Math.max(5, Math.floor(strip.clientWidth / 62));
   const after = desk.ahead.filter((id) => !desk.trail.includes(id));
-  const before = Math.min(desk.cursor, Math.max(Math.floor(room / 2), room - 1 - (desk.trail.length - desk.cursor - 1) - after.length));
+  const before = Math.min(
+    desk.cursor,
+    Math.max(Math.floor(room / 2), room - 1 - (desk.trail.length - desk.cursor - 1) - after.length),
+  );
   const ids = [...desk.trail.slice(desk.cursor - before), ...after].slice(0, room);
   strip.replaceChildren(...ids.map((id) => tile(desk, id)));
   if (desk.tiles.size > 300) desk.tiles.clear();
@@ -108,7 +127,11 @@ function tile(desk, id) {
     const image = made("img");
     image.alt = `mask ${id}`;
     box.append(image, made("span", "sign"));
-    box.onclick = () => { const place = desk.trail.indexOf(id); if (place < 0) desk.visit(id); else desk.go(place); };
+    box.onclick = () => {
+      const place = desk.trail.indexOf(id);
+      if (place < 0) desk.visit(id);
+      else desk.go(place);
+    };
     desk.tiles.set(id, box);
   }
   const src = desk.thumbs.get(id) || "";
@@ -127,10 +150,17 @@ class ClusterList {
     Object.assign(this, { dialog, choose, clusters: [] });
     this.field = dialog.querySelector("input");
     this.field.oninput = () => this.draw();
-    this.field.onkeydown = (event) => { if (event.key === "Enter") { event.preventDefault(); dialog.querySelector(".rows button")?.click(); } };
+    this.field.onkeydown = (event) => {
+      if (event.key === "Enter") {
+        event.preventDefault();
+        dialog.querySelector(".rows button")?.click();
+      }
+    };
   }
 
-  find(cluster) { return this.clusters.find((item) => item.cluster === cluster); }
+  find(cluster) {
+    return this.clusters.find((item) => item.cluster === cluster);
+  }
 
   open() {
     this.field.value = "";
@@ -148,8 +178,15 @@ class ClusterList {
   row({ cluster, name, colour, size, example: sample }) {
     const button = made("button");
     button.type = "button";
-    button.append(example({ example: sample }, colour), made("span", "", name), made("small", "", `${size.toLocaleString("en")} masks`));
-    button.onclick = () => { this.dialog.close(); this.choose(cluster); };
+    button.append(
+      example({ example: sample }, colour),
+      made("span", "", name),
+      made("small", "", `${size.toLocaleString("en")} masks`),
+    );
+    button.onclick = () => {
+      this.dialog.close();
+      this.choose(cluster);
+    };
     return button;
   }
 }

@@ -9,9 +9,13 @@ class Picture {
     this.observer.observe(stage);
   }
 
-  key(mask, look = this.look) { return `${look[0]}${mask}`; }
+  key(mask, look = this.look) {
+    return `${look[0]}${mask}`;
+  }
 
-  card(mask) { return this.cards.get(this.key(mask)) || this.cards.get(this.key(mask, this.look === "crop" ? "whole" : "crop")); }
+  card(mask) {
+    return this.cards.get(this.key(mask)) || this.cards.get(this.key(mask, this.look === "crop" ? "whole" : "crop"));
+  }
 
   // Keeps a card; done() once it can be drawn at once.
   async keep(card, done) {
@@ -23,7 +27,9 @@ class Picture {
     done(card);
   }
 
-  ready(mask) { return Boolean(this.cards.get(this.key(mask))?.images); }
+  ready(mask) {
+    return Boolean(this.cards.get(this.key(mask))?.images);
+  }
 
   show(mask) {
     this.mask = mask;
@@ -40,7 +46,12 @@ class Picture {
     this.stage.dataset.mask = card?.images ? card.id : "";
     if (!card?.images) return;
     const scale = Math.min(width / card.width, height / card.height);
-    const place = [(width - card.width * scale) / 2, (height - card.height * scale) / 2, card.width * scale, card.height * scale];
+    const place = [
+      (width - card.width * scale) / 2,
+      (height - card.height * scale) / 2,
+      card.width * scale,
+      card.height * scale,
+    ];
     const pen = this.canvas.getContext("2d");
     pen.imageSmoothingQuality = "high";
     if (card.images.photo) pen.drawImage(card.images.photo, ...place);
@@ -48,7 +59,9 @@ class Picture {
     if (layer && !this.hidden) paintLayer(this.canvas, layer, place, this.opacity, RIM * ratio);
   }
 
-  end() { this.observer.disconnect(); }
+  end() {
+    this.observer.disconnect();
+  }
 }
 
 async function decoded(src) {

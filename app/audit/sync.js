@@ -7,5 +7,7 @@ export default mount(() => ({
     this.tell();
   },
 
-  destroy() { document.removeEventListener("audit-hello", this.tell); },
+  destroy() {
+    document.removeEventListener("audit-hello", this.tell);
+  },
 }));

@@ -21,19 +21,29 @@ class ClusterTable {
     Object.assign(this, { data, send });
     const named = data.rows.flatMap((row) => row.crops.map(([, name]) => name));
     takePictures(data.pictures, named);
-    this.lacking.check(named, (names) => send("missing", names), () => this.draw());
+    this.lacking.check(
+      named,
+      (names) => send("missing", names),
+      () => this.draw(),
+    );
     this.ticked = new Set(data.ticked);
     if (this.editing === undefined) this.draw();
   }
 
   draw() {
-    const { data } = this, hidden = { kept: !data.hasKept, purity: !data.hasTruth };
+    const { data } = this,
+      hidden = { kept: !data.hasKept, purity: !data.hasTruth };
     const columns = COLUMNS.filter(([name]) => !hidden[name]);
     const largest = Math.max(1, ...data.rows.map((row) => row.size));
     const [by, way] = this.sort;
-    const value = (row) => (by === "name" ? (row.given || `\uffff${String(row.cluster).padStart(4, "0")}`).toLowerCase() : row[by] ?? -1);
-    const rows = [...data.rows].sort((one, other) => way * (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : one.cluster - other.cluster));
-    const head = element("thead"), line = element("tr");
+    const value = (row) =>
+      by === "name" ? (row.given || `\uffff${String(row.cluster).padStart(4, "0")}`).toLowerCase() : (row[by] ?? -1);
+    const rows = [...data.rows].sort(
+      (one, other) =>
+        way * (value(one) < value(other) ? -1 : value(one) > value(other) ? 1 : one.cluster - other.cluster),
+    );
+    const head = element("thead"),
+      line = element("tr");
     line.append(...columns.map((column) => this.heading(column)));
     head.append(line);
     const body = element("tbody");
@@ -46,7 +56,11 @@ class ClusterTable {
   heading([name, words, help]) {
     const cell = element("th", name);
     if (name === "tick") return this.tickAll(cell);
-    if (name === "crops") { cell.textContent = words; cell.title = help; return cell; }
+    if (name === "crops") {
+      cell.textContent = words;
+      cell.title = help;
+      return cell;
+    }
     const button = element("button", "", words);
     const sorted = this.sort[0] === name;
     Object.assign(button, { type: "button", title: `${help}. Click to sort.` });
@@ -65,7 +79,12 @@ class ClusterTable {
   tickAll(cell) {
     const box = element("input");
     const all = this.data.rows.length > 0 && this.data.rows.every((row) => this.ticked.has(row.cluster));
-    Object.assign(box, { type: "checkbox", checked: all, title: "Tick all clusters", indeterminate: !all && this.ticked.size > 0 });
+    Object.assign(box, {
+      type: "checkbox",
+      checked: all,
+      title: "Tick all clusters",
+      indeterminate: !all && this.ticked.size > 0,
+    });
     box.setAttribute("aria-label", "Tick all clusters");
     box.onchange = () => this.tick(all ? [] : this.data.rows.map((row) => row.cluster));
     cell.append(box);
@@ -83,7 +102,8 @@ class ClusterTable {
     line.classList.toggle("chosen", this.data.chosen.includes(row.cluster));
     line.classList.toggle("excluded", row.excluded);
     line.onclick = (event) => {
-      if (!event.target.closest("button, input")) this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
+      if (!event.target.closest("button, input"))
+        this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
     };
     const fill = { tick: () => this.box(row), name: () => this.name(row), crops: () => this.crops(row) };
     const measures = {
@@ -92,11 +112,13 @@ class ClusterTable {
       kept: () => bar(row.kept, row.kept === null ? "" : `${Math.round(100 * row.kept)} %`),
       purity: () => bar(row.purity, row.purity === null ? "" : `${Math.round(100 * row.purity)} %`, row.truth),
     };
-    line.append(...columns.map(([name]) => {
-      const cell = element("td", name);
-      cell.append(...(fill[name] ?? measures[name])());
-      return cell;
-    }));
+    line.append(
+      ...columns.map(([name]) => {
+        const cell = element("td", name);
+        cell.append(...(fill[name] ?? measures[name])());
+        return cell;
+      }),
+    );
     return line;
   }
 
@@ -113,7 +135,8 @@ class ClusterTable {
   }
 
   name(row) {
-    const holder = element("div", "holder"), swatch = element("i", "swatch");
+    const holder = element("div", "holder"),
+      swatch = element("i", "swatch");
     swatch.style.background = row.colour;
     const button = element("button", "given", row.name);
     Object.assign(button, { type: "button", title: `${row.name}: click to change the name` });
@@ -122,7 +145,9 @@ class ClusterTable {
     const select = element("button", "select", "select");
     Object.assign(select, { type: "button", title: "Select its masks; with Shift, add them" });
     select.onclick = (event) => this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
-    const notes = [row.given ? `cluster ${row.cluster}` : "", row.excluded ? "excluded" : ""].filter(Boolean).join(", ");
+    const notes = [row.given ? `cluster ${row.cluster}` : "", row.excluded ? "excluded" : ""]
+      .filter(Boolean)
+      .join(", ");
     const words = element("div", "words");
     words.append(button, element("small", "", notes));
     holder.append(swatch, words, select);
@@ -159,21 +184,25 @@ class ClusterTable {
 
   crops(row) {
     const holder = element("div", "montage");
-    holder.append(...row.crops.map(([mask, picture]) => {
-      const button = element("button"), image = element("img");
-      Object.assign(button, { type: "button", title: `Mask ${mask}: click to open it` });
-      Object.assign(image, { src: PICTURES.get(picture) ?? "", alt: `Mask ${mask}`, loading: "lazy" });
-      button.onclick = () => this.send("act", { kind: "open", mask });
-      button.append(image);
-      return button;
-    }));
+    holder.append(
+      ...row.crops.map(([mask, picture]) => {
+        const button = element("button"),
+          image = element("img");
+        Object.assign(button, { type: "button", title: `Mask ${mask}: click to open it` });
+        Object.assign(image, { src: PICTURES.get(picture) ?? "", alt: `Mask ${mask}`, loading: "lazy" });
+        button.onclick = () => this.send("act", { kind: "open", mask });
+        button.append(image);
+        return button;
+      }),
+    );
     return [holder];
   }
 }
 
 function bar(share, text, under = "") {
   if (share === null || share === undefined) return [element("span", "none", "–")];
-  const track = element("span", "track"), filled = element("b");
+  const track = element("span", "track"),
+    filled = element("b");
   filled.style.width = `${100 * Math.max(0, Math.min(1, share))}%`;
   track.append(filled);
   const number = element("span", "number", text);

@@ -30,15 +30,24 @@ class Scatter {
     over.onpointermove = (event) => this.move(event);
     over.onpointerup = (event) => this.release(event);
     over.onpointercancel = () => this.drop();
-    over.onpointerleave = () => { this.hovered = -1; this.tell(); this.drawOver(); };
+    over.onpointerleave = () => {
+      this.hovered = -1;
+      this.tell();
+      this.drawOver();
+    };
     over.onwheel = (event) => this.wheel(event);
     over.onauxclick = over.oncontextmenu = (event) => event.preventDefault();
-    this.root.querySelectorAll("[data-tool]").forEach((button) => { button.onclick = () => this.use(button.dataset.tool); });
+    this.root.querySelectorAll("[data-tool]").forEach((button) => {
+      button.onclick = () => this.use(button.dataset.tool);
+    });
     this.find(".in").onclick = () => this.zoomBy(1.6);
     this.find(".out").onclick = () => this.zoomBy(1 / 1.6);
     this.find(".fit").onclick = () => this.fit();
     this.keydown = (event) => this.key(event);
-    this.keyup = (event) => { if (event.key === " ") this.space = false; this.showCursor(); };
+    this.keyup = (event) => {
+      if (event.key === " ") this.space = false;
+      this.showCursor();
+    };
     document.addEventListener("keydown", this.keydown);
     document.addEventListener("keyup", this.keyup);
   }
@@ -46,7 +55,12 @@ class Scatter {
   update(data, send) {
     const before = this.data;
     Object.assign(this, { data, send });
-    if (!before || before.points !== data.points) { this.view = { zoom: 1, x: SIDE / 2, y: SIDE / 2 }; this.set = null; this.raw = null; this.hovered = -1; }
+    if (!before || before.points !== data.points) {
+      this.view = { zoom: 1, x: SIDE / 2, y: SIDE / 2 };
+      this.set = null;
+      this.raw = null;
+      this.hovered = -1;
+    }
     this.drawLegend();
     this.hear();
   }
@@ -74,7 +88,8 @@ class Scatter {
   }
 
   draw() {
-    const stage = this.find(".stage"), ratio = window.devicePixelRatio || 1;
+    const stage = this.find(".stage"),
+      ratio = window.devicePixelRatio || 1;
     for (const canvas of [this.points, this.over]) {
       const [width, height] = [Math.round(stage.clientWidth * ratio), Math.round(stage.clientHeight * ratio)];
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
@@ -82,22 +97,39 @@ class Scatter {
     if (!this.ready()) return;
     const began = performance.now();
     const ground = getComputedStyle(stage).backgroundColor;
-    const look = { codes: this.codes, palette: this.data.palette, bits: this.bits, code: this.spotlight, ground, zoom: this.view.zoom };
-    this.set.paint(this.points, look, this.place().map((value) => value * ratio), ratio);
+    const look = {
+      codes: this.codes,
+      palette: this.data.palette,
+      bits: this.bits,
+      code: this.spotlight,
+      ground,
+      zoom: this.view.zoom,
+    };
+    this.set.paint(
+      this.points,
+      look,
+      this.place().map((value) => value * ratio),
+      ratio,
+    );
     this.root.host?.setAttribute("data-paint-ms", (performance.now() - began).toFixed(1));
     this.drawOver();
   }
 
   // Grid to CSS pixels: [scale, left, top].
   place() {
-    const stage = this.find(".stage"), [x0, y0, x1, y1] = this.set ? this.set.box : [0, 0, SIDE, SIDE];
-    const [width, height] = [Math.max(1, stage.clientWidth - PADS[0] - PADS[2]), Math.max(1, stage.clientHeight - PADS[1] - PADS[3])];
+    const stage = this.find(".stage"),
+      [x0, y0, x1, y1] = this.set ? this.set.box : [0, 0, SIDE, SIDE];
+    const [width, height] = [
+      Math.max(1, stage.clientWidth - PADS[0] - PADS[2]),
+      Math.max(1, stage.clientHeight - PADS[1] - PADS[3]),
+    ];
     const scale = Math.min(width / Math.max(1, x1 - x0), height / Math.max(1, y1 - y0), 0.05) * this.view.zoom;
     return [scale, PADS[0] + width / 2 - this.view.x * scale, PADS[1] + height / 2 - this.view.y * scale];
   }
 
   drawOver() {
-    const context = this.over.getContext("2d"), ratio = window.devicePixelRatio || 1;
+    const context = this.over.getContext("2d"),
+      ratio = window.devicePixelRatio || 1;
     context.setTransform(1, 0, 0, 1, 0, 0);
     context.clearRect(0, 0, this.over.width, this.over.height);
     if (!this.set) return;
@@ -106,7 +138,8 @@ class Scatter {
     const toPixels = ([x, y]) => [x * scale + left, y * scale + top];
     const style = getComputedStyle(this.root.host ?? this.root);
     const [ink, accent] = [style.getPropertyValue("--st-text-color"), style.getPropertyValue("--st-primary-color")];
-    for (const shape of this.waiting ? [this.waiting] : this.look.shapes) this.line(context, shape.map(toPixels), ink, true);
+    for (const shape of this.waiting ? [this.waiting] : this.look.shapes)
+      this.line(context, shape.map(toPixels), ink, true);
     if (this.drawn) this.line(context, this.corners().map(toPixels), accent, false);
     if (this.hovered >= 0) {
       const [x, y] = toPixels(this.placeOf(this.hovered));
@@ -136,7 +169,8 @@ class Scatter {
 
   // ---- the hand
   at(event) {
-    const box = this.over.getBoundingClientRect(), [scale, left, top] = this.place();
+    const box = this.over.getBoundingClientRect(),
+      [scale, left, top] = this.place();
     return [(event.clientX - box.left - left) / scale, (event.clientY - box.top - top) / scale];
   }
 
@@ -169,19 +203,27 @@ class Scatter {
   }
 
   extend(place) {
-    const [scale] = this.place(), last = this.drawn[this.drawn.length - 1];
+    const [scale] = this.place(),
+      last = this.drawn[this.drawn.length - 1];
     if (Math.hypot(place[0] - last[0], place[1] - last[1]) * scale >= 3) this.drawn.push(place);
   }
 
   corners() {
     if (this.tool !== "box" || this.drawn.length < 2) return this.drawn;
     const [[x0, y0], [x1, y1]] = this.drawn;
-    return [[x0, y0], [x1, y0], [x1, y1], [x0, y1]];
+    return [
+      [x0, y0],
+      [x1, y0],
+      [x1, y1],
+      [x0, y1],
+    ];
   }
 
   release(event) {
     if (!this.start) return;
-    const { far, panning } = this, corners = panning ? null : this.corners(), kind = this.tool;
+    const { far, panning } = this,
+      corners = panning ? null : this.corners(),
+      kind = this.tool;
     this.drop();
     if (panning) return;
     const add = event.shiftKey;
@@ -202,7 +244,8 @@ class Scatter {
   }
 
   under(event, most = 1) {
-    const [scale] = this.place(), reach = (this.set.radius(this.view.zoom) + 5) / scale;
+    const [scale] = this.place(),
+      reach = (this.set.radius(this.view.zoom) + 5) / scale;
     return this.set.near(...this.at(event), reach, most);
   }
 
@@ -220,7 +263,8 @@ class Scatter {
   }
 
   ask(point) {
-    const store = scatterStore(), unknown = (i) => !store.known.has(`${this.data.points}:${i}`);
+    const store = scatterStore(),
+      unknown = (i) => !store.known.has(`${this.data.points}:${i}`);
     if (point !== this.hovered || !store.wish || !unknown(point)) return;
     const [scale] = this.place();
     const beside = this.set.near(...this.placeOf(point), 60 / scale, 1 + NEIGHBOURS);
@@ -229,7 +273,8 @@ class Scatter {
 
   // The note beside the pointer: at once what the legend says, then the crop and what the server knows.
   tell() {
-    const tip = this.find(".tip"), point = this.hovered;
+    const tip = this.find(".tip"),
+      point = this.hovered;
     tip.hidden = point < 0 || !this.set || !this.pointer;
     if (tip.hidden) return;
     const known = scatterStore().known.get(`${this.data.points}:${point}`);
@@ -253,9 +298,14 @@ class Scatter {
   }
 
   zoomBy(factor, around = [this.view.x, this.view.y]) {
-    const zoom = Math.max(ZOOMS[0], Math.min(ZOOMS[1], this.view.zoom * factor)), share = this.view.zoom / zoom;
+    const zoom = Math.max(ZOOMS[0], Math.min(ZOOMS[1], this.view.zoom * factor)),
+      share = this.view.zoom / zoom;
     if (zoom === ZOOMS[0]) return this.fit();
-    this.view = { zoom, x: around[0] + (this.view.x - around[0]) * share, y: around[1] + (this.view.y - around[1]) * share };
+    this.view = {
+      zoom,
+      x: around[0] + (this.view.x - around[0]) * share,
+      y: around[1] + (this.view.y - around[1]) * share,
+    };
     return this.later(() => this.draw());
   }
 
@@ -271,7 +321,9 @@ class Scatter {
 
   use(tool) {
     this.tool = tool;
-    this.root.querySelectorAll("[data-tool]").forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tool === tool)));
+    this.root
+      .querySelectorAll("[data-tool]")
+      .forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.tool === tool)));
     this.showCursor();
   }
 
@@ -281,7 +333,8 @@ class Scatter {
   }
 
   key(event) {
-    const focused = this.root.activeElement === this.over, here = focused || this.over.matches(":hover");
+    const focused = this.root.activeElement === this.over,
+      here = focused || this.over.matches(":hover");
     if (!here || document.querySelector('[role="dialog"]')) return;
     if (isTyping(event) && event.key !== "Escape") return;
     if (event.key === "Escape") {
@@ -304,17 +357,28 @@ class Scatter {
       const button = element("button", "item");
       const swatch = element("i");
       swatch.style.background = item.colour;
-      button.append(swatch, element("span", "name", item.name), element("span", "count", item.count.toLocaleString("en")));
+      button.append(
+        swatch,
+        element("span", "name", item.name),
+        element("span", "count", item.count.toLocaleString("en")),
+      );
       button.title = `${item.name}: ${item.count.toLocaleString("en")} masks. Click to select them, with Shift to add them.`;
       button.type = "button";
       button.dataset.pick = item.pick;
       button.onclick = (event) => this.send("act", { kind: "legend", pick: item.pick, add: event.shiftKey });
-      button.onpointerenter = () => { this.spotlight = item.code; this.later(() => this.draw()); };
-      button.onpointerleave = () => { this.spotlight = null; this.later(() => this.draw()); };
+      button.onpointerenter = () => {
+        this.spotlight = item.code;
+        this.later(() => this.draw());
+      };
+      button.onpointerleave = () => {
+        this.spotlight = null;
+        this.later(() => this.draw());
+      };
       return button;
     });
     if (ramp) {
-      const scale = element("span", "scale"), bar = element("i", "bar");
+      const scale = element("span", "scale"),
+        bar = element("i", "bar");
       bar.style.background = ramp.gradient;
       scale.append(element("span", "", ramp.low), bar, element("span", "", ramp.high));
       items.unshift(scale);
@@ -327,7 +391,9 @@ class Scatter {
 
   showChosen() {
     const chosen = new Set(this.look.text.split("~"));
-    this.find(".legend").querySelectorAll("button").forEach((button) => button.setAttribute("aria-pressed", String(chosen.has(button.dataset.pick))));
+    this.find(".legend")
+      .querySelectorAll("button")
+      .forEach((button) => button.setAttribute("aria-pressed", String(chosen.has(button.dataset.pick))));
     const count = this.bits ? this.bits.reduce((sum, bit) => sum + bit, 0) : 0;
     this.over.setAttribute("aria-label", `${this.data.label}, ${count} of them selected`);
   }

@@ -36,7 +36,8 @@ function dotStencil(radius, rim) {
   for (let dy = -reach; dy <= reach; dy += 1) {
     for (let dx = -reach; dx <= reach; dx += 1) {
       const distance = Math.hypot(dx, dy);
-      const inner = cover(distance, radius), outer = cover(distance, radius + rim);
+      const inner = cover(distance, radius),
+        outer = cover(distance, radius + rim);
       if (outer > 0.02) cells.push({ dx, dy, inner, outer });
     }
   }
@@ -50,8 +51,14 @@ class PointSet {
     this.count = this.places.length >> 1;
     this.box = [SIDE, SIDE, 0, 0];
     for (let i = 0; i < this.count; i += 1) {
-      const x = this.places[2 * i], y = this.places[2 * i + 1];
-      this.box = [Math.min(this.box[0], x), Math.min(this.box[1], y), Math.max(this.box[2], x), Math.max(this.box[3], y)];
+      const x = this.places[2 * i],
+        y = this.places[2 * i + 1];
+      this.box = [
+        Math.min(this.box[0], x),
+        Math.min(this.box[1], y),
+        Math.max(this.box[2], x),
+        Math.max(this.box[3], y),
+      ];
     }
     this.order = this.shuffled();
     this.index();
@@ -84,13 +91,20 @@ class PointSet {
     const cell = (value) => Math.max(0, Math.min(CELLS - 1, Math.floor((value * CELLS) / (SIDE + 1))));
     const found = [];
     for (let row = cell(y - reach); row <= cell(y + reach); row += 1) {
-      for (let item = this.starts[row * CELLS + cell(x - reach)]; item < this.starts[row * CELLS + cell(x + reach) + 1]; item += 1) {
+      for (
+        let item = this.starts[row * CELLS + cell(x - reach)];
+        item < this.starts[row * CELLS + cell(x + reach) + 1];
+        item += 1
+      ) {
         const i = this.items[item];
         const distance = Math.hypot(this.places[2 * i] - x, this.places[2 * i + 1] - y);
         if (distance <= reach) found.push([distance, i]);
       }
     }
-    return found.sort((one, other) => one[0] - other[0]).slice(0, most).map(([, i]) => i);
+    return found
+      .sort((one, other) => one[0] - other[0])
+      .slice(0, most)
+      .map(([, i]) => i);
   }
 
   radius(zoom) {
@@ -102,7 +116,8 @@ class PointSet {
     const context = canvas.getContext("2d", { willReadFrequently: false });
     const { width, height } = canvas;
     if (!width || !height) return;
-    if (!this.image || this.image.width !== width || this.image.height !== height) this.image = context.createImageData(width, height);
+    if (!this.image || this.image.width !== width || this.image.height !== height)
+      this.image = context.createImageData(width, height);
     const pixels = new Uint32Array(this.image.data.buffer);
     const ground = rgbOf(look.ground);
     pixels.fill(pack(ground));
@@ -130,11 +145,18 @@ class PointSet {
     for (let step = 0; step < order.length; step += 1) {
       const i = order[step];
       if (wanted && !wanted(i)) continue;
-      const x = Math.round(places[2 * i] * scale + left), y = Math.round(places[2 * i + 1] * scale + top);
+      const x = Math.round(places[2 * i] * scale + left),
+        y = Math.round(places[2 * i + 1] * scale + top);
       if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
-      const at = y * width + x, fill = fills[codes[i]], edge = rims[codes[i]];
+      const at = y * width + x,
+        fill = fills[codes[i]],
+        edge = rims[codes[i]];
       for (let cell = 0; cell < offsets.length; cell += 1) {
-        const spot = at + offsets[cell], below = pixels[spot], a = inner[cell], b = outer[cell], rest = 256 - a - b;
+        const spot = at + offsets[cell],
+          below = pixels[spot],
+          a = inner[cell],
+          b = outer[cell],
+          rest = 256 - a - b;
         const redBlue = ((below & 0xff00ff) * rest + (fill & 0xff00ff) * a + (edge & 0xff00ff) * b) / 256;
         const green = ((below & 0x00ff00) * rest + (fill & 0x00ff00) * a + (edge & 0x00ff00) * b) / 256;
         pixels[spot] = (0xff000000 | (redBlue & 0xff00ff) | (green & 0x00ff00)) >>> 0;

@@ -1,6 +1,7 @@
 // Clusterings side by side: what became of each cluster.
 function crop([mask, picture], open) {
-  const button = element("button"), image = element("img");
+  const button = element("button"),
+    image = element("img");
   Object.assign(button, { type: "button", title: `Mask ${mask}: click to open it`, onclick: () => open(mask) });
   Object.assign(image, { src: PICTURES.get(picture) ?? "", alt: `Mask ${mask}` });
   button.append(image);
@@ -8,7 +9,8 @@ function crop([mask, picture], open) {
 }
 
 function cluster(item, open) {
-  const box = element("div", item.strong ? "cluster" : "cluster weak"), words = element("div", "words");
+  const box = element("div", item.strong ? "cluster" : "cluster weak"),
+    words = element("div", "words");
   const swatch = element("i");
   swatch.style.background = item.colour;
   words.append(...(item.colour ? [swatch] : []), element("b", "", item.title), element("small", "", item.note));
@@ -26,18 +28,26 @@ export default mount((root) => ({
     takePictures(data.pictures, named);
     const open = (mask) => send("open", mask);
     const draw = () => {
-      const head = element("thead"), top = element("tr"), body = element("tbody");
+      const head = element("thead"),
+        top = element("tr"),
+        body = element("tbody");
       top.append(...data.heads.map((text) => element("th", "", text)));
       head.append(top);
-      body.append(...data.rows.map((columns) => {
-        const line = element("tr");
-        line.append(...columns.map((items) => {
-          const cell = element("td");
-          cell.append(...(items.length ? items.map((item) => cluster(item, open)) : [element("span", "none", "–")]));
-          return cell;
-        }));
-        return line;
-      }));
+      body.append(
+        ...data.rows.map((columns) => {
+          const line = element("tr");
+          line.append(
+            ...columns.map((items) => {
+              const cell = element("td");
+              cell.append(
+                ...(items.length ? items.map((item) => cluster(item, open)) : [element("span", "none", "–")]),
+              );
+              return cell;
+            }),
+          );
+          return line;
+        }),
+      );
       root.querySelector("table").replaceChildren(head, body);
     };
     draw();

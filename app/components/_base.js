@@ -7,25 +7,43 @@ const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
 
 function watchDoor() {
   const door = { page: location.pathname, until: 0, hold: null };
-  document.addEventListener("click", (event) => {
-    const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement && node.href);
-    const elsewhere = !link || link.target === "_blank" || link.origin !== location.origin || event.ctrlKey || event.metaKey || event.shiftKey;
-    if (elsewhere || link.hasAttribute("download") || link.pathname === door.page) return;
-    if (door.hold?.(() => link.click())) {
-      event.preventDefault();
-      event.stopPropagation();
-    } else leave(door);
-  }, true);
-  addEventListener("popstate", () => { if (location.pathname !== door.page) leave(door); });
+  document.addEventListener(
+    "click",
+    (event) => {
+      const link = event.composedPath().find((node) => node instanceof HTMLAnchorElement && node.href);
+      const elsewhere =
+        !link ||
+        link.target === "_blank" ||
+        link.origin !== location.origin ||
+        event.ctrlKey ||
+        event.metaKey ||
+        event.shiftKey;
+      if (elsewhere || link.hasAttribute("download") || link.pathname === door.page) return;
+      if (door.hold?.(() => link.click())) {
+        event.preventDefault();
+        event.stopPropagation();
+      } else leave(door);
+    },
+    true,
+  );
+  addEventListener("popstate", () => {
+    if (location.pathname !== door.page) leave(door);
+  });
   return door;
 }
 
-function leave(door) { door.until = performance.now() + LEAVING; }
+function leave(door) {
+  door.until = performance.now() + LEAVING;
+}
 
-function isLeaving() { return performance.now() < DOOR.until; }
+function isLeaving() {
+  return performance.now() < DOOR.until;
+}
 
 // A component is made or goes on in another place: the page that was asked for has come.
-function arrive() { Object.assign(DOOR, { page: location.pathname, until: 0 }); }
+function arrive() {
+  Object.assign(DOOR, { page: location.pathname, until: 0 });
+}
 
 // A component's default export. make(root) gives an instance with update(data, trigger, set), which is called whenever
 // the server sends data, and destroy() where something must end with it.
@@ -36,7 +54,11 @@ function mount(make) {
     if (!places.has(parentElement)) places.set(parentElement, make(parentElement));
     const instance = places.get(parentElement);
     const call = (instance.calls = (instance.calls || 0) + 1);
-    const unless = (tell) => (...message) => { if (!isLeaving()) tell(...message); };
+    const unless =
+      (tell) =>
+      (...message) => {
+        if (!isLeaving()) tell(...message);
+      };
     instance.update(data, unless(setTriggerValue), unless(setStateValue));
     return () => {
       if (call !== instance.calls) return; // Streamlit may clean up after an earlier call while a later one is on show

@@ -22,7 +22,8 @@ function paintLayer(canvas, layer, place, opacity, rim) {
 // Whether a key goes into a field of text, or belongs to the browser: then no shortcut may take it.
 function isTyping(event) {
   const target = event.composedPath()[0];
-  const field = target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
+  const field =
+    target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName));
   const text = field && !/^(range|checkbox|radio)$/.test(target.type || "");
   return text || event.ctrlKey || event.metaKey || event.altKey;
 }

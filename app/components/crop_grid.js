@@ -20,18 +20,28 @@ class CropGrid {
     this.tiles = data.tiles;
     const names = this.tiles.map((tile) => tile.picture || "");
     takePictures(data.pictures, names);
-    if (data.turn >= this.turn) { this.turn = data.turn; this.marked = new Set(data.marked); }
+    if (data.turn >= this.turn) {
+      this.turn = data.turn;
+      this.marked = new Set(data.marked);
+    }
     this.box.style.setProperty("--size", `${data.size}px`);
     this.place();
     this.settle(focused);
-    this.lacking.check(names, (lacking) => send("missing", lacking), () => this.update(data, send, set));
+    this.lacking.check(
+      names,
+      (lacking) => send("missing", lacking),
+      () => this.update(data, send, set),
+    );
   }
 
   // Tiles that stay keep their nodes, so that nothing flickers and the page does not jump.
   place() {
     const { box, data, tiles } = this;
     box.classList.toggle("can-mark", data.canMark);
-    box.classList.toggle("captions", tiles.some((tile) => tile.caption));
+    box.classList.toggle(
+      "captions",
+      tiles.some((tile) => tile.caption),
+    );
     if (!tiles.length) {
       this.nodes.clear();
       box.removeAttribute("role");
@@ -59,7 +69,9 @@ class CropGrid {
   }
 
   rove(focus) {
-    [...this.nodes.values()].forEach((node, place) => { node.tabIndex = place === this.active ? 0 : -1; });
+    [...this.nodes.values()].forEach((node, place) => {
+      node.tabIndex = place === this.active ? 0 : -1;
+    });
     const node = this.nodes.get(this.tiles[this.active]?.id);
     if (focus && node && this.root.activeElement !== node) node.focus({ preventScroll: !this.walking });
   }
@@ -85,8 +97,17 @@ class CropGrid {
   onKey(event) {
     const node = this.tileOf(event.target);
     if (!node || event.altKey) return;
-    const place = this.placeOf(node), last = this.tiles.length - 1, columns = this.columns();
-    const steps = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: columns, ArrowUp: -columns, Home: -place, End: last - place };
+    const place = this.placeOf(node),
+      last = this.tiles.length - 1,
+      columns = this.columns();
+    const steps = {
+      ArrowRight: 1,
+      ArrowLeft: -1,
+      ArrowDown: columns,
+      ArrowUp: -columns,
+      Home: -place,
+      End: last - place,
+    };
     if (event.key in steps) this.walk(place, place + steps[event.key], event.shiftKey && this.data.canMark);
     else if (event.key === "Enter") this.open(node);
     else if (event.key === " ") this.data.canMark ? this.toggle(place) : this.open(node);
@@ -111,9 +132,14 @@ class CropGrid {
     return next < 0 ? nodes.length : next;
   }
 
-  placeOf(node) { return this.tiles.findIndex((tile) => tile.id === node.maskId); }
+  placeOf(node) {
+    return this.tiles.findIndex((tile) => tile.id === node.maskId);
+  }
 
-  open(node) { this.anchor = this.placeOf(node); this.send("open", node.maskId); }
+  open(node) {
+    this.anchor = this.placeOf(node);
+    this.send("open", node.maskId);
+  }
 
   toggle(place) {
     const { id } = this.tiles[place];
@@ -165,7 +191,8 @@ function fillTile(node, tile) {
   const words = tile.title || tile.caption || `mask ${tile.id}`;
   node.title = words;
   node.setAttribute("aria-label", [words, tile.badge, tile.sign].filter(Boolean).join(", "));
-  const image = node.querySelector("img"), source = PICTURES.get(tile.picture) || "";
+  const image = node.querySelector("img"),
+    source = PICTURES.get(tile.picture) || "";
   if (source && image.getAttribute("src") !== source) image.src = source;
   if (!source) image.removeAttribute("src");
   node.querySelector(".picture").classList.toggle("none", !source);

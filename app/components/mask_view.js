@@ -13,12 +13,21 @@ class MaskView {
     this.lacking = new Lacking();
     this.stage = this.find(".stage");
     this.canvas = this.find("canvas");
-    this.find(".opacity").oninput = (event) => { LOOK.opacity = Number(event.target.value); this.draw(); };
-    this.find(".outline").onchange = (event) => { LOOK.outline = event.target.checked; this.draw(); };
+    this.find(".opacity").oninput = (event) => {
+      LOOK.opacity = Number(event.target.value);
+      this.draw();
+    };
+    this.find(".outline").onchange = (event) => {
+      LOOK.outline = event.target.checked;
+      this.draw();
+    };
     this.find(".to-whole").onclick = () => this.show(false);
     this.find(".to-crop").onclick = () => this.show(true);
     const hide = this.find(".hide");
-    hide.onpointerdown = (event) => { hide.setPointerCapture(event.pointerId); this.hold(true); };
+    hide.onpointerdown = (event) => {
+      hide.setPointerCapture(event.pointerId);
+      this.hold(true);
+    };
     hide.onpointerup = hide.onpointercancel = hide.onlostpointercapture = () => this.hold(false);
     this.keydown = (event) => this.onKey(event, true);
     this.keyup = (event) => this.onKey(event, false);
@@ -58,11 +67,16 @@ class MaskView {
     this.stage.setAttribute("aria-label", data.label);
     this.find(".opacity").value = LOOK.opacity;
     this.find(".outline").checked = LOOK.outline;
-    const photo = this.find(".photo"), source = PICTURES.get(data.photo);
+    const photo = this.find(".photo"),
+      source = PICTURES.get(data.photo);
     if (source && photo.getAttribute("src") !== source) photo.src = source;
     photo.style.visibility = source ? "" : "hidden";
     this.fit();
-    this.lacking.check(names, (lacking) => send("missing", lacking), () => this.update(data, send));
+    this.lacking.check(
+      names,
+      (lacking) => send("missing", lacking),
+      () => this.update(data, send),
+    );
   }
 
   // The stage keeps its size between photo and crop, so that nothing below jumps.
@@ -103,7 +117,10 @@ class MaskView {
       if (this.images.size > 40) this.images.clear();
       const image = new Image();
       image.src = source;
-      this.images.set(name, image.decode().then(() => image));
+      this.images.set(
+        name,
+        image.decode().then(() => image),
+      );
     }
     return this.images.get(name);
   }

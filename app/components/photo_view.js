@@ -21,7 +21,10 @@ class PhotoView {
     this.find(".to-masks").onclick = () => this.show("masks");
     this.find(".to-map").onclick = () => this.show("map");
     const hide = this.find(".hide");
-    hide.onpointerdown = (event) => { hide.setPointerCapture(event.pointerId); this.hold(true); };
+    hide.onpointerdown = (event) => {
+      hide.setPointerCapture(event.pointerId);
+      this.hold(true);
+    };
     hide.onpointerup = hide.onpointercancel = hide.onlostpointercapture = () => this.hold(false);
     this.keydown = (event) => this.onKey(event, true);
     this.keyup = (event) => this.onKey(event, false);
@@ -52,8 +55,14 @@ class PhotoView {
     this.data = data;
     this.send = send;
     const photo = this.find(".photo");
-    if (photo.src !== data.src) { photo.src = data.src; photo.alt = data.label; }
-    if (before && before.label !== data.label) { this.off.clear(); this.mode = "masks"; }
+    if (photo.src !== data.src) {
+      photo.src = data.src;
+      photo.alt = data.label;
+    }
+    if (before && before.label !== data.label) {
+      this.off.clear();
+      this.mode = "masks";
+    }
     const chosen = data.chosen && JSON.stringify(data.chosen);
     if (chosen && (!before || chosen !== JSON.stringify(before.chosen))) this.mode = "map";
     if (this.mode === "map" && !data.map) this.mode = "masks";
@@ -77,7 +86,10 @@ class PhotoView {
       if (this.images.size > 40) this.images.clear();
       const image = new Image();
       image.src = src;
-      this.images.set(src, image.decode().then(() => image));
+      this.images.set(
+        src,
+        image.decode().then(() => image),
+      );
     }
     return this.images.get(src);
   }
@@ -104,12 +116,17 @@ class PhotoView {
   }
 
   drawMap(visible) {
-    const map = this.find(".map"), legend = this.find(".legend");
+    const map = this.find(".map"),
+      legend = this.find(".legend");
     map.style.display = visible ? "block" : "none";
     legend.style.display = visible ? "flex" : "none";
     if (!this.data.map) return;
     const { fx, fy, ends, gradient } = this.data.map;
-    Object.assign(map.style, { width: `${100 * fx}%`, height: `${100 * fy}%`, opacity: 0.45 + this.find(".opacity").value / 182 });
+    Object.assign(map.style, {
+      width: `${100 * fx}%`,
+      height: `${100 * fy}%`,
+      opacity: 0.45 + this.find(".opacity").value / 182,
+    });
     this.find(".low").textContent = ends[0];
     this.find(".high").textContent = ends[1];
     this.find(".ramp").style.background = gradient;
@@ -129,7 +146,12 @@ class PhotoView {
     if (!patch) return;
     const { rows, cols, fx, fy } = this.data.grid;
     const [width, height] = [(100 * fx) / cols, (100 * fy) / rows];
-    Object.assign(cell.style, { left: `${patch[1] * width}%`, top: `${patch[0] * height}%`, width: `${width}%`, height: `${height}%` });
+    Object.assign(cell.style, {
+      left: `${patch[1] * width}%`,
+      top: `${patch[0] * height}%`,
+      width: `${width}%`,
+      height: `${height}%`,
+    });
   }
 
   click(event) {
@@ -149,7 +171,10 @@ class PhotoView {
     const box = element("input");
     box.type = "checkbox";
     box.checked = !this.off.has(number);
-    box.onchange = () => { box.checked ? this.off.delete(number) : this.off.add(number); this.draw(); };
+    box.onchange = () => {
+      box.checked ? this.off.delete(number) : this.off.add(number);
+      this.draw();
+    };
     const swatch = element("span", "swatch");
     swatch.style.background = mask.colour;
     label.append(box, swatch, element("span", "", mask.name));
@@ -175,7 +200,8 @@ function bar(part) {
   box.title = part.help;
   const line = element("span");
   line.append(element("span", "", part.name), element("span", "", part.value.toFixed(2)));
-  const track = element("i"), filled = element("b");
+  const track = element("i"),
+    filled = element("b");
   filled.style.width = `${100 * part.value}%`;
   track.append(filled);
   box.append(line, track);

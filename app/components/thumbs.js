@@ -32,7 +32,10 @@ function walk(event, box) {
   event.preventDefault();
   const tiles = [...box.children];
   const next = tiles[tiles.indexOf(event.target.closest("button")) + step];
-  if (next) { next.focus(); next.click(); }
+  if (next) {
+    next.focus();
+    next.click();
+  }
 }
 
 export default mount((root) => ({
@@ -48,7 +51,8 @@ export default mount((root) => ({
     const chosen = box.querySelector('[aria-selected="true"]');
     if (chosen && data.layout === "strip") {
       const left = chosen.offsetLeft - box.offsetLeft;
-      if (left < box.scrollLeft || left + chosen.offsetWidth > box.scrollLeft + box.clientWidth) box.scrollLeft = left - box.clientWidth / 2;
+      if (left < box.scrollLeft || left + chosen.offsetWidth > box.scrollLeft + box.clientWidth)
+        box.scrollLeft = left - box.clientWidth / 2;
     }
   },
 }));

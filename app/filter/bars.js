@@ -6,14 +6,16 @@ function line(item, chosen, pick) {
   row.setAttribute("role", "option");
   row.setAttribute("aria-selected", String(item.id === chosen));
   row.title = [item.help, item.warning].filter(Boolean).join(" ");
-  const name = element("span", "name", item.label), count = element("span", "count");
+  const name = element("span", "name", item.label),
+    count = element("span", "count");
   if (item.warning) {
     const sign = element("span", "sign", "▲");
     sign.setAttribute("aria-label", item.warning);
     count.append(sign);
   }
   count.append(item.words);
-  const track = element("span", "track"), filled = element("i", item.fill);
+  const track = element("span", "track"),
+    filled = element("i", item.fill);
   filled.style.width = `${item.total ? (100 * item.count) / item.total : 0}%`;
   if (item.colour) filled.style.background = item.colour;
   track.append(filled);
@@ -39,6 +41,7 @@ export default mount((root) => ({
     box.classList.toggle("narrow", data.narrow);
     box.replaceChildren(...data.items.map((item) => line(item, data.chosen, (id) => send("pick", id))));
     box.onkeydown = (event) => walk(event, box);
-    if (focused !== undefined) [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
+    if (focused !== undefined)
+      [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
   },
 }));

@@ -19,7 +19,10 @@ class Board {
   update(data, send, set) {
     this.data = data;
     Object.assign(this, { send, set });
-    if (data.turn >= this.turn) { this.turn = data.turn; this.asked = 0; }
+    if (data.turn >= this.turn) {
+      this.turn = data.turn;
+      this.asked = 0;
+    }
     for (const item of data.cards) {
       if (!this.cards.has(item.signal)) {
         this.cards.set(item.signal, new Card(this, item));
@@ -30,9 +33,13 @@ class Board {
     if (!this.waiting && !this.unsent) this.count(data.masks, data.photos);
   }
 
-  get waiting() { return this.turn > this.data.turn; }
+  get waiting() {
+    return this.turn > this.data.turn;
+  }
 
-  get unsent() { return Object.keys(this.moved).length > 0; }
+  get unsent() {
+    return Object.keys(this.moved).length > 0;
+  }
 
   // A handle moves: count at once, ask the server when the hand rests.
   move(handle, value, done) {
@@ -97,7 +104,10 @@ class Card {
     this.bars.setAttribute("aria-hidden", "true");
     this.plot.append(this.bars);
     this.handles = item.handles.map((handle) => new Handle(this, handle));
-    for (const handle of this.handles) { head.append(handle.field); this.plot.append(handle.line); }
+    for (const handle of this.handles) {
+      head.append(handle.field);
+      this.plot.append(handle.line);
+    }
     this.note = element("div", "note");
     this.box.append(head, this.plot, this.axis(item), this.note);
     this.box.onpointerdown = () => board.choose(this.chosen);
@@ -118,7 +128,9 @@ class Card {
     return axis;
   }
 
-  toPlace(value) { return Math.min(1, Math.max(0, value)) ** (1 / this.power); }
+  toPlace(value) {
+    return Math.min(1, Math.max(0, value)) ** (1 / this.power);
+  }
 
   toValue(part) {
     const value = Math.min(1, Math.max(0, part)) ** this.power;
@@ -134,11 +146,14 @@ class Card {
     this.draw();
   }
 
-  get chosen() { return (this.current || this.handles[0]).data.field; }
+  get chosen() {
+    return (this.current || this.handles[0]).data.field;
+  }
 
   // Bars in three layers: what passes, what this rule drops, what is dropped or kept whatever it says.
   draw() {
-    const { free, accepted, elsewhere, signal: name } = this.item, width = this.plot.clientWidth;
+    const { free, accepted, elsewhere, signal: name } = this.item,
+      width = this.plot.clientWidth;
     if (!width) return;
     const sums = free.map((count, bin) => count + accepted[bin] + elsewhere[bin]);
     const sorted = [...sums].sort((a, b) => b - a);
@@ -146,7 +161,8 @@ class Card {
     const most = sorted[0] > 2.5 * sorted[1] && sorted[1] > 0 ? 1.35 * sorted[1] : Math.max(1, sorted[0]);
     const cut = sums.findIndex((count) => count > most);
     const stack = (low, part) => low.map((count, bin) => [Math.min(count, most), Math.min(count + part[bin], most)]);
-    const nothing = free.map(() => 0), lower = free.map((count, bin) => count + accepted[bin]);
+    const nothing = free.map(() => 0),
+      lower = free.map((count, bin) => count + accepted[bin]);
     const scale = { width, most };
     const [left, right] = this.range().map((value) => width * this.toPlace(value));
     this.bars.setAttribute("viewBox", `0 0 ${width} ${HEIGHT}`);
@@ -165,7 +181,8 @@ class Card {
 
   numberCut(bin, sums, width) {
     const text = document.createElementNS("http://www.w3.org/2000/svg", "text");
-    const at = ((bin + 0.5) / sums.length) * width, start = at < width / 2;
+    const at = ((bin + 0.5) / sums.length) * width,
+      start = at < width / 2;
     text.setAttribute("x", start ? at + width / sums.length : at - width / sums.length);
     text.setAttribute("y", 10);
     text.setAttribute("text-anchor", start ? "start" : "end");
@@ -199,15 +216,27 @@ class Handle {
     this.line.append(element("i"));
     this.line.tabIndex = 0;
     this.line.title = `${data.help} Drag, or use the arrow keys.`;
-    for (const [name, value] of [["role", "slider"], ["aria-label", data.help], ["aria-valuemin", 0], ["aria-valuemax", 1]]) this.line.setAttribute(name, value);
+    for (const [name, value] of [
+      ["role", "slider"],
+      ["aria-label", data.help],
+      ["aria-valuemin", 0],
+      ["aria-valuemax", 1],
+    ])
+      this.line.setAttribute(name, value);
     this.listen();
   }
 
-  get masks() { return this.data.masks; }
+  get masks() {
+    return this.data.masks;
+  }
 
-  get photos() { return this.data.photos; }
+  get photos() {
+    return this.data.photos;
+  }
 
-  owns(node) { return this.line.contains(node) || this.field.contains(node); }
+  owns(node) {
+    return this.line.contains(node) || this.field.contains(node);
+  }
 
   update(data) {
     this.data = data;
@@ -224,17 +253,25 @@ class Handle {
     if (this.card.board.root.activeElement !== this.input || !this.typing) this.input.value = this.shown(value);
   }
 
-  shown(value) { return Number((value * this.card.unit).toFixed(4)); }
+  shown(value) {
+    return Number((value * this.card.unit).toFixed(4));
+  }
 
   words(value) {
-    return value === this.data.neutral ? "off" : `${this.data.label} ${this.shown(value)}${this.card.unit === 100 ? " percent" : ""}`;
+    return value === this.data.neutral
+      ? "off"
+      : `${this.data.label} ${this.shown(value)}${this.card.unit === 100 ? " percent" : ""}`;
   }
 
   go(value, done) {
     if (value === this.value && !done) return;
     this.place(value);
     this.card.draw();
-    this.card.board.move({ field: this.data.field, stops: this.stops, masks: this.masks, photos: this.photos }, value, done);
+    this.card.board.move(
+      { field: this.data.field, stops: this.stops, masks: this.masks, photos: this.photos },
+      value,
+      done,
+    );
   }
 
   listen() {
@@ -253,24 +290,44 @@ class Handle {
       const box = this.card.plot.getBoundingClientRect();
       this.go(this.card.toValue((event.clientX - this.grip - box.left) / box.width), false);
     };
-    line.onpointerup = line.onpointercancel = line.onlostpointercapture = () => {
-      if (!this.held) return;
-      this.held = false;
-      if (this.data.field in this.card.board.moved) this.go(this.value, true);
-    };
+    line.onpointerup =
+      line.onpointercancel =
+      line.onlostpointercapture =
+        () => {
+          if (!this.held) return;
+          this.held = false;
+          if (this.data.field in this.card.board.moved) this.go(this.value, true);
+        };
     line.onkeydown = (event) => this.onKey(event);
-    input.onfocus = () => { this.card.current = this; };
-    input.oninput = () => { this.typing = true; };
+    input.onfocus = () => {
+      this.card.current = this;
+    };
+    input.oninput = () => {
+      this.typing = true;
+    };
     input.onchange = () => this.type();
     input.onkeydown = (event) => {
       if (event.key === "Enter") this.type();
-      if (event.key === "Escape") { this.typing = false; this.place(this.value); }
+      if (event.key === "Escape") {
+        this.typing = false;
+        this.place(this.value);
+      }
     };
   }
 
   onKey(event) {
-    const last = this.stops.length - 1, at = place(this.stops, this.value);
-    const steps = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 10, PageDown: -10, Home: -last, End: last };
+    const last = this.stops.length - 1,
+      at = place(this.stops, this.value);
+    const steps = {
+      ArrowRight: 1,
+      ArrowUp: 1,
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      PageUp: 10,
+      PageDown: -10,
+      Home: -last,
+      End: last,
+    };
     if (!(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -280,7 +337,10 @@ class Handle {
   type() {
     this.typing = false;
     const value = Number(this.input.value) / this.card.unit;
-    if (this.input.value === "" || Number.isNaN(value)) { this.place(this.value); return; }
+    if (this.input.value === "" || Number.isNaN(value)) {
+      this.place(this.value);
+      return;
+    }
     const inside = Math.round(1e6 * Math.min(1, Math.max(0, value))) / 1e6;
     if (inside === this.value) this.place(inside);
     else this.go(inside, true);
@@ -299,7 +359,8 @@ function stopsOf(steps) {
 
 // Number of the stop that is nearest to a value.
 function place(stops, value) {
-  let low = 0, high = stops.length - 1;
+  let low = 0,
+    high = stops.length - 1;
   while (low < high) {
     const middle = (low + high) >> 1;
     if (stops[middle] < value) low = middle + 1;
@@ -308,17 +369,22 @@ function place(stops, value) {
   return low > 0 && value - stops[low - 1] < stops[low] - value ? low - 1 : low;
 }
 
-function pick(counts, at) { return counts.length === 1 ? counts[0] : counts[at]; }
+function pick(counts, at) {
+  return counts.length === 1 ? counts[0] : counts[at];
+}
 
 // One path around bars that are given as [low, high] counts.
 function outline(bars, { width, most }) {
-  const wide = width / bars.length, gap = wide > 4 ? 0.6 : 0;
+  const wide = width / bars.length,
+    gap = wide > 4 ? 0.6 : 0;
   const y = (count) => (HEIGHT * (1 - count / most)).toFixed(1);
-  return bars.map(([low, high], bin) => {
-    if (high <= low) return "";
-    const [left, right] = [(bin * wide + gap).toFixed(1), ((bin + 1) * wide).toFixed(1)];
-    return `M${left} ${y(low)}V${y(high)}H${right}V${y(low)}Z`;
-  }).join("");
+  return bars
+    .map(([low, high], bin) => {
+      if (high <= low) return "";
+      const [left, right] = [(bin * wide + gap).toFixed(1), ((bin + 1) * wide).toFixed(1)];
+      return `M${left} ${y(low)}V${y(high)}H${right}V${y(low)}Z`;
+    })
+    .join("");
 }
 
 export default mount((root) => new Board(root));

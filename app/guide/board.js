@@ -10,7 +10,8 @@ function crop(tile, open) {
     Object.assign(image, { src: PICTURES.get(tile.src), alt: tile.title });
     picture.append(image);
   }
-  const text = document.createElement("span"), bar = document.createElement("i");
+  const text = document.createElement("span"),
+    bar = document.createElement("i");
   text.className = "text";
   text.textContent = tile.text;
   bar.style.background = tile.colour;

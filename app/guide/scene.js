@@ -19,19 +19,31 @@ class Scene {
   }
 
   listen() {
-    this.slider.oninput = () => { this.stop(); this.moved(); };
+    this.slider.oninput = () => {
+      this.stop();
+      this.moved();
+    };
     this.slider.onchange = () => this.ask(0);
     this.slider.onpointerup = () => this.slider.blur();
-    this.slider.onkeydown = (event) => { if (event.key === "Escape") this.slider.blur(); };
+    this.slider.onkeydown = (event) => {
+      if (event.key === "Escape") this.slider.blur();
+    };
     this.find(".play").onclick = () => (this.timer === null ? this.play() : this.stop());
     this.frame.onpointerdown = (event) => this.grab(event);
     this.frame.onpointermove = (event) => {
       if (this.held) this.wipeTo(event);
       this.outline(".hover", this.data.canPick ? this.patchAt(event) : null);
     };
-    this.frame.onpointerup = this.frame.onpointercancel = () => { if (this.held) { this.held = false; this.ask(0); } };
+    this.frame.onpointerup = this.frame.onpointercancel = () => {
+      if (this.held) {
+        this.held = false;
+        this.ask(0);
+      }
+    };
     this.frame.onpointerleave = () => this.outline(".hover", null);
-    this.frame.onclick = (event) => { if (this.data.canPick) this.send("pick", this.pointAt(event)); };
+    this.frame.onclick = (event) => {
+      if (this.data.canPick) this.send("pick", this.pointAt(event));
+    };
   }
 
   update(data, send) {
@@ -40,13 +52,21 @@ class Scene {
     this.send = send;
     const named = [data.photo, ...[...data.layers, ...data.frames, ...(data.wipe ?? [])].map((layer) => layer.src)];
     takePictures(data.pictures, named);
-    this.lacking.check(named, (names) => send("missing", names), () => this.draw(false));
+    this.lacking.check(
+      named,
+      (names) => send("missing", names),
+      () => this.draw(false),
+    );
     this.draw(other);
   }
 
   draw(other) {
     const { data } = this;
-    if (other) { this.stop(); clearTimeout(this.asking); this.asking = null; }
+    if (other) {
+      this.stop();
+      clearTimeout(this.asking);
+      this.asking = null;
+    }
     this.frame.parentElement.style.setProperty("--aspect", data.aspect);
     this.frame.classList.toggle("grey", data.grey);
     this.frame.classList.toggle("pick", data.canPick);
@@ -77,7 +97,12 @@ class Scene {
       const image = box.children[number];
       if (!frames.length) put(image, layer.src);
       const [fx, fy] = layer.on_patches ? [this.data.grid.fx, this.data.grid.fy] : [1, 1];
-      Object.assign(image.style, { width: `${100 * fx}%`, height: `${100 * fy}%`, opacity: layer.opacity, clipPath: "" });
+      Object.assign(image.style, {
+        width: `${100 * fx}%`,
+        height: `${100 * fy}%`,
+        opacity: layer.opacity,
+        clipPath: "",
+      });
       image.style.imageRendering = layer.smooth ? "auto" : "pixelated";
       image.alt = "";
     });
@@ -87,7 +112,11 @@ class Scene {
     const { rows, cols, fx, fy } = this.data.grid;
     const lines = this.find(".lines");
     lines.style.display = this.data.lines ? "block" : "none";
-    Object.assign(lines.style, { width: `${100 * fx}%`, height: `${100 * fy}%`, backgroundSize: `${100 / cols}% ${100 / rows}%` });
+    Object.assign(lines.style, {
+      width: `${100 * fx}%`,
+      height: `${100 * fy}%`,
+      backgroundSize: `${100 / cols}% ${100 / rows}%`,
+    });
   }
 
   outline(name, patch) {
@@ -98,17 +127,25 @@ class Scene {
     const [width, height] = [(100 * fx) / cols, (100 * fy) / rows];
     const wider = name === ".ring" ? 0.4 : 0; // of a patch on each side, so that the back row sees it
     Object.assign(cell.style, {
-      left: `${(patch[1] - wider) * width}%`, top: `${(patch[0] - wider) * height}%`,
-      width: `${(1 + 2 * wider) * width}%`, height: `${(1 + 2 * wider) * height}%`,
+      left: `${(patch[1] - wider) * width}%`,
+      top: `${(patch[0] - wider) * height}%`,
+      width: `${(1 + 2 * wider) * width}%`,
+      height: `${(1 + 2 * wider) * height}%`,
     });
   }
 
   drawTags() {
-    this.find(".tags").replaceChildren(...this.data.tags.map((tag) => {
-      const box = element("span", tag.out ? "tag out" : "tag", tag.text);
-      Object.assign(box.style, { left: `clamp(2.2em, ${100 * tag.u}%, 100% - 2.2em)`, top: `${100 * tag.v}%`, borderColor: tag.colour });
-      return box;
-    }));
+    this.find(".tags").replaceChildren(
+      ...this.data.tags.map((tag) => {
+        const box = element("span", tag.out ? "tag out" : "tag", tag.text);
+        Object.assign(box.style, {
+          left: `clamp(2.2em, ${100 * tag.u}%, 100% - 2.2em)`,
+          top: `${100 * tag.v}%`,
+          borderColor: tag.colour,
+        });
+        return box;
+      }),
+    );
   }
 
   drawLegend() {
@@ -117,10 +154,16 @@ class Scene {
     if (scale) {
       const ramp = element("i", "ramp");
       ramp.style.background = scale.gradient;
-      parts.push(element("span", "", scale.title), element("span", "", scale.ends[0]), ramp, element("span", "", scale.ends[1]));
+      parts.push(
+        element("span", "", scale.title),
+        element("span", "", scale.ends[0]),
+        ramp,
+        element("span", "", scale.ends[1]),
+      );
     }
     for (const { colour, text } of keys) {
-      const key = element("span", "key", text), dot = element("i", "dot");
+      const key = element("span", "key", text),
+        dot = element("i", "dot");
       dot.style.background = colour;
       key.prepend(dot);
       parts.push(key);
@@ -135,7 +178,12 @@ class Scene {
     if (!slider) return;
     this.find("label").textContent = slider.label;
     this.find(".play").style.display = frames.length > 1 ? "" : "none";
-    Object.assign(this.slider, { min: slider.low, max: slider.high, step: slider.step, disabled: slider.high <= slider.low });
+    Object.assign(this.slider, {
+      min: slider.low,
+      max: slider.high,
+      step: slider.step,
+      disabled: slider.high <= slider.low,
+    });
     this.slider.setAttribute("aria-label", slider.name || slider.label);
     const settled = performance.now() - this.movedAt > SETTLED && this.timer === null;
     if (other || settled) this.slider.value = slider.value;
@@ -146,10 +194,17 @@ class Scene {
   show() {
     const { slider, frames, wipe } = this.data;
     const value = Number(this.slider.value);
-    const text = frames.length ? frames[value]?.text ?? "" : wipe ? "" : value.toFixed(slider.digits).replace("-", "−");
+    const text = frames.length
+      ? (frames[value]?.text ?? "")
+      : wipe
+        ? ""
+        : value.toFixed(slider.digits).replace("-", "−");
     this.find("output").textContent = text;
     this.slider.setAttribute("aria-valuetext", text || `${value}`);
-    this.slider.style.setProperty("--filled", `${(100 * (value - slider.low)) / Math.max(slider.high - slider.low, 1e-9)}%`);
+    this.slider.style.setProperty(
+      "--filled",
+      `${(100 * (value - slider.low)) / Math.max(slider.high - slider.low, 1e-9)}%`,
+    );
     const images = this.find(".layers").children;
     if (frames[value]) put(images[0], frames[value].src);
     if (wipe) {
@@ -157,7 +212,8 @@ class Scene {
       images[1].style.clipPath = `inset(0 0 0 ${value}%)`;
       this.find(".divider").style.left = `${value}%`;
     }
-    for (const [number, name] of [".left", ".right"].entries()) this.find(name).textContent = wipe ? wipe[number].text : "";
+    for (const [number, name] of [".left", ".right"].entries())
+      this.find(name).textContent = wipe ? wipe[number].text : "";
   }
 
   moved() {
@@ -170,7 +226,10 @@ class Scene {
   ask(wait) {
     if (this.asking !== null && wait) return;
     clearTimeout(this.asking);
-    this.asking = setTimeout(() => { this.asking = null; this.send("slide", Number(this.slider.value)); }, wait);
+    this.asking = setTimeout(() => {
+      this.asking = null;
+      this.send("slide", Number(this.slider.value));
+    }, wait);
   }
 
   play() {
@@ -180,7 +239,11 @@ class Scene {
     this.timer = setInterval(() => {
       this.slider.value = Number(this.slider.value) + 1;
       this.show();
-      if (Number(this.slider.value) >= Number(this.slider.max)) { this.stop(); this.movedAt = performance.now(); this.ask(0); }
+      if (Number(this.slider.value) >= Number(this.slider.max)) {
+        this.stop();
+        this.movedAt = performance.now();
+        this.ask(0);
+      }
     }, PLAY);
   }
 
@@ -220,7 +283,9 @@ class Scene {
     if (!step || !event.shiftKey || !this.data?.canPick || !this.data.ring || !this.frame.isConnected) return;
     event.preventDefault();
     const { rows, cols, fx, fy } = this.data.grid;
-    const ring = this.data.ring.map((place, axis) => Math.min(Math.max(place + step[axis], 0), (axis ? cols : rows) - 1));
+    const ring = this.data.ring.map((place, axis) =>
+      Math.min(Math.max(place + step[axis], 0), (axis ? cols : rows) - 1),
+    );
     this.data.ring = ring;
     this.outline(".ring", ring);
     this.send("pick", { u: Math.min(1, ((ring[1] + 0.5) * fx) / cols), v: Math.min(1, ((ring[0] + 0.5) * fy) / rows) });

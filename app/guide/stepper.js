@@ -21,7 +21,9 @@ class Stepper {
     document.addEventListener("fullscreenchange", this.onScreen);
   }
 
-  get step() { return this.wanted ?? this.data.step; }
+  get step() {
+    return this.wanted ?? this.data.step;
+  }
 
   update(data, send) {
     this.data = data;
@@ -36,8 +38,10 @@ class Stepper {
   }
 
   item(name, number) {
-    const item = document.createElement("li"), button = document.createElement("button");
-    const sign = document.createElement("b"), word = document.createElement("span");
+    const item = document.createElement("li"),
+      button = document.createElement("button");
+    const sign = document.createElement("b"),
+      word = document.createElement("span");
     button.type = "button";
     button.title = `Step ${number}: ${name}`;
     sign.textContent = number;
@@ -63,7 +67,10 @@ class Stepper {
     if (step < 1 || step > this.data.names.length || step === this.step) return;
     this.wanted = step;
     clearTimeout(this.timer);
-    this.timer = setTimeout(() => { this.wanted = null; this.mark(); }, PATIENCE);
+    this.timer = setTimeout(() => {
+      this.wanted = null;
+      this.mark();
+    }, PATIENCE);
     this.mark();
     this.send("go", step);
   }
@@ -71,7 +78,8 @@ class Stepper {
   // The layout comes from the server; the browser may give the whole screen only while the key or click is fresh.
   setFull(full) {
     const root = document.documentElement;
-    if (full) root.requestFullscreen?.().catch(() => {}); // the layout is of use without it
+    if (full)
+      root.requestFullscreen?.().catch(() => {}); // the layout is of use without it
     else if (document.fullscreenElement) document.exitFullscreen();
     this.data.full = full;
     this.send("screen", full);

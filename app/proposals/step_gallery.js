@@ -5,15 +5,24 @@ class Panels {
     this.find = (name) => root.querySelector(name);
     this.find(".beneath").oninput = () => this.blend();
     const dialog = this.find("dialog");
-    dialog.onclick = (event) => { if (event.target === dialog) dialog.close(); };
+    dialog.onclick = (event) => {
+      if (event.target === dialog) dialog.close();
+    };
     dialog.onkeydown = (event) => {
       const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step) { event.preventDefault(); event.stopPropagation(); this.open(this.number + step); }
+      if (step) {
+        event.preventDefault();
+        event.stopPropagation();
+        this.open(this.number + step);
+      }
     };
     this.find(".previous").onclick = () => this.open(this.number - 1);
     this.find(".next").onclick = () => this.open(this.number + 1);
     this.find(".close").onclick = () => dialog.close();
-    this.observer = new ResizeObserver(() => { this.arrange(); this.sizeBig(); });
+    this.observer = new ResizeObserver(() => {
+      this.arrange();
+      this.sizeBig();
+    });
     this.observer.observe(this.find(".panels"));
   }
 
@@ -28,19 +37,23 @@ class Panels {
 
   section({ title, text, panels, minWidth }) {
     const box = document.createElement("section");
-    const heading = document.createElement("h4"), words = document.createElement("p"), grid = document.createElement("div");
+    const heading = document.createElement("h4"),
+      words = document.createElement("p"),
+      grid = document.createElement("div");
     heading.textContent = title;
     words.textContent = text;
     grid.className = "grid";
     grid.dataset.minWidth = minWidth;
-    grid.append(...panels.map((panel) => {
-      const figure = document.createElement("figure");
-      const picture = this.picture(panel, "button");
-      picture.title = "Show large";
-      picture.onclick = () => this.open(this.panels.indexOf(panel));
-      figure.append(picture, caption(panel));
-      return figure;
-    }));
+    grid.append(
+      ...panels.map((panel) => {
+        const figure = document.createElement("figure");
+        const picture = this.picture(panel, "button");
+        picture.title = "Show large";
+        picture.onclick = () => this.open(this.panels.indexOf(panel));
+        figure.append(picture, caption(panel));
+        return figure;
+      }),
+    );
     box.append(heading, words, grid);
     return box;
   }
@@ -77,7 +90,12 @@ class Panels {
     mark.className = "mark";
     const [width, height] = [(100 * fx) / cols, (100 * fy) / rows];
     // A ring of two patches' width is seen from the back row.
-    Object.assign(mark.style, { left: `${(col - 0.5) * width}%`, top: `${(row - 0.5) * height}%`, width: `${2 * width}%`, height: `${2 * height}%` });
+    Object.assign(mark.style, {
+      left: `${(col - 0.5) * width}%`,
+      top: `${(row - 0.5) * height}%`,
+      width: `${2 * width}%`,
+      height: `${2 * height}%`,
+    });
     return mark;
   }
 
@@ -101,7 +119,8 @@ class Panels {
   }
 
   sizeBig() {
-    const room = this.find(".room"), picture = room.firstElementChild;
+    const room = this.find(".room"),
+      picture = room.firstElementChild;
     if (!picture) return;
     const width = Math.min(room.clientWidth, room.clientHeight * this.data.aspect);
     Object.assign(picture.style, { width: `${width}px`, height: `${width / this.data.aspect}px` });

@@ -16,8 +16,14 @@ class CompareView {
     this.only = null; // key of the class that is pointed at in the legend
     this.find(".opacity").value = LOOKING.opacity;
     this.find(".differing").checked = LOOKING.differing;
-    this.find(".opacity").oninput = (event) => { LOOKING.opacity = Number(event.target.value); this.shade(); };
-    this.find(".differing").onchange = (event) => { LOOKING.differing = event.target.checked; this.colour(); };
+    this.find(".opacity").oninput = (event) => {
+      LOOKING.opacity = Number(event.target.value);
+      this.shade();
+    };
+    this.find(".differing").onchange = (event) => {
+      LOOKING.differing = event.target.checked;
+      this.colour();
+    };
     this.find(".first").onchange = (event) => this.choose(event.target.value, this.pair[1]);
     this.find(".second").onchange = (event) => this.choose(this.pair[0], event.target.value);
     this.find(".swap").onclick = () => this.choose(this.pair[1], this.pair[0]);
@@ -42,11 +48,17 @@ class CompareView {
       this.find(".divider").focus({ preventScroll: true });
       move(event);
     };
-    this.frame.addEventListener("pointermove", (event) => { if (this.dragging) move(event); });
-    const end = () => { this.dragging = false; };
+    this.frame.addEventListener("pointermove", (event) => {
+      if (this.dragging) move(event);
+    });
+    const end = () => {
+      this.dragging = false;
+    };
     this.frame.onpointerup = this.frame.onpointercancel = this.frame.onlostpointercapture = end;
     this.find(".divider").onkeydown = (event) => {
-      const near = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageDown: -10, PageUp: 10 }[event.key];
+      const near = { ArrowLeft: -STEP, ArrowDown: -STEP, ArrowRight: STEP, ArrowUp: STEP, PageDown: -10, PageUp: 10 }[
+        event.key
+      ];
       const far = { Home: 0, End: 100 }[event.key];
       if (near === undefined && far === undefined) return;
       event.preventDefault();
@@ -61,10 +73,17 @@ class CompareView {
       this.root.firstElementChild.classList.toggle("bare", hidden);
       hide.classList.toggle("held", hidden);
     };
-    hide.onpointerdown = (event) => { hide.setPointerCapture(event.pointerId); hold(true); };
+    hide.onpointerdown = (event) => {
+      hide.setPointerCapture(event.pointerId);
+      hold(true);
+    };
     hide.onpointerup = hide.onpointercancel = hide.onlostpointercapture = () => hold(false);
-    this.keydown = (event) => { if (event.key.toLowerCase() === "h" && !isTyping(event)) hold(true); };
-    this.keyup = (event) => { if (event.key.toLowerCase() === "h") hold(false); };
+    this.keydown = (event) => {
+      if (event.key.toLowerCase() === "h" && !isTyping(event)) hold(true);
+    };
+    this.keyup = (event) => {
+      if (event.key.toLowerCase() === "h") hold(false);
+    };
     this.blur = () => hold(false);
     document.addEventListener("keydown", this.keydown);
     document.addEventListener("keyup", this.keyup);
@@ -74,7 +93,11 @@ class CompareView {
   async update(data, send) {
     const named = [data.photo, ...data.sides.map((side) => side.picture)].filter(Boolean);
     takePictures(data.pictures, named);
-    this.lacking.check(named, (names) => send("missing", names), () => this.update(data, send));
+    this.lacking.check(
+      named,
+      (names) => send("missing", names),
+      () => this.update(data, send),
+    );
     const before = this.data;
     this.data = data;
     this.send = send;
@@ -84,7 +107,8 @@ class CompareView {
     const turn = (this.turn = (this.turn || 0) + 1);
     await Promise.all(data.sides.map((side) => this.read(side.picture)));
     if (turn !== this.turn) return; // a newer photo has come
-    const photo = this.find(".photo"), src = PICTURES.get(data.photo) || "";
+    const photo = this.find(".photo"),
+      src = PICTURES.get(data.photo) || "";
     if (photo.getAttribute("src") !== src) photo.src = src;
     photo.alt = data.title;
     this.choices();
@@ -108,7 +132,9 @@ class CompareView {
     this.maps.set(name, { labels, width, height });
   }
 
-  side(kind) { return this.data.sides.find((side) => side.kind === kind) || this.data.sides[0]; }
+  side(kind) {
+    return this.data.sides.find((side) => side.kind === kind) || this.data.sides[0];
+  }
 
   entry(side, label) {
     const found = this.data.tables[side.table]?.[label];
@@ -194,7 +220,9 @@ class CompareView {
   tiles() {
     const box = this.find(".tiles");
     const photo = PICTURES.get(this.data.photo) || "";
-    const focused = box.contains(this.root.getRootNode().activeElement) ? this.root.getRootNode().activeElement.dataset.place : null;
+    const focused = box.contains(this.root.getRootNode().activeElement)
+      ? this.root.getRootNode().activeElement.dataset.place
+      : null;
     box.replaceChildren(...this.data.sides.map((side) => this.tile(side, photo)));
     if (focused) box.querySelector(`[data-place="${focused}"]`)?.focus();
   }
@@ -256,8 +284,11 @@ class CompareView {
     }
     const rows = [...found.values()].sort((one, other) => Math.max(...other.shares) - Math.max(...one.shares));
     const chips = rows.map((row) => this.chip(row, maps.filter(Boolean).length === 2));
-    this.find(".legend").replaceChildren(...(chips.length ? chips : [element("span", "none", "No class in these two pictures: background only.")]));
-    if (!both && maps[0] && maps[1]) this.find(".legend").append(element("span", "none", "The two maps differ in size."));
+    this.find(".legend").replaceChildren(
+      ...(chips.length ? chips : [element("span", "none", "No class in these two pictures: background only.")]),
+    );
+    if (!both && maps[0] && maps[1])
+      this.find(".legend").append(element("span", "none", "The two maps differ in size."));
   }
 
   chip(row, pair) {
@@ -268,9 +299,16 @@ class CompareView {
     swatch.style.background = row.colour;
     const share = pair ? `${percent(row.shares[0])} | ${percent(row.shares[1])}` : percent(Math.max(...row.shares));
     chip.append(swatch, element("b", "", row.name), element("small", "", share));
-    const show = (key) => { this.only = key; this.colour(); };
+    const show = (key) => {
+      this.only = key;
+      this.colour();
+    };
     chip.onpointerenter = chip.onfocus = () => show(row.key);
-    chip.onpointerleave = chip.onblur = () => { if (this.only !== null) { show(null); } };
+    chip.onpointerleave = chip.onblur = () => {
+      if (this.only !== null) {
+        show(null);
+      }
+    };
     return chip;
   }
 
@@ -280,17 +318,20 @@ class CompareView {
     if (!event || !this.data) return;
     const box = this.frame.getBoundingClientRect();
     const [u, v] = [(event.clientX - box.left) / box.width, (event.clientY - box.top) / box.height];
-    const lines = this.pair.map((kind) => this.side(kind)).filter((side) => this.maps.has(side.picture)).map((side) => {
-      const { labels, width, height } = this.maps.get(side.picture);
-      const col = Math.min(width - 1, Math.max(0, Math.floor(u * width)));
-      const row = Math.min(height - 1, Math.max(0, Math.floor(v * height)));
-      const entry = this.entry(side, labels[row * width + col]);
-      const line = element("div");
-      const swatch = element("i");
-      swatch.style.background = entry.colour || "transparent";
-      line.append(swatch, element("small", "", `${side.name}: `), element("b", "", entry.name));
-      return line;
-    });
+    const lines = this.pair
+      .map((kind) => this.side(kind))
+      .filter((side) => this.maps.has(side.picture))
+      .map((side) => {
+        const { labels, width, height } = this.maps.get(side.picture);
+        const col = Math.min(width - 1, Math.max(0, Math.floor(u * width)));
+        const row = Math.min(height - 1, Math.max(0, Math.floor(v * height)));
+        const entry = this.entry(side, labels[row * width + col]);
+        const line = element("div");
+        const swatch = element("i");
+        swatch.style.background = entry.colour || "transparent";
+        line.append(swatch, element("small", "", `${side.name}: `), element("b", "", entry.name));
+        return line;
+      });
     tip.replaceChildren(...lines);
     tip.style.display = lines.length ? "block" : "none";
     tip.classList.toggle("flip-x", u > 0.5);
@@ -317,18 +358,23 @@ function differences(maps, tables) {
 }
 
 function paint(canvas, map, table, { differing = null, only = null }) {
-  if (!map) { canvas.width = canvas.height = 1; return; }
+  if (!map) {
+    canvas.width = canvas.height = 1;
+    return;
+  }
   const { labels, width, height } = map;
   canvas.width = width;
   canvas.height = height;
   const shown = table.entries.map((entry) => only === null || entry.key === only);
   const image = new ImageData(width, height);
-  const pixels = new Uint32Array(image.data.buffer), colours = new Uint32Array(table.colours.buffer);
+  const pixels = new Uint32Array(image.data.buffer),
+    colours = new Uint32Array(table.colours.buffer);
   for (let place = 0; place < labels.length; place += 1) {
     const label = labels[place];
-    if (differing && !differing[place]) pixels[place] = 0x73000000; // dimmed: here the two agree
+    if (differing && !differing[place])
+      pixels[place] = 0x73000000; // dimmed: here the two agree
     else if (shown[label]) pixels[place] = colours[label];
-    if (differing && differing[place] && label === 0) pixels[place] = 0xb0ffffff; // background where the other has a class
+    if (differing?.[place] && label === 0) pixels[place] = 0xb0ffffff; // background where the other has a class
   }
   canvas.getContext("2d").putImageData(image, 0, 0);
 }
@@ -339,7 +385,8 @@ function shrunk({ labels, width, height }) {
   const small = new Uint8Array(cols * rows);
   for (let row = 0; row < rows; row += 1) {
     const from = Math.floor(((row + 0.5) * height) / rows) * width;
-    for (let col = 0; col < cols; col += 1) small[row * cols + col] = labels[from + Math.floor(((col + 0.5) * width) / cols)];
+    for (let col = 0; col < cols; col += 1)
+      small[row * cols + col] = labels[from + Math.floor(((col + 0.5) * width) / cols)];
   }
   return { labels: small, width: cols, height: rows };
 }

@@ -8,13 +8,18 @@ function words(row, calls, canAsk) {
   const head = element("span", "head");
   head.append(swatch, name);
   if (row.matched) {
-    const matched = element("span", row.iou === null ? "matched none" : "matched", row.iou === null ? row.matched : `→ ${row.matched}`);
+    const matched = element(
+      "span",
+      row.iou === null ? "matched none" : "matched",
+      row.iou === null ? row.matched : `→ ${row.matched}`,
+    );
     matched.title = row.matched;
     head.append(matched);
   }
   const foot = element("span", "foot");
   if (row.iou !== null) {
-    const bar = element("span", "iou"), fill = element("b");
+    const bar = element("span", "iou"),
+      fill = element("b");
     fill.style.width = `${100 * row.iou}%`;
     bar.append(fill);
     bar.title = "IoU of the class";
@@ -50,12 +55,14 @@ function crops(row, calls) {
 }
 
 function draw(box, data, calls) {
-  box.replaceChildren(...data.rows.map((row) => {
-    const line = element("div", "row");
-    line.setAttribute("role", "listitem");
-    line.append(words(row, calls, data.canAsk), crops(row, calls));
-    return line;
-  }));
+  box.replaceChildren(
+    ...data.rows.map((row) => {
+      const line = element("div", "row");
+      line.setAttribute("role", "listitem");
+      line.append(words(row, calls, data.canAsk), crops(row, calls));
+      return line;
+    }),
+  );
 }
 
 export default mount((root) => ({
@@ -66,7 +73,11 @@ export default mount((root) => ({
     const named = data.rows.flatMap((row) => row.crops.map(([, picture]) => picture)).filter(Boolean);
     const calls = { open: (mask) => send("open", mask), photos: (cluster) => send("photos", cluster) };
     takePictures(data.pictures, named);
-    this.lacking.check(named, (names) => send("missing", names), () => draw(box, data, calls));
+    this.lacking.check(
+      named,
+      (names) => send("missing", names),
+      () => draw(box, data, calls),
+    );
     draw(box, data, calls);
   },
 }));

@@ -24,7 +24,11 @@ function tile(word, src, layer) {
 function column(photo) {
   const figure = document.createElement("figure");
   figure.title = photo.name;
-  figure.append(tile("Photo", photo.src, null), tile("Target", photo.src, photo.target), tile("Prediction", photo.src, ""));
+  figure.append(
+    tile("Photo", photo.src, null),
+    tile("Target", photo.src, photo.target),
+    tile("Prediction", photo.src, ""),
+  );
   return figure;
 }
 
@@ -37,7 +41,9 @@ export default mount((root) => ({
   state: { shown: -1, atEnd: true, timer: null, photos: "" },
 
   update(data) {
-    const [slider, play, when, photos] = [".epoch", ".play", ".when", ".photos"].map((name) => root.querySelector(name));
+    const [slider, play, when, photos] = [".epoch", ".play", ".when", ".photos"].map((name) =>
+      root.querySelector(name),
+    );
     const last = data.epochs.length - 1;
     const { state } = this;
 
@@ -52,11 +58,17 @@ export default mount((root) => ({
       state.shown = place;
       state.atEnd = place === last;
       slider.value = place;
-      layers.forEach((image, number) => { image.src = data.frames[place][number] || ""; });
+      layers.forEach((image, number) => {
+        image.src = data.frames[place][number] || "";
+      });
       when.textContent = describe(data.epochs[place], data.total);
       slider.setAttribute("aria-valuetext", when.textContent);
     };
-    const stop = () => { clearInterval(state.timer); state.timer = null; play.textContent = "Play"; };
+    const stop = () => {
+      clearInterval(state.timer);
+      state.timer = null;
+      play.textContent = "Play";
+    };
     const start = () => {
       if (state.shown >= last) show(0);
       play.textContent = "Pause";
@@ -66,11 +78,16 @@ export default mount((root) => ({
     stop();
     slider.max = last;
     slider.disabled = play.disabled = last < 1;
-    slider.oninput = () => { stop(); show(Number(slider.value)); };
+    slider.oninput = () => {
+      stop();
+      show(Number(slider.value));
+    };
     play.onclick = () => (state.timer === null ? start() : stop());
     if (last >= 0) show(state.atEnd && !playing ? last : Math.min(Math.max(state.shown, 0), last));
     if (playing) start();
   },
 
-  destroy() { clearInterval(this.state.timer); },
+  destroy() {
+    clearInterval(this.state.timer);
+  },
 }));

@@ -33,7 +33,10 @@ function walk(event, box) {
   if (!step) return;
   event.preventDefault();
   const next = [...box.children][[...box.children].indexOf(event.target.closest("button")) + step];
-  if (next) { next.focus(); next.click(); }
+  if (next) {
+    next.focus();
+    next.click();
+  }
 }
 
 export default mount((root) => ({
