@@ -1,6 +1,7 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
 # make test-slow: the tests on real weights.  make test-run: of those, the whole command on the samples.
-# make bench: the benchmarks (a VOC folder with ground truth in DATA).  Everything lives in .venv.
+# make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
+# Everything lives in .venv.
 
 PYTHON ?= python3
 DATA ?= ../shared/data/msrc
@@ -8,7 +9,7 @@ NUM_CLASSES ?= 14
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-run test-browser check check-js format bench install install-dev clean
+.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -39,6 +40,9 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	if command -v npm >/dev/null; then npm ci --silent --ignore-scripts && npm run --silent format; fi
+
+docs-settings: install
+	$(BIN)/python -m maskdistill.cli.settings_help > docs/settings.md
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)

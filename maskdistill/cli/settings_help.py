@@ -1,6 +1,10 @@
-"""``--set``: collects ``section.name=value``, and lists every setting for ``--set help``."""
+"""``--set``: collects ``section.name=value``, and lists every setting for ``--set help``.
+
+``python -m maskdistill.cli.settings_help`` prints the same list as Markdown: ``docs/settings.md``.
+"""
 
 import argparse
+import inspect
 import json
 import shutil
 import sys
@@ -13,6 +17,13 @@ from maskdistill.errors import ConfigError
 _INDENT = " " * 8  # before the help of a setting
 _VALUES = 36  # columns of names and values, before what is allowed
 _WIDEST = 110  # columns of the list on a wide terminal
+_MARKDOWN_HEAD = """# Settings
+
+Made by `make docs-settings` from `maskdistill.config`: change it there, not here.
+
+`--set section.name=value` changes a setting of a run, and `maskdistill run --set help` prints this list in a terminal.
+The settings in bold are those that people change most. Lists are written as `[9, 12]`. The preset `paper-coco` is
+`paper-voc` with other values of: """
 
 
 class SetAction(argparse.Action):
@@ -59,11 +70,45 @@ def list_settings(preset: str, section: str = "") -> str:
     return "\n".join(lines) + "\n"
 
 
-def _describe(setting: Setting, config: RunConfig, width: int) -> list[str]:
+def settings_markdown() -> str:
+    """Every setting as Markdown: a table a section, with the values of the presets ``quick`` and ``paper-voc``."""
+    quick, voc, coco = (load_preset(name) for name in ("quick", "paper-voc", "paper-coco"))
+    lines, changed = [], []
+    for name in ["", *section_names()]:
+        title = f"`{name}`" if name else "The whole run"
+        about = inspect.getdoc(getattr(quick, name) if name else quick).partition("\n\n")[0]
+        lines += [
+            f"## {title}",
+            "",
+            about,
+            "",
+            "| setting | quick | paper-voc | may be | what it does |",
+            "|---" * 5 + "|",
+        ]
+        for setting in describe_settings(name):
+            values = [_value(setting, config) for config in (quick, voc, coco)]
+            bold = "" if setting.advanced else "**"
+            cells = [f"{bold}`{setting.full_name}`{bold}", *(f"`{text}`" if text else "" for text in values[:2])]
+            lines.append(f"| {' | '.join([*cells, setting.allowed, setting.help.replace('|', '&#124;')])} |")
+            if values[1] != values[2]:
+                changed.append(f"`{setting.full_name}={values[2]}`")
+        lines.append("")
+    return "\n".join([f"{_MARKDOWN_HEAD}{', '.join(changed)}.", "", *lines])
+
+
+def _value(setting: Setting, config: RunConfig) -> str:
     value = getattr(getattr(config, setting.section) if setting.section else config, setting.name)
-    text = value if isinstance(value, str) else json.dumps(value)
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _describe(setting: Setting, config: RunConfig, width: int) -> list[str]:
+    text = _value(setting, config)
     mark = " " if setting.advanced else "*"
     return [
         f"{f'{mark} {setting.full_name}={text}':<{_VALUES}}  {setting.allowed}".rstrip(),
         *textwrap.wrap(setting.help, width, initial_indent=_INDENT, subsequent_indent=_INDENT),
     ]
+
+
+if __name__ == "__main__":
+    sys.stdout.write(settings_markdown())
