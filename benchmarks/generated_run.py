@@ -28,9 +28,10 @@ from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.label_maps import write_label_png
-from maskdistill.stages.chain import NAMES, Plan
+from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 
 SIZE = (240, 320)  # height, width of a photo in pixels

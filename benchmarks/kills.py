@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import print_table, write_report
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.status import PART_OF
 from maskdistill.storage.progress import Progress, read_progress_file
 from maskdistill.storage.run_folder import Run

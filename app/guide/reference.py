@@ -11,7 +11,7 @@ from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.files import read_json
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import estimate_stages, work_of_source
 from maskdistill.storage.run_folder import Run, runs_folder
 

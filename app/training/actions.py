@@ -7,7 +7,7 @@ from app.training.stages import label_of, with_needs
 from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.run_folder import Run
 
 ALL = "all"  # in place of a stage: every one of them

@@ -10,7 +10,7 @@ from app.training.stages import TRAINED, Card, describe_work, label_of, sections
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.jobs import Job
-from maskdistill.stages.chain import BY_NAME, NAMES
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
 
 _TITLES = {"proposals": "Masks", "features": "Transformer", "crf": "CRF", "predictions": "Predictions"}

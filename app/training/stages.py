@@ -7,7 +7,8 @@ from typing import Literal
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.features.registry import BackboneChoice
-from maskdistill.stages.chain import BY_NAME, NAMES, Plan
+from maskdistill.stages.chain import Plan
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.stages.status import StageState
 from maskdistill.storage.run_folder import Run
 

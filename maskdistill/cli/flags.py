@@ -5,7 +5,7 @@ from pathlib import Path
 
 from maskdistill.cli.settings_help import SetAction
 from maskdistill.config import preset_names, setting_names
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 
 MODELS = ("stage1", "stage2", "final")
 

@@ -16,8 +16,9 @@ from maskdistill.cli.flags import decisions_flags, evaluate_flags, export_flags,
 from maskdistill.cli.jobs import add_jobs_command
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.errors import ConfigError, MaskDistillError
-from maskdistill.stages.chain import BY_NAME, NAMES, Options, run_stages
+from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.propose import Shard
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
 
 EXIT_BAD_INPUT = 2

@@ -17,8 +17,9 @@ from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.review.decisions import class_digest, class_names
-from maskdistill.stages.chain import BY_NAME, read_record
+from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
+from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import read_view, text_or_none
 

@@ -23,11 +23,12 @@ from maskdistill.files import read_json, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.candidates import write_candidates
-from maskdistill.stages.chain import BY_NAME, read_record
+from maskdistill.stages.chain import read_record
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import write_label_maps
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.select import write_kept
+from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.train import train_on_labels
 from maskdistill.storage.run_folder import LabelFolder, fingerprint

@@ -14,7 +14,8 @@ from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
 from maskdistill.files import read_json
 from maskdistill.jobs import list_jobs
-from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
+from maskdistill.stages.chain import Plan, read_record
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
 from maskdistill.storage.run_folder import Run, final_measures
 

@@ -16,7 +16,8 @@ from maskdistill.config import (
     TrainConfig,
 )
 from maskdistill.models.training.checkpoint import read_tensors
-from maskdistill.stages.chain import NAMES, Options, run_stages
+from maskdistill.stages.chain import Options, run_stages
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 

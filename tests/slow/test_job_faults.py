@@ -24,7 +24,7 @@ from maskdistill.cli.job_command import submit_command
 from maskdistill.jobs import JobState, get_job, list_jobs, log_tail, read_events, resume_job, wait_until_ended
 from maskdistill.jobs.processes import MARK
 from maskdistill.models.training.checkpoint import read_tensors
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import read_progress_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]

@@ -20,7 +20,7 @@ from maskdistill.datasets import open_source
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.files import read_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 

@@ -20,7 +20,8 @@ from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.pseudo_labels.label_maps import write_label_png
-from maskdistill.stages.chain import BY_NAME, NAMES, Plan
+from maskdistill.stages.chain import Plan
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run, write_images, write_table
 

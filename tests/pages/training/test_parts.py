@@ -24,7 +24,7 @@ from app.training.stages import (
 )
 from maskdistill.config import RunConfig, load_preset, section_names
 from maskdistill.jobs import Job, JobEvent, JobState
-from maskdistill.stages.chain import NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.status import StageState
 
 

@@ -12,8 +12,9 @@ from maskdistill.cli.main import STAGE_COMMANDS, UsageError, build_parser, call,
 from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError
 from maskdistill.review.decisions import Scope, decide, to_csv
-from maskdistill.stages.chain import NAMES, Options
+from maskdistill.stages.chain import Options
 from maskdistill.stages.propose import Shard
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.run_folder import Run
 
 

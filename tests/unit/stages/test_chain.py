@@ -12,8 +12,9 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.stages import chain, propose
-from maskdistill.stages.chain import BY_NAME, NAMES, Plan, read_record
+from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.propose import Shard
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
 
 

@@ -30,8 +30,9 @@ from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.pseudo_labels.filter import RULES
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import worker
-from maskdistill.stages.chain import BY_NAME, Options, Plan
+from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.predict import predict_photos
+from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 

@@ -17,7 +17,8 @@ from maskdistill.errors import RunError
 from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import read_json, write_json
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.stages.chain import BY_NAME, NAMES, Plan
+from maskdistill.stages.chain import Plan
+from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.stages.status import describe_run, stage_states
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run, write_images, write_table

@@ -20,9 +20,9 @@ from maskdistill.errors import ConfigError, RunError
 from maskdistill.features.registry import SPECS
 from maskdistill.files import write_atomically
 from maskdistill.stages import machine_speed, time_estimates
-from maskdistill.stages.chain import NAMES
 from maskdistill.stages.cost_model import MOST_COMPARED, NUM_DIMENSIONS, Cost, Network, Work, cost_of, stages_with_costs
 from maskdistill.stages.machine_speed import KEPT, Measured, Speeds, time_products
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import (
     drivers_of,
     estimate,

@@ -1,0 +1,123 @@
+"""The stages in the order of the work. Imports nothing of what they do, so that ``--help`` can name them at once."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One step from photos to a report."""
+
+    name: str
+    summary: str  # for people
+    work: str  # "module:function" of a function from Context to a sentence; imported only when there is work
+    needs: tuple[str, ...]  # stages whose artifacts it reads
+    sections: tuple[str, ...] = ()  # settings it depends on
+    seeded: bool = False  # whether the seed decides anything
+    artifacts: tuple[str, ...] = ()  # files that must be there for it to count as done
+    code: int = 1  # raised when the same settings would make something else
+
+
+STAGES = (
+    Stage("proposals", "object masks of every photo", "", ()),
+    Stage(
+        "embeddings",
+        "vectors of every mask",
+        "maskdistill.stages.embed:embed",
+        ("proposals",),
+        ("embeddings",),
+        artifacts=("embeddings.json",),
+    ),
+    Stage(
+        "clusters",
+        "classes, by clustering the masks",
+        "maskdistill.stages.cluster:make_clusters",
+        ("embeddings",),
+        ("clusters",),
+        seeded=True,
+        artifacts=("clusters.parquet", "clusters.json", "embeddings.npy", "space.npz"),
+    ),
+    Stage(
+        "classes",
+        "clusters as people changed them",
+        "maskdistill.stages.classes:make_classes",
+        ("clusters",),
+        artifacts=("classes.parquet", "classes.json"),
+    ),
+    Stage(
+        "stage1",
+        "first model, trained on all masks",
+        "maskdistill.stages.train:train_stage1",
+        ("classes",),
+        ("stage1",),
+        seeded=True,
+        artifacts=("stage1/model.safetensors",),
+    ),
+    Stage(
+        "candidates",
+        "what the first model sees, and how far it believes each mask",
+        "maskdistill.stages.candidates:find_candidates",
+        ("stage1",),
+        ("candidates",),
+        artifacts=("candidates.parquet", "candidates.json"),
+    ),
+    Stage(
+        "filter",
+        "which masks are kept",
+        "maskdistill.stages.select:select_masks",
+        ("candidates",),
+        ("filter",),
+        artifacts=("kept.parquet",),
+    ),
+    Stage(
+        "pseudo_labels",
+        "label maps of the kept masks",
+        "maskdistill.stages.label:paint_pseudo_labels",
+        ("filter",),
+        ("labels",),
+        artifacts=("pseudo_labels.json",),
+    ),
+    Stage(
+        "stage2",
+        "final model, trained on the label maps",
+        "maskdistill.stages.train:train_stage2",
+        ("pseudo_labels",),
+        ("stage2",),
+        seeded=True,
+        artifacts=("stage2/model.safetensors",),
+    ),
+    Stage(
+        "rounds",
+        "optional rounds: the final model, trained again on its own label maps",
+        "maskdistill.stages.rounds:do_rounds",
+        ("stage2",),
+        ("rounds",),
+        artifacts=("rounds.json",),
+    ),
+    Stage(
+        "predictions",
+        "label maps by every model, with and without CRF",
+        "maskdistill.stages.predict:predict_photos",
+        ("rounds",),
+        ("predictions", "crf"),
+        artifacts=("predictions.json",),
+    ),
+    Stage(
+        "evaluation",
+        "what each stage brought, against ground truth where there is any",
+        "maskdistill.stages.evaluate:evaluate_run",
+        ("predictions",),
+        ("evaluation",),
+        artifacts=("metrics.json",),
+    ),
+    Stage(
+        "projection",
+        "map of the masks by UMAP",
+        "maskdistill.stages.project:project_masks",
+        ("clusters",),
+        ("projection",),
+        seeded=True,
+        artifacts=("umap_xy.npy",),
+    ),
+)
+BY_NAME = {stage.name: stage for stage in STAGES}
+NAMES = tuple(BY_NAME)
