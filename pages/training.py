@@ -2,10 +2,11 @@
 
 import streamlit as st
 
-from app import selection, widgets
-from app.training import actions, cached_reads, form, history, live
+from app import selection, stage_jobs, stage_states, widgets
+from app.stage_names import LABELS, switched_off
+from app.training import form, history, live
 from app.training.stage_cards import stage_cards
-from app.training.stages import LABELS, cards, default_stage, switched_off
+from app.training.stages import cards, default_stage
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
 from maskdistill.storage.run_folder import list_runs, runs_folder
@@ -29,9 +30,9 @@ if run is None:
 
 try:
     with st.spinner("Looking at what there is …"):
-        states = cached_reads.stage_states(run)
+        states = stage_states.stage_states(run)
     jobs = list_jobs(run.path)
-    coming = actions.coming_configs(run, jobs)[-1]
+    coming = stage_jobs.coming_configs(run, jobs)[-1]
 except MaskDistillError as error:
     st.error(str(error))
     st.stop()
@@ -39,7 +40,7 @@ except MaskDistillError as error:
 if selection.current().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
     selection.select(stage=default_stage(states))
 chosen = selection.current().stage
-found = cards(states, actions.stage_at_work(jobs), switched_off(coming))
+found = cards(states, stage_jobs.stage_at_work(jobs), switched_off(coming))
 stage_cards(found, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
 
 left, right = st.columns([1, 2], gap="large")

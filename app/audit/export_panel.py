@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from app import session, widgets
+from app import session, stage_jobs, stage_states, widgets
 from app.run_view import RunView
-from app.training import actions, cached_reads
-from app.training.stages import describe_work, with_needs
+from app.stage_names import describe_work, with_needs
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
@@ -45,9 +44,9 @@ def _draw_labels(run: Run) -> None:
         st.info("A job of this run is at work; the sidebar tells how far it is.", icon=":material/hourglass_top:")
         return
     try:
-        config = actions.coming_configs(run, jobs)[-1]
+        config = stage_jobs.coming_configs(run, jobs)[-1]
         with st.spinner("Looking at what there is …"):
-            work = cached_reads.work(run, config, with_needs(_PAINT))
+            work = stage_states.stages_to_make(run, config, with_needs(_PAINT))
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
@@ -64,14 +63,14 @@ def _offer_painting(run: Run, config: RunConfig, work: list[str]) -> None:
         "you rejected, and give what you moved its new class.",
         icon=":material/update:",
     )
-    st.caption(f"{describe_work(work, _PAINT)} {cached_reads.time_needed(run, config, work)}".rstrip())
+    st.caption(f"{describe_work(work, _PAINT)} {stage_states.time_needed(run, config, work)}".rstrip())
     if st.button("Paint label maps", type="primary", icon=":material/format_paint:"):
         _start(run, config)
 
 
 def _start(run: Run, config: RunConfig) -> None:
     try:
-        actions.start(run, config, _PAINT)
+        stage_jobs.start(run, config, _PAINT)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return

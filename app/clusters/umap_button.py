@@ -2,10 +2,9 @@
 
 import streamlit as st
 
-from app import session
+from app import session, stage_jobs
 from app.job_status import REFRESH
 from app.run_view import RunView
-from app.training import actions
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, list_jobs
 from maskdistill.storage.run_folder import Run
@@ -43,7 +42,7 @@ def _job(run: Run) -> Job | None:
 
 def _start(run: Run) -> None:
     try:
-        actions.start(run, actions.coming_configs(run, list_jobs(run.path))[-1], actions.BRANCH)
+        stage_jobs.start(run, stage_jobs.coming_configs(run, list_jobs(run.path))[-1], stage_jobs.MAP)
     except MaskDistillError as error:
         session.notify(str(error))
     st.rerun()  # the whole page: the sidebar shows the job

@@ -6,9 +6,9 @@ from typing import Any
 from app import photo_cache
 from app.components._register import register
 from app.images import drawing
+from app.images.derivation import DerivationStep
 from app.images.part_names import part_name
 from app.photo_cache import LiveProposals
-from app.proposals.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.proposals.propose import Proposal
 from maskdistill.proposals.scoring import PART_HELP, WEIGHTS

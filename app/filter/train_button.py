@@ -3,11 +3,10 @@
 import numpy as np
 import streamlit as st
 
-from app import widgets
+from app import stage_jobs, stage_states, widgets
 from app.filter.data import overrides
 from app.run_view import RunView
-from app.training import actions, cached_reads
-from app.training.stages import describe_work, label_of, with_needs
+from app.stage_names import describe_work, label_of, with_needs
 from maskdistill.config import FilterConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
@@ -23,8 +22,8 @@ _JUDGING = ("stage1", "candidates")  # what must be up to date for the numbers o
 def draw_doubts(run_view: RunView) -> None:
     """What makes the numbers on the page old: a stage before the filter that is stale, or a job at work."""
     try:
-        states = {item.name: item for item in cached_reads.judging_states(run_view.run, run_view.photos)}
-        at_work = actions.stage_at_work(list_jobs(run_view.run.path))
+        states = {item.name: item for item in stage_states.judging_states(run_view.run, run_view.photos)}
+        at_work = stage_jobs.stage_at_work(list_jobs(run_view.run.path))
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
@@ -63,17 +62,17 @@ def _dialog(run: Run, config: FilterConfig, kept: int, photos: int) -> None:
     st.write(f"{kept:,} masks of {photos:,} photos, kept by: {widgets.escape(describe(config))}.")
     try:
         jobs = list_jobs(run.path)
-        coming = actions.coming_configs(run, jobs)[-1].with_overrides(overrides(config))
+        coming = stage_jobs.coming_configs(run, jobs)[-1].with_overrides(overrides(config))
         with widgets.scan_progress() as on_progress:
-            work = cached_reads.work(run, coming, with_needs(_STAGE), on_progress)
-        st.caption(f"{describe_work(work, _STAGE)} {cached_reads.time_needed(run, coming, work)}".rstrip())
+            work = stage_states.stages_to_make(run, coming, with_needs(_STAGE), on_progress)
+        st.caption(f"{describe_work(work, _STAGE)} {stage_states.time_needed(run, coming, work)}".rstrip())
         if "candidates" in work:
             st.warning("Stage 1 judges the masks anew first, so the filter will see other scores than you do.")
         if any(job.state.is_active for job in jobs):
             st.info("It waits for the job at work.")
         place = st.empty()
         if place.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", disabled=not work):
-            job, is_new = actions.train_on_kept(run, overrides(config))
+            job, is_new = stage_jobs.train_on_kept(run, overrides(config))
             under_way = "trains stage 2 in the background" if is_new else "does that already"
             place.success(f"Job {job.id} {under_way}.", icon=":material/check:")
         link = {"run": run.name, "stage": _STAGE}

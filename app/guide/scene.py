@@ -9,7 +9,7 @@ from PIL import Image
 from app import photo_cache, session
 from app.components._register import register
 from app.images import drawing, sent_images
-from app.proposals.derivation import DerivationStep, Patch
+from app.images.derivation import DerivationStep, Patch
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 

@@ -9,10 +9,9 @@ import streamlit as st
 from PIL import Image
 
 from app import photo_cache
-from app.images import drawing
+from app.images import derivation, drawing
+from app.images.derivation import DerivationStep
 from app.photo_cache import LiveProposals
-from app.proposals import derivation
-from app.proposals.derivation import DerivationStep
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 

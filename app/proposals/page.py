@@ -8,8 +8,9 @@ import streamlit as st
 from app import photo_cache, selection, session, widgets
 from app.components.photo_view import photo_view
 from app.components.thumbs import Thumb, thumbs
+from app.images import derivation
 from app.photo_cache import LiveProposals
-from app.proposals import derivation, downloads, setting_controls
+from app.proposals import downloads, setting_controls
 from app.proposals.step_gallery import Section, panels
 from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig

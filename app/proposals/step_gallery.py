@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from app import photo_cache
 from app.components._register import register
 from app.images import drawing
-from app.proposals.derivation import DerivationStep
+from app.images.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
 

@@ -12,7 +12,7 @@ from app.results.compare_view import PHOTO, Side, compare_view
 from app.results.figures import kind_name, percent
 from app.results.names import Names, names_of
 from app.run_view import RunView
-from app.training.compare import differences
+from app.settings_difference import differences
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
 from maskdistill.files import read_json

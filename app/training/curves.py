@@ -10,8 +10,8 @@ from typing import Any, Self
 import pandas as pd
 import streamlit as st
 
-from app.training.stages import TRAINED, label_of
-from maskdistill.jobs import JobEvent
+from app.stage_names import TRAINED, label_of
+from maskdistill.jobs import Job, JobEvent, read_events
 
 HISTORY = "history.jsonl"
 _HEIGHT = 170  # pixels of a chart with its axes
@@ -43,6 +43,22 @@ class Epoch:
             metrics.get("agreement"),
             float(report.get("samples_per_second", 0)),
         )
+
+
+def job_epochs(job: Job) -> list[Epoch]:
+    """The epochs of a job; those of one that has ended are read once.
+
+    Raises:
+        RunError: If the run's database cannot be read.
+    """
+    if job.state.is_active:
+        return epochs_of(read_events(job.run, job.id))
+    return _job_epochs(job.run, job.id, job.attempts, job.ended)
+
+
+@st.cache_data(max_entries=256, show_spinner=False)
+def _job_epochs(run: Path, job: int, attempts: int, ended: float | None) -> list[Epoch]:
+    return epochs_of(read_events(run, job))
 
 
 def epochs_of(events: Iterable[JobEvent]) -> list[Epoch]:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import selection, session, widgets
-from app.training import actions, cached_reads, draft, settings_form
-from app.training.stages import TRAINED, Card, describe_work, label_of, sections_of, with_needs
+from app import selection, session, stage_jobs, stage_states, widgets
+from app.stage_names import TRAINED, describe_work, label_of, with_needs
+from app.training import draft, settings_form
+from app.training.stages import Card, sections_of
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.jobs import Job
@@ -33,7 +34,7 @@ def _draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
         st.caption(_summary(card))
     top = st.container(gap="small")  # above the fields, so that the button is in sight; filled once they are read
     try:
-        coming = actions.coming_configs(run, jobs)[-1]
+        coming = stage_jobs.coming_configs(run, jobs)[-1]
         start = draft.start_config(run, coming)
         if not _draw_fields(run, card.name, start):
             top.caption("A setting below cannot work, so nothing can be started.")
@@ -104,13 +105,13 @@ def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job]
     """What a start would do, and the buttons; neither is offered while a job does the very thing."""
     try:
         with widgets.scan_progress() as on_progress:
-            work = cached_reads.work(run, config, with_needs(stage), on_progress)
-        left = cached_reads.work(run, config, list(NAMES))
-        time, time_left = cached_reads.time_needed(run, config, work), cached_reads.time_needed(run, config, left)
+            work = stage_states.stages_to_make(run, config, with_needs(stage), on_progress)
+        left = stage_states.stages_to_make(run, config, list(NAMES))
+        time, time_left = stage_states.time_needed(run, config, work), stage_states.time_needed(run, config, left)
     except MaskDistillError as error:
         st.error(str(error))
         return
-    doing = [job for job in active if unchanged and stage in actions.stages_of(job)]
+    doing = [job for job in active if unchanged and stage in stage_jobs.stages_of(job)]
     st.caption(f"Job {doing[0].id} does this." if doing else f"{describe_work(work, stage)} {time}".rstrip())
     wait = " It waits for the job at work." if active else ""
     first, second = st.columns(2, gap="small")
@@ -118,24 +119,24 @@ def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job]
         verb = "Train" if stage in TRAINED else "Make"
         _button("Start", f"{verb} {label_of(stage)}.{wait}", run, config, stage, not work or bool(doing))
     with second:
-        doing = [job for job in active if unchanged and NAMES[-1] in actions.stages_of(job)]
+        doing = [job for job in active if unchanged and NAMES[-1] in stage_jobs.stages_of(job)]
         help = f"Make every stage that is not up to date. {time_left}{wait}"
-        _button("Run all", help, run, config, actions.ALL, not left or bool(doing))
+        _button("Run all", help, run, config, stage_jobs.ALL, not left or bool(doing))
 
 
 def _button(label: str, help: str, run: Run, config: RunConfig, until: str, disabled: bool) -> None:
     if not st.button(
         label,
         help=help,
-        icon=":material/fast_forward:" if until == actions.ALL else ":material/play_arrow:",
-        type="secondary" if until == actions.ALL else "primary",
+        icon=":material/fast_forward:" if until == stage_jobs.ALL else ":material/play_arrow:",
+        type="secondary" if until == stage_jobs.ALL else "primary",
         key=f"training:{label}",
         width="stretch",
         disabled=disabled,
     ):
         return
     try:
-        job, is_new = actions.start(run, config, until)
+        job, is_new = stage_jobs.start(run, config, until)
     except MaskDistillError as error:
         st.error(str(error))
         return

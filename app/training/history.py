@@ -6,8 +6,9 @@ from typing import Any
 import streamlit as st
 
 from app import job_status, selection, session
-from app.training import cached_reads, curves, draft
-from app.training.compare import differences, job_table
+from app.settings_difference import differences
+from app.training import curves, draft
+from app.training.job_table import job_table
 from app.training.live import copy_settings
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
@@ -27,7 +28,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         "Tick one to see its settings, two to see what you changed, or more: their curves are laid over each other."
     )
     try:
-        epochs = {job.id: cached_reads.job_epochs(job) for job in jobs}
+        epochs = {job.id: curves.job_epochs(job) for job in jobs}
     except MaskDistillError as error:
         st.error(str(error))
         return

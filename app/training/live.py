@@ -7,11 +7,11 @@ from functools import partial
 import streamlit as st
 
 from app import job_status, photo_cache, selection, session, widgets
-from app.training import cached_reads, curves, draft, machine
-from app.training.compare import word_of
+from app.stage_names import LABELS, TRAINED, label_of
+from app.training import curves, draft, machine
 from app.training.curves import Epoch, last_of, saved_epochs
 from app.training.epoch_player import epoch_player
-from app.training.stages import LABELS, TRAINED, label_of
+from app.training.job_table import short_message
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail
@@ -72,7 +72,7 @@ def _draw(run: Run, coming: RunConfig, moment: tuple) -> None:
         jobs, job = list_jobs(run.path), shown_job(run)
         if _moment(job, jobs) != moment or session.has_notices():
             st.rerun()
-        epochs = cached_reads.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
+        epochs = curves.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
     except MaskDistillError as error:
         st.error(str(error))
         return
@@ -112,7 +112,7 @@ def _draw_job(job: Job, coming: RunConfig, last: Epoch | None) -> None:
         if job.state in (JobState.RUNNING, JobState.STOPPING):
             st.progress(job.share, text=_describe(job, last))
         if job.message:
-            st.markdown(f":small[{widgets.escape(word_of(job))}]")
+            st.markdown(f":small[{widgets.escape(short_message(job))}]")
         if job.state in (JobState.RUNNING, JobState.STOPPING) and job.host == socket.gethostname():
             _draw_machine(job)
 
@@ -173,7 +173,7 @@ def _draw_machine(job: Job) -> None:
     before = session.recall(session.Key.READING)
     session.remember(session.Key.READING, now)
     if now.cpu_seconds:
-        st.caption(f":material/memory: {machine.describe(before or now, now, cached_reads.gpus())}")
+        st.caption(f":material/memory: {machine.describe(before or now, now, machine.gpus())}")
 
 
 def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bool) -> None:

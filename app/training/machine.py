@@ -1,4 +1,4 @@
-"""What a job takes of the machine: cores, memory, and NVIDIA's GPUs where their tool is installed. No Streamlit."""
+"""What a job takes of the machine: cores, memory, and NVIDIA's GPUs where their tool is installed."""
 
 import os
 import shutil
@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import psutil
+import streamlit as st
 
+_TTL = 3  # seconds that what the GPUs do is kept: all sessions ask their tool together, for it takes part of a second
 _PATIENCE = 2.0  # seconds that nvidia-smi may take
 _QUERY = "utilization.gpu,memory.used,memory.total"
 
@@ -57,6 +59,12 @@ def cores_busy(before: Reading, now: Reading) -> float:
         return 0.0
     spent = sum(max(0.0, value - before.cpu_seconds.get(key, value)) for key, value in now.cpu_seconds.items())
     return min(spent / seconds, float(os.cpu_count() or 1))
+
+
+@st.cache_data(ttl=_TTL, max_entries=1, show_spinner=False)
+def gpus() -> list[Gpu]:
+    """What ``read_gpus`` said within the last seconds."""
+    return read_gpus()
 
 
 def read_gpus() -> list[Gpu]:

@@ -1,35 +1,15 @@
-"""The stages as the page speaks of them, and what starting one would do. No Streamlit in here."""
+"""The stages as the cards of the page show them. No Streamlit in here."""
 
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from maskdistill.config import RunConfig
-from maskdistill.datasets import PhotoSource
-from maskdistill.features.registry import BackboneChoice
-from maskdistill.stages.chain import Plan
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from app.stage_names import LABELS, TRAINED
+from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.status import StageState
-from maskdistill.storage.run_folder import Run
 
 Mark = Literal["done", "stale", "running", "stopped", "failed", "next", "todo"]
 
-LABELS = {
-    "proposals": "Proposals",
-    "embeddings": "Embeddings",
-    "clusters": "Clusters",
-    "classes": "Classes",
-    "stage1": "Stage 1",
-    "candidates": "Candidates",
-    "filter": "Filter",
-    "pseudo_labels": "Pseudo-labels",
-    "stage2": "Stage 2",
-    "rounds": "Rounds",
-    "predictions": "Predictions",
-    "evaluation": "Evaluation",
-    "projection": "Map",
-}
-TRAINED = ("stage1", "stage2")  # the two models; those of further rounds are named rounds/1, rounds/2 and on
 WORDS: dict[Mark, str] = {"done": "done", "stale": "stale", "running": "running", "next": "next", "todo": "to do"}
 _ENDINGS: dict[str, Mark] = {"failed": "failed", "lost": "failed", "stopped": "stopped"}  # of a last try
 
@@ -43,18 +23,6 @@ class Card:
     mark: Mark  # decides icon and colour
     word: str  # the state, for those who do not see colours
     text: str  # a sentence, for the tooltip and below the strip
-
-
-def label_of(name: str) -> str:
-    """A stage's name for people; steps inside a stage that have no card keep theirs."""
-    if name.startswith("rounds/"):
-        return f"Round {name.removeprefix('rounds/')}"
-    return LABELS.get(name, name.replace("_", " ").capitalize())
-
-
-def switched_off(config: RunConfig) -> frozenset[str]:
-    """Optional stages that these settings ask nothing of."""
-    return frozenset() if config.rounds.count else frozenset({"rounds"})
 
 
 def sections_of(name: str) -> tuple[str, ...]:
@@ -109,44 +77,3 @@ def _for_people(why: str) -> str:
     """The reason with the label of the stage that it begins with, if it is one of those."""
     first, space, rest = why.partition(" ")
     return f"{LABELS.get(first, first)}{space}{rest}"
-
-
-def with_needs(name: str) -> list[str]:
-    """The stage and every stage it needs, in order."""
-    wanted = {name}
-    for other in reversed(NAMES):
-        if other in wanted:
-            wanted.update(BY_NAME[other].needs)
-    return [other for other in NAMES if other in wanted]
-
-
-def work_to_do(
-    run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice, wanted: Sequence[str]
-) -> list[str]:
-    """Which of the wanted stages would be made, in order, if they were started with these settings.
-
-    Args:
-        run: Run folder.
-        source: All photos of the run's data.
-        config: Settings, with the backbone chosen.
-        choice: What that backbone is.
-        wanted: Names of stages, those they need among them.
-    """
-    limit = run.info().get("limit", 0)
-    plan = Plan(run, source.limited(limit) if limit else source, config, choice)
-    off = switched_off(config)
-    return [name for name in wanted if name not in off and not plan.is_done(name)]
-
-
-def describe_work(work: Sequence[str], until: str) -> str:
-    """A sentence on what a start would do."""
-    if not work:
-        return f"Nothing to do: {label_of(until)} is up to date with these settings."
-    before = [label_of(name) for name in work if name != until]
-    if until not in work:
-        return f"Does {_join(before)}; {label_of(until)} itself is up to date."
-    return f"Does first: {_join(before)}." if before else "All that it needs is there."
-
-
-def _join(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

@@ -6,8 +6,7 @@ from app import photo_cache, selection, session
 from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
 from app.guide.step_context import StepContext
-from app.images import drawing
-from app.proposals import derivation
+from app.images import derivation, drawing
 from app.proposals.control_list import NCUT, PUBLISHED, Control
 from app.selection import Option
 from maskdistill.datasets.transforms import pixel_to_patch

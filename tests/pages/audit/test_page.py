@@ -2,9 +2,9 @@
 
 import pytest
 
+from app import stage_jobs
 from app.audit.queue import review_labels
 from app.run_view import read_run_view
-from app.training import actions
 from maskdistill.config import RunConfig
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action
@@ -120,7 +120,7 @@ def test_hand_over_says_whether_label_maps_heed_the_decisions(editable_run, open
 
 def test_button_paints_the_label_maps_in_the_background(editable_run, open_page, monkeypatch):
     started = []
-    monkeypatch.setattr(actions, "start", lambda run, config, until: started.append((run.path, until)))
+    monkeypatch.setattr(stage_jobs, "start", lambda run, config, until: started.append((run.path, until)))
     judged(editable_run, "Ann", Action.REJECT, candidates(editable_run)[:1])
     app = opened(open_page("audit", run="tiny", reviewer="Ann"), "Hand over")
     next(button for button in app.button if button.label == "Paint label maps").click().run()

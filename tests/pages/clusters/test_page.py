@@ -4,8 +4,8 @@ import shutil
 
 import pytest
 
+from app import stage_jobs
 from app.session import Key
-from app.training import actions
 from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
 from maskdistill.jobs import Submitted
 from maskdistill.review import decisions
@@ -66,7 +66,7 @@ def test_offers_to_make_the_map_and_starts_it(open_page, editable_run, monkeypat
         asked.append(arguments)
         return Submitted(None, True)
 
-    monkeypatch.setattr(actions, "start", note)
+    monkeypatch.setattr(stage_jobs, "start", note)
     app = open_clusters(open_page)
     button(app, "Make the UMAP").click().run()
     assert not app.exception

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from jobs_data import add_row
 
+from app import stage_jobs
 from app.filter.data import candidates, verdict_on_show
 from app.mask_detail.facts import verdict_by
 from app.run_context import run_config
 from app.run_view import read_run_view
-from app.training import actions
 from maskdistill.config import FilterConfig
 from maskdistill.jobs import Submitted
 from maskdistill.jobs.processes import ProcessId
@@ -240,7 +240,7 @@ def test_shown_thresholds_are_sent_to_stage_2(open_page, editable_run, monkeypat
         calls.append((run.path, changes))
         return Submitted(type("Job", (), {"id": 7})(), True)
 
-    monkeypatch.setattr(actions, "train_on_kept", note)
+    monkeypatch.setattr(stage_jobs, "train_on_kept", note)
     app = open_filter(open_page, "min_score=0.25")
     button(app, "Train stage 2").click().run()
     assert "Filter and Pseudo-labels" in texts(app)

@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import streamlit as st
 
-from app import job_status
-from app.training import actions, live
+from app import job_status, stage_jobs
+from app.training import live
 from maskdistill.config import load_preset
 from maskdistill.datasets import open_source
 from maskdistill.errors import JobError
@@ -71,8 +71,8 @@ def calls(monkeypatch):
         add_job(run, arguments=["run"], state="queued")
         return Submitted(list_jobs(run)[0], True)
 
-    monkeypatch.setattr(actions, "submit_run", note)
-    monkeypatch.setattr(actions, "submit_command", note)
+    monkeypatch.setattr(stage_jobs, "submit_run", note)
+    monkeypatch.setattr(stage_jobs, "submit_command", note)
     return found
 
 
@@ -160,7 +160,7 @@ def test_run_that_trained_nothing_says_what_start_will_do(open_page, make_run):
     app = open_training(open_page)
     assert "Nothing was trained here yet" in texts(app)
     assert app.subheader[0].value == "Stage 1"
-    assert "Does first: Embeddings, Clusters and Classes." in texts(app)
+    assert "Makes first: Embeddings, Clusters and Classes." in texts(app)
     assert not button(app, "Start").disabled
 
 
@@ -213,7 +213,6 @@ def test_changed_setting_makes_the_stage_and_is_started(open_page, make_run, cal
     app = open_training(open_page, stage="stage1")
     app.number_input(key="field:stage1.epochs").set_value(3).run()
     assert "stage1.epochs = 3" in texts(app).replace("\\", "")
-    assert "All that it needs is there." in texts(app)
     button(app, "Start").click().run()
     assert not app.exception
     (arguments, options) = calls[0]
@@ -233,7 +232,7 @@ def test_change_in_one_form_is_kept_for_the_start_in_another(open_page, make_run
     app.switch_page("../pages/training.py").run()
     assert app.subheader[0].value == "Stage 2"
     assert "clusters.num_classes = 7" in texts(app).replace("\\", "")
-    assert "Does first: Clusters, Classes, Stage 1, Candidates, Filter and Pseudo-labels." in texts(app)
+    assert "Makes first: Clusters, Classes, Stage 1, Candidates, Filter and Pseudo-labels." in texts(app)
     button(app, "Run all").click().run()
     assert calls[0][1]["overrides"] == ["clusters.num_classes=7"]
     assert calls[0][1]["until"] == NAMES[-1]
@@ -295,7 +294,7 @@ def test_error_on_starting_is_shown(open_page, make_run, monkeypatch):
     def fail(*_arguments, **_options):
         raise JobError("Its process cannot be started: no memory.")
 
-    monkeypatch.setattr(actions, "submit_run", fail)
+    monkeypatch.setattr(stage_jobs, "submit_run", fail)
     app = open_training(open_page, stage="stage1")
     button(app, "Start").click().run()
     assert "cannot be started" in app.error[0].value
@@ -444,7 +443,7 @@ def test_damaged_run_is_an_error_and_no_traceback(open_page, make_run):
 
 def test_stage_2_on_the_kept_masks_for_the_filter_page(make_run, calls):
     run = make_run()
-    actions.train_on_kept(run, ["filter.min_score=0.7"])
+    stage_jobs.train_on_kept(run, ["filter.min_score=0.7"])
     arguments, options = calls[0]
     assert arguments == (run.info()["data"],)
     assert options["until"] == "stage2"

@@ -8,21 +8,13 @@ import pytest
 from PIL import Image
 
 from app.images.label_colors import label_colours, label_layer
-from app.training import actions, curves, machine
-from app.training.compare import differences, job_table, word_of
+from app.stage_names import LABELS, label_of, switched_off
+from app.training import curves, machine
 from app.training.epoch_player import FRAMES, chosen_epochs
+from app.training.job_table import job_table, short_message
 from app.training.machine import Gpu, Reading
-from app.training.stages import (
-    LABELS,
-    cards,
-    default_stage,
-    describe_work,
-    label_of,
-    sections_of,
-    switched_off,
-    with_needs,
-)
-from maskdistill.config import RunConfig, load_preset, section_names
+from app.training.stages import cards, default_stage, sections_of
+from maskdistill.config import RunConfig, section_names
 from maskdistill.jobs import Job, JobEvent, JobState
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.status import StageState
@@ -104,56 +96,6 @@ def test_page_opens_at_the_stage_that_matters(states, wanted):
     assert default_stage(states) == wanted
 
 
-def test_needs_of_the_map_leave_out_the_way_to_the_report():
-    assert with_needs("projection") == ["proposals", "embeddings", "clusters", "projection"]
-    assert with_needs("evaluation") == [name for name in NAMES if name != "projection"]
-
-
-@pytest.mark.parametrize(
-    ("work", "until", "wanted"),
-    [
-        ([], "stage1", "Nothing to do: Stage 1 is up to date with these settings."),
-        (["stage1"], "stage1", "All that it needs is there."),
-        (["clusters", "stage1"], "stage1", "Does first: Clusters."),
-        (["embeddings", "clusters", "stage1"], "stage1", "Does first: Embeddings and Clusters."),
-        (["proposals"], "stage1", "Does Proposals; Stage 1 itself is up to date."),
-    ],
-)
-def test_sentence_on_what_a_start_does(work, until, wanted):
-    assert describe_work(work, until) == wanted
-
-
-def test_overrides_hold_whichever_job_comes_first():
-    saved = load_preset("quick")
-    queued = saved.with_overrides(["stage1.epochs=3"])
-    back = saved.with_overrides(["stage2.epochs=7"])  # stage 1 as saved: must undo what the queued job writes
-    found = actions.full_overrides([saved, queued], back)
-    assert sorted(found) == ["stage1.epochs=10", "stage2.epochs=7"]
-    for base in (saved, queued):
-        assert base.with_overrides(found) == back
-
-
-@pytest.mark.parametrize(
-    ("arguments", "wanted"),
-    [
-        (("run", "--data", "sample", "--until", "clusters"), ("proposals", "embeddings", "clusters")),
-        (("project",), ("proposals", "embeddings", "clusters", "projection")),
-        (("predict", "--images", "x"), ()),
-        (("run", "--data", "sample"), NAMES),
-        (("run", "--until=clusters"), ("proposals", "embeddings", "clusters")),
-    ],
-)
-def test_stages_that_a_job_is_for(arguments, wanted):
-    assert actions.stages_of(make_job(arguments=arguments)) == wanted
-
-
-def test_stage_at_work_is_that_of_the_job_that_works():
-    waiting = make_job(3, state=JobState.QUEUED, stage="filter")
-    working = make_job(2, state=JobState.RUNNING, stage="stage1")
-    assert actions.stage_at_work([waiting, working]) == "stage1"
-    assert actions.stage_at_work([waiting]) == ""
-
-
 def test_epochs_of_events_are_sorted_and_counted_once():
     events = [
         epoch_event(1, "stage2", 1, 0.9),
@@ -212,28 +154,7 @@ def test_table_of_jobs_says_nothing_that_is_about_to_change():
 
 def test_message_goes_without_the_path_of_the_run():
     run = Path("sheep")
-    assert word_of(make_job(run=run, message=f"Made 3 masks. {run.absolute()}")) == "Made 3 masks."
-
-
-def test_differences_are_those_settings_and_no_others():
-    after = RunConfig().with_overrides(["stage2.epochs=3", "seed=4", "clusters.whiten=false", "predictions.crf=false"])
-    table = differences(("Job 1", RunConfig().to_dict()), ("Job 2", after.to_dict()))
-    assert table["Name"].tolist() == ["seed", "clusters.whiten", "stage2.epochs", "predictions.crf"]
-    assert table["Job 1"].tolist() == ["0", "on", "10", "on"]
-    assert table["Job 2"].tolist() == ["4", "off", "3", "off"]
-    assert table["Setting"].tolist()[2:] == ["Stage 2: epochs", "Predictions: CRF"]
-
-
-def test_setting_of_an_older_version_is_a_difference():
-    after = RunConfig().to_dict()
-    after["stage1"]["annealing"] = 0.5
-    table = differences(("Before", RunConfig().to_dict()), ("After", after))
-    assert table[["Name", "Before", "After"]].to_numpy().tolist() == [["stage1.annealing", "–", "0.5"]]
-
-
-def test_same_settings_differ_in_nothing():
-    settings = RunConfig().to_dict()
-    assert differences(("Job 1", settings), ("Job 2", settings)).empty
+    assert short_message(make_job(run=run, message=f"Made 3 masks. {run.absolute()}")) == "Made 3 masks."
 
 
 def test_cores_are_counted_between_two_looks():

@@ -1,42 +1,14 @@
-"""Jobs in a table, and what two of them were started with. No Streamlit in here."""
+"""Settings in which two runs or jobs differ, as a table. No Streamlit in here."""
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
-from app.training.curves import Epoch
-from app.training.stages import label_of
+from app.stage_names import label_of
 from maskdistill.config import describe_settings, section_names
-from maskdistill.jobs import Job
-from maskdistill.storage.progress import format_duration
 
-COLUMNS = ("Job", "What", "State", "Began", "Took", "Loss", "Agreement", "Message")
 _NOTHING = "–"
-
-
-def job_table(jobs: Sequence[Job], epochs: Mapping[int, Sequence[Epoch]]) -> pd.DataFrame:
-    """One row a job: number, title, state, when it began, how long it worked, where its last training ended, its word.
-
-    Args:
-        jobs: In the order of the rows.
-        epochs: Of each job, by its number.
-    """
-    return pd.DataFrame([_row(job, epochs.get(job.id, ())) for job in jobs], columns=list(COLUMNS))
-
-
-def _row(job: Job, epochs: Sequence[Epoch]) -> tuple[Any, ...]:
-    last = epochs[-1] if epochs and not job.state.is_active else None  # the table is not drawn again as it works
-    began = None if job.started is None else datetime.fromtimestamp(job.started).replace(microsecond=0)
-    took = format_duration(job.seconds) if job.seconds and not job.state.is_active else ""
-    loss, agreement = (last.loss, last.agreement) if last else (None, None)
-    return job.id, job.title, str(job.state), began, took, loss, agreement, word_of(job)
-
-
-def word_of(job: Job) -> str:
-    """What a job says of itself, without the path of its run, which the page shows anyway."""
-    return job.message.removesuffix(f" {job.run.absolute()}")
 
 
 def differences(first: tuple[str, Mapping[str, Any]], second: tuple[str, Mapping[str, Any]]) -> pd.DataFrame:
@@ -84,7 +56,7 @@ def _lower(words: str) -> str:
     return words if words[:2].isupper() else f"{words[0].lower()}{words[1:]}"
 
 
-def _order(names: Sequence[str]) -> Any:
+def _order(names: Sequence[str]) -> Callable[[str], tuple[int, int]]:
     """Sections in the order of the method, names in theirs."""
     sections = ["", *section_names()]
 

@@ -1,9 +1,9 @@
-"""What the buttons do: start stages of a run with certain settings, also from other pages."""
+"""Starting stages of a run as a background job, and what a job is for."""
 
 from collections.abc import Sequence
 
 from app.run_context import overrides_from, run_config
-from app.training.stages import label_of, with_needs
+from app.stage_names import label_of, with_needs
 from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs
@@ -11,13 +11,13 @@ from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.run_folder import Run
 
 ALL = "all"  # in place of a stage: every one of them
-BRANCH = "projection"  # off the way to the report: made by its own command, without the stages between
+MAP = "projection"  # no other stage needs it: made by its own command, without the stages between
 
 
 def coming_configs(run: Run, jobs: Sequence[Job]) -> list[RunConfig]:
-    """Settings that run.json holds now and will hold while the jobs under way work, the last to come at the end."""
-    under_way = [RunConfig.from_dict(job.settings) for job in reversed(jobs) if job.state.is_active and job.settings]
-    return [run_config(run.info()), *under_way]
+    """Settings that run.json holds now and will hold while the unfinished jobs work, the last to come at the end."""
+    unfinished = [RunConfig.from_dict(job.settings) for job in reversed(jobs) if job.state.is_active and job.settings]
+    return [run_config(run.info()), *unfinished]
 
 
 def start(run: Run, config: RunConfig, until: str) -> Submitted:
@@ -35,10 +35,9 @@ def start(run: Run, config: RunConfig, until: str) -> Submitted:
     """
     overrides = full_overrides(coming_configs(run, list_jobs(run.path)), config)
     info = run.info()
-    if until == BRANCH:
-        return submit_command(
-            run.path, ["project", *(part for text in overrides for part in ("--set", text))], title="Map"
-        )
+    if until == MAP:
+        flags = [part for text in overrides for part in ("--set", text)]
+        return submit_command(run.path, ["project", *flags], title=label_of(MAP))
     return submit_run(
         run.path,
         info["data"],
@@ -51,8 +50,7 @@ def start(run: Run, config: RunConfig, until: str) -> Submitted:
 
 def full_overrides(bases: Sequence[RunConfig], config: RunConfig) -> list[str]:
     """Changes that lead to ``config`` whichever of ``bases`` run.json holds by the time the job begins."""
-    found = dict.fromkeys(text for base in bases for text in overrides_from(base, config))
-    return list(found)
+    return list(dict.fromkeys(text for base in bases for text in overrides_from(base, config)))
 
 
 def train_on_kept(run: Run, changes: Sequence[str] = ()) -> Submitted:
@@ -72,15 +70,15 @@ def train_on_kept(run: Run, changes: Sequence[str] = ()) -> Submitted:
 
 
 def stage_at_work(jobs: Sequence[Job]) -> str:
-    """The stage that a job of the run is at; empty if none works."""
+    """The stage that a job of the run makes now; empty if none works."""
     return next((job.stage for job in jobs if job.state in (JobState.RUNNING, JobState.STOPPING)), "")
 
 
 def stages_of(job: Job) -> tuple[str, ...]:
-    """The stages that a job makes or finds up to date; none if its command is not one of the page's."""
+    """The stages that a job makes or finds up to date; none if its command makes no stages."""
     command, *flags = job.arguments or ("",)
     if command == "project":
-        return tuple(with_needs(BRANCH))
+        return tuple(with_needs(MAP))
     if command != "run":
         return ()
     words = [part for flag in flags for part in flag.split("=", 1)]

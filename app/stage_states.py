@@ -1,4 +1,4 @@
-"""What the page reads again and again, kept until the files behind it change."""
+"""How far a run is, and what a start would make: read again once the files behind it change."""
 
 import json
 import os
@@ -10,24 +10,21 @@ from typing import Any
 import streamlit as st
 
 from app import cache, photo_cache
-from app.training.curves import Epoch, epochs_of
-from app.training.machine import Gpu, read_gpus
-from app.training.stages import work_to_do
+from app.stage_names import switched_off
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import MaskDistillError
 from maskdistill.features.registry import choose_backbone
-from maskdistill.jobs import Job, read_events
 from maskdistill.review import decisions
 from maskdistill.stages import status
+from maskdistill.stages.chain import Plan
 from maskdistill.stages.status import StageState
 from maskdistill.stages.time_estimates import estimate, estimate_stages, work_of_run, work_of_source
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 
-_GPU_TTL = 3  # seconds
-_LOOK_AT = 1000  # entries of a folder of photos among which its folders are looked for
-_TTL = 300  # seconds until a change is noticed that touches none of the files looked at, as of a picture's content
+_MOST_ENTRIES = 1000  # of a folder of photos, among which its folders are looked for
+_TTL = 300  # seconds until a change is noticed that touches none of the files of the stamp, as of a picture's content
 
 
 def stage_states(run: Run) -> list[StageState]:
@@ -46,13 +43,12 @@ def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
 
 
 def judging_states(run: Run, photos: Sequence[Photo]) -> list[StageState]:
-    """The states of the stages up to the candidates, with the photos that the run knows: their folder is left alone.
+    """The states of the stages up to the candidates, with the photos that the run knows: their folder is not read.
 
     Raises:
         RunError: If a file of the run is damaged.
     """
-    stamp = (_stamp(run), decisions.version(run))
-    return _judging_states(run.path, stamp, tuple(photos))
+    return _judging_states(run.path, _stamp(run), tuple(photos))
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
@@ -61,8 +57,10 @@ def _judging_states(path: Path, stamp: Any, _photos: tuple[Photo, ...]) -> list[
     return status.stage_states(Run(path), source=source, until="candidates")
 
 
-def work(run: Run, config: RunConfig, wanted: list[str], on_progress: ProgressCallback | None = None) -> list[str]:
-    """Which of these stages would be made with these settings.
+def stages_to_make(
+    run: Run, config: RunConfig, wanted: Sequence[str], on_progress: ProgressCallback | None = None
+) -> list[str]:
+    """Which of these stages would be made if they were started with these settings, in order.
 
     Args:
         run: Run folder.
@@ -74,21 +72,22 @@ def work(run: Run, config: RunConfig, wanted: list[str], on_progress: ProgressCa
         MaskDistillError: If the photos, the weights or the run cannot be used.
     """
     photo_cache.source(run.info()["data"], on_progress)
-    return _work(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(wanted))
+    return _stages_to_make(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(wanted))
 
 
 @st.cache_data(ttl=_TTL, max_entries=128, show_spinner=False)
-def _work(path: Path, stamp: Any, config: str, wanted: tuple[str, ...]) -> list[str]:
+def _stages_to_make(path: Path, stamp: Any, config: str, wanted: tuple[str, ...]) -> list[str]:
     run, settings = Run(path), RunConfig.from_dict(json.loads(config))
-    source = photo_cache.source(run.info()["data"])
     choice = choose_backbone(settings.features.backbone, settings.features.architecture)
-    return work_to_do(run, source, settings, choice, wanted)
+    plan = Plan(run, _photos_of(run), settings, choice)
+    off = switched_off(settings)
+    return [name for name in wanted if name not in off and not plan.is_done(name)]
 
 
 def time_needed(run: Run, config: RunConfig, stages: Sequence[str]) -> str:
     """A sentence on how long these stages will take here, one after the other; empty if there are none.
 
-    It is empty too if a file is damaged that is needed for it: a stage that makes that file anew can be started yet.
+    It is empty too if a file that it needs is damaged: a stage that makes that file anew can be started all the same.
     """
     try:
         return _time_needed(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(stages)) if stages else ""
@@ -100,35 +99,18 @@ def time_needed(run: Run, config: RunConfig, stages: Sequence[str]) -> str:
 def _time_needed(path: Path, stamp: Any, config: str, stages: tuple[str, ...]) -> str:
     run, settings = Run(path), RunConfig.from_dict(json.loads(config))
     if "proposals" in stages:
-        info = run.info()
-        source, limit = photo_cache.source(info["data"]), info.get("limit", 0)
-        amount = work_of_source(source.limited(limit) if limit else source, settings)
+        amount = work_of_source(_photos_of(run), settings)
     else:
         amount = work_of_run(run, settings)
     found = estimate(amount, stages[0], settings) if len(stages) == 1 else estimate_stages(amount, stages, settings)
     return found.sentence
 
 
-def job_epochs(job: Job) -> list[Epoch]:
-    """The epochs of a job; those of one that has ended are read once.
-
-    Raises:
-        RunError: If the run's database cannot be read.
-    """
-    if job.state.is_active:
-        return epochs_of(read_events(job.run, job.id))
-    return _job_epochs(job.run, job.id, job.attempts, job.ended)
-
-
-@st.cache_data(max_entries=256, show_spinner=False)
-def _job_epochs(run: Path, job: int, attempts: int, ended: float | None) -> list[Epoch]:
-    return epochs_of(read_events(run, job))
-
-
-@st.cache_data(ttl=_GPU_TTL, max_entries=1, show_spinner=False)
-def gpus() -> list[Gpu]:
-    """What the GPUs do; all sessions ask their tool together, for it takes a part of a second."""
-    return read_gpus()
+def _photos_of(run: Run) -> PhotoSource:
+    """The photos of the run's source that it uses."""
+    info = run.info()
+    source, limit = photo_cache.source(info["data"]), info.get("limit", 0)
+    return source.limited(limit) if limit else source
 
 
 def _stamp(run: Run) -> tuple[int, str]:
@@ -142,5 +124,5 @@ def _folders(root: Path) -> list[Path]:
     if not root.is_dir():
         return [root]
     with os.scandir(root) as entries:
-        found = [Path(entry) for entry in islice(entries, _LOOK_AT) if entry.is_dir()]
+        found = [Path(entry) for entry in islice(entries, _MOST_ENTRIES) if entry.is_dir()]
     return [root, *sorted(found)]

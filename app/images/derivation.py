@@ -20,13 +20,6 @@ FOREGROUND_RULES = {
 }
 
 
-FOREGROUND_RULES = {
-    "attended": "touches the photo's border less, unless CLS attends to the other one plainly more",
-    "border": "touches the photo's border less",
-    "largest": "holds the largest value",
-}
-
-
 @dataclass(frozen=True)
 class DerivationStep:
     """One picture. ``image`` is RGB, or has a palette with transparent ground if it is a mask over the photo."""

@@ -1,0 +1,63 @@
+"""The names of the stages for people, and which need which. No Streamlit in here."""
+
+from collections.abc import Sequence
+
+from maskdistill.config import RunConfig
+from maskdistill.stages.stage_list import BY_NAME, NAMES
+
+LABELS = {
+    "proposals": "Proposals",
+    "embeddings": "Embeddings",
+    "clusters": "Clusters",
+    "classes": "Classes",
+    "stage1": "Stage 1",
+    "candidates": "Candidates",
+    "filter": "Filter",
+    "pseudo_labels": "Pseudo-labels",
+    "stage2": "Stage 2",
+    "rounds": "Rounds",
+    "predictions": "Predictions",
+    "evaluation": "Evaluation",
+    "projection": "Map",
+}
+TRAINED = ("stage1", "stage2")  # the two models; those of further rounds are named rounds/1, rounds/2 and on
+
+
+def label_of(name: str) -> str:
+    """A stage's name for people; steps inside a stage that are no stage themselves keep theirs."""
+    if name.startswith("rounds/"):
+        return f"Round {name.removeprefix('rounds/')}"
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def switched_off(config: RunConfig) -> frozenset[str]:
+    """Optional stages that make nothing with these settings."""
+    return frozenset() if config.rounds.count else frozenset({"rounds"})
+
+
+def with_needs(name: str) -> list[str]:
+    """The stage and every stage it needs, in order."""
+    wanted = {name}
+    for other in reversed(NAMES):
+        if other in wanted:
+            wanted.update(BY_NAME[other].needs)
+    return [other for other in NAMES if other in wanted]
+
+
+def describe_work(work: Sequence[str], until: str) -> str:
+    """A sentence on what a start would make.
+
+    Args:
+        work: Stages that would be made, in order.
+        until: The stage that is started.
+    """
+    if not work:
+        return f"Nothing to do: {label_of(until)} is up to date with these settings."
+    before = [label_of(name) for name in work if name != until]
+    if until not in work:
+        return f"Makes {_join(before)}; {label_of(until)} itself is up to date."
+    return f"Makes first: {_join(before)}." if before else "Everything it needs is up to date."
+
+
+def _join(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
