@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import page_switch, selection, session, sidebar
+from app import libraries, page_switch, selection, session, sidebar
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -38,4 +38,5 @@ sidebar.draw()
 if page_switch.is_under_way():
     page_switch.draw()
 else:
+    libraries.load_for(page.url_path)
     page.run()

@@ -3,7 +3,6 @@
 Nothing here may be changed by who gets it: all sessions share it.
 """
 
-import gc
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -188,7 +187,7 @@ _ARROW = ":material/arrow_back:"
 def _read_run_view(path: Path, stamp: str) -> RunView:
     run = Run(path)
     vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
-    found = RunView(
+    return RunView(
         run=run,
         stamp=stamp,
         info=run.info(),
@@ -201,10 +200,6 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         clusters=_json(run.path / "clusters.json"),
         metrics=_json(run.path / "metrics.json"),
     )
-    gc.collect()
-    gc.freeze()  # what stays is not looked through again: collections are short, and garbage does not pile up
-    gc.collect()  # the next full one waits for a quarter as much as the last one left
-    return found
 
 
 @cache.newest(4)

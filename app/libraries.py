@@ -1,0 +1,42 @@
+"""What a page imports takes seconds in a fresh server: the page says so at once, instead of staying blank."""
+
+import gc
+import sys
+import threading
+from importlib import import_module
+
+import streamlit as st
+
+_TABLES = ("pandas", "plotly.graph_objects", "scipy.ndimage", "sklearn.cluster")
+_NEEDED = {  # by page: the libraries that take long
+    "proposals": ("pandas", "torch", "timm"),
+    "guide": (*_TABLES, "torch", "timm"),
+    "clusters": _TABLES,
+    "filter": _TABLES,
+    "training": ("pandas", "plotly.graph_objects"),
+    "results": _TABLES,
+    "audit": _TABLES,
+}
+_importing = threading.Lock()
+
+
+def load_for(page: str) -> None:
+    """Import what a page needs, with a line in its place meanwhile; once a server. The page is then asked for again.
+
+    Args:
+        page: Part of its address; what is not known needs nothing.
+    """
+    if not _missing(page):
+        return
+    st.caption(f"Opening {page.capitalize()} for the first time: loading libraries …")
+    with _importing:  # a second session waits here, and finds them loaded
+        for name in _missing(page):
+            import_module(name)
+        gc.collect()
+        gc.freeze()  # libraries stay for good: a collection that looks through them took half a second
+        gc.collect()  # the next full one waits for a quarter as much as this one left
+    st.rerun()
+
+
+def _missing(page: str) -> list[str]:
+    return [name for name in _NEEDED.get(page, ()) if name not in sys.modules]
