@@ -22,9 +22,9 @@ def differences(first: tuple[str, Mapping[str, Any]], second: tuple[str, Mapping
     """
     left, right = _flat(first[1]), _flat(second[1])
     names = [name for name in [*left, *(name for name in right if name not in left)] if _differ(left, right, name)]
-    words = _words()
+    labels = _labels()
     rows = [
-        (words.get(name, name), _show(left.get(name)), _show(right.get(name)), name)
+        (labels.get(name, name), _show(left.get(name)), _show(right.get(name)), name)
         for name in sorted(names, key=_order(names))
     ]
     return pd.DataFrame(rows, columns=["Setting", first[0], second[0], "Name"])
@@ -42,18 +42,18 @@ def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def _words() -> dict[str, str]:
+def _labels() -> dict[str, str]:
     """``section.name`` -> "Stage 1: epochs"."""
-    found = {setting.full_name: setting.words for setting in describe_settings("")}
+    found = {setting.full_name: setting.label for setting in describe_settings("")}
     for section in section_names():
         for setting in describe_settings(section):
-            found[setting.full_name] = f"{label_of(section)}: {_lower(setting.words)}"
+            found[setting.full_name] = f"{label_of(section)}: {_lower(setting.label)}"
     return found
 
 
-def _lower(words: str) -> str:
+def _lower(label: str) -> str:
     """In the middle of a sentence; an abbreviation such as CRF stays."""
-    return words if words[:2].isupper() else f"{words[0].lower()}{words[1:]}"
+    return label if label[:2].isupper() else f"{label[0].lower()}{label[1:]}"
 
 
 def _order(names: Sequence[str]) -> Callable[[str], tuple[int, int]]:

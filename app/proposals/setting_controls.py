@@ -1,15 +1,16 @@
-"""Controls of the settings: each with its unit and a sentence; only those that the engine reads are drawn."""
-
-import json
-from collections.abc import Callable
-from typing import Any
+"""Controls of the settings, as ``maskdistill.config`` describes them; only those that the engine reads are drawn."""
 
 import streamlit as st
 
 from app import selection, session
-from app.proposals.control_list import CRF, ENGINE, NCUT, NCUT_MORE, PUBLISHED, Control
-from maskdistill.config import RunConfig
+from app.widgets import escape
+from maskdistill.config import RunConfig, Setting, describe_setting
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+
+ENGINES = {"ncut": ("tau", "num_objects", "foreground", "refine_steps"), "published": ("topk", "mass", "num_heads")}
+NCUT_MORE = ("feature", "blocks", "views", "component", "min_piece")
+CRF = ("iterations", "bilateral_weight", "bilateral_sigma_xy", "bilateral_sigma_rgb", "max_pixels", "min_agreement")
+_LAST_BLOCKS = 5  # blocks of the backbone that are offered
 
 
 def draw_controls(base: RunConfig, config: RunConfig, depth: int, num_heads: int) -> None:
@@ -21,94 +22,61 @@ def draw_controls(base: RunConfig, config: RunConfig, depth: int, num_heads: int
         depth: Blocks of the backbone.
         num_heads: Heads of its last block.
     """
-    _draw(ENGINE, base, config)
-    if config.proposals.engine == "published":
-        for control in PUBLISHED:
-            _draw(control, base, config, high=num_heads if control.name.endswith("num_heads") else None)
-    else:
-        for control in NCUT:
-            _draw(control, base, config)
-    _draw_crf(base, config)
-    if config.proposals.engine == "ncut":
-        with st.expander("More of the cut"):
-            for control in NCUT_MORE:
-                _draw(control, base, config, high=depth)
+    limits = {"blocks": depth, "num_heads": num_heads}
 
+    def draw(section: str, *names: str) -> None:
+        for name in names:
+            _draw(describe_setting(f"{section}.{name}"), base, config, limits.get(name))
 
-def _draw_crf(base: RunConfig, config: RunConfig) -> None:
+    draw("proposals", "engine", *ENGINES[config.proposals.engine])
     available = crf_available()
-    key = session.sync_widget(session.control_key("crf.enabled"), config.crf.enabled and available)
-    st.toggle(
-        "CRF refinement",
-        key=key,
-        disabled=not available,
-        help="Dense CRF on the photo's colours, at image resolution; slower." if available else INSTALL_HINT,
-        on_change=_store,
-        args=(base, "crf.enabled", key, str),
-    )
+    _draw_toggle(describe_setting("crf.enabled"), base, config, "" if available else INSTALL_HINT)
     if config.crf.enabled and available:
         with st.expander("Values of the CRF"):
-            for control in CRF:
-                _draw(control, base, config)
+            draw("crf", *CRF)
+    if config.proposals.engine == "ncut":
+        with st.expander("More settings of the cut"):
+            draw("proposals", *NCUT_MORE)
 
 
-def _draw(control: Control, base: RunConfig, config: RunConfig, high: float | None = None) -> None:
-    section, _, leaf = control.name.partition(".")
-    value = getattr(getattr(config, section), leaf)
-    key = session.control_key(control.name)
-    if control.kind == "slider":
-        _draw_slider(control, base, key, value, high or control.high)
-    elif control.kind == "blocks":
-        _draw_blocks(control, base, key, value, int(high or 0))
-    else:
-        session.sync_widget(key, value)
+def _draw(setting: Setting, base: RunConfig, config: RunConfig, limit: int | None) -> None:
+    """A slider, a choice, or buttons for some of the backbone's blocks. ``limit``: its largest value here."""
+    value = setting.value_in(config)
+    options = _options(setting, base)
+    if setting.choices:
+        session.sync_widget(options["key"], value)
         st.segmented_control(
-            control.label,
-            list(control.options),
-            key=key,
-            required=True,
-            format_func=lambda option: control.options[option],
-            help=control.help,
-            width="stretch",
-            on_change=_store,
-            args=(base, control.name, key, str),
+            options=setting.choices, required=True, format_func=setting.choice_label, width="stretch", **options
         )
+    elif setting.type is tuple:
+        blocks = range(max(1, limit - _LAST_BLOCKS + 1), limit + 1)
+        session.sync_widget(options["key"], [block for block in value if block in blocks])
+        st.pills(options=blocks, selection_mode="multi", **options)
+    else:
+        low, high = setting.slider_ends(value, usual=True)
+        high = max(limit, value) if limit else high
+        session.sync_widget(options["key"], value)
+        form = "%d" if float(setting.step).is_integer() else None
+        st.slider(min_value=low, max_value=high, step=setting.step, format=form, **options)
 
 
-def _draw_slider(control: Control, base: RunConfig, key: str, value: float, high: float) -> None:
-    whole = isinstance(control.step, int)
-    kind = int if whole else float
-    value = kind(value)
-    session.sync_widget(key, value)
-    st.slider(
-        control.label,
-        # A link may hold a value outside the usual range; the slider grows to show it.
-        min_value=min(kind(control.low), value),
-        max_value=max(kind(high), value),
-        step=kind(control.step),
-        key=key,
-        help=control.help,
-        on_change=_store,
-        args=(base, control.name, key, repr),
-    )
+def _draw_toggle(setting: Setting, base: RunConfig, config: RunConfig, unavailable: str) -> None:
+    """``unavailable`` says why it cannot be switched on; empty if it can."""
+    options = _options(setting, base)
+    session.sync_widget(options["key"], setting.value_in(config) and not unavailable)
+    st.toggle(disabled=bool(unavailable), **{**options, "help": unavailable or options["help"]})
 
 
-def _draw_blocks(control: Control, base: RunConfig, key: str, value: tuple[int, ...], depth: int) -> None:
-    options = list(range(max(1, depth - 4), depth + 1))
-    session.sync_widget(key, [block for block in value if block in options])
-    st.pills(
-        control.label,
-        options,
-        selection_mode="multi",
-        key=key,
-        help=control.help,
-        on_change=_store,
-        args=(base, control.name, key, lambda blocks: json.dumps(sorted(blocks))),
-    )
+def _options(setting: Setting, base: RunConfig) -> dict[str, object]:
+    """What all controls are given; the value of a change goes into the selection."""
+    key = session.control_key(setting.full_name)
 
+    def store() -> None:
+        value = session.widget_value(key)
+        text = setting.as_text(sorted(value) if isinstance(value, list) else value)
+        selection.change_setting(base, setting.full_name, text)
 
-def _store(base: RunConfig, name: str, key: str, as_text: Callable[[Any], str]) -> None:
-    selection.change_setting(base, name, as_text(session.widget_value(key)))
+    return {"label": setting.label, "key": key, "help": escape(setting.sentence), "on_change": store}
 
 
 def describe_changes(changes: tuple[str, ...]) -> str:

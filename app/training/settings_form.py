@@ -8,6 +8,8 @@
 It works without the ``st.form`` too; what differs from the preset is then marked at once, rather than on submission.
 """
 
+from collections.abc import Sequence
+
 import streamlit as st
 
 from app import session
@@ -54,7 +56,7 @@ def changes(section: str, preset: RunConfig) -> list[str]:
         ConfigError: If a value, or two together, cannot work.
     """
     settings = describe_settings(section)
-    typed = {setting.full_name: typed_change(setting, _value(setting, preset)) for setting in settings}
+    typed = {setting.full_name: typed_change(setting, setting.value_in(preset)) for setting in settings}
     assignments = [f"{name}={text}" for name, text in typed.items() if text is not None]
     return overrides_from(preset, preset.with_overrides(assignments))
 
@@ -62,10 +64,10 @@ def changes(section: str, preset: RunConfig) -> list[str]:
 def reset(section: str, preset: RunConfig) -> None:
     """Put the preset's values into the fields of a section; for callbacks."""
     for setting in describe_settings(section):
-        session.put_widget(session.field_key(setting.full_name), field_value(setting, _value(setting, preset)))
+        session.put_widget(session.field_key(setting.full_name), field_value(setting, setting.value_in(preset)))
 
 
-def _follow(settings: list[Setting], start: RunConfig) -> None:
+def _follow(settings: Sequence[Setting], start: RunConfig) -> None:
     """Fill the fields when they are first drawn, and when they stand for other settings than before."""
     section = settings[0].section
     name = session.field_key(section)
@@ -74,12 +76,8 @@ def _follow(settings: list[Setting], start: RunConfig) -> None:
         reset(section, start)
 
 
-def _draw_fields(settings: list[Setting], preset: RunConfig) -> None:
+def _draw_fields(settings: Sequence[Setting], preset: RunConfig) -> None:
     grid = st.grid(min_column_width=_COLUMN)
     for setting in settings:
         with grid, st.container(gap="xxsmall"):
-            draw_field(setting, _value(setting, preset))
-
-
-def _value(setting: Setting, config: RunConfig) -> object:
-    return getattr(getattr(config, setting.section), setting.name)
+            draw_field(setting, setting.value_in(preset))

@@ -97,7 +97,7 @@ def settings_markdown() -> str:
 
 
 def _value(setting: Setting, config: RunConfig) -> str:
-    value = getattr(getattr(config, setting.section) if setting.section else config, setting.name)
+    value = setting.value_in(config)
     return value if isinstance(value, str) else json.dumps(value)
 
 

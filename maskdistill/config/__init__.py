@@ -38,6 +38,7 @@ __all__ = [
     "RunConfig",
     "Setting",
     "TrainConfig",
+    "describe_setting",
     "describe_settings",
     "load_preset",
     "preset_names",
@@ -50,7 +51,9 @@ __all__ = [
 class RunConfig:
     """Everything that decides what a run makes, saved as ``run.json``."""
 
-    seed: int = setting(0, "start of every random choice", "[0, 4294967295]", basic=True)
+    seed: int = setting(
+        0, "start of all random numbers; the same seed gives the same run", "[0, 4294967295]", basic=True
+    )
     features: FeatureConfig = field(default_factory=FeatureConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     crf: CrfConfig = field(default_factory=CrfConfig)
@@ -125,7 +128,8 @@ def section_names() -> list[str]:
     return [name for name, value in vars(RunConfig()).items() if dataclasses.is_dataclass(value)]
 
 
-def describe_settings(section: str) -> list[Setting]:
+@functools.cache
+def describe_settings(section: str) -> tuple[Setting, ...]:
     """What there is to know of each setting of a section, in their order; "" for those that are in none.
 
     Raises:
@@ -134,4 +138,19 @@ def describe_settings(section: str) -> list[Setting]:
     if section and section not in section_names():
         raise ConfigError(unknown_name(section, section_names(), "section of settings"))
     config = RunConfig()
-    return describe(getattr(config, section) if section else config, section)
+    return tuple(describe(getattr(config, section) if section else config, section))
+
+
+def describe_setting(full_name: str) -> Setting:
+    """What there is to know of one setting.
+
+    Args:
+        full_name: As ``--set`` takes it, such as "proposals.tau".
+
+    Raises:
+        ConfigError: If there is no such setting or section (the nearest is suggested).
+    """
+    known = {setting.full_name: setting for setting in describe_settings(full_name.rpartition(".")[0])}
+    if full_name not in known:
+        raise ConfigError(unknown_name(full_name, setting_names()))
+    return known[full_name]

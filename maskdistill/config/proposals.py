@@ -22,11 +22,17 @@ class FeatureConfig:
     shorter_side: int = setting(
         0, "size the photo is read at", "[28, 2048]", unit="pixels", zero="the backbone's default", basic=True
     )
-    fit: Literal["resize", "pad"] = setting("resize", "how the sides become whole patches; pad is the published way")
+    fit: Literal["resize", "pad"] = setting(
+        "resize", "how the sides become whole patches; the paper pads", label="Fit to whole patches"
+    )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", basic=True)
     precision: Precision = setting("auto", "number format of the forward pass; auto: what is fast on the device")
     head_blocks: tuple[int, ...] = setting((), "blocks, from 1, whose patch tokens the head reads; none: the default")
-    store: bool = setting(True, "keep the head's tokens on disk, 1.2 MB a photo at 336 pixels; training needs them")
+    store: bool = setting(
+        True,
+        "keep the head's tokens on disk, 1.2 MB a photo at 336 pixels; training needs them",
+        label="Keep tokens on disk",
+    )
 
     def __post_init__(self) -> None:
         check_values(FeatureConfig, vars(self), "features.")
@@ -36,37 +42,95 @@ class FeatureConfig:
 class ProposalConfig:
     """How object masks are taken out of the features. Published values: METHOD names in each engine's docstring."""
 
-    engine: Engine = setting("ncut", "normalised cut of the graph of patches, or the published rule", basic=True)
-    num_objects: int = setting(1, "at most so many masks per photo; published gives one", "[1, 10]", basic=True)
-    feature: FeatureKind = setting("auto", "which features make the affinity; auto: the backbone's default")
-    blocks: tuple[int, ...] = setting((), "blocks, from 1, whose cosines are averaged; none: the backbone's default")
-    tau: float = setting(0.2, "ncut: cosine above which two patches are linked", "[-1, 1]", basic=True)
+    engine: Engine = setting(
+        "ncut",
+        "ncut: the graph of patches is cut in two; published: attention chooses seeds, keys spread them",
+        basic=True,
+    )
+    num_objects: int = setting(
+        1,
+        "ncut: most masks per photo; the cut is repeated on the rest, small or overlapping masks are dropped",
+        "[1, 10]",
+        label="Objects, at most",
+        usual="[1, 5]",
+        basic=True,
+    )
+    feature: FeatureKind = setting(
+        "auto", "ncut: what patches are compared by; keys suit DINO, tokens DINOv2; auto: the backbone's default"
+    )
+    blocks: tuple[int, ...] = setting(
+        (),
+        "ncut: blocks, from 1, whose cosines are averaged; none: the backbone's default",
+        label="Blocks of the tokens",
+    )
+    tau: float = setting(
+        0.2,
+        "ncut: two patches are linked if their cosine is above it; higher: fewer links, smaller masks",
+        "[-1, 1]",
+        label="Link threshold τ (cosine)",
+        usual="[-0.2, 0.8]",
+        basic=True,
+    )
     foreground: Foreground = setting(
         "attended",
-        "the object: the side off the border, unless CLS prefers the other / off the border / of largest |value|",
+        "ncut: the side that is the object; border: touches the border less; attended: likewise, unless CLS attends "
+        "to the other twice as much; largest: has the largest value",
     )
     component: Component = setting(
-        "auto", "pieces kept: all large ones, or the seed's; auto: the seed's if several objects are looked for"
+        "auto",
+        "connected components kept: all large ones, or the one with the seed; auto: large for one object, else seed",
+        label="Components kept",
     )
-    min_piece: float = setting(0.1, "share of the largest piece's area below which a piece is dropped", "[0, 1]")
+    min_piece: float = setting(
+        0.1,
+        "ncut: components below this share of the largest one's area are dropped",
+        "[0, 1]",
+        label="Smallest component (share of the largest)",
+    )
     refine_steps: int = setting(
-        2, "rounds of assigning patches to the nearer of two mean directions; 0 keeps the cut as it is", "[0, 20]"
+        2,
+        "ncut: rounds in which each patch joins the nearer of two mean directions, object or rest; 0: none",
+        "[0, 20]",
+        label="Refinement (rounds)",
+        usual="[0, 6]",
     )
     refine_blocks: tuple[int, ...] = setting(
         (), "blocks, from 1, compared in the refinement; none: the backbone's default"
     )
-    smooth: bool = setting(True, "interpolate to pixels, then split; false: split patches, then nearest pixels")
+    smooth: bool = setting(
+        True, "interpolate to pixels, then split; false: split patches, then nearest pixels", label="Smooth outlines"
+    )
     min_area: float = setting(
         0.01, "fraction of the photo below which a further object is dropped", "[0, 1]", step=0.001
     )
     max_overlap: float = setting(0.5, "IoU with an earlier object above which a further one is dropped", "[0, 1]")
     views: Views = setting(
-        "merge", "second look, at the smaller mirror image: not at all, for the score only, averaged into the mask too"
+        "merge",
+        "ncut: use of the smaller mirror image: averaged into the mask and the score, the score only, or not at all",
+        label="Second view",
     )
-    view_scale: float = setting(0.75, "size of the second look, as a fraction of the first", "[0.25, 1]")
-    num_heads: int = setting(5, "published: CLS attention is the mean of so many first heads", "[1, 64]")
-    topk: float = setting(0.4, "published: fraction of patches kept as candidates", "(0, 1]", basic=True)
-    mass: float = setting(0.5, "published: fraction of the attention's mass kept", "(0, 1]", basic=True)
+    view_scale: float = setting(0.75, "size of the second view, as a fraction of the first", "[0.25, 1]")
+    num_heads: int = setting(
+        5,
+        "published: CLS attention is the mean of the first heads, this many; the paper takes 5 of 6",
+        "[1, 64]",
+        label="Heads averaged",
+        usual="[1, 6]",
+    )
+    topk: float = setting(
+        0.4,
+        "published: share of patches, those with the most CLS attention, that are candidates; the paper takes 0.4",
+        "(0, 1]",
+        label="Top patches (share of all)",
+        basic=True,
+    )
+    mass: float = setting(
+        0.5,
+        "published: share of the CLS attention that is kept, the strongest first; the paper takes 0.5",
+        "(0, 1]",
+        label="Attention mass kept (share)",
+        basic=True,
+    )
 
     def __post_init__(self) -> None:
         check_values(ProposalConfig, vars(self), "proposals.")
@@ -81,19 +145,59 @@ class ProposalConfig:
 class CrfConfig:
     """Dense CRF of Krähenbühl and Koltun (NIPS 2011) at image resolution; published weights and widths."""
 
-    enabled: bool = setting(False, "refine the proposals; predictions.crf says it of the predictions", basic=True)
-    iterations: int = setting(10, "rounds of mean-field inference", "[1, 100]", basic=True)
+    enabled: bool = setting(
+        False,
+        "refine the proposals by the photo's colours, at image resolution; predictions have a setting of their own",
+        label="CRF refinement",
+        basic=True,
+    )
+    iterations: int = setting(10, "rounds of mean-field inference", "[1, 100]", usual="[1, 20]", basic=True)
     max_pixels: int = setting(
-        120_000, "photos with more are refined on a copy of this size", "[1000, inf)", unit="pixels", zero="no limit"
+        120_000,
+        "larger photos are refined on a copy of this size, which is faster",
+        "[1000, inf)",
+        label="Working size, at most",
+        usual="[0, 1000000]",
+        unit="pixels",
+        zero="no limit",
+        step=10_000,
     )
-    gaussian_weight: float = setting(3.0, "pull of pixels that are near", "[0, 1000]", step=0.5)
-    gaussian_sigma: float = setting(1.0, "reach of the pull of near pixels", "[0.1, 1000]", unit="pixels", step=0.5)
-    bilateral_weight: float = setting(4.0, "pull of pixels that are near and alike in colour", "[0, 1000]", step=0.5)
-    bilateral_sigma_xy: float = setting(67.0, "reach of the pull of like colours", "[0.1, 1000]", unit="pixels", step=1)
+    gaussian_weight: float = setting(3.0, "how strongly near pixels pull each other", "[0, 1000]", step=0.5)
+    gaussian_sigma: float = setting(
+        1.0, "distance over which near pixels pull each other", "[0.1, 1000]", unit="pixels", step=0.5
+    )
+    bilateral_weight: float = setting(
+        4.0,
+        "how strongly near pixels of similar colour pull each other",
+        "[0, 1000]",
+        label="Colour weight",
+        usual="[0, 12]",
+        step=0.5,
+    )
+    bilateral_sigma_xy: float = setting(
+        67.0,
+        "distance over which pixels of similar colour pull each other",
+        "[0.1, 1000]",
+        label="Colour reach",
+        usual="[1, 150]",
+        unit="pixels",
+        step=1,
+    )
     bilateral_sigma_rgb: float = setting(
-        3.0, "how different colours may be and still pull", "[0.1, 1000]", unit="grey levels of 255", step=0.5
+        3.0,
+        "how different colours may be and still pull each other",
+        "[0.1, 1000]",
+        label="Colour tolerance",
+        usual="[1, 30]",
+        unit="grey levels of 255",
+        step=0.5,
     )
-    min_agreement: float = setting(0.5, "IoU with the mask before, below which the refinement is not taken", "[0, 1]")
+    min_agreement: float = setting(
+        0.5,
+        "IoU with the mask before, below which the refined mask is not taken",
+        "[0, 1]",
+        label="Least agreement (IoU)",
+    )
 
     def __post_init__(self) -> None:
         check_values(CrfConfig, vars(self), "crf.")

@@ -22,6 +22,7 @@ _WORDS = {
     "crf": "CRF",
     "ema": "EMA",
     "rgb": "RGB",
+    "ncut": "normalised cut",
 }
 
 
@@ -58,10 +59,12 @@ class Setting:
     """What is known of one setting. ``describe`` fills in what stands in the dataclass rather than in its metadata."""
 
     help: str  # one line
+    label: str = ""  # short name for forms, with the unit: "Image side (pixels)"; made from the name if none is given
     within: Interval | None = None  # of a number, or of each number of a list
+    usual: Interval | None = None  # values worth trying, where ``within`` allows many more
     unit: str = ""  # pixels, photos, seconds; empty for shares, counts and texts
     zero: str = ""  # what 0 stands for, where it lies outside of ``within`` and is allowed nevertheless
-    step: float = 0.01  # a difference worth trying, of a fraction; 1 for whole numbers
+    step: float = 0  # a difference worth trying; where none is given, 1 for whole numbers and 0.01 for others
     advanced: bool = True  # False for the few that people change
     section: str = ""  # of RunConfig; empty for a setting that is in none
     name: str = ""
@@ -75,23 +78,9 @@ class Setting:
         return f"{self.section}.{self.name}" if self.section else self.name
 
     @property
-    def words(self) -> str:
-        """The name in words, with the unit: "Image side (pixels)"."""
-        words = " ".join(_WORDS.get(word, word) for word in self.name.split("_"))
-        words = words[0].upper() + words[1:]
-        return f"{words} ({self.unit})" if self.unit and self.unit not in words else words
-
-    @property
-    def low(self) -> float | None:
-        """Least value, itself allowed unless ``within.open_low``; 0 where that is allowed too; None without one."""
-        if self.within is None:
-            return None
-        return 0 if self.zero else self.within.low
-
-    @property
-    def high(self) -> float | None:
-        """Largest value, itself allowed unless ``within.open_high``; None without one."""
-        return None if self.within is None or math.isinf(self.within.high) else self.within.high
+    def sentence(self) -> str:
+        """The help as a sentence."""
+        return f"{self.help[0].upper()}{self.help[1:]}."
 
     @property
     def allowed(self) -> str:
@@ -102,6 +91,38 @@ class Setting:
             return ""
         words = f"{self.within} {self.unit}".rstrip()
         return f"0 ({self.zero}) or {words}" if self.zero else words
+
+    def value_in(self, config: Any) -> Any:
+        """The setting's value in a ``RunConfig``."""
+        return getattr(getattr(config, self.section) if self.section else config, self.name)
+
+    def as_text(self, value: Any) -> str:
+        """A value as ``--set`` takes it. ``None``, as of a number that was deleted, is an empty text."""
+        if value is None:
+            return ""
+        if isinstance(value, (tuple, list)):
+            return ", ".join(map(str, value))
+        if isinstance(value, float):
+            return f"{value:.10g}"  # a slider's 0.29000000000000004 is 0.29
+        return value.strip() if isinstance(value, str) else str(value).lower()
+
+    def choice_label(self, choice: str) -> str:
+        """One of ``choices`` for people: "Largest"."""
+        return _in_words(choice)
+
+    def slider_ends(self, value: float, *, usual: bool = False) -> tuple[float, float] | None:
+        """Least and largest number of a slider that can show ``value``; None if the setting has no largest one.
+
+        Args:
+            value: It moves an end outwards where it lies beyond.
+            usual: Whether the slider covers the values worth trying, rather than all that are allowed.
+        """
+        span = (usual and self.usual) or self.within
+        if span is None or math.isinf(span.high):
+            return None
+        low = 0 if self.zero else span.low + self.step * span.open_low  # an open end is a step away
+        high = span.high - self.step * span.open_high
+        return self.type(min(low, value)), self.type(max(high, value))
 
     def check(self, value: Any, name: str) -> None:
         """Raise ``ConfigError``, naming the setting, if a number lies outside of what it may be."""
@@ -117,14 +138,18 @@ def setting(
     help: str,
     within: str = "",
     *,
+    label: str = "",
+    usual: str = "",
     unit: str = "",
     zero: str = "",
-    step: float = 0.01,
+    step: float = 0,
     basic: bool = False,
 ) -> Any:
-    """A field of a settings dataclass. ``within`` is an interval such as "(0, 1]"; ``Setting`` explains the rest."""
-    interval = Interval.parse(within) if within else None
-    known = Setting(help=help, within=interval, unit=unit, zero=zero, step=step, advanced=not basic)
+    """A field of a settings dataclass. Intervals are written as "(0, 1]"; ``Setting`` explains the rest."""
+    allowed, tried = (Interval.parse(text) if text else None for text in (within, usual))
+    known = Setting(
+        help=help, label=label, within=allowed, usual=tried, unit=unit, zero=zero, step=step, advanced=not basic
+    )
     return dataclasses.field(default=default, metadata={_KEY: known})
 
 
@@ -148,19 +173,31 @@ def describe(config: Any, section: str) -> list[Setting]:
     """The settings of one dataclass, its values as defaults, in their order; dataclasses inside it are left out."""
     hints = typing.get_type_hints(type(config))
     return [
-        replace(
-            field.metadata[_KEY],
-            section=section,
-            name=field.name,
-            default=getattr(config, field.name),
-            **_kind(hints[field.name]),
-        )
+        _describe(field, getattr(config, field.name), section, hints[field.name])
         for field in dataclasses.fields(config)
         if _KEY in field.metadata
     ]
 
 
-def _kind(hint: Any) -> dict[str, Any]:
-    if typing.get_origin(hint) is Literal:
-        return {"type": str, "choices": typing.get_args(hint)}
-    return {"type": tuple if isinstance(hint, types.GenericAlias) else hint}
+def _describe(field: dataclasses.Field, default: Any, section: str, hint: Any) -> Setting:
+    known: Setting = field.metadata[_KEY]
+    choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
+    kind = str if choices else tuple if isinstance(hint, types.GenericAlias) else hint
+    label = known.label or _in_words(field.name)
+    step = known.step or (1 if kind is int else 0.01)
+    return replace(
+        known,
+        section=section,
+        name=field.name,
+        label=f"{label} ({known.unit})" if known.unit and known.unit not in label else label,
+        step=kind(step) if kind in (int, float) else 0,
+        type=kind,
+        default=default,
+        choices=choices,
+    )
+
+
+def _in_words(name: str) -> str:
+    """``"num_rounds"`` as "Number of rounds"."""
+    words = " ".join(_WORDS.get(word, word) for word in name.split("_"))
+    return words[0].upper() + words[1:]

@@ -7,16 +7,15 @@ from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
 from app.guide.step_context import StepContext
 from app.images import derivation, drawing
-from app.proposals.control_list import NCUT, PUBLISHED, Control
 from app.selection import Option
+from maskdistill.config import Setting, describe_setting
 from maskdistill.datasets.transforms import pixel_to_patch
 
 MAP = 0.72  # opacity of a colour map: the photo's shapes still show
 BRIGHT = 0.98  # quantile of the attention that gets the brightest colour
 MEAN, NO_HEAD = "mean", "none"
 MASK, SIDES = "mask", "sides"
-TAU = next(control for control in NCUT if control.name == "proposals.tau")
-TOPK = next(control for control in PUBLISHED if control.name == "proposals.topk")
+TAU, TOPK = describe_setting("proposals.tau"), describe_setting("proposals.topk")
 
 
 def draw_photo(context: StepContext) -> str:
@@ -112,8 +111,7 @@ def valid_patch(context: StepContext) -> derivation.Patch | None:
 
 def draw_cut(context: StepContext) -> str:
     """The mask, or the two sides of the cut, under the threshold of the slider."""
-    control = TOPK if context.config.proposals.engine == "published" else TAU
-    value = getattr(context.config.proposals, control.name.partition(".")[2])
+    setting = TOPK if context.config.proposals.engine == "published" else TAU
     found = context.live.proposals
     sides = _sides(context) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
     masks = [
@@ -128,12 +126,12 @@ def draw_cut(context: StepContext) -> str:
         grey=sides is not None,
         scale=sides,
         scale_title="Blue: one side, orange: the other",
-        slider=_slider(control, value),
+        slider=_slider(setting, setting.value_in(context.config)),
     )
     draw_scene(
         scene,
         key="guide:photo",
-        on_slide=lambda moved: selection.change_setting(context.workspace.base, control.name, f"{moved:.2f}"),
+        on_slide=lambda moved: selection.change_setting(context.workspace.base, setting.full_name, f"{moved:.2f}"),
     )
     if not found.proposals:
         return "No mask at this threshold"
@@ -147,7 +145,7 @@ def _sides(context: StepContext) -> derivation.DerivationStep | None:
     return next((step for step in steps if step.scale == "diverging" and step.mark is not None), None)
 
 
-def _slider(control: Control, value: float) -> Slider:
-    sign = "τ" if control is TAU else "Candidates"
-    low, high = min(control.low, value), max(control.high, value)
-    return Slider(sign, low, high, control.step, value, digits=2, name=control.label)
+def _slider(setting: Setting, value: float) -> Slider:
+    sign = "τ" if setting is TAU else "Candidates"
+    low, high = setting.slider_ends(value, usual=True)
+    return Slider(sign, low, high, setting.step, value, digits=2, name=setting.label)

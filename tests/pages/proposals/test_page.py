@@ -5,6 +5,7 @@ import pytest
 
 import maskdistill.proposals.propose
 from app import session
+from app.images import derivation
 from app.proposals import apply_dialog, setting_controls
 
 
@@ -150,7 +151,6 @@ def test_missing_data_is_explained(open_page, tmp_path):
 
 def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weights, open_proposals):
     from app import photo_cache
-    from app.proposals import derivation
     from maskdistill.config import FeatureConfig, RunConfig
     from maskdistill.datasets import open_source
 
@@ -180,14 +180,10 @@ def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
     assert app.session_state[session.Key.STRIP_PAGE] == 7
 
 
-def test_controls_offer_every_value_that_the_settings_allow():
-    import typing
-
-    from app.proposals import control_list, derivation
-    from maskdistill.config import ProposalConfig
-
-    hints = typing.get_type_hints(ProposalConfig)
-    for control in (control_list.ENGINE, *control_list.NCUT, *control_list.NCUT_MORE):
-        if control.kind == "segments":
-            assert set(control.options) == set(typing.get_args(hints[control.name.partition(".")[2]])), control.name
-    assert set(derivation.FOREGROUND_RULES) == set(typing.get_args(hints["foreground"]))
+def test_every_setting_of_the_engine_has_a_control(open_proposals):
+    app = open_proposals()
+    known = {item.key for item in [*app.slider, *app.segmented_control, *app.get("button_group"), *app.toggle]}
+    names = [*setting_controls.ENGINES["ncut"], *setting_controls.NCUT_MORE]
+    assert {session.control_key(f"proposals.{name}") for name in ("engine", *names)} <= known
+    rules = app.segmented_control(key=session.control_key("proposals.foreground")).options
+    assert [rule.lower() for rule in rules] == list(derivation.FOREGROUND_RULES)

@@ -15,6 +15,7 @@ from maskdistill.config import (
     ProposalConfig,
     RunConfig,
     TrainConfig,
+    describe_setting,
     describe_settings,
     load_preset,
     preset_names,
@@ -191,7 +192,8 @@ class TestDescriptions:
 
     @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.full_name)
     def test_description(self, setting):
-        assert 10 < len(setting.help) < 120
+        assert 10 < len(setting.help) < 180
+        assert 1 < len(setting.label) < 45
         assert "\n" not in setting.help
         assert not setting.help.endswith(".")
         assert isinstance(setting.default, setting.type)
@@ -205,17 +207,32 @@ class TestDescriptions:
 
     def test_values(self):
         rate = next(setting for setting in self.SETTINGS if setting.full_name == "stage1.learning_rate")
-        assert (rate.type, rate.default, rate.low, rate.high, rate.advanced) == (float, 1e-3, 0, 100, False)
-        assert (rate.words, rate.allowed, rate.choices) == ("Learning rate", "in [0, 100]", ())
+        assert (rate.type, rate.default, rate.step, rate.advanced) == (float, 1e-3, 0.001, False)
+        assert (rate.label, rate.allowed, rate.choices) == ("Learning rate", "in [0, 100]", ())
         model = next(setting for setting in self.SETTINGS if setting.full_name == "stage2.model")
         assert (model.type, model.choices) == (str, ("patch_head", "mask_rcnn", "deeplabv3"))
         assert model.allowed == "one of patch_head, mask_rcnn, deeplabv3"
         side = next(setting for setting in self.SETTINGS if setting.name == "shorter_side")
-        assert (side.words, side.low, side.high) == ("Shorter side (pixels)", 0, 2048)
-        pixels = next(setting for setting in self.SETTINGS if setting.name == "max_pixels")
-        assert (pixels.words, pixels.low, pixels.high) == ("Maximum pixels", 0, None)
-        blocks = next(setting for setting in self.SETTINGS if setting.full_name == "proposals.blocks")
-        assert (blocks.type, blocks.low, blocks.high, blocks.allowed) == (tuple, None, None, "")
+        assert (side.label, side.step, side.slider_ends(0)) == ("Shorter side (pixels)", 1, (0, 2048))
+        blocks = describe_setting("proposals.blocks")
+        assert (blocks.type, blocks.slider_ends(0), blocks.allowed) == (tuple, None, "")
+
+    def test_slider_covers_what_is_worth_trying_and_the_value(self):
+        pixels = describe_setting("crf.max_pixels")
+        assert pixels.slider_ends(120_000) is None
+        assert pixels.slider_ends(120_000, usual=True) == (0, 1_000_000)
+        tau = describe_setting("proposals.tau")
+        assert [tau.slider_ends(value, usual=True) for value in (0.2, 0.9)] == [(-0.2, 0.8), (-0.2, 0.9)]
+        share = describe_setting("filter.keep_share")
+        assert [share.slider_ends(value) for value in (1, 0.001)] == [(0.01, 1), (0.001, 1)]
+
+    @pytest.mark.parametrize("setting", SETTINGS, ids=lambda setting: setting.full_name)
+    def test_default_as_text_is_read_back(self, setting):
+        assert RunConfig().with_overrides([f"{setting.full_name}={setting.as_text(setting.default)}"]) == RunConfig()
+
+    def test_unknown_setting_suggests_the_nearest(self):
+        with pytest.raises(ConfigError, match=r"No setting 'proposals\.tua'\. Did you mean 'proposals\.tau'\?"):
+            describe_setting("proposals.tua")
 
     def test_defaults_are_those_of_the_section(self):
         defaults = {setting.name: setting.default for setting in describe_settings("stage1")}
