@@ -1,1 +1,5 @@
-"""The Audit page: one mask after the other, judged by key."""
+"""The Audit page: masks one by one, accepted, rejected or relabeled by key.
+
+``queue`` chooses the order, ``review_session`` is one person's way through it, ``label_store`` holds everyone's labels,
+``annotator`` is the component.
+"""

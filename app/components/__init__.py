@@ -1,1 +1,1 @@
-"""Parts of pages with a script of their own."""
+"""Components that several pages use: a module, a script and a style of one name; ``_register`` joins them."""

@@ -1,1 +1,1 @@
-"""Parts of the Filter page: histograms with their thresholds, counts, masks at the border, presets."""
+"""The Filter page: histograms with thresholds, counts of what is kept, masks at the border, presets."""

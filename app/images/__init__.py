@@ -1,1 +1,1 @@
-"""Pictures for the browser: crops, colours, drawing."""
+"""Pictures for the browser: crops, colors, layers, and sending each picture once."""

@@ -1,1 +1,1 @@
-"""One mask with all that is known of it, opened from any page."""
+"""The detail of one mask, which opens from any page."""

@@ -1,1 +1,1 @@
-"""The Results page: what each stage brought, class by class and photo by photo, another run, and photos dropped in."""
+"""The Results page: what each stage brought, by class and by photo; another run beside it; new photos."""

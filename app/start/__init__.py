@@ -1,1 +1,1 @@
-"""The page Start."""
+"""The Start page: choose photos and weights, and find the masks."""

@@ -1,1 +1,1 @@
-"""The Training page: the stages of a run, a form for each, the job at work, and the jobs before it."""
+"""The Training page: the stages of a run, a form for each, the job at work, and earlier jobs."""

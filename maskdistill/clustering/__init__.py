@@ -1,1 +1,5 @@
-"""The masks of all photos: from vectors to clusters, how many of them, and a map. The second idea."""
+"""From the masks of all photos to clusters, their number, and a map: the second idea of the method.
+
+Read ``mask_embeddings``, ``embedding_space``, ``model_selection`` (choices without labels), ``kmeans``, ``consensus``,
+``find_clusters``; then what people work with: ``alternatives``, ``compare_clusterings``, ``neighbors``, ``projection``.
+"""

@@ -1,9 +1,9 @@
 """Background jobs: a command in a process of its own that outlives the browser tab and the server.
 
 A job is a row of the run's ``run.sqlite`` and a log file. ``submit`` writes the row and starts the process
-(``maskdistill.cli.job_worker``), which waits for its turn, calls the command line, and tells in the row how far it is.
-A run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Whoever lists
-the jobs finds out by it which processes are gone: such a job is ``lost``, and can be resumed.
+(``maskdistill.cli.job_worker``), which waits for its turn, calls the command line, and writes its progress into the
+row. A run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Listing
+the jobs finds those whose process is gone: such a job is ``lost``, and can be resumed.
 """
 
 from maskdistill.jobs.control import current_job, get_job, stop_job, wait_until_ended

@@ -1,1 +1,5 @@
-"""What the first model believes: which masks are kept, and the label maps painted of them. The third idea."""
+"""From the first model's predictions to label maps: the third idea of the method.
+
+Read ``candidates`` (signals of each mask), ``filter`` (which are kept), ``label_maps`` (painting); the other modules
+serve the Filter page and new photos.
+"""

@@ -1,1 +1,1 @@
-"""What people look at and decide: tables and sets of masks, the audit, their decisions."""
+"""People's review of masks: a table of all masks, sets of masks, the audit's queue, decisions."""

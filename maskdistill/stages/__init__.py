@@ -1,1 +1,5 @@
-"""The stages of a run: each a library function over many photos, one artifact on disk, resumable."""
+"""The stages of a run, each a function over many photos that leaves files and can be resumed.
+
+Read ``stage_list`` (the order), ``chain`` (what is stale, and doing it), ``context`` (what a stage is given), then the
+stages.
+"""

@@ -1,1 +1,1 @@
-"""What each step of the guide shows."""
+"""What each step of the Guide shows, in the order of the method."""

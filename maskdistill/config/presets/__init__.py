@@ -1,0 +1,1 @@
+"""Presets as TOML files: values that differ from the defaults, by section."""

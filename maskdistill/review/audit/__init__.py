@@ -1,5 +1,6 @@
-"""How people go through masks: which come first and why, how two people agree, how long it takes. Nothing here reads
-or writes a file, and nothing knows ground truth.
+"""The audit: which masks come first and why, how far two people agree, how long the rest takes.
+
+Nothing here reads or writes a file, and nothing knows ground truth.
 """
 
 from maskdistill.review.audit.agreement import Agreement, compare, words

@@ -1,6 +1,6 @@
 """People's decisions on masks and clusters, in ``run.sqlite``.
 
-Every decision is a step that is never changed or deleted: to undo is a step too, so that history comes free. No stage
+Every decision is a step that is never changed or deleted: to undo is a step too, so the history stays complete. No stage
 writes here. Marks speak of single masks. Changes of clusters (merging, splitting, naming, excluding) speak of their
 numbers, so they are dormant while the run has another clustering.
 """
