@@ -76,7 +76,7 @@ def pick(run_view: RunView, decisions_now: DecisionView, text: str, *, add: bool
             save_view(run_view.run, _VIEWS, name, text)
         text = view_text(name)
     kind, _, value = text.partition(":")
-    selection.select(picked=text, cluster=int(value) if kind == "cluster" and value.isdigit() else 0)
+    selection.select(picked=text, cluster=int(value) if kind == "cluster" and value.isdecimal() else 0)
 
 
 def clear() -> None:

@@ -34,5 +34,9 @@ class RunError(MaskDistillError):
     """A run folder cannot be used as asked."""
 
 
+class OutOfMemoryError(RunError):
+    """The work needs more memory than there is."""
+
+
 class JobError(MaskDistillError):
     """A background job cannot be started, stopped or found."""

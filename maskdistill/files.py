@@ -79,6 +79,6 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
 
 
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file in one step."""
-    write_atomically(path, json.dumps(value, indent=1))
+def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
+    """Write a JSON file in one step. None as indent writes a large one that nobody reads five times as fast."""
+    write_atomically(path, json.dumps(value, indent=indent))

@@ -1,9 +1,19 @@
-"""What this machine has: cores and devices. Loads no torch."""
+"""What this machine has: cores, devices, and not always enough memory. Loads no torch."""
 
 import os
 import platform
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from maskdistill.errors import OutOfMemoryError
+
+# torch's error has a type of its own, of which nothing is imported here; its CPU allocator raises RuntimeError.
+_NO_MEMORY = re.compile(
+    r"MemoryError|out of memory|not enough memory|an't allocate memory|annot allocate memory|ALLOC_FAILED"
+)
 
 
 def usable_cores() -> int:
@@ -26,4 +36,35 @@ def device_of(name: str) -> str:
 
 def num_gpus() -> int:
     """NVIDIA's devices, as Linux shows them."""
-    return sum(path.name.removeprefix("nvidia").isdigit() for path in Path("/dev").glob("nvidia[0-9]*"))
+    return sum(path.name.removeprefix("nvidia").isdecimal() for path in Path("/dev").glob("nvidia[0-9]*"))
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether Python, or torch on any device, found too little memory."""
+    if not isinstance(error, RuntimeError):
+        return isinstance(error, MemoryError | OutOfMemoryError)
+    return says_no_memory(f"{type(error).__name__}: {error}")
+
+
+def says_no_memory(text: str) -> bool:
+    """Whether a message, or a log, tells of a lack of memory."""
+    return _NO_MEMORY.search(text) is not None
+
+
+@contextmanager
+def explain_lack_of_memory() -> Iterator[None]:
+    """Turn a lack of memory into an error that says what to do.
+
+    Raises:
+        OutOfMemoryError: If the work inside found too little memory.
+    """
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise OutOfMemoryError(
+            f"There was not enough memory ({reason}). What is finished is kept. Pass --workers 1, set "
+            "features.shorter_side or stage1.batch_size and stage2.batch_size lower, then start again."
+        ) from error

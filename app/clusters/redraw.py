@@ -30,4 +30,6 @@ def redraw_selection(before: set[int]) -> None:
 def chosen_clusters() -> set[int]:
     """The clusters that the selection consists of, if of nothing else."""
     kind, _, rest = mask_selection.text_of_link().partition(":")
-    return {int(part) for part in rest.split(",") if part.isdigit()} if kind == "cluster" and "~" not in rest else set()
+    return (
+        {int(part) for part in rest.split(",") if part.isdecimal()} if kind == "cluster" and "~" not in rest else set()
+    )

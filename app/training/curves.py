@@ -93,7 +93,7 @@ def saved_epochs(run: Path) -> list[Epoch]:
 def _order(stage: str) -> tuple[int, int]:
     """Stage 1, stage 2, and then the rounds by their number."""
     number = stage.rpartition("/")[2]
-    return (TRAINED.index(stage), 0) if stage in TRAINED else (len(TRAINED), int(number) if number.isdigit() else 0)
+    return (TRAINED.index(stage), 0) if stage in TRAINED else (len(TRAINED), int(number) if number.isdecimal() else 0)
 
 
 def last_of(epochs: Sequence[Epoch], stage: str) -> Epoch | None:

@@ -85,7 +85,7 @@ def parse_gpus(text: str) -> list[Gpu]:
     found = []
     for line in text.splitlines():
         cells = [cell.strip() for cell in line.split(",")]
-        if len(cells) == 3 and all(cell.isdigit() for cell in cells):
+        if len(cells) == 3 and all(cell.isdecimal() for cell in cells):
             busy, used, total = map(int, cells)
             found.append(Gpu(busy / 100, used * 2**20, total * 2**20))
     return found

@@ -74,6 +74,6 @@ def positive(text: str) -> int:
 
 
 def not_negative(text: str) -> int:
-    if not text.isdigit():
+    if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
     return int(text)

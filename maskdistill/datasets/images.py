@@ -22,6 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from maskdistill.datasets.records import Photo
 from maskdistill.datasets.views import apply_view
 from maskdistill.errors import DatasetError
+from maskdistill.machine import explain_lack_of_memory
 
 MAX_PIXELS = 178_956_970  # height * width; where Pillow too speaks of a decompression bomb
 
@@ -103,7 +104,8 @@ def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Ima
         if min_short_side is not None and view is None:
             _decode_smaller(image, min_short_side)
         try:
-            rgb = _to_rgb(image)
+            with explain_lack_of_memory():  # no fault of the file, which must not count as damaged for ever
+                rgb = _to_rgb(image)
         except _DAMAGE as error:
             raise UnreadablePhotoError(path, f"The picture data is damaged or cut off ({error}).") from error
     if orientation in _TRANSPOSE:

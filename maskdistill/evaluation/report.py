@@ -6,7 +6,7 @@ from typing import Any
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.datasets.splits import reported_numbers
-from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.files import read_json
 from maskdistill.models.predictor import label_photo, load_model
@@ -80,6 +80,8 @@ def predict_folder(
         for photo in source.photos:
             try:
                 labels = label_photo(predictor, photo, config, crf=crf)
+            except OutOfMemoryError:  # no fault of the photo
+                raise
             except (MaskDistillError, OSError, ValueError) as error:
                 failed.append(f"{photo.path} ({error})")
                 continue

@@ -4,15 +4,14 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from maskdistill.errors import MaskDistillError
+from maskdistill.errors import MaskDistillError, OutOfMemoryError
 from maskdistill.files import describe_full_disk, is_disk_full, says_full
 from maskdistill.jobs.processes import count_oom_kills
 from maskdistill.jobs.records import Job, JobState
+from maskdistill.machine import is_out_of_memory, says_no_memory
 
 KEPT = "What is finished is kept: resume to go on from the last checkpoint."
 LENGTH = 600  # characters of a sentence
-# OutOfMemoryError is torch's, of which nothing is imported here; its CPU allocator raises RuntimeError instead.
-_NO_MEMORY = re.compile(r"MemoryError|out of memory|not enough memory|can't allocate memory|Cannot allocate memory")
 _LESS_MEMORY = (
     "Lower stage1.batch_size and stage2.batch_size, set features.shorter_side lower, or pass --workers 1, then resume."
 )
@@ -52,10 +51,10 @@ def after_error(error: BaseException, run: Path) -> Ending:
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
     if is_disk_full(error):
         return Ending(JobState.FAILED, describe_full_disk(_folder_of(error, run)), 1)
-    if _NO_MEMORY.search(f"{type(error).__name__}: {first}"):
-        return Ending(JobState.FAILED, _shorten(f"There was not enough memory ({first}). {KEPT} {_LESS_MEMORY}"), 1)
     if isinstance(error, MaskDistillError):
-        return Ending(JobState.FAILED, _shorten(str(error)), 2)
+        return Ending(JobState.FAILED, _shorten(str(error)), 1 if isinstance(error, OutOfMemoryError) else 2)
+    if is_out_of_memory(error):
+        return Ending(JobState.FAILED, _shorten(f"There was not enough memory ({first}). {KEPT} {_LESS_MEMORY}"), 1)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
         return Ending(JobState.FAILED, _shorten(f"{error.strerror or first}{where}. Mend that. {KEPT}"), 1)
@@ -76,7 +75,7 @@ def after_loss(job: Job, log: str) -> Ending:
         return Ending(JobState.STOPPED, f"Stopped. {KEPT}")
     if says_full(log):
         return Ending(JobState.FAILED, describe_full_disk(job.run))
-    if _NO_MEMORY.search(log):
+    if says_no_memory(log):
         return Ending(JobState.FAILED, f"There was not enough memory. {KEPT} {_LESS_MEMORY}")
     return Ending(JobState.LOST, f"{_why_lost(job, log)} {KEPT}")
 

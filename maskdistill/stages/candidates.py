@@ -58,7 +58,7 @@ def write_candidates(
         "annotations": annotations,
         "categories": [{"id": label, "name": f"cluster {label}"} for label in used],
     }
-    write_json(folder.candidate_masks_path, coco)
+    write_json(folder.candidate_masks_path, coco, indent=None)
     new = sum(row["origin"] == origin for row in rows)
     return f"{len(rows)} candidates, {new} of them where no proposal was."
 

@@ -14,6 +14,7 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, write_json
+from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
@@ -184,7 +185,8 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
     module, _, function = BY_NAME[name].work.partition(":")
     began = time.monotonic()
     plan.run.stage_path(name).unlink(missing_ok=True)  # until the work is finished the artifacts are of neither kind
-    sentence = getattr(import_module(module), function)(plan.context(name, options))
+    with explain_lack_of_memory():
+        sentence = getattr(import_module(module), function)(plan.context(name, options))
     write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
     seconds = time.monotonic() - began
     record_speed(plan.run, name, plan.config, seconds)

@@ -19,7 +19,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
         source: Photos.
         results: ``PhotoResult`` of every photo as a dictionary, in the order of the photos.
     """
-    write_json(run.proposals_path, _as_coco(source, results))
+    write_json(run.proposals_path, _as_coco(source, results), indent=None)
     rows = [
         _mask_row(source.photos[item["number"]], item, rank)
         for item in results

@@ -8,7 +8,7 @@ from typing import Any
 
 from maskdistill.errors import RunError
 from maskdistill.machine import usable_cores
-from maskdistill.stages.tasks import WorkerSpec, settle_precision, start_worker, work
+from maskdistill.stages.tasks import WorkerSpec, do_task, settle_precision, start_worker, work
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
@@ -30,6 +30,7 @@ def map_photos(
         num_tasks: How many tasks there are, if known and ``tasks`` has no length: no more processes are started.
 
     Raises:
+        OutOfMemoryError: If there is not enough memory for a task.
         RunError: If a process was ended from outside, usually for lack of memory.
     """
     cores = usable_cores()
@@ -39,7 +40,7 @@ def map_photos(
         num_workers = min(num_workers, max(1, num_tasks))
     if num_workers == 1:
         worker = spec.make()
-        yield from (worker(*task) for task in tasks)
+        yield from (do_task(worker, task) for task in tasks)
         return
     context = multiprocessing.get_context("spawn")  # never fork once torch is loaded
     arguments = (spec, max(1, cores // num_workers), context.Value("i", 0))

@@ -49,7 +49,7 @@ class Shard:
             ConfigError: If it is not two whole numbers with 1 <= i <= n.
         """
         left, slash, right = text.partition("/")
-        if not (slash and left.isdigit() and right.isdigit() and 1 <= int(left) <= int(right)):
+        if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
             raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
         return cls(int(left), int(right))
 
@@ -310,7 +310,7 @@ def _read_part(run: Run, key: str, number: int) -> dict[int, dict[str, Any]]:
 
 def _write_part(run: Run, key: str, number: int, results: dict[int, dict[str, Any]]) -> None:
     ordered = [results[index] for index in sorted(results)]
-    write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered)
+    write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered, indent=None)
 
 
 def _conclude(

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
+from maskdistill.machine import explain_lack_of_memory
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,17 @@ def work(*task: Any) -> Any:
     """One task."""
     if "error" in _worker:
         raise _worker["error"]
-    return _worker["worker"](*task)
+    return do_task(_worker["worker"], task)
+
+
+def do_task(worker: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+    """One task in this process.
+
+    Raises:
+        OutOfMemoryError: If there is not enough memory for it.
+    """
+    with explain_lack_of_memory():
+        return worker(*task)
 
 
 def settle_precision(precision: str, device: str) -> str:

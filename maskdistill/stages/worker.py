@@ -15,6 +15,7 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 from maskdistill.files import is_disk_full
+from maskdistill.machine import is_out_of_memory
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.propose import Proposal, Recipe, extract_views, propose
 from maskdistill.proposals.thumbnails import write_thumbnail
@@ -25,7 +26,7 @@ from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
 logger = logging.getLogger(__name__)
 
 # What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
-PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, MemoryError, ArithmeticError)
+PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, ArithmeticError)
 
 
 class PhotoWorker:
@@ -111,7 +112,7 @@ class EmbedWorker:
 
 
 def _reason(photo: Photo, error: Exception) -> str:
-    if is_disk_full(error):  # not for the photo to answer for: it would stay out of the run for ever
+    if is_disk_full(error) or is_out_of_memory(error):  # no fault of the photo: it would stay out of the run for ever
         raise error
     reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
     logger.warning("Skipped %s: %s", photo.id, reason)

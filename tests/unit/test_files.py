@@ -1,12 +1,13 @@
 import errno
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from maskdistill.datasets import Photo
 from maskdistill.errors import CheckpointError
-from maskdistill.files import describe_full_disk, is_disk_full
+from maskdistill.files import describe_full_disk, is_disk_full, read_json, write_json
 from maskdistill.stages import worker
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
@@ -56,3 +57,17 @@ def test_full_disk_is_not_taken_for_a_photo_that_cannot_be_read():
     with pytest.raises(OSError, match="No space left"):
         worker._reason(photo, FULL)
     assert worker._reason(photo, OSError(5, "Input/output error")) == "OSError: [Errno 5] Input/output error"
+
+
+def test_threads_that_write_one_file_do_not_take_each_others(tmp_path):
+    """The sessions of a server are threads of one process."""
+    path, values = tmp_path / "a.json", [[number] * 2000 for number in range(4)]
+
+    def write(value):
+        for _ in range(20):
+            write_json(path, value, indent=None)
+            assert read_json(path) in values
+
+    with ThreadPoolExecutor(len(values)) as pool:
+        list(pool.map(write, values))
+    assert [file.name for file in tmp_path.iterdir()] == ["a.json"]

@@ -150,6 +150,7 @@ def test_result_is_the_report_or_what_was_made_last(said, result, stages, tmp_pa
         ([], "required: COMMAND"),
         (["run", "--run", "x", "--limit", "0"], "--limit: must be at least 1, got 0"),
         (["run", "--run", "x", "--limit", "few"], "--limit: must be a whole number, got 'few'"),
+        (["run", "--run", "x", "--limit", "²"], "--limit: must be a whole number, got '²'"),
         (["run", "--run", "x", "--workers", "-1"], "--workers: "),
         (["run", "--run", "x", "--preset", "fast"], "--preset: invalid choice: 'fast'"),
         (["run", "--run", "x", "--until", "the-end"], "--until: invalid choice: 'the-end'"),
@@ -348,7 +349,7 @@ class TestShard:
         parsed = Shard.parse(text)
         assert (parsed.index, parsed.count) == shard
 
-    @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/4", "a/b", "1/2/3", "-1/4", "1.0/2", " ", "1/0"])
+    @pytest.mark.parametrize("text", ["0/4", "5/4", "1", "1/", "/4", "a/b", "1/2/3", "-1/4", "1.0/2", "1/0", "²/3"])
     def test_refuses(self, text):
         with pytest.raises(ConfigError, match=r"--shard wants i/n with 1 <= i <= n, such as 3/16, got "):
             Shard.parse(text)

@@ -10,8 +10,8 @@ from tiny_run import WITHOUT_MAP, assert_same_artifacts, contents_of, draw_photo
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
-from maskdistill.errors import ConfigError, RunError
-from maskdistill.stages import chain, propose
+from maskdistill.errors import ConfigError, OutOfMemoryError, RunError
+from maskdistill.stages import chain, predict, propose, worker
 from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.propose import Shard
 from maskdistill.stages.stage_list import BY_NAME, NAMES
@@ -196,6 +196,25 @@ def test_another_process_at_work_is_refused(again):
     ):
         again("filter.min_iou=0.4")
     assert redone(again()) == []
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "stage", "change"),
+    [
+        (worker, "embed_masks", "embeddings", "embeddings.mirror=false"),
+        (predict, "refine_classes", "predictions", "crf.max_pixels=2000"),
+        (predict, "write_label_png", "predictions", "crf.max_pixels=2000"),
+    ],
+)
+def test_lack_of_memory_ends_a_stage(again, monkeypatch, module, name, stage, change):
+    def fail(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(predict, "crf_available", lambda: True)
+    monkeypatch.setattr(module, name, fail)
+    with pytest.raises(OutOfMemoryError, match="--workers 1"):
+        again(change)
+    assert read_record(again.run, stage) is None  # to be done by the next run
 
 
 def test_support_folder_must_be_another_one(again, scene):

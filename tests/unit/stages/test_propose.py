@@ -6,14 +6,15 @@ import zlib
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import save_file
 
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
-from maskdistill.datasets import open_source
-from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, RunError
+from maskdistill.datasets import images, open_source
+from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, RunError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
@@ -89,18 +90,18 @@ def seen(monkeypatch):
     return names
 
 
-def interrupt_after(monkeypatch, count, error=KeyboardInterrupt):
+def interrupt_after(monkeypatch, count, error=KeyboardInterrupt, place=PhotoWorker, name="__call__"):
     """Let the next call of the stage end after so many photos."""
-    call, left = PhotoWorker.__call__, [count]
+    call, left = getattr(place, name), [count]
 
-    def limited(self, number, photo):
+    def limited(*arguments):
         if left[0] == 0:
-            monkeypatch.setattr(PhotoWorker, "__call__", call)
+            monkeypatch.setattr(place, name, call)
             raise error
         left[0] -= 1
-        return call(self, number, photo)
+        return call(*arguments)
 
-    monkeypatch.setattr(PhotoWorker, "__call__", limited)
+    monkeypatch.setattr(place, name, limited)
 
 
 def assert_same_results(one, other):
@@ -514,11 +515,36 @@ def test_one_worker_runs_in_this_process_and_in_order(tmp_path, photos, config, 
 
 def test_failure_of_one_photo_is_returned_with_its_reason(tmp_path, photos, config, monkeypatch):
     def fail(*_args, **_options):
-        raise RuntimeError("out of memory")
+        raise RuntimeError("no eigenvalues")
 
     monkeypatch.setattr(worker, "propose", fail)
     result = PhotoWorker(tmp_path, config, tmp_path / "thumbs")(3, open_source(photos).photos[3])
-    assert result == PhotoResult(3, error="RuntimeError: out of memory")
+    assert result == PhotoResult(3, error="RuntimeError: no eigenvalues")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MemoryError(), torch.OutOfMemoryError("CUDA out of memory. Tried"), RuntimeError("CPU: can't allocate memory")],
+)
+def test_lack_of_memory_is_no_fault_of_the_photo(start, tmp_path, monkeypatch, seen, error):
+    """It ends the stage; finished photos are kept, and the one it happened to is done by the next run."""
+    interrupt_after(monkeypatch, 3, error, worker, "propose")
+    with pytest.raises(OutOfMemoryError, match="--workers 1"):
+        start()
+    assert read_progress_file(Run(tmp_path / "run").progress_path).state == "failed"
+    seen.clear()
+    summary = start()
+    assert (summary.num_new, summary.num_skipped) == (3, 1)  # the one file that is cut short
+    assert seen == ["3.png", "4.png", "5-grey.jpg"]
+
+
+def test_picture_for_which_there_is_no_memory_is_not_damaged(photos, monkeypatch):
+    def fail(_image):
+        raise MemoryError
+
+    monkeypatch.setattr(images, "_to_rgb", fail)
+    with pytest.raises(OutOfMemoryError):
+        images.read_photo(open_source(photos).photos[0])
 
 
 class TestStatus:
