@@ -1,8 +1,8 @@
 """People's decisions on masks and clusters, in ``run.sqlite``.
 
-Every decision is a step that is never changed or deleted: to undo is a step too, so the history stays complete. No stage
-writes here. Marks speak of single masks. Changes of clusters (merging, splitting, naming, excluding) speak of their
-numbers, so they are dormant while the run has another clustering.
+Every decision is a step that is never changed or deleted: to undo is a step too, so the history stays complete. No
+stage writes here. Marks are about single masks. Changes of clusters (merging, splitting, naming, excluding) are about
+cluster numbers, so they are dormant while the run has another clustering.
 """
 
 from maskdistill.review.decisions.claims import claim, claimed_by_others, release
