@@ -22,7 +22,7 @@ class EmbeddingSpace:
 
     ``transform`` computes ``((x * weights - mean) @ components.T) / spread`` and, if ``normalise``, divides each row by
     its length. Without PCA ``components`` is None, ``mean`` 0 and ``spread`` 1: the published way, in which vectors
-    are divided by the std of each dimension but not centred (METHOD.md).
+    are divided by the std of each dimension but not centred.
     """
 
     weights: np.ndarray  # (D,) float64, 1 / std of each raw dimension or 1; 0 for one that is constant

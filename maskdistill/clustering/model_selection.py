@@ -1,4 +1,4 @@
-"""Choosing the embedding, its dimensions and the number of clusters without labels (METHOD.md, "Choosing")."""
+"""Choosing the embedding, its dimensions and the number of clusters without labels (docs/method.md)."""
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
@@ -69,7 +69,7 @@ def neighbour_agreement(raw_vectors: np.ndarray, labels: np.ndarray, num_neighbo
     """Share of each vector's nearest neighbours that are in its cluster, mean over vectors.
 
     Neighbours are those of largest cosine in the space before PCA and whitening, which does not favour few dimensions
-    as silhouette or agreement between seeds do: of the measures tried it follows the labels' NMI best (METHOD.md).
+    as silhouette or agreement between seeds do: of the measures tried it follows the labels' NMI best (docs/method.md).
     It compares clusterings of one K: fewer clusters have higher values.
 
     Args:

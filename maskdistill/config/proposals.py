@@ -40,7 +40,7 @@ class FeatureConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ProposalConfig:
-    """How object masks are taken out of the features. Published values: METHOD names in each engine's docstring."""
+    """How object masks are taken out of the features. Published values: preset ``paper-voc``."""
 
     engine: Engine = setting(
         "ncut",

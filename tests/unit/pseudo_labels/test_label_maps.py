@@ -59,7 +59,7 @@ def test_painting_equals_slow_loops(seed):
 
 @pytest.mark.parametrize("better", [0, 1])
 def test_worse_mask_never_overwrites_a_better_one(better):
-    """The known mistake of public implementations: METHOD.md."""
+    """The known mistake of public implementations: docs/method.md."""
     masks = [box(0, 0, 8, 8), box(4, 4, 12, 12)]
     confidences = [0.2, 0.2]
     confidences[better] = 0.9
