@@ -3,7 +3,7 @@
 A job is a row of the run's ``run.sqlite`` and a log file. ``submit`` writes the row and starts the process
 (``maskdistill.cli.job_worker``), which waits for its turn, calls the command line, and writes its progress into the
 row. A run's jobs work one after the other, in the order they came; jobs of all runs share one slot a device. Listing
-the jobs finds those whose process is gone: such a job is ``lost``, and can be resumed.
+the jobs finds those whose process is gone: their state becomes ``JobState.LOST``, and they can be resumed.
 """
 
 from maskdistill.jobs.control import current_job, get_job, stop_job, wait_until_ended

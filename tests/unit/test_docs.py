@@ -1,5 +1,6 @@
 """The documents against the code: links, paths, commands, targets and settings that they name exist."""
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("CONTRIBUTING.md"), *ROOT.glob("docs/*.md")])
 README_BYTES = 6144
 PACKAGES = ("maskdistill", "app", "benchmarks", "pages", "tests")
+INITS = sorted(path for name in ("maskdistill", "app") for path in (ROOT / name).rglob("__init__.py"))
 FOLDERS = (*PACKAGES, "docs", "assets", ".ci")
 
 
@@ -102,3 +104,13 @@ def test_readme_is_short():
 
 def test_settings_page_is_what_make_docs_settings_writes():
     assert (ROOT / "docs" / "settings.md").read_text(encoding="utf-8") == settings_markdown()
+
+
+@pytest.mark.parametrize("path", INITS, ids=[str(path.parent.relative_to(ROOT)) for path in INITS])
+def test_packages_say_what_they_are_for_and_name_modules_that_exist(path):
+    source = path.read_text(encoding="utf-8")
+    text = ast.get_docstring(ast.parse(source))
+    assert text
+    for name in re.findall(r"``(\w+)``", text):
+        modules = (path.parent / f"{name}.py", path.parent / name, ROOT / name)
+        assert any(module.exists() for module in modules) or source.count(name) > 1, name
