@@ -16,7 +16,6 @@ class Key(StrEnum):
     """Widgets that are read back, and small things that pages remember."""
 
     STRIP_PAGE = "strip page"
-    STRIP_PHOTO = "strip photo"
     SORT = "sort"
     COMPARE = "compare"
     SOURCE_KIND = "source kind"

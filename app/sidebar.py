@@ -1,9 +1,12 @@
-"""The sidebar: which run is looked at, its backbone, and the job that is running."""
+"""The sidebar: which run is on show, its backbone, and the jobs at work."""
+
+from pathlib import Path
 
 import streamlit as st
 
-from app import job_status, page_switch, selection, session
+from app import cache, job_status, page_switch, selection, session
 from maskdistill.errors import MaskDistillError
+from maskdistill.storage.database import database_path
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 _NO_RUN = ""
@@ -23,9 +26,23 @@ def draw() -> None:
         chosen = selection.current().run
         if chosen in runs:
             _describe(runs[chosen])
+        watched = session.recall(session.Key.WATCHED, {})
         for run in runs.values():
-            job_status.draw_running(run.path)
+            if run.name in watched or _had_active_job(run.path, _state(run)):
+                job_status.draw_running(run.path)
         _follow_started(runs)
+
+
+@cache.newest(1000)
+def _had_active_job(run: Path, state: str) -> bool:
+    """Whether a job waited or worked when the run's files were in this state: others need not be opened again."""
+    return job_status.is_running(run)
+
+
+def _state(run: Run) -> str:
+    """Names the state of the files that a job, or a command typed in a terminal, tells its progress in."""
+    database = database_path(run.path)
+    return cache.stamp([database, database.with_name(f"{database.name}-wal"), run.progress_path])
 
 
 def _choose_run(runs: dict[str, Run]) -> None:
@@ -44,7 +61,7 @@ def _choose_run(runs: dict[str, Run]) -> None:
 
 
 def _follow_started(runs: dict[str, Run]) -> None:
-    """The job this session started: seen before its run is written, and told of when it has ended."""
+    """The job that this session started: shown before its run folder is written, and when it is done."""
     name = session.recall(session.Key.STARTED)
     if not name:
         return

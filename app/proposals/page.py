@@ -53,12 +53,7 @@ def draw(context: RunContext) -> None:
 
 def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
     place = [item.id for item in photos].index(photo.id)
-    pages = -(-len(photos) // PAGE)
-    if (
-        session.recall(session.Key.STRIP_PHOTO) != photo.id
-    ):  # follow the photo, but let people leaf through without choosing
-        session.remember(session.Key.STRIP_PHOTO, photo.id)
-        session.sync_widget(session.Key.STRIP_PAGE, place // PAGE + 1)
+    page, pages = 1, -(-len(photos) // PAGE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _step_button("Previous", "chevron_left", "p", photos, place - 1)
         _step_button("Next", "chevron_right", "n", photos, place + 1)
@@ -66,7 +61,9 @@ def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
             f"**{widgets.escape(_short(photo.id))}** · {photo.width} × {photo.height} px · {place + 1} of {len(photos)}"
         )
         if pages > 1:
-            st.pagination(pages, key=session.Key.STRIP_PAGE, max_visible_pages=7, persist_state="session")
+            # Another photo or order makes a new widget, which begins at the page of the photo.
+            key = f"{session.Key.STRIP_PAGE}:{pages}:{selection.current().sort}:{photo.id}"
+            page = st.pagination(pages, default=place // PAGE + 1, key=key, max_visible_pages=7)
         if context.scores:
             key = session.sync_widget(session.Key.SORT, selection.current().sort)
             st.selectbox(
@@ -78,7 +75,6 @@ def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
                 width=190,
                 on_change=lambda: selection.select(sort=session.widget_value(session.Key.SORT)),
             )
-    page = min(session.widget_value(session.Key.STRIP_PAGE) if pages > 1 else 1, pages)
     shown = photos[(page - 1) * PAGE : page * PAGE]
     items = [_thumb(context, item) for item in shown]
     thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: selection.select(photo=id))

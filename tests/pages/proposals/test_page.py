@@ -6,7 +6,7 @@ import pytest
 import maskdistill.proposals.propose
 from app import session
 from app.images import derivation
-from app.proposals import apply_dialog, setting_controls
+from app.proposals import apply_dialog, page, setting_controls
 
 
 def selection(app):
@@ -173,11 +173,46 @@ def test_a_link_cannot_smuggle_markdown_into_a_notice(open_proposals):
     assert "![x](" not in app.warning[0].value
 
 
-def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights):
+@pytest.fixture
+def strip(monkeypatch):
+    """Photos on the strip as it was drawn last."""
+    shown = []
+
+    def note(items, **options):
+        shown[:] = [item.photo.id for item in items]
+
+    monkeypatch.setattr(page, "thumbs", note)
+    return shown
+
+
+def test_strip_turns_to_the_page_of_the_photo(open_page, tiny_weights, strip):
     features = [f"features.{name}={value}" for name, value in tiny_weights.items()]
     app = open_page("proposals", data="sample-views", photo="rocket-05", set=[*features, "features.shorter_side=32"])
     assert not app.exception
-    assert app.session_state[session.Key.STRIP_PAGE] == 7
+    assert "rocket-05" in strip
+
+
+def test_strip_follows_the_photo_into_another_order(open_page, finished_run, strip, monkeypatch):
+    """It stayed on the old page, where the photo no longer was."""
+    monkeypatch.setattr(page, "PAGE", 1)
+    app = open_page("proposals", run=finished_run.name)
+    places = set()
+    for order in ("worst", "best", "order"):
+        app.selectbox(key="sort").set_value(order).run()
+        assert not app.exception
+        assert strip == [selection(app).photo]
+        places.add(next(item.value for item in app.markdown if " of 12" in item.value))
+    assert len(places) > 1
+
+
+def test_strip_can_be_leafed_through_without_choosing(open_page, finished_run, strip, monkeypatch):
+    monkeypatch.setattr(page, "PAGE", 1)
+    app = open_page("proposals", run=finished_run.name)
+    chosen = selection(app).photo
+    app.get("pagination")[0].set_value(3).run()
+    assert selection(app).photo == chosen
+    assert strip
+    assert chosen not in strip
 
 
 def test_every_setting_of_the_engine_has_a_control(open_proposals):
