@@ -15,6 +15,8 @@ class Scatter {
     this.tool = "lasso";
     this.spotlight = null; // code of the legend under the pointer
     this.hovered = -1;
+    this.stale = new Set(); // of "points" and "over": what the next frame draws; points draw what lies over them too
+    this.frame = null;
     this.view = { zoom: 1, x: SIDE / 2, y: SIDE / 2 }; // the place in the middle of the picture
     this.listen();
     this.observer = new ResizeObserver(() => this.draw());
@@ -193,13 +195,13 @@ class Scatter {
     if (this.panning) {
       const [scale] = this.place();
       Object.assign(this.view, { x: this.panning.x - dx / scale, y: this.panning.y - dy / scale });
-      return this.later(() => this.draw());
+      return this.redraw("points");
     }
     if (this.tool === "box") this.drawn = [this.drawn[0], this.at(event)];
     else for (const each of event.getCoalescedEvents?.() ?? [event]) this.extend(this.at(each));
     this.hovered = -1;
     this.tell();
-    return this.later(() => this.drawOver());
+    return this.redraw("over");
   }
 
   extend(place) {
@@ -306,17 +308,24 @@ class Scatter {
       x: around[0] + (this.view.x - around[0]) * share,
       y: around[1] + (this.view.y - around[1]) * share,
     };
-    return this.later(() => this.draw());
+    return this.redraw("points");
   }
 
   fit() {
     this.view = { zoom: 1, x: SIDE / 2, y: SIDE / 2 };
-    this.later(() => this.draw());
+    this.redraw("points");
   }
 
-  later(work) {
-    cancelAnimationFrame(this.frame);
-    this.frame = requestAnimationFrame(work);
+  // Draw in the next frame: all that was asked for until then, so that asking for less takes nothing back.
+  redraw(layer) {
+    this.stale.add(layer);
+    this.frame ??= requestAnimationFrame(() => {
+      this.frame = null;
+      const all = this.stale.has("points");
+      this.stale.clear();
+      if (all) this.draw();
+      else this.drawOver();
+    });
   }
 
   use(tool) {
@@ -368,11 +377,11 @@ class Scatter {
       button.onclick = (event) => this.send("act", { kind: "legend", pick: item.pick, add: event.shiftKey });
       button.onpointerenter = () => {
         this.spotlight = item.code;
-        this.later(() => this.draw());
+        this.redraw("points");
       };
       button.onpointerleave = () => {
         this.spotlight = null;
-        this.later(() => this.draw());
+        this.redraw("points");
       };
       return button;
     });
