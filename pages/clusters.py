@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app import mask_selection, selection, widgets
-from app.clusters import map_panel, selection_panel, tabs_below_map, undo_buttons
+from app import selection, widgets
+from app.clusters import map_panel, mask_selection, selection_panel, tabs_below_map, undo_buttons
 from app.mask_detail.dialog import show_detail
 from app.run_view import decision_view, need, open_run_view
 from maskdistill.errors import MaskDistillError

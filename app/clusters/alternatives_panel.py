@@ -7,7 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import selection, session, widgets
-from app.alternatives import alternatives_of, trial_title
+from app.clusters.alternatives import alternatives_of, trial_title
 from app.clusters import alternatives_jobs, curve_panel, flow_chart
 from app.clusters.alternatives_stats import Facts, facts_now, facts_of, rows_of
 from app.clusters.side_by_side import side_by_side

@@ -7,8 +7,8 @@ import numpy as np
 import streamlit as st
 from sklearn.metrics import normalized_mutual_info_score
 
-from app import mask_selection
-from app.alternatives import trial_title
+from app.clusters import mask_selection
+from app.clusters.alternatives import trial_title
 from app.clusters.side_by_side import Cell
 from app.images import colors
 from app.run_view import DecisionView, RunView

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from app import cache, mask_selection
+from app import cache
+from app.clusters import mask_selection
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.kmeans import Clustering

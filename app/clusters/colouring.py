@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from app import mask_selection
-from app.alternatives import alternatives_of, trial_title
+from app.clusters import mask_selection
+from app.clusters.alternatives import alternatives_of, trial_title
 from app.clusters.alternatives_stats import colours_of, facts_of
 from app.clusters.scatter import Colouring, Entry, Ramp
 from app.images import colors

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, selection, session
-from app.clusters import umap_button
+from app import selection, session
+from app.clusters import mask_selection, umap_button
 from app.clusters.colouring import colouring, modes
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
 from app.clusters.scatter import Known, hover_notes, scatter

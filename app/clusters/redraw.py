@@ -4,7 +4,8 @@ from enum import StrEnum
 
 import streamlit as st
 
-from app import mask_selection, session
+from app import session
+from app.clusters import mask_selection
 
 
 class Part(StrEnum):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, selection, session
-from app.clusters import relabel_panel
+from app import selection, session
+from app.clusters import mask_selection, relabel_panel
 from app.clusters.cluster_stats import ClusterStats, book
 from app.clusters.redraw import Part, chosen_clusters, redraw_selection
 from app.clusters.summary import as_html, summarise

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import mask_selection, selection, widgets
+from app import selection, widgets
+from app.clusters import mask_selection
 from app.clusters.undo_buttons import tell
 from app.components.crop_grid import Tile, crop_grid
 from app.images.crops import crop_url

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from app import mask_selection
+from app.clusters import mask_selection
 from app.images import colors
 from app.run_view import DecisionView, RunView
 

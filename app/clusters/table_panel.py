@@ -4,8 +4,8 @@ from typing import Any
 
 import streamlit as st
 
-from app import mask_selection, selection, session
-from app.clusters import splitting, undo_buttons
+from app import selection, session
+from app.clusters import mask_selection, splitting, undo_buttons
 from app.clusters.cluster_stats import ClusterRow, book
 from app.clusters.cluster_table import cluster_table
 from app.clusters.redraw import Part, chosen_clusters, redraw, redraw_selection

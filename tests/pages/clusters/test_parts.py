@@ -3,9 +3,8 @@
 import numpy as np
 import pytest
 
-from app import mask_selection
-from app.alternatives import alternatives_of
-from app.clusters import alternatives_stats, colouring, map_panel, selection_panel
+from app.clusters import alternatives_stats, colouring, map_panel, mask_selection, selection_panel
+from app.clusters.alternatives import alternatives_of
 from app.clusters.cluster_stats import book
 from app.clusters.flow_chart import matrix, words
 from app.clusters.summary import as_html, summarise

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from app import cache, selection, session
-from app.alternatives import alternatives_of, alternatives_stamp
+from app.clusters.alternatives import alternatives_of, alternatives_stamp
 from app.run_view import DecisionView, RunView
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.review.point_map import PointMap
