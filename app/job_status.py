@@ -1,11 +1,12 @@
 """How far a run's job has come, refreshed each second while it runs and not at all otherwise."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import streamlit as st
 
-from app import page_switch, selection, session
+from app import page_switch, selection, session, widgets
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
 from maskdistill.storage.progress import format_duration, read_progress_file
@@ -40,7 +41,7 @@ def draw(run: Path, place: str) -> None:
     if job is None:
         return
     if job.state.is_active:
-        _follow(run, place)
+        _follow(run, place, _current)
     elif job.state is JobState.DONE:
         st.success(job.message or f"{job.title}: done.", icon=":material/check_circle:")
     else:
@@ -49,6 +50,24 @@ def draw(run: Path, place: str) -> None:
         show(job.message, icon=icon)
         key = f"resume:{place}:{run.name}"
         st.button("Resume", key=key, icon=":material/play_arrow:", on_click=resume, args=(job,))
+
+
+def follow(run: Path, place: str, command: str) -> bool:
+    """Progress of the job under way that runs a command; nothing if there is none.
+
+    Args:
+        run: Run folder.
+        place: Where on the page, so that keys stay apart.
+        command: First word of its command line, as ``project``.
+
+    Returns:
+        Whether there is such a job.
+    """
+    find = partial(_active, command=command)
+    if find(run) is None:
+        return False
+    _follow(run, place, find)
+    return True
 
 
 def draw_running(run: Path) -> None:
@@ -61,7 +80,7 @@ def draw_running(run: Path) -> None:
         session.remember(session.Key.WATCHED, {**watched, run.name: job.id})
         with st.container(border=True):
             st.caption(f"{job.title} · **{run.name}**")
-            _follow(run, "sidebar")
+            _follow(run, "sidebar", _current)
     elif watched.get(run.name) == job.id:
         arrives = job.state is JobState.DONE and session.recall(session.Key.STARTED) == run.name  # the sidebar says so
         if not arrives:
@@ -70,12 +89,12 @@ def draw_running(run: Path) -> None:
 
 def stop(job: Job) -> None:
     """Ask a job to stop; what speaks against it becomes a notice. For ``on_click``: no redraw loses such a click."""
-    _try(lambda: stop_job(job.run, job.id))
+    widgets.attempt(lambda: stop_job(job.run, job.id))
 
 
 def resume(job: Job) -> None:
     """Put a job into the queue again; as ``stop``."""
-    _try(lambda: resume_job(job.run, job.id))
+    widgets.attempt(lambda: resume_job(job.run, job.id))
 
 
 def _draw_end(run: Path, job: Job) -> None:
@@ -96,12 +115,12 @@ def _dismiss(name: str) -> None:
     session.remember(session.Key.WATCHED, {run: job for run, job in watched.items() if run != name})
 
 
-def _follow(run: Path, place: str) -> None:
-    st.fragment(_draw_live, run_every=None if page_switch.is_under_way() else REFRESH)(run, place)
+def _follow(run: Path, place: str, find: Callable[[Path], Job | None]) -> None:
+    st.fragment(_draw_live, run_every=None if page_switch.is_under_way() else REFRESH)(run, place, find)
 
 
-def _draw_live(run: Path, place: str) -> None:
-    job = _current(run)
+def _draw_live(run: Path, place: str, find: Callable[[Path], Job | None]) -> None:
+    job = find(run)
     if job is None or not job.state.is_active:
         st.rerun()  # the whole page: what the job made is there now
         return
@@ -122,11 +141,13 @@ def _current(run: Path) -> Job | None:
         return None
 
 
-def _try(action: Callable[[], object]) -> None:
+def _active(run: Path, command: str) -> Job | None:
     try:
-        action()
+        jobs = list_jobs(run)
     except MaskDistillError as error:
         session.notify(str(error))
+        return None
+    return next((job for job in jobs if job.state.is_active and job.arguments[:1] == (command,)), None)
 
 
 def _describe(job: Job) -> str:

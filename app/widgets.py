@@ -1,13 +1,14 @@
 """Small things that pages share."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
 
 from app import session
 from maskdistill.datasets import ProgressCallback
+from maskdistill.errors import MaskDistillError
 
 _SHOW_EVERY = 25  # photos between two updates of a bar
 
@@ -25,6 +26,25 @@ def scan_progress(doing: str = "Looking at the photos") -> Iterator[ProgressCall
         yield show
     finally:
         place.empty()
+
+
+@contextmanager
+def show_errors() -> Iterator[None]:
+    """What goes wrong inside is shown in its place; also a decorator, below that of a fragment."""
+    try:
+        yield
+    except MaskDistillError as error:
+        st.error(escape(str(error)))
+
+
+def attempt(action: Callable[[], object]) -> bool:
+    """Do it and say whether it worked; what goes wrong becomes a notice. For callbacks: these can draw nothing."""
+    try:
+        action()
+    except MaskDistillError as error:
+        session.notify(str(error))
+        return False
+    return True
 
 
 def escape(text: str) -> str:

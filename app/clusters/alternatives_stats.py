@@ -1,4 +1,4 @@
-"""What is shown of a trial beside the clusters as they are now."""
+"""Figures of an alternative clustering beside those of the present clusters."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +8,7 @@ import streamlit as st
 from sklearn.metrics import normalized_mutual_info_score
 
 from app.clusters import mask_selection
-from app.clusters.alternatives import trial_title
+from app.clusters.alternatives import alternative_title
 from app.clusters.side_by_side import Cell
 from app.images import colors
 from app.run_view import DecisionView, RunView
@@ -22,8 +22,8 @@ _LEAST = 0.1  # share of a cluster from which a cluster of the other clustering 
 
 
 @dataclass(frozen=True, eq=False)
-class Facts:
-    """A clustering of the masks with vectors, beside the clusters as they are now."""
+class AlternativeStats:
+    """A clustering of the masks with vectors."""
 
     title: str
     cluster: np.ndarray  # (V,) number of each, 0 for none
@@ -31,19 +31,16 @@ class Facts:
     exemplars: dict[int, tuple[int, ...]]  # mask ids by number
     stability: float | None
     truth: float | None  # normalised mutual information with ground truth: for reporting only
-    comparison: Comparison | None  # now against this one; None for what is now
+    comparison: Comparison | None  # of the present clusters with this one; None for the present ones
 
 
-def facts_now(run_view: RunView, decisions_now: DecisionView) -> Facts:
-    """The clusters as they are."""
-    cluster = mask_selection.members(run_view, decisions_now)[run_view.row_of_vector]
+def current_stats(run_view: RunView, decisions_now: DecisionView) -> AlternativeStats:
+    """Of the present clusters."""
+    cluster = mask_selection.clusters_of_masks(run_view, decisions_now)[run_view.row_of_vector]
     count = len(np.unique(cluster[cluster > 0]))
-    stability = (
-        (run_view.clusters or {}).get("agreement")
-        if not (decisions_now.classes and decisions_now.classes.digest)
-        else None
-    )
-    return _facts(
+    is_changed = bool(decisions_now.classes and decisions_now.classes.digest)
+    stability = None if is_changed else (run_view.clusters or {}).get("agreement")
+    return _stats(
         (run_view.run.path, run_view.stamp, f"now:{decisions_now.version}"),
         f"Now: {count} clusters",
         cluster,
@@ -53,13 +50,13 @@ def facts_now(run_view: RunView, decisions_now: DecisionView) -> Facts:
     )
 
 
-def facts_of(run_view: RunView, decisions_now: DecisionView, alternative: Alternative) -> Facts:
-    """A trial."""
-    now = mask_selection.members(run_view, decisions_now)[run_view.row_of_vector]
+def alternative_stats(run_view: RunView, decisions_now: DecisionView, alternative: Alternative) -> AlternativeStats:
+    """Of an alternative."""
+    now = mask_selection.clusters_of_masks(run_view, decisions_now)[run_view.row_of_vector]
     name = f"{alternative.key.name}:{alternative.made}:{decisions_now.version}"
-    return _facts(
+    return _stats(
         (run_view.run.path, run_view.stamp, name),
-        trial_title(alternative),
+        alternative_title(alternative),
         alternative.cluster,
         alternative.stability,
         now,
@@ -68,21 +65,21 @@ def facts_of(run_view: RunView, decisions_now: DecisionView, alternative: Altern
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _facts(
+def _stats(
     key: tuple[Any, ...],
     title: str,
     _cluster: np.ndarray,
     _stability: float | None,
     _now: np.ndarray | None,
     _run_view: RunView,
-) -> Facts:
+) -> AlternativeStats:
     inside = np.flatnonzero(_cluster > 0)
     numbers, labels = np.unique(_cluster[inside], return_inverse=True)
     vectors = np.asarray(_run_view.vectors[inside])
     rows = cluster_table(Clustering.from_labels(vectors, labels), vectors) if len(inside) else []
     ids = _run_view.frame["mask_id"].to_numpy()[_run_view.row_of_vector[inside]]
     pairs = sorted(zip(numbers.tolist(), rows, strict=True), key=lambda pair: -pair[1]["size"])
-    return Facts(
+    return AlternativeStats(
         title,
         _cluster,
         {number: row["size"] for number, row in pairs},
@@ -99,36 +96,41 @@ def _truth(run_view: RunView, cluster: np.ndarray) -> float | None:
     return float(normalized_mutual_info_score(truth[known], cluster[known])) if known.any() else None
 
 
-def colours_of(facts: Facts) -> dict[int, str]:
-    """Colours for a trial's clusters: one that is much the same as one of now has its colour."""
-    taken = {} if facts.comparison is None else {other: own for own, other in facts.comparison.pairs}
+def colors_of(stats: AlternativeStats) -> dict[int, str]:
+    """Colors of a clustering's clusters: one that is nearly the same as a present one has its color."""
+    taken = {} if stats.comparison is None else {other: own for own, other in stats.comparison.pairs}
     free = (number for number in range(1, 600) if number not in set(taken.values()))
-    return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(facts.sizes)}
+    return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(stats.sizes)}
 
 
-def rows_of(now: Facts, trials: list[Facts], decisions_now: DecisionView) -> list[list[list[Cell]]]:
-    """A row for each cluster that is now: it, and what became of it in every trial; the largest first."""
-    return [[[_own(now, number, decisions_now)], *(_beside(trial, number) for trial in trials)] for number in now.sizes]
+def rows_of(
+    now: AlternativeStats, alternatives: list[AlternativeStats], decisions_now: DecisionView
+) -> list[list[list[Cell]]]:
+    """A row for each present cluster, the largest first: it, and where its masks are in every alternative."""
+    return [
+        [[_own(now, number, decisions_now)], *(_beside(stats, number) for stats in alternatives)]
+        for number in now.sizes
+    ]
 
 
-def _own(now: Facts, number: int, decisions_now: DecisionView) -> Cell:
+def _own(now: AlternativeStats, number: int, decisions_now: DecisionView) -> Cell:
     masks = f"{now.sizes[number]:,} masks"
     return Cell(decisions_now.name_of(number), masks, colors.cluster_colour(number), now.exemplars[number])
 
 
-def _beside(trial: Facts, number: int) -> list[Cell]:
-    found = trial.comparison
+def _beside(stats: AlternativeStats, number: int) -> list[Cell]:
+    found = stats.comparison
     if found is None or number not in found.first:
         return []
     counts = found.counts[found.first.index(number)]
-    own_colours = colours_of(trial)
+    own_colors = colors_of(stats)
     total, cells = max(1, int(counts.sum())), []
     for column in np.argsort(-counts, kind="stable"):
         if counts[column] < _LEAST * total:
             break
         other = found.second[column]
         share, held = counts[column] / total, counts[column] / max(1, found.counts[:, column].sum())
-        note = f"{share:.0%} of it · {held:.0%} of {trial.sizes[other]:,}"
+        note = f"{share:.0%} of it · {held:.0%} of {stats.sizes[other]:,}"
         strong = bool(held >= 0.5)
-        cells.append(Cell(f"cluster {other}", note, own_colours[other], trial.exemplars[other], strong))
+        cells.append(Cell(f"cluster {other}", note, own_colors[other], stats.exemplars[other], strong))
     return cells

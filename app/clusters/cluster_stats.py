@@ -1,4 +1,4 @@
-"""What there is to know of each cluster as it is now, and how each mask lies in its own."""
+"""Figures of each cluster as it is now, and how each mask lies in its own."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,45 +31,46 @@ class ClusterRow:
 
 @dataclass(frozen=True, eq=False)
 class ClusterStats:
-    """The clusters, and arrays that run with the rows of the table."""
+    """The clusters, and arrays that run with the rows of the table of masks."""
 
-    lines: tuple[ClusterRow, ...]  # by number; clusters without a mask are left out
+    rows: tuple[ClusterRow, ...]  # by number; clusters without a mask are left out
     distance: np.ndarray  # (N,) to the centre of the own cluster as it is now; NaN for none
     margin: np.ndarray  # (N,) how much farther the nearest other centre is; NaN for none
 
-    def line(self, cluster: int) -> ClusterRow | None:
-        """A cluster by its number."""
-        return next((line for line in self.lines if line.cluster == cluster), None)
 
-
-def book(run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
+def read_cluster_stats(run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
     """The clusters of a run, with people's decisions; shared by all sessions, not to be changed."""
-    return _book(run_view.run.path, (run_view.stamp, decisions_now.version), run_view, decisions_now)
+    return _stats(run_view.run.path, (run_view.stamp, decisions_now.version), run_view, decisions_now)
 
 
 @cache.newest(4)
-def _book(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
-    member = mask_selection.members(run_view, decisions_now)
+def _stats(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: DecisionView) -> ClusterStats:
+    cluster_of = mask_selection.clusters_of_masks(run_view, decisions_now)
     rows = run_view.row_of_vector
-    inside = member[rows] > 0
+    inside = cluster_of[rows] > 0
     rows = rows[inside]
-    distance, margin = np.full((2, len(member)), np.nan, np.float32)
+    distance, margin = np.full((2, len(cluster_of)), np.nan, np.float32)
     if not len(rows):
         return ClusterStats((), distance, margin)
     vectors = np.asarray(run_view.vectors)[inside]
-    numbers, labels = np.unique(member[rows], return_inverse=True)
+    numbers, labels = np.unique(cluster_of[rows], return_inverse=True)
     clustering = Clustering.from_labels(vectors, labels)
     distance[rows], margin[rows] = clustering.distances, clustering.margins
     described = cluster_table(clustering, vectors)
-    lines = [
-        _line(run_view, decisions_now, int(number), rows[labels == place], described[place], rows)
-        for place, number in enumerate(numbers)
+    table = [
+        _row(run_view, decisions_now, number, rows[labels == place], described[place], rows)
+        for place, number in enumerate(numbers.tolist())
     ]
-    return ClusterStats(tuple(lines), distance, margin)
+    return ClusterStats(tuple(table), distance, margin)
 
 
-def _line(
-    run_view: RunView, decisions_now: DecisionView, number: int, own: np.ndarray, told: dict[str, Any], rows: np.ndarray
+def _row(
+    run_view: RunView,
+    decisions_now: DecisionView,
+    number: int,
+    own: np.ndarray,
+    figures: dict[str, Any],
+    rows: np.ndarray,
 ) -> ClusterRow:
     frame, classes = run_view.frame, decisions_now.classes
     judged = mask_selection.selection_data(run_view, decisions_now).fields["kept"][own]
@@ -82,9 +83,9 @@ def _line(
         given_name=classes.names.get(number, "") if classes else "",
         size=len(own),
         excluded=bool(classes) and number in classes.excluded,
-        tightness=told["mean_cosine"],
+        tightness=figures["mean_cosine"],
         kept=float((judged == 1).sum() / (judged > 0).sum()) if (judged > 0).any() else None,
         purity=float(counts.max() / known) if known else None,
         truth=int(counts.argmax()) if known else -1,
-        exemplars=tuple(frame["mask_id"].to_numpy()[rows[told["exemplars"]]].tolist()),
+        exemplars=tuple(frame["mask_id"].to_numpy()[rows[figures["exemplars"]]].tolist()),
     )

@@ -14,14 +14,14 @@ class ClusterTable {
     this.root = root;
     this.table = root.querySelector("table");
     this.sort = ["cluster", 1];
-    this.lacking = new Lacking();
+    this.missing = new Lacking();
   }
 
   update(data, send) {
     Object.assign(this, { data, send });
     const named = data.rows.flatMap((row) => row.crops.map(([, name]) => name));
     takePictures(data.pictures, named);
-    this.lacking.check(
+    this.missing.check(
       named,
       (names) => send("missing", names),
       () => this.draw(),
@@ -94,16 +94,16 @@ class ClusterTable {
   tick(clusters) {
     this.ticked = new Set(clusters);
     this.draw();
-    this.send("act", { kind: "tick", clusters });
+    this.send("action", { kind: "tick", clusters });
   }
 
   row(row, columns, largest) {
     const line = element("tr");
-    line.classList.toggle("chosen", this.data.chosen.includes(row.cluster));
+    line.classList.toggle("selected", this.data.selected.includes(row.cluster));
     line.classList.toggle("excluded", row.excluded);
     line.onclick = (event) => {
       if (!event.target.closest("button, input"))
-        this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
+        this.send("action", { kind: "select", cluster: row.cluster, add: event.shiftKey });
     };
     const fill = { tick: () => this.box(row), name: () => this.name(row), crops: () => this.crops(row) };
     const measures = {
@@ -137,14 +137,14 @@ class ClusterTable {
   name(row) {
     const holder = element("div", "holder"),
       swatch = element("i", "swatch");
-    swatch.style.background = row.colour;
+    swatch.style.background = row.color;
     const button = element("button", "given", row.name);
     Object.assign(button, { type: "button", title: `${row.name}: click to change the name` });
     button.dataset.focus = `name-${row.cluster}`;
     button.onclick = () => this.edit(row, holder);
     const select = element("button", "select", "select");
     Object.assign(select, { type: "button", title: "Select its masks; with Shift, add them" });
-    select.onclick = (event) => this.send("act", { kind: "select", cluster: row.cluster, add: event.shiftKey });
+    select.onclick = (event) => this.send("action", { kind: "select", cluster: row.cluster, add: event.shiftKey });
     const notes = [row.given ? `cluster ${row.cluster}` : "", row.excluded ? "excluded" : ""]
       .filter(Boolean)
       .join(", ");
@@ -165,7 +165,7 @@ class ClusterTable {
       const name = input.value.trim();
       if (save && name !== row.given) {
         Object.assign(row, { given: name, name: name || `cluster ${row.cluster}` }); // until the server answers
-        this.send("act", { kind: "rename", cluster: row.cluster, name });
+        this.send("action", { kind: "rename", cluster: row.cluster, name });
       }
       this.draw();
       this.table.querySelector(`[data-focus="name-${row.cluster}"]`)?.focus();
@@ -190,7 +190,7 @@ class ClusterTable {
           image = element("img");
         Object.assign(button, { type: "button", title: `Mask ${mask}: click to open it` });
         Object.assign(image, { src: PICTURES.get(picture) ?? "", alt: `Mask ${mask}`, loading: "lazy" });
-        button.onclick = () => this.send("act", { kind: "open", mask });
+        button.onclick = () => this.send("action", { kind: "open", mask });
         button.append(image);
         return button;
       }),

@@ -1,4 +1,9 @@
-"""Component: the clusters in a table, each with its typical masks. A row selects, a box ticks, a name is edited."""
+"""Component: the clusters in a table, each with its typical masks. A row selects, a box ticks, a name is edited.
+
+Streamlit's own tables do not do this: ``st.data_editor`` edits a name but cannot say which crop or row was clicked,
+``st.dataframe`` can but edits nothing; neither colors a cluster, strikes out an excluded one, or marks the selected
+ones. They also hold the crops in the data, so that a changed name sends all of them again.
+"""
 
 from collections.abc import Callable, Collection, Sequence
 from typing import Any
@@ -15,48 +20,48 @@ _component = register(
 
 
 def cluster_table(
-    lines: Sequence[ClusterRow],
+    rows: Sequence[ClusterRow],
     *,
     crop: Callable[[int], str],
     truth_name: Callable[[int], str] | None,
     ticked: Collection[int],
-    chosen: Collection[int],
+    selected: Collection[int],
     key: str,
-    on_act: Callable[[dict[str, Any]], None],
+    on_action: Callable[[dict[str, Any]], None],
 ) -> None:
     """Draw the table.
 
     Args:
-        lines: The clusters.
+        rows: The clusters.
         crop: Data URL of a mask's crop, by its id.
         truth_name: Name of a ground-truth class; None where nothing is known of it.
         ticked: Numbers of the clusters whose boxes are ticked.
-        chosen: Numbers of the clusters that are selected.
+        selected: Numbers of the clusters that are selected.
         key: Widget key.
-        on_act: Gets what was done, before the next run: kind "select" with ``cluster`` and ``add``, "open" with
+        on_action: Gets what was done, before the next run: kind "select" with ``cluster`` and ``add``, "open" with
             ``mask``, "rename" with ``cluster`` and ``name``, or "tick" with all ``clusters`` that are ticked now.
     """
 
     def acted() -> None:
-        act = session.component_value(key, "act")
-        if act is not None:
-            on_act(act)
+        action = session.component_value(key, "action")
+        if action is not None:
+            on_action(action)
 
-    shown = [line.exemplars[:_SHOWN] for line in lines]
+    shown = [row.exemplars[:_SHOWN] for row in rows]
     names, new = sent_images.sent().pack(crop(mask_id) for ids in shown for mask_id in ids)
-    left = iter(names)
+    name = iter(names)
     data = {
         "rows": [
-            _row(line, [[mask_id, next(left)] for mask_id in ids], truth_name)
-            for line, ids in zip(lines, shown, strict=True)
+            _row(row, [[mask_id, next(name)] for mask_id in ids], truth_name)
+            for row, ids in zip(rows, shown, strict=True)
         ],
         "pictures": new,
         "ticked": sorted(ticked),
-        "chosen": sorted(chosen),
-        "hasKept": any(line.kept is not None for line in lines),
+        "selected": sorted(selected),
+        "hasKept": any(row.kept is not None for row in rows),
         "hasTruth": truth_name is not None,
     }
-    _component(data=data, key=key, on_act_change=acted, on_missing_change=lambda: sent_images.send_again(key))
+    _component(data=data, key=key, on_action_change=acted, on_missing_change=lambda: sent_images.send_again(key))
 
 
 def _row(row: ClusterRow, crops: list[list[Any]], truth_name: Callable[[int], str] | None) -> dict[str, Any]:
@@ -64,7 +69,7 @@ def _row(row: ClusterRow, crops: list[list[Any]], truth_name: Callable[[int], st
         "cluster": row.cluster,
         "name": row.name,
         "given": row.given_name,
-        "colour": colors.NONE if row.excluded else colors.cluster_colour(row.cluster),
+        "color": colors.NONE if row.excluded else colors.cluster_colour(row.cluster),
         "excluded": row.excluded,
         "crops": crops,
         "size": row.size,

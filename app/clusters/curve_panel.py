@@ -1,4 +1,4 @@
-"""How stable each number of clusters is: the curve, what it suggests, and where the run is."""
+"""How stable each number of clusters is: the curve, the number that it suggests, and that of the run."""
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -9,27 +9,23 @@ from app.images import colors
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.alternatives import read_curve
 from maskdistill.clustering.model_selection import KCurve
-from maskdistill.errors import MaskDistillError
 
 _HEIGHT = 230  # pixels
 
 
+@widgets.show_errors()
 def draw(run_view: RunView, decisions_now: DecisionView) -> None:
     """The curve, or a button that makes it."""
     st.markdown("**How many clusters are there?**")
-    try:
-        curve = read_curve(run_view.run)
-    except MaskDistillError as error:
-        st.error(widgets.escape(str(error)))
-        return
+    curve = read_curve(run_view.run)
     if curve is None:
         _offer(run_view)
         return
     low, high = curve.plateau
     num_clusters = len(set(decisions_now.classes.assigned.tolist()))
     st.caption(
-        f"Samples of the masks, clustered on their own, agree most at **{low} to {high}** clusters; among these "
-        f"**{curve.suggested}** keeps clusters apart best. The run has {num_clusters}."
+        f"Clusterings of random samples agree most at **{low} to {high}** clusters. Of these, **{curve.suggested}** "
+        f"has the highest silhouette. The run has {num_clusters}."
     )
     st.plotly_chart(
         figure(curve, num_clusters),
@@ -39,24 +35,20 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
 
 
 def _offer(run_view: RunView) -> None:
-    seconds = "some ten seconds" if alternatives_jobs.in_place(run_view) else "a few minutes, in the background"
+    seconds = "about ten seconds" if alternatives_jobs.is_quick(run_view) else "a few minutes, in the background"
     st.caption(
-        "The number was given for this run. The curve shows how stable other numbers are: the masks are clustered "
-        f"again and again, in samples, for numbers between 4 and 60. It takes {seconds}."
+        "The number was set for this run. The curve shows how stable other numbers are: random samples of the masks "
+        f"are clustered into 4 to 60 clusters, and compared. It takes {seconds}."
     )
     if st.button("Draw the curve", icon=":material/show_chart:", key="clusters:make curve"):
-        try:
-            alternatives_jobs.start_curve(run_view)
-        except MaskDistillError as error:
-            st.error(widgets.escape(str(error)))
-        else:
-            st.rerun()
+        alternatives_jobs.start_curve(run_view)
+        st.rerun()
 
 
 def figure(curve: KCurve, now: int) -> go.Figure:
-    """Agreement and silhouette over the number of clusters; the range that is as good, the suggestion, where one is."""
+    """Agreement and silhouette over the number of clusters, the stable range, the suggestion and the run's number."""
     chart = go.Figure()
-    for name, values, colour, dash in (
+    for name, values, color, dash in (
         ("agreement of samples", curve.agreement, colors.NOTE, "solid"),
         ("silhouette", curve.silhouette, colors.WARN, "dot"),
     ):
@@ -65,7 +57,7 @@ def figure(curve: KCurve, now: int) -> go.Figure:
             y=values,
             name=name,
             mode="lines+markers",
-            line={"color": colour, "width": 2, "dash": dash},
+            line={"color": color, "width": 2, "dash": dash},
             marker={"size": 6},
             hovertemplate=f"%{{x}} clusters<br>{name} %{{y:.2f}}<extra></extra>",
         )

@@ -1,4 +1,4 @@
-"""The map and what stands above it: which map, which colours."""
+"""The map of the masks, and above it the choice of the map and of its colours."""
 
 from collections.abc import Sequence
 from functools import partial
@@ -7,24 +7,24 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from app import selection, session
+from app import selection, session, widgets
 from app.clusters import mask_selection, umap_button
-from app.clusters.colouring import colouring, modes
-from app.clusters.redraw import Part, chosen_clusters, redraw_selection
-from app.clusters.scatter import Known, hover_notes, scatter
+from app.clusters.coloring import coloring, modes
+from app.clusters.redraw import Part, change_selection
+from app.clusters.scatter import PointNote, hover_notes, scatter
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.run_view import DecisionView, RunView, decision_view, read_run_view
-from maskdistill.errors import MaskDistillError
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import box_text, ids_text, lasso_text, outlines
 from maskdistill.storage.run_folder import Run
 
 _KEY = "clusters:scatter"
-_NAMES = {"umap": "UMAP", "pca": "PCA"}
+_MAPS = {"umap": "UMAP", "pca": "PCA"}
 
 
 @st.fragment(key=Part.MAP)
+@widgets.show_errors()
 def draw(run: Run) -> None:
     """The map with its controls; the selection is drawn by another part."""
     run_view = read_run_view(run)
@@ -37,19 +37,20 @@ def draw(run: Run) -> None:
     selected[chosen.rows] = True
     scatter(
         points,
-        colouring(mode, run_view, decisions_now, points),
+        coloring(mode, run_view, decisions_now, points),
         text=chosen.text,
         selected=selected[points.rows],
         shapes=outlines(chosen.text, points),
         key=_KEY,
-        on_act=partial(_act, run_view, decisions_now, points),
+        on_action=partial(_act, run_view, decisions_now, points),
     )
     selection.write_link()
 
 
 @st.fragment
+@widgets.show_errors()
 def answer_hover(run: Run) -> None:
-    """What shows beside the pointer; drawn apart, so that pointing at masks draws nothing else."""
+    """What shows beside the pointer; a fragment of its own, so that pointing at masks draws nothing else."""
     run_view = read_run_view(run)
     decisions_now = decision_view(run_view)
     points = shown_map(run_view, decisions_now)
@@ -84,7 +85,7 @@ def _controls(run_view: RunView, decisions_now: DecisionView, names: dict[str, s
                 "Map",
                 list(maps),
                 key=session.sync_widget("clusters:which", points.name),
-                format_func=_NAMES.__getitem__,
+                format_func=_MAPS.__getitem__,
                 required=True,
                 on_change=_choose_map,
                 width="content",
@@ -98,43 +99,48 @@ def _choose_map() -> None:
     selection.set_option(selection.Option.MAP, session.widget_value("clusters:which") or "")
 
 
-def _act(run_view: RunView, decisions_now: DecisionView, points: PointMap, act: dict[str, Any]) -> None:
-    """What a hand did on the map."""
-    kind, add = act.get("kind"), bool(act.get("add"))
+def _act(run_view: RunView, decisions_now: DecisionView, points: PointMap, action: dict[str, Any]) -> None:
+    """What was done on the map."""
+    kind, add = action.get("kind"), bool(action.get("add"))
     if kind == "click" and not add:
-        open_mask(_mask_at(run_view, points, act["point"]))
-    before = chosen_clusters()
-    try:
-        if kind == "clear":
-            mask_selection.clear()
-        elif kind == "click":
-            mask_selection.pick(run_view, decisions_now, ids_text([_mask_at(run_view, points, act["point"])]), add=True)
-        elif kind == "legend":
-            mask_selection.pick(run_view, decisions_now, act["pick"], add=add)
-        else:
-            drawn = lasso_text if kind == "lasso" else box_text
-            mask_selection.pick(run_view, decisions_now, drawn(points, act["corners"]), add=add)
-    except MaskDistillError as error:
-        session.notify(str(error))
-    redraw_selection(before)
+        open_mask(_mask_at(run_view, points, action["point"]))
+        return
+    change_selection(lambda: _select(run_view, decisions_now, points, kind, action, add))
+
+
+def _select(
+    run_view: RunView, decisions_now: DecisionView, points: PointMap, kind: str, action: dict[str, Any], add: bool
+) -> None:
+    if kind == "clear":
+        mask_selection.clear()
+        return
+    if kind == "click":
+        text = ids_text([_mask_at(run_view, points, action["point"])])
+    elif kind == "legend":
+        text = action["selection"]
+    else:
+        text = (lasso_text if kind == "lasso" else box_text)(points, action["corners"])
+    mask_selection.select_masks(run_view, decisions_now, text, add=add)
 
 
 def _mask_at(run_view: RunView, points: PointMap, point: int) -> int:
     return int(run_view.frame["mask_id"].iat[points.rows[int(point)]])
 
 
-def _describe(run_view: RunView, decisions_now: DecisionView, points: PointMap, numbers: Sequence[int]) -> list[Known]:
-    return [_known(run_view, decisions_now, int(points.rows[number]), number) for number in numbers]
+def _describe(
+    run_view: RunView, decisions_now: DecisionView, points: PointMap, numbers: Sequence[int]
+) -> list[PointNote]:
+    return [_note(run_view, decisions_now, int(points.rows[number]), number) for number in numbers]
 
 
-def _known(run_view: RunView, decisions_now: DecisionView, row: int, point: int) -> Known:
-    frame, cluster = run_view.frame, int(mask_selection.members(run_view, decisions_now)[row])
+def _note(run_view: RunView, decisions_now: DecisionView, row: int, point: int) -> PointNote:
+    frame, cluster = run_view.frame, int(mask_selection.clusters_of_masks(run_view, decisions_now)[row])
     mask_id = int(frame["mask_id"].iat[row])
     lines = [str(frame["image_id"].iat[row]), decisions_now.name_of(cluster) if cluster else "left out"]
     lines.append(f"proposal {frame['quality'].iat[row]:.2f}")
     if frame["candidate"].iat[row]:
         lines[-1] += f", score {frame['score'].iat[row]:.2f}"
     fields = mask_selection.selection_data(run_view, decisions_now).fields
-    words = [mask_selection.KEPT_WORDS[fields["kept"][row]], mask_selection.DECISION_WORDS[fields["decision"][row]]]
-    lines.append(", ".join(word for word in words if word not in ("not judged", "undecided")))
-    return Known(point, f"Mask {mask_id}", tuple(filter(None, lines)), crop_url(run_view, mask_id))
+    labels = [mask_selection.KEPT_LABELS[fields["kept"][row]], mask_selection.DECISION_LABELS[fields["decision"][row]]]
+    lines.append(", ".join(label for label in labels if label not in ("not judged", "undecided")))
+    return PointNote(point, f"Mask {mask_id}", tuple(filter(None, lines)), crop_url(run_view, mask_id))

@@ -1,4 +1,9 @@
-"""Component: all masks as points on a map. It sends what was drawn or clicked; it never owns the selection."""
+"""Component: all masks as points on a map. It sends what was drawn or clicked; the selection is the server's.
+
+Hidden components stand beside it. ``scatter_part`` brings places, colors and selection one by one: Streamlit sends what
+changed as a whole, and 50,000 points are 250 kB, so a selection would send them again. ``scatter_hover`` asks about the
+point under the pointer in a fragment of its own: a question of the map itself would draw the map's fragment again.
+"""
 
 import base64
 import json
@@ -16,7 +21,7 @@ from app.components._register import register
 from maskdistill.review.point_map import PointMap
 
 _STAMP = 24  # bytes before a part's own
-_LOOK = "=look"  # in place of a stamp: what is told last counts
+_SELECTION = "=selection"  # in place of a stamp: what comes last replaces what was there
 _HTML = """
 <div class="map">
   <div class="stage">
@@ -43,25 +48,29 @@ _HTML = """
 """
 
 _STORE = "clusters/scatter_store.js"
-_map = register(__file__, _HTML, shared=("components/_layers.js", _STORE, "clusters/scatter_points.js"))
+_map = register(
+    __file__,
+    _HTML,
+    shared=("components/_layers.js", _STORE, "clusters/scatter_geometry.js", "clusters/scatter_points.js"),
+)
 _part = register(Path(__file__).with_name("scatter_part.py"), "<span></span>", shared=(_STORE,))
 _hover = register(Path(__file__).with_name("scatter_hover.py"), "<span></span>", shared=(_STORE,))
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A line of the legend; a click on it selects its masks."""
+class LegendEntry:
+    """An entry of the legend; a click on it selects its masks."""
 
     code: int
     name: str
-    colour: str  # #RRGGBB
+    color: str  # #RRGGBB
     count: int
-    pick: str  # text of maskdistill.selecting
+    selection: str  # text of maskdistill.review.selections
 
 
 @dataclass(frozen=True)
-class Ramp:
-    """The scale of a continuous colouring."""
+class ColorScale:
+    """The scale of continuous values."""
 
     gradient: str  # CSS
     low: str
@@ -69,14 +78,14 @@ class Ramp:
 
 
 @dataclass(frozen=True, eq=False)
-class Colouring:
-    """A colour for each point."""
+class Coloring:
+    """A color for each point."""
 
     codes: np.ndarray  # (M,) uint8, into palette
     palette: Sequence[str]  # at most 256 of #RRGGBB
-    legend: Sequence[Entry] = ()
-    ramp: Ramp | None = None
-    note: str = ""  # what else to know of these colours
+    legend: Sequence[LegendEntry] = ()
+    scale: ColorScale | None = None
+    note: str = ""  # what else to know of these colors
 
     @property
     def stamp(self) -> str:
@@ -85,7 +94,7 @@ class Colouring:
 
 
 @dataclass(frozen=True)
-class Known:
+class PointNote:
     """What shows beside the pointer over a point."""
 
     point: int  # number on the map
@@ -95,72 +104,72 @@ class Known:
 
 
 def scatter(
-    found: PointMap,
-    colouring: Colouring,
+    points: PointMap,
+    coloring: Coloring,
     *,
     text: str,
     selected: np.ndarray,
     shapes: Sequence[np.ndarray],
     key: str,
-    on_act: Callable[[dict[str, Any]], None],
+    on_action: Callable[[dict[str, Any]], None],
 ) -> None:
-    """Draw the map. Places, colours and selection travel apart, so that each is sent only when it changes.
+    """Draw the map.
 
     Args:
-        found: Where the points are.
-        colouring: Their colours.
+        points: Where the points are.
+        coloring: Their colors.
         text: The selection, as maskdistill.review.selections writes it.
         selected: (M,) bool; where none is, all show alike.
         shapes: (C, 2) corners of what was drawn to select them, on the map's grid.
         key: Widget key.
-        on_act: Gets what a hand did, before the next run: kind "lasso" or "box" with ``corners`` on the grid, "click"
-            with the number of a ``point``, "legend" with ``pick``, or "clear"; and ``add`` if Shift was held.
+        on_action: Gets what was done, before the next run: ``kind`` "lasso" or "box" with ``corners`` on the grid,
+            "click" with the number of a ``point``, "legend" with ``selection``, or "clear"; and ``add`` for Shift.
     """
 
     def acted() -> None:
-        act = session.component_value(key, "act")
-        if act is not None:
-            on_act(act)
+        action = session.component_value(key, "action")
+        if action is not None:
+            on_action(action)
 
-    names = {entry.code: entry.name for entry in colouring.legend}
+    names = {entry.code: entry.name for entry in coloring.legend}
     data = {
-        "points": found.stamp,
-        "codes": colouring.stamp,
-        "palette": list(colouring.palette),
-        "names": [names.get(code, "") for code in range(len(colouring.palette))],
-        "legend": [asdict(entry) for entry in colouring.legend],
-        "ramp": colouring.ramp and asdict(colouring.ramp),
-        "note": colouring.note,
-        "label": f"Map of {len(found.rows):,} masks",
+        "points": points.stamp,
+        "codes": coloring.stamp,
+        "palette": list(coloring.palette),
+        "names": [names.get(code, "") for code in range(len(coloring.palette))],
+        "legend": [asdict(entry) for entry in coloring.legend],
+        "scale": coloring.scale and asdict(coloring.scale),
+        "note": coloring.note,
+        "label": f"Map of {len(points.rows):,} masks",
     }
-    look = {
+    shown_selection = {
         "text": text,
         "bits": base64.b64encode(np.packbits(selected).tobytes()).decode("ascii") if selected.any() else "",
         "shapes": [shape.round().astype(int).tolist() for shape in shapes],
     }
     with st.container(gap=None):
-        _part(data=_stamped(found.stamp, found.places.astype("<u2").tobytes()), key=f"{key}:points")
-        _part(data=_stamped(colouring.stamp, colouring.codes.tobytes()), key=f"{key}:codes")
-        _part(data=_stamped(_LOOK, json.dumps(look).encode()), key=f"{key}:look")
-        _map(data=data, key=key, on_act_change=acted)
+        _part(data=_stamped(points.stamp, points.places.astype("<u2").tobytes()), key=f"{key}:points")
+        _part(data=_stamped(coloring.stamp, coloring.codes.tobytes()), key=f"{key}:codes")
+        _part(data=_stamped(_SELECTION, json.dumps(shown_selection).encode()), key=f"{key}:selection")
+        _map(data=data, key=key, on_action_change=acted)
 
 
 def hover_notes(
-    found: PointMap, version: str, describe: Callable[[Sequence[int]], Sequence[Known]], *, key: str
+    points: PointMap, version: str, describe: Callable[[Sequence[int]], Sequence[PointNote]], *, key: str
 ) -> None:
     """Answer what the map asks about points under the pointer; draw it in a fragment of its own.
 
     Args:
-        found: The map.
-        version: What was told before under another one is forgotten.
-        describe: Points, by their numbers on the map, in words.
+        points: The map.
+        version: Notes of an earlier one are forgotten.
+        describe: Gives the notes of points by their numbers on the map.
         key: Widget key.
     """
-    wish = session.component_value(key, "wish") or {}
-    points = [int(point) for point in wish.get("points", ()) if 0 <= int(point) < len(found.rows)]
-    items = describe(points) if wish.get("stamp") == found.stamp else ()
-    data = {"version": version, "stamp": found.stamp, "items": [asdict(item) for item in items]}
-    _hover(data=data, key=key, on_wish_change=lambda: None)
+    wanted = session.component_value(key, "wanted") or {}
+    numbers = [int(number) for number in wanted.get("points", ()) if 0 <= int(number) < len(points.rows)]
+    items = describe(numbers) if wanted.get("stamp") == points.stamp else ()
+    data = {"version": version, "stamp": points.stamp, "items": [asdict(item) for item in items]}
+    _hover(data=data, key=key, on_wanted_change=lambda: None)
 
 
 def _stamped(stamp: str, payload: bytes) -> bytes:

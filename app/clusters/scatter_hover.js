@@ -1,14 +1,14 @@
-// What is known of the points under the pointer: asked for here, shown by the map.
-const MOST_KNOWN = 800; // points
+// Notes on the points under the pointer: asked for here, shown by the map.
+const MAX_NOTES = 800;
 
 export default mount(() => ({
   update(data, send) {
     const store = scatterStore();
-    store.wish = (stamp, points) => send("wish", { stamp, points });
-    if (store.version !== data.version) store.known.clear();
+    store.ask = (stamp, points) => send("wanted", { stamp, points });
+    if (store.version !== data.version) store.notes.clear();
     store.version = data.version;
-    for (const item of data.items) store.known.set(`${data.stamp}:${item.point}`, item);
-    for (const old of [...store.known.keys()].slice(0, -MOST_KNOWN)) store.known.delete(old);
-    store.listeners.forEach((tell) => tell());
+    for (const item of data.items) store.notes.set(`${data.stamp}:${item.point}`, item);
+    keepLatest(store.notes, MAX_NOTES);
+    for (const onPart of store.listeners) onPart();
   },
 }));

@@ -1,7 +1,7 @@
 // Bytes that the map shows, apart from it so that each is sent once: a stamp, padded, then the bytes themselves. A stamp
-// that begins with "=" is a name: what is told last counts.
+// that begins with "=" is a name, and what comes last replaces what was there.
 const STAMP = 24; // bytes
-const MOST = 8; // parts kept
+const MAX_PARTS = 8;
 
 export default mount(() => ({
   update(data) {
@@ -11,7 +11,7 @@ export default mount(() => ({
     if (store.parts.has(stamp) && !stamp.startsWith("=")) return;
     store.parts.delete(stamp); // so that it comes last again
     store.parts.set(stamp, bytes.slice(STAMP));
-    for (const old of [...store.parts.keys()].slice(0, -MOST)) store.parts.delete(old);
-    store.listeners.forEach((tell) => tell());
+    keepLatest(store.parts, MAX_PARTS);
+    for (const onPart of store.listeners) onPart();
   },
 }));

@@ -1,5 +1,4 @@
-// Points of a map: painting them into pixels, and finding the one under the pointer. Places are on a grid of SIDE + 1.
-const SIDE = 65535;
+// Points of a map: painting them into pixels, and finding the one under the pointer. Places are on the grid of SIDE.
 const CELLS = 128; // of the index, along each side
 const FADED = 0.16; // opacity of what is not selected
 
@@ -12,10 +11,8 @@ function unpackBits(text, count) {
 }
 
 function rgbOf(text) {
-  const parts = text.startsWith("#")
-    ? [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16))
-    : (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
-  return parts;
+  if (text.startsWith("#")) return [1, 3, 5].map((start) => parseInt(text.slice(start, start + 2), 16));
+  return (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
 }
 
 const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
@@ -44,36 +41,40 @@ function dotStencil(radius, rim) {
   return { reach, cells };
 }
 
+// [x0, y0, x1, y1] around places that are given as x, y, x, y, ...
+function boundsOf(places) {
+  const bounds = [SIDE, SIDE, 0, 0];
+  for (let i = 0; i < places.length; i += 1) {
+    const axis = i & 1;
+    bounds[axis] = Math.min(bounds[axis], places[i]);
+    bounds[axis + 2] = Math.max(bounds[axis + 2], places[i]);
+  }
+  return bounds;
+}
+
+// Photos often come in series: drawn in their order, the last ones would cover the others. The same order each time.
+function shuffled(count) {
+  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  let state = 12345;
+  for (let i = count - 1; i > 0; i -= 1) {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    const j = state % (i + 1);
+    [order[i], order[j]] = [order[j], order[i]];
+  }
+  return order;
+}
+
+// Pixels of a dot: smaller where there are many, larger as the map is zoomed.
+const dotRadius = (count, zoom) => Math.max(1.3, Math.min(5.5, 13 * count ** -0.19)) * Math.min(2.5, zoom ** 0.35);
+
 class PointSet {
   constructor(bytes) {
     const copy = bytes.slice(); // aligned for 16-bit numbers
     this.places = new Uint16Array(copy.buffer, 0, copy.length >> 1);
     this.count = this.places.length >> 1;
-    this.box = [SIDE, SIDE, 0, 0];
-    for (let i = 0; i < this.count; i += 1) {
-      const x = this.places[2 * i],
-        y = this.places[2 * i + 1];
-      this.box = [
-        Math.min(this.box[0], x),
-        Math.min(this.box[1], y),
-        Math.max(this.box[2], x),
-        Math.max(this.box[3], y),
-      ];
-    }
-    this.order = this.shuffled();
+    this.bounds = boundsOf(this.places);
+    this.order = shuffled(this.count);
     this.index();
-  }
-
-  // Photos often come in series: drawn in their order, the last ones would cover the others.
-  shuffled() {
-    const order = Uint32Array.from({ length: this.count }, (_, i) => i);
-    let state = 12345;
-    for (let i = this.count - 1; i > 0; i -= 1) {
-      state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-      const j = state % (i + 1);
-      [order[i], order[j]] = [order[j], order[i]];
-    }
-    return order;
   }
 
   index() {
@@ -108,10 +109,10 @@ class PointSet {
   }
 
   radius(zoom) {
-    return Math.max(1.3, Math.min(5.5, 13 * this.count ** -0.19)) * Math.min(2.5, zoom ** 0.35);
+    return dotRadius(this.count, zoom);
   }
 
-  // Paint all points. look: {codes, palette, bits, code, ground, zoom}; to: grid -> pixels, as [scale, left, top].
+  // Paint all points. look: {codes, palette, selected, code, ground, zoom}; to: grid to pixels, as [scale, left, top].
   paint(canvas, look, to, ratio) {
     const context = canvas.getContext("2d", { willReadFrequently: false });
     const { width, height } = canvas;
@@ -127,24 +128,23 @@ class PointSet {
     const stencil = dotStencil(radius - rim / 2, rim);
     const fills = look.palette.map((colour) => pack(rgbOf(colour)));
     const rims = look.palette.map((colour) => pack(rimOf(rgbOf(colour), ground, dark)));
-    const chosen = look.code === null ? look.bits && ((i) => look.bits[i] === 1) : (i) => look.codes[i] === look.code;
-    if (!chosen) {
-      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, 1, null);
-    } else {
-      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, FADED, (i) => !chosen(i));
-      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, 1, chosen);
-    }
+    const dots = (opacity, isWanted) =>
+      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, opacity, isWanted);
+    const { codes, selected, code } = look;
+    const isBright = code === null ? selected && ((i) => selected[i] === 1) : (i) => codes[i] === code;
+    if (isBright) dots(FADED, (i) => !isBright(i));
+    dots(1, isBright);
     context.putImageData(this.image, 0, 0);
   }
 
-  dots(pixels, width, height, [scale, left, top], { reach, cells }, codes, fills, rims, opacity, wanted) {
+  dots(pixels, width, height, [scale, left, top], { reach, cells }, codes, fills, rims, opacity, isWanted) {
     const offsets = Int32Array.from(cells, ({ dx, dy }) => dy * width + dx);
     const inner = Uint16Array.from(cells, (cell) => Math.round(256 * cell.inner * opacity));
     const outer = Uint16Array.from(cells, (cell) => Math.round(256 * (cell.outer - cell.inner) * opacity));
     const { places, order } = this;
     for (let step = 0; step < order.length; step += 1) {
       const i = order[step];
-      if (wanted && !wanted(i)) continue;
+      if (isWanted && !isWanted(i)) continue;
       const x = Math.round(places[2 * i] * scale + left),
         y = Math.round(places[2 * i + 1] * scale + top);
       if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;

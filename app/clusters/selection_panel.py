@@ -1,4 +1,4 @@
-"""What is selected: how many, what they share, their crops, and what can be done with them."""
+"""The selected masks: how many, what they have in common, their crops, and what can be done with them."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import streamlit as st
 
-from app import selection, session
+from app import selection, session, widgets
 from app.clusters import mask_selection, relabel_panel
-from app.clusters.cluster_stats import ClusterStats, book
-from app.clusters.redraw import Part, chosen_clusters, redraw_selection
-from app.clusters.summary import as_html, summarise
+from app.clusters.cluster_stats import ClusterStats, read_cluster_stats
+from app.clusters.redraw import Part, change_selection
+from app.clusters.summary import as_html, summarize
 from app.components.crop_grid import Tile, crop_grid, paged
 from app.images import colors
 from app.images.crops import crop_url
@@ -21,72 +21,79 @@ from maskdistill.storage.run_folder import Run
 _PER_PAGE = 32
 _HEIGHT = 480  # pixels of the crops; more scroll
 _FEW = 12  # crops that need no scrolling
+_CROP = 84  # least side, CSS pixels
 _BADGES = {1: "✓", 2: "✕", 3: "→"}  # accepted, rejected, relabelled
 _ORDERS = {
     "centre": "Nearest to the centre",
-    "border": "Least sure of their cluster",
+    "border": "Nearest to another cluster",
     "belief": "Lowest score",
     "photo": "By photo",
-    "random": "At random",
+    "random": "Random",
 }
 
 
-@st.fragment(key=Part.CHOSEN)
+@st.fragment(key=Part.SELECTION)
+@widgets.show_errors()
 def draw(run: Run) -> None:
     """The selection of the link."""
     run_view = read_run_view(run)
     decisions_now = decision_view(run_view)
-    everything = mask_selection.current(run_view, decisions_now)
-    chosen = replace(everything, rows=everything.rows[run_view.frame["vector"].to_numpy()[everything.rows] >= 0])
-    unseen = len(everything.rows) - len(chosen.rows)
+    selected = mask_selection.current(run_view, decisions_now)
+    on_map = replace(selected, rows=selected.rows[run_view.frame["vector"].to_numpy()[selected.rows] >= 0])
+    num_off_map = len(selected.rows) - len(on_map.rows)
     st.html(Path(__file__).with_suffix(".css"))
-    if not len(chosen.rows):
-        _ask(unseen)
-        selection.write_link()
-        return
-    _head(run_view, decisions_now, chosen, unseen)
-    ids = run_view.frame["mask_id"].to_numpy()[chosen.rows]
-    marked = np.intersect1d(marks(chosen.text), ids).astype(np.int64).tolist()
-    relabel_panel.draw(run_view, decisions_now, np.array(marked) if marked else ids)
-    _crops(run_view, decisions_now, chosen, marked)
+    if len(on_map.rows):
+        _draw_selection(run_view, decisions_now, on_map, num_off_map)
+    else:
+        _say_how_to_select(num_off_map)
     selection.write_link()
 
 
-def marks(text: str) -> list[int]:
+def _draw_selection(
+    run_view: RunView, decisions_now: DecisionView, selected: mask_selection.SelectedMasks, num_off_map: int
+) -> None:
+    _head(run_view, decisions_now, selected, num_off_map)
+    ids = run_view.frame["mask_id"].to_numpy()[selected.rows]
+    marked = np.intersect1d(_marked(selected.text), ids).astype(np.int64).tolist()
+    relabel_panel.draw(run_view, decisions_now, np.array(marked) if marked else ids)
+    _crops(run_view, decisions_now, selected, marked)
+
+
+def _marked(text: str) -> list[int]:
     """Ids of the masks that are marked among those selected; another selection begins without."""
     owner, found = session.recall(session.Key.MARKED, ("", []))
     return found if owner == text else []
 
 
-def _ask(unseen: int) -> None:
+def _say_how_to_select(num_off_map: int) -> None:
     st.subheader("Nothing is selected")
-    if unseen:
-        st.caption(f"The selection of {_count(unseen, 'mask')} holds none of the map: stage 1 alone saw objects there.")
+    if num_off_map:
+        st.caption(f"{_count(num_off_map, 'selected mask')} not on the map: only stage 1 found these objects.")
     st.markdown(
         "Draw around masks on the map with the **lasso**, drag a **box** over them, or click a cluster in the legend "
-        "or in the table below. A click on a point opens that mask."
+        "or in the table below. Click a point to open its mask."
     )
 
 
-def _head(run_view: RunView, decisions_now: DecisionView, chosen: mask_selection.SelectedMasks, unseen: int) -> None:
-    told = summarise(run_view, decisions_now, chosen.rows)
+def _head(
+    run_view: RunView, decisions_now: DecisionView, selected: mask_selection.SelectedMasks, num_off_map: int
+) -> None:
+    summary = summarize(run_view, decisions_now, selected.rows)
     with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-        masks, photos = _count(told.num_masks, "mask"), _count(told.num_photos, "photo")
+        masks, photos = _count(summary.num_masks, "mask"), _count(summary.num_photos, "photo")
         st.subheader(f"{masks} on {photos}", anchor=False, width="content")
         st.button("Clear", icon=":material/close:", key="clusters:clear", type="tertiary", on_click=_clear)
-    st.html(as_html(told, decisions_now.name_of))
-    if unseen:
-        st.caption(f"{unseen:,} more, seen by stage 1 alone, are not on the map.")
+    st.html(as_html(summary, decisions_now.name_of))
+    if num_off_map:
+        st.caption(f"{_count(num_off_map, 'more mask')} not on the map: only stage 1 found these objects.")
 
 
 def _clear() -> None:
-    before = chosen_clusters()
-    mask_selection.clear()
-    redraw_selection(before)
+    change_selection(mask_selection.clear)
 
 
 def _crops(
-    run_view: RunView, decisions_now: DecisionView, chosen: mask_selection.SelectedMasks, marked: list[int]
+    run_view: RunView, decisions_now: DecisionView, selected: mask_selection.SelectedMasks, marked: list[int]
 ) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom", horizontal_alignment="distribute"):
         order = selection.option(selection.Option.CROPS, "centre", _ORDERS)
@@ -99,26 +106,26 @@ def _crops(
             width=200,
             label_visibility="collapsed",
         )
-        _mark_buttons(run_view, chosen, marked)
-    rows = sort_rows(order, run_view, book(run_view, decisions_now), chosen.rows)
+        _mark_buttons(selected, marked)
+    rows = sort_rows(order, run_view, read_cluster_stats(run_view, decisions_now), selected.rows)
     ids = run_view.frame["mask_id"].to_numpy()[rows]
-    shown = paged(ids, key=f"clusters:page:{hash((chosen.text, order))}", per_page=_PER_PAGE)
+    shown = paged(ids, key=f"clusters:page:{hash((selected.text, order))}", per_page=_PER_PAGE)
     with st.container(height=_HEIGHT, border=False) if len(shown) > _FEW else st.container():
         crop_grid(
             _tiles(run_view, decisions_now, shown),
             key="clusters:crops-grid",
             marked=marked,
             on_open=open_mask,
-            on_mark=lambda marks: _mark(chosen.text, marks),
-            size=84,
+            on_mark=lambda marks: _mark(selected.text, marks),
+            size=_CROP,
             label="Selected masks",
         )
 
 
-def _mark_buttons(run_view: RunView, chosen: mask_selection.SelectedMasks, marked: list[int]) -> None:
+def _mark_buttons(selected: mask_selection.SelectedMasks, marked: list[int]) -> None:
     if marked:
         st.button(
-            f"Unmark {len(marked):,}", key="clusters:unmark", type="tertiary", on_click=_mark, args=(chosen.text, [])
+            f"Unmark {len(marked):,}", key="clusters:unmark", type="tertiary", on_click=_mark, args=(selected.text, [])
         )
     else:
         st.caption("Ctrl-click marks some", width="content")
@@ -128,17 +135,17 @@ def _mark(text: str, marks: list[int]) -> None:
     session.remember(session.Key.MARKED, (text, marks))
 
 
-def sort_rows(order: str, run_view: RunView, told: ClusterStats, rows: np.ndarray) -> np.ndarray:
+def sort_rows(order: str, run_view: RunView, stats: ClusterStats, rows: np.ndarray) -> np.ndarray:
     """Rows of the table in an order of ``_ORDERS``; those without the value come last."""
     frame = run_view.frame
     if order == "photo":
         return rows
     if order == "random":
         return np.random.default_rng(len(rows)).permutation(rows)
-    belief = np.where(frame["candidate"].to_numpy()[rows], frame["score"].to_numpy()[rows], np.nan)
+    score = np.where(frame["candidate"].to_numpy()[rows], frame["score"].to_numpy()[rows], np.nan)
     quality = frame["quality"].to_numpy()[rows]
-    values = {"centre": told.distance[rows], "border": told.margin[rows]}.get(
-        order, np.where(np.isnan(belief), quality, belief)
+    values = {"centre": stats.distance[rows], "border": stats.margin[rows]}.get(
+        order, np.where(np.isnan(score), quality, score)
     )
     return rows[np.argsort(values, kind="stable")]
 
@@ -147,10 +154,10 @@ def _tiles(run_view: RunView, decisions_now: DecisionView, mask_ids: list[int]) 
     fields = mask_selection.selection_data(run_view, decisions_now).fields
     rows = run_view.table.rows_of(mask_ids)
     photos = run_view.frame["image_id"].to_numpy()[rows]
-    told = zip(
+    described = zip(
         mask_ids, photos, *(fields[name][rows].tolist() for name in ("cluster", "kept", "decision")), strict=True
     )
-    return [_tile(run_view, decisions_now, *each) for each in told]
+    return [_tile(run_view, decisions_now, *each) for each in described]
 
 
 def _tile(
@@ -158,8 +165,8 @@ def _tile(
 ) -> Tile:
     name = decisions_now.name_of(cluster) if cluster else "left out"
     words = [f"mask {mask_id}", str(photo), name]
-    words += [mask_selection.KEPT_WORDS[kept]] if kept else []
-    words += [mask_selection.DECISION_WORDS[decision]] if decision else []
+    words += [mask_selection.KEPT_LABELS[kept]] if kept else []
+    words += [mask_selection.DECISION_LABELS[decision]] if decision else []
     return Tile(
         mask_id,
         crop_url(run_view, mask_id),

@@ -1,4 +1,4 @@
-"""Splitting a cluster: its parts are shown before anything is written down."""
+"""Splitting a cluster: its parts are shown before anything is changed."""
 
 from pathlib import Path
 
@@ -7,7 +7,7 @@ import streamlit as st
 
 from app import selection, widgets
 from app.clusters import mask_selection
-from app.clusters.undo_buttons import tell
+from app.clusters.redraw import change_run
 from app.components.crop_grid import Tile, crop_grid
 from app.images.crops import crop_url
 from app.run_view import DecisionView, RunView
@@ -37,16 +37,16 @@ def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
         st.info(widgets.escape(str(error)))
         return
     for number, part in enumerate(parts, start=1):
-        share = f"{len(part):,} mask{'' if len(part) == 1 else 's'}"
-        keeps = f", stays {decisions_now.name_of(cluster)}" if number == 1 else ", a new cluster"
-        st.markdown(f"**Part {number}**: {widgets.escape(share + keeps)}")
+        count = f"{len(part):,} mask{'' if len(part) == 1 else 's'}"
+        becomes = f", stays {decisions_now.name_of(cluster)}" if number == 1 else ", a new cluster"
+        st.markdown(f"**Part {number}**: {widgets.escape(count + becomes)}")
         tiles = [Tile(mask_id, crop_url(run_view, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
         crop_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
     st.button(
         f"Split into {into}",
         type="primary",
         key="clusters:do split",
-        on_click=tell,
+        on_click=change_run,
         args=(decisions.split, run_view.run, selection.reviewer(), cluster, parts),
     )
     st.caption("It can be undone. The crops shown are the most typical of each part.")
@@ -54,11 +54,11 @@ def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
 
 @st.cache_data(max_entries=24, show_spinner="Splitting …")
 def _parts(
-    path: Path, stamp: str, version: int, cluster: int, into: int, _run_view: RunView, _done: DecisionView
+    path: Path, stamp: str, version: int, cluster: int, into: int, _run_view: RunView, _decisions_now: DecisionView
 ) -> list[list[int]]:
     """Ids of the masks of each part, the most typical first."""
     rows = _run_view.row_of_vector
-    inside = np.flatnonzero(mask_selection.members(_run_view, _done)[rows] == cluster)
+    inside = np.flatnonzero(mask_selection.clusters_of_masks(_run_view, _decisions_now)[rows] == cluster)
     vectors = np.asarray(_run_view.vectors[inside])
     ids = _run_view.frame["mask_id"].to_numpy()[rows[inside]]
     parts = split_parts(vectors, _run_view.info["config"].get("seed", 0), into)

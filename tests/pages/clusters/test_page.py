@@ -1,5 +1,6 @@
 """The Clusters page on a small finished run; the map and the table themselves are driven in a browser's tests."""
 
+import re
 import shutil
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from app import stage_jobs
 from app.session import Key
 from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
+from maskdistill.errors import RunError
 from maskdistill.jobs import Submitted
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope
@@ -32,8 +34,10 @@ def texts(app):
     return "\n".join(item.value for part in parts for item in part)
 
 
-def headline(app):
-    return app.subheader[0].value
+def number_selected(app):
+    """How many masks the headline of the selection says there are."""
+    found = re.match(r"\d+", app.subheader[0].value)
+    return int(found[0]) if found else 0
 
 
 def tick(app, *clusters):
@@ -42,19 +46,20 @@ def tick(app, *clusters):
 
 
 def test_asks_for_a_run(open_page):
-    assert "There is no run yet" in open_page("clusters").info[0].value
+    assert open_page("clusters").info
 
 
 def test_says_what_to_do_before_there_are_clusters(open_page, editable_run):
     editable_run.clusters_path.unlink()
     app = open_page("clusters", run="tiny")
     assert not app.exception
-    assert "not clustered yet" in texts(app)
+    assert app.info
+    assert not app.subheader
 
 
 def test_opens_with_nothing_selected_and_says_how_to_select(open_page, finished_run):
     app = open_clusters(open_page)
-    assert headline(app) == "Nothing is selected"
+    assert number_selected(app) == 0
     assert "lasso" in texts(app)
     assert button(app, "Merge").disabled
 
@@ -76,26 +81,26 @@ def test_offers_to_make_the_map_and_starts_it(open_page, editable_run, monkeypat
 def test_selection_of_a_link_shows_and_survives_recolouring(open_page, finished_run):
     app = open_clusters(open_page, picked="cluster:1")
     size = int((finished_run.clusters()["cluster"] == 1).sum())
-    assert headline(app).startswith(f"{size} masks on ")
+    assert number_selected(app) == size
     assert f"Reject {size}" in labels(app)
     for mode in ("score", "kept", "decision", "truth", "cluster"):
         app.selectbox(key="clusters:colour").set_value(mode).run()
         assert not app.exception
         assert app.query_params["colour"] == mode
-        assert headline(app).startswith(f"{size} masks on ")
+        assert number_selected(app) == size
 
 
 def test_cluster_of_another_page_is_selected(open_page, finished_run):
     app = open_clusters(open_page, cluster="2")
     size = int((finished_run.clusters()["cluster"] == 2).sum())
-    assert headline(app).startswith(f"{size} masks on ")
+    assert number_selected(app) == size
 
 
 @pytest.mark.parametrize("picked", ["cluster:x", "lasso:umap.123:AAAA", "ids:*AAAA", "nonsense"])
-def test_damaged_selection_is_told_and_forgotten(open_page, finished_run, picked):
+def test_damaged_selection_is_cleared_with_a_notice(open_page, finished_run, picked):
     app = open_clusters(open_page, picked=picked)
-    assert "Select" in app.warning[0].value
-    assert headline(app) == "Nothing is selected"
+    assert app.warning
+    assert number_selected(app) == 0
 
 
 @pytest.mark.parametrize("order", ["centre", "border", "belief", "photo", "random"])
@@ -109,12 +114,12 @@ def test_rejecting_is_one_step_that_can_be_undone_and_done_again(open_page, edit
     size = int((editable_run.clusters()["cluster"] == 1).sum())
     button(app, f"Reject {size}").click().run()
     assert not app.exception
-    assert headline(app) == "Nothing is selected"  # rejected masks are in no cluster
+    assert number_selected(app) == 0  # rejected masks are in no cluster
     assert (decisions.read_classes(editable_run).cluster == 0).sum() == size
-    button(app, f"Undo: rejected {size} masks").click().run()
-    assert headline(app).startswith(f"{size} masks")
+    app.button(key="clusters:Undo:top").click().run()
+    assert number_selected(app) == size
     assert (decisions.read_classes(editable_run).cluster == 0).sum() == 0
-    button(app, f"Redo: rejected {size} masks").click().run()
+    app.button(key="clusters:Redo:top").click().run()
     assert (decisions.read_classes(editable_run).cluster == 0).sum() == size
     assert {step.reviewer for step in decisions.steps(editable_run)} == {"tess"}
 
@@ -151,7 +156,7 @@ def test_masks_become_a_new_cluster_with_a_name(open_page, editable_run):
     assert not app.exception
     classes = decisions.read_classes(editable_run)
     assert classes.name_of(classes.num_classes) == "watermarks"
-    assert headline(app) == "2 masks on 2 photos"
+    assert number_selected(app) == 2
     assert app.query_params["picked"] == f"cluster:{classes.num_classes}"
 
 
@@ -160,7 +165,7 @@ def test_clusters_are_merged_and_the_merge_is_undone(open_page, editable_run):
     button(app, "Merge").click().run()
     assert not app.exception
     assert set(decisions.read_classes(editable_run).cluster) == {1, 2}
-    button(app, "Undo: merged clusters 1 and 3 into cluster 1").click().run()
+    app.button(key="clusters:Undo:top").click().run()
     assert set(decisions.read_classes(editable_run).cluster) == {1, 2, 3}
 
 
@@ -169,7 +174,7 @@ def test_cluster_is_excluded_and_included_again(open_page, editable_run):
     button(app, "Exclude").click().run()
     assert decisions.read_classes(editable_run).excluded == {2}
     size = int((editable_run.clusters()["cluster"] == 2).sum())
-    assert headline(app).startswith(f"{size} masks")  # it can be looked at still
+    assert number_selected(app) == size  # it can be looked at still
     button(app, "Include").click().run()
     assert not decisions.read_classes(editable_run).excluded
 
@@ -180,35 +185,35 @@ def test_cluster_is_split_after_a_look_at_its_parts(open_page, editable_run):
     assert not app.exception
     assert "Part 1" in texts(app)
     assert not decisions.version(editable_run)
-    button(app, "Split into 2").click().run()
+    app.button(key="clusters:do split").click().run()
     assert set(decisions.read_classes(editable_run).cluster) == {1, 2, 3, 4}
 
 
 def test_other_clusterings_are_tried_compared_and_adopted(open_page, editable_run):
     app = open_clusters(open_page, below="trials")
-    assert "No other clustering was tried yet" in texts(app)
+    assert app.info
     app.text_input(key="clusters:numbers").input("2, 4")
     button(app, "Try").click().run()
     assert not app.exception
-    assert [trial.key.num_classes for trial in list_alternatives(editable_run)] == [2, 4]
+    assert [item.key.num_classes for item in list_alternatives(editable_run)] == [2, 4]
     assert len([label for label in labels(app) if label == "Adopt it"]) == 2
     app.button(key="clusters:adopt:k4-s0").click().run()
     assert not app.exception
     assert decisions.read_classes(editable_run).num_classes == 4
-    assert app.selectbox(key="clusters:colour").options[-1] == "Tried: 4 clusters"
+    assert "4 clusters" in app.selectbox(key="clusters:colour").options[-1]
 
 
-@pytest.mark.parametrize(("typed", "told"), [("twelve", "are wanted"), ("1", "2 to 254"), ("", "are wanted")])
-def test_numbers_that_cannot_be_are_told(open_page, finished_run, typed, told):
+@pytest.mark.parametrize(("typed", "message"), [("twelve", "twelve"), ("1", "2 to 254"), ("", "12, 15")])
+def test_impossible_numbers_are_an_error(open_page, finished_run, typed, message):
     app = open_clusters(open_page, below="trials")
     app.text_input(key="clusters:numbers").input(typed)
     button(app, "Try").click().run()
-    assert told in app.error[0].value
+    assert message in app.error[0].value
 
 
 def test_large_run_is_clustered_in_the_background(open_page, editable_run, monkeypatch):
     asked = []
-    monkeypatch.setattr("app.clusters.alternatives_jobs.IN_PLACE", 1)
+    monkeypatch.setattr("app.clusters.alternatives_jobs.AT_ONCE", 1)
     monkeypatch.setattr("app.clusters.alternatives_jobs.submit_command", lambda *args, **options: asked.append(args[1]))
     app = open_clusters(open_page, below="trials")
     app.text_input(key="clusters:numbers").input("2 5")
@@ -223,10 +228,10 @@ def test_curve_is_drawn_on_request(open_page, editable_run):
     app = open_clusters(open_page, below="trials")
     button(app, "Draw the curve").click().run()
     assert not app.exception
-    assert "agree most at" in texts(app)
+    assert "clusters:make curve" not in [item.key for item in app.button]
 
 
-def test_trial_is_let_go(open_page, editable_run):
+def test_alternative_is_deleted(open_page, editable_run):
     make_alternatives(editable_run, [AlternativeKey(2, 0)])
     app = open_clusters(open_page, below="trials", colour="k2-s0")
     app.button(key="clusters:delete:k2-s0").click().run()
@@ -242,3 +247,33 @@ def test_two_runs_do_not_share_ticks(open_page, editable_run, runs_folder):
     app.query_params["run"] = "other"
     app.run()
     assert button(app, "Merge").disabled
+
+
+def lock(monkeypatch, name):
+    """Reading by that function fails, as while another program holds the database."""
+
+    def fail(*arguments, **options):
+        raise RunError("run.sqlite is locked.")
+
+    monkeypatch.setattr(name, fail)
+
+
+def test_locked_jobs_are_a_notice_beside_the_map(open_page, finished_run, monkeypatch):
+    lock(monkeypatch, "maskdistill.jobs.table.reading")
+    app = open_clusters(open_page)
+    assert button(app, "Make the UMAP")
+    assert "locked" in "".join(item.value for item in app.run().warning)
+
+
+def test_selection_that_cannot_be_read_now_stays_in_the_link(open_page, finished_run, monkeypatch):
+    lock(monkeypatch, "app.clusters.mask_selection.views")
+    app = open_clusters(open_page, picked="view:0123")
+    assert "locked" in app.error[0].value
+    assert app.session_state["selection"].picked == "view:0123"
+
+
+def test_error_in_one_part_of_the_page_leaves_the_others(open_page, finished_run, monkeypatch):
+    lock(monkeypatch, "app.clusters.tabs_below_map.decision_view")
+    app = open_clusters(open_page, picked="cluster:1")
+    assert "locked" in app.error[0].value
+    assert number_selected(app) > 0

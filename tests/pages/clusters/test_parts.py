@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from app.clusters import alternatives_stats, colouring, map_panel, mask_selection, selection_panel
+from app.clusters import alternatives_stats, coloring, map_panel, mask_selection, selection_panel
 from app.clusters.alternatives import alternatives_of
-from app.clusters.cluster_stats import book
-from app.clusters.flow_chart import matrix, words
-from app.clusters.summary import as_html, summarise
+from app.clusters.cluster_stats import read_cluster_stats
+from app.clusters.overlap_matrix import describe, matrix
+from app.clusters.summary import as_html, summarize
 from app.run_view import decision_view, read_run_view
 from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives
 from maskdistill.errors import ConfigError
@@ -36,8 +36,8 @@ def reject(run, row):
     decisions.decide(run, "tess", [mark], scope=Scope.CLUSTERS)
 
 
-def test_book_holds_every_cluster_as_it_is(found, done):
-    lines = book(found, done).lines
+def test_stats_hold_every_cluster_as_it_is(found, done):
+    lines = read_cluster_stats(found, done).rows
     assert [line.cluster for line in lines] == [1, 2, 3]
     for line in lines:
         rows = rows_in(found, line.cluster)
@@ -49,13 +49,13 @@ def test_book_holds_every_cluster_as_it_is(found, done):
 
 
 def test_distances_are_to_the_centres_of_now(finished_run, found, done):
-    told, table = book(found, done), finished_run.clusters()
+    stats, table = read_cluster_stats(found, done), finished_run.clusters()
     rows = found.row_of_vector
     centres = [np.asarray(found.vectors)[table["cluster"] == number].mean(axis=0) for number in (1, 2, 3)]
     wanted = np.linalg.norm(np.asarray(found.vectors) - np.array(centres)[table["cluster"] - 1], axis=1)
-    assert np.allclose(told.distance[rows], wanted, atol=1e-4)
+    assert np.allclose(stats.distance[rows], wanted, atol=1e-4)
     outside = np.setdiff1d(np.arange(found.table.num_masks), rows)
-    assert np.isnan(told.distance[outside]).all()
+    assert np.isnan(stats.distance[outside]).all()
 
 
 def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
@@ -64,20 +64,20 @@ def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
     reject(editable_run, row)
     decisions.exclude(editable_run, "tess", 2, True)
     decisions_now = decision_view(read_run_view(editable_run))
-    member = mask_selection.members(run_view, decisions_now)
+    member = mask_selection.clusters_of_masks(run_view, decisions_now)
     assert member[row] == 0
     assert (member[rows_in(run_view, 2)] == 2).all()
-    lines = {line.cluster: line for line in book(run_view, decisions_now).lines}
+    lines = {line.cluster: line for line in read_cluster_stats(run_view, decisions_now).rows}
     assert lines[2].excluded
     assert lines[1].size == len(rows_in(run_view, 1)) - 1
 
 
 @pytest.mark.parametrize("order", ["centre", "border", "belief"])
 def test_sorting_puts_the_least_first_and_what_is_unknown_last(found, done, order):
-    told, rows = book(found, done), np.arange(found.table.num_masks)
-    sorted_rows = selection_panel.sort_rows(order, found, told, rows)
+    stats, rows = read_cluster_stats(found, done), np.arange(found.table.num_masks)
+    sorted_rows = selection_panel.sort_rows(order, found, stats, rows)
     belief = np.where(found.frame["candidate"], found.frame["score"], found.frame["quality"])
-    values = {"centre": told.distance, "border": told.margin, "belief": belief}[order][sorted_rows]
+    values = {"centre": stats.distance, "border": stats.margin, "belief": belief}[order][sorted_rows]
     known = values[~np.isnan(values)]
     assert (np.diff(known) >= 0).all()
     assert np.isnan(values[len(known) :]).all()
@@ -86,53 +86,55 @@ def test_sorting_puts_the_least_first_and_what_is_unknown_last(found, done, orde
 
 def test_random_order_stays_the_same(found, done):
     rows = np.arange(9)
-    one, other = (selection_panel.sort_rows("random", found, book(found, done), rows).tolist() for _ in range(2))
+    one, other = (
+        selection_panel.sort_rows("random", found, read_cluster_stats(found, done), rows).tolist() for _ in range(2)
+    )
     assert one == other != rows.tolist()
 
 
 def test_summary_against_counts_by_hand(found, done):
     rows = np.concatenate([rows_in(found, 1), rows_in(found, 2)[:1]])
-    told = summarise(found, done, rows)
-    assert told.num_masks == len(rows)
-    assert told.num_photos == len(set(found.frame["image"].to_numpy()[rows]))
-    assert told.shares[0].cluster == 1
-    assert told.shares[0].here == pytest.approx((len(rows) - 1) / len(rows))
-    assert told.num_clusters == 2
-    facts = {fact.name: fact for fact in told.facts}
-    assert facts["Proposal"].here == f"{found.frame['quality'].to_numpy()[rows].mean():.2f}"
-    assert "<script" not in as_html(told, lambda number: "<script>")
+    stats = summarize(found, done, rows)
+    assert stats.num_masks == len(rows)
+    assert stats.num_photos == len(set(found.frame["image"].to_numpy()[rows]))
+    assert stats.shares[0].cluster == 1
+    assert stats.shares[0].selected == pytest.approx((len(rows) - 1) / len(rows))
+    assert stats.num_clusters == 2
+    measures = {item.name: item for item in stats.measures}
+    assert measures["Proposal"].selected == f"{found.frame['quality'].to_numpy()[rows].mean():.2f}"
+    assert "<script" not in as_html(stats, lambda number: "<script>")
 
 
 @pytest.mark.parametrize("mode", ["cluster", "score", "kept", "decision", "truth"])
 def test_every_point_has_a_colour(found, done, mode):
     points = mask_selection.selection_data(found, done).maps["pca"]
-    made = colouring.colouring(mode, found, done, points)
+    made = coloring.coloring(mode, found, done, points)
     assert made.codes.shape == (len(points.rows),)
     assert made.codes.max() < len(made.palette) <= 256
     for entry in made.legend:
         assert entry.count == (made.codes == entry.code).sum()
-        picked = mask_selection.resolve(entry.pick, mask_selection.selection_data(found, done)).rows
+        picked = mask_selection.resolve(entry.selection, mask_selection.selection_data(found, done)).rows
         assert set(points.rows[made.codes == entry.code]) <= set(picked)
 
 
-def test_trials_can_be_coloured_and_compared(editable_run):
+def test_alternatives_can_be_colored_and_compared(editable_run):
     make_alternatives(editable_run, [AlternativeKey(3, 0), AlternativeKey(5, 0)])
     run_view = read_run_view(editable_run)
     done, trials = decision_view(run_view), alternatives_of(run_view)
-    assert list(colouring.modes(run_view).values())[-2:] == ["Tried: 3 clusters", "Tried: 5 clusters"]
-    now = alternatives_stats.facts_now(run_view, done)
-    beside = [alternatives_stats.facts_of(run_view, done, trial) for trial in trials.values()]
+    assert list(coloring.modes(run_view).values())[-2:] == ["Alternative: 3 clusters", "Alternative: 5 clusters"]
+    now = alternatives_stats.current_stats(run_view, done)
+    beside = [alternatives_stats.alternative_stats(run_view, done, trial) for trial in trials.values()]
     assert beside[0].comparison.agreement == pytest.approx(1)
-    assert alternatives_stats.colours_of(beside[0]) == alternatives_stats.colours_of(now)
-    assert len(set(alternatives_stats.colours_of(beside[1]).values())) == 5
+    assert alternatives_stats.colors_of(beside[0]) == alternatives_stats.colors_of(now)
+    assert len(set(alternatives_stats.colors_of(beside[1]).values())) == 5
     rows = alternatives_stats.rows_of(now, beside, done)
     assert [len(row) for row in rows] == [3, 3, 3]
     assert rows[0][1][0].note.startswith("100% of it")
-    assert words(beside[0].comparison, done) == "3 of 3 clusters stay nearly the same."
-    assert "5" in words(beside[1].comparison, done) or beside[1].comparison.splits()
+    assert describe(beside[0].comparison, done).startswith("3 of 3 ")
+    assert "5" in describe(beside[1].comparison, done) or beside[1].comparison.splits()
     assert np.asarray(matrix(beside[1].comparison, done).data[0]["z"]).shape == (3, 5)
     points = mask_selection.selection_data(run_view, done).maps["pca"]
-    assert len(colouring.colouring("k5-s0", run_view, done, points).legend) == 5
+    assert len(coloring.coloring("k5-s0", run_view, done, points).legend) == 5
 
 
 def test_pointer_is_told_what_lies_under_it(found, done):
@@ -151,7 +153,7 @@ def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
     monkeypatch.setattr(mask_selection, "LONGEST", 8)
     monkeypatch.setattr(mask_selection.selection, "select", lambda **fields: kept.update(fields))
     ids = run_view.frame["mask_id"].to_numpy()[:5]
-    mask_selection.pick(run_view, done, f"ids:{','.join(map(str, ids))}")
+    mask_selection.select_masks(run_view, done, f"ids:{','.join(map(str, ids))}")
     assert kept["picked"].startswith("view:")
     assert np.array_equal(
         mask_selection.resolve(kept["picked"], mask_selection.selection_data(run_view, done)).rows, np.arange(5)

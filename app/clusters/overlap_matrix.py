@@ -1,45 +1,45 @@
-"""Where the masks of each cluster went in another clustering: a matrix, and in words what split and what merged."""
+"""How an alternative clustering splits and merges the clusters: in words, and as a matrix."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 import streamlit as st
 
 from app import widgets
-from app.clusters.alternatives_stats import Facts
+from app.clusters.alternatives_stats import AlternativeStats
 from app.run_view import DecisionView
 from maskdistill.clustering.compare_clusterings import Comparison, diagonal_order
 
 _ROW = 22  # pixels
-_LISTED = 6  # splits and merges told of
+_LISTED = 6  # splits and merges named
 
 
-def draw(now: Facts, beside: Sequence[Facts], decisions_now: DecisionView) -> None:
-    """One trial at a time."""
+def draw(alternatives: Sequence[AlternativeStats], decisions_now: DecisionView) -> None:
+    """One of the alternatives at a time."""
     with st.expander("Which clusters split, which merge"):
-        titles = [facts.title for facts in beside]
-        title = st.segmented_control("Trial", titles, default=titles[0], required=True, key="clusters:flow of")
-        found = beside[titles.index(title)].comparison if title in titles else None
+        titles = [stats.title for stats in alternatives]
+        title = st.segmented_control("Alternative", titles, default=titles[0], required=True, key="clusters:overlap of")
+        found = alternatives[titles.index(title)].comparison if title in titles else None
         if found is None:
             return
-        st.markdown(widgets.escape(words(found, decisions_now)))
-        st.plotly_chart(matrix(found, decisions_now), key="clusters:flow", config={"displayModeBar": False})
+        st.markdown(widgets.escape(describe(found, decisions_now)))
+        st.plotly_chart(matrix(found, decisions_now), key="clusters:overlap", config={"displayModeBar": False})
 
 
-def words(found: Comparison, decisions_now: DecisionView) -> str:
+def describe(found: Comparison, decisions_now: DecisionView) -> str:
     """The changes in sentences."""
     parts = [f"{len(found.same)} of {len(found.first)} clusters stay nearly the same."]
-    splits = [f"{decisions_now.name_of(name)} into {_listed(into)}" for name, into in _first(found.splits()).items()]
-    merges = [f"{_listed(map(decisions_now.name_of, of))} into {name}" for name, of in _first(found.merges()).items()]
+    splits = [f"{decisions_now.name_of(name)} into {_join(into)}" for name, into in _first(found.splits()).items()]
+    merges = [f"{_join(map(decisions_now.name_of, of))} into {name}" for name, of in _first(found.merges()).items()]
     if splits:
-        parts.append(f"Come apart: {'; '.join(splits)}.")
+        parts.append(f"Split: {'; '.join(splits)}.")
     if merges:
-        parts.append(f"Come together: {'; '.join(merges)}.")
+        parts.append(f"Merged: {'; '.join(merges)}.")
     return " ".join(parts)
 
 
 def matrix(found: Comparison, decisions_now: DecisionView) -> go.Figure:
-    """Rows the clusters of now, columns those of the trial, cells the share of the row."""
+    """Rows: the present clusters; columns: those of the alternative; cells: the share of the row."""
     order = diagonal_order(found.counts)
     counts = found.counts[:, order]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
@@ -62,7 +62,7 @@ def matrix(found: Comparison, decisions_now: DecisionView) -> go.Figure:
     chart.update_layout(
         height=120 + _ROW * len(names),
         margin={"l": 8, "r": 8, "t": 30, "b": 8},
-        xaxis={"type": "category", "side": "top", "title": {"text": "clusters of the trial", "standoff": 4}},
+        xaxis={"type": "category", "side": "top", "title": {"text": "clusters of the alternative", "standoff": 4}},
         yaxis={"autorange": "reversed", "automargin": True},
     )
     return chart
@@ -72,6 +72,6 @@ def _first(found: Mapping[int, list[int]]) -> dict[int, list[int]]:
     return dict(list(found.items())[:_LISTED])
 
 
-def _listed(items: object) -> str:
+def _join(items: Iterable[object]) -> str:
     *most, last = map(str, items)
     return f"{', '.join(most)} and {last}" if most else last

@@ -1,13 +1,13 @@
-"""What the points of the map can be coloured by. The colours of a mode stay the same whatever is selected."""
+"""What the points of the map can be colored by. The colors of a mode stay the same whatever is selected."""
 
 from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from app.clusters import mask_selection
-from app.clusters.alternatives import alternatives_of, trial_title
-from app.clusters.alternatives_stats import colours_of, facts_of
-from app.clusters.scatter import Colouring, Entry, Ramp
+from app.clusters.alternatives import alternative_title, alternatives_of
+from app.clusters.alternatives_stats import alternative_stats, colors_of
+from app.clusters.scatter import Coloring, ColorScale, LegendEntry
 from app.images import colors
 from app.run_view import DecisionView, RunView
 from maskdistill.review.point_map import PointMap
@@ -20,7 +20,7 @@ _DECISIONS = (colors.UNDECIDED, colors.ACCEPTED, colors.REJECTED, colors.RELABEL
 
 
 def modes(run_view: RunView) -> dict[str, str]:
-    """What there is to colour by, with its name for people."""
+    """What there is to color by, with its name for people."""
     frame = run_view.frame
     names = {"cluster": "Cluster", "score": "Score by stage 1" if frame["candidate"].any() else "Proposal score"}
     if run_view.run.kept_path.is_file():
@@ -28,11 +28,11 @@ def modes(run_view: RunView) -> dict[str, str]:
     names["decision"] = "Decision"
     if (frame["truth"] >= 0).any():
         names["truth"] = "Ground truth"
-    return names | {name: f"Tried: {trial_title(trial)}" for name, trial in alternatives_of(run_view).items()}
+    return names | {name: f"Alternative: {alternative_title(item)}" for name, item in alternatives_of(run_view).items()}
 
 
-def colouring(mode: str, run_view: RunView, decisions_now: DecisionView, points: PointMap) -> Colouring:
-    """A colour for each point of a map.
+def coloring(mode: str, run_view: RunView, decisions_now: DecisionView, points: PointMap) -> Coloring:
+    """A color for each point of a map.
 
     Args:
         mode: One of ``modes``.
@@ -41,22 +41,22 @@ def colouring(mode: str, run_view: RunView, decisions_now: DecisionView, points:
         points: The map.
     """
     if mode == "score":
-        return _scores(run_view, points)
+        return _by_score(run_view, points)
     values = mask_selection.selection_data(run_view, decisions_now).fields[mode][points.rows]
     if mode == "cluster":
-        return _classes(
-            mode, values, lambda number: _cluster_name(decisions_now, number), _cluster_colour(decisions_now)
+        return _by_class(
+            mode, values, lambda number: _cluster_name(decisions_now, number), _cluster_color(decisions_now)
         )
     if mode == "kept":
-        return _classes(mode, values, mask_selection.KEPT_WORDS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
+        return _by_class(mode, values, mask_selection.KEPT_LABELS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
     if mode == "decision":
-        return _classes(mode, values, mask_selection.DECISION_WORDS.__getitem__, _DECISIONS.__getitem__)
+        return _by_class(mode, values, mask_selection.DECISION_LABELS.__getitem__, _DECISIONS.__getitem__)
     if mode != "truth":
-        own = colours_of(facts_of(run_view, decisions_now, alternatives_of(run_view)[mode]))
-        note = "A cluster that is much the same as one of now has its colour."
-        return _classes(mode, values, "cluster {}".format, own.__getitem__, note=note)
+        own_colors = colors_of(alternative_stats(run_view, decisions_now, alternatives_of(run_view)[mode]))
+        note = "A cluster with nearly the same masks as a present one has its colour."
+        return _by_class(mode, values, "cluster {}".format, own_colors.__getitem__, note=note)
     names = run_view.table.truth_names
-    return _classes(
+    return _by_class(
         mode,
         values,
         lambda number: names[number] if number >= 0 else "unknown",
@@ -72,22 +72,22 @@ def _cluster_name(decisions_now: DecisionView, number: int) -> str:
     return f"{decisions_now.name_of(number)} (excluded)" if excluded else decisions_now.name_of(number)
 
 
-def _cluster_colour(decisions_now: DecisionView) -> Callable[[int], str]:
+def _cluster_color(decisions_now: DecisionView) -> Callable[[int], str]:
     excluded = decisions_now.classes.excluded if decisions_now.classes is not None else frozenset()
     return lambda number: colors.NONE if number in excluded else colors.cluster_colour(number)
 
 
-def _classes(
+def _by_class(
     field: str,
     values: np.ndarray,
     name: Callable[[int], str],
-    colour: Callable[[int], str],
+    color: Callable[[int], str],
     first: Sequence[int] = (),
     note: str = "",
-) -> Colouring:
+) -> Coloring:
     numbers, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     entries = [
-        Entry(code, name(number), colour(number), count, field_text(field, [number]))
+        LegendEntry(code, name(number), color(number), count, field_text(field, [number]))
         for code, (number, count) in enumerate(zip(numbers.tolist(), counts.tolist(), strict=True))
         if number >= 0
     ]
@@ -95,10 +95,10 @@ def _classes(
     order = {number: place for place, number in enumerate(first)}
     places = {code: order.get(number, number or last) for code, number in enumerate(numbers.tolist())}
     legend = tuple(sorted(entries, key=lambda entry: places[entry.code]))
-    return Colouring(codes.astype(np.uint8), [colour(number) for number in numbers.tolist()], legend, note=note)
+    return Coloring(codes.astype(np.uint8), [color(number) for number in numbers.tolist()], legend, note=note)
 
 
-def _scores(run_view: RunView, points: PointMap) -> Colouring:
+def _by_score(run_view: RunView, points: PointMap) -> Coloring:
     frame = run_view.frame
     name = "score" if frame["candidate"].any() else "quality"
     values = frame[name].to_numpy()[points.rows]
@@ -107,6 +107,6 @@ def _scores(run_view: RunView, points: PointMap) -> Colouring:
     steps = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (_STEPS - 1)
     codes = np.where(known, np.nan_to_num(steps).round(), _STEPS).astype(np.uint8)
     palette = [*colors.score_colours(np.linspace(0, 1, _STEPS)), colors.NONE]
-    ramp = Ramp(colors.score_gradient(), f"{low:.2f}", f"{high:.2f}")
+    scale = ColorScale(colors.score_gradient(), f"{low:.2f}", f"{high:.2f}")
     note = "" if known.all() else f"Grey: {np.count_nonzero(~known):,} masks that the first model has not judged."
-    return Colouring(codes, palette, ramp=ramp, note=note)
+    return Coloring(codes, palette, scale=scale, note=note)
