@@ -11,7 +11,7 @@ from app.clusters import mask_selection, relabel_panel
 from app.clusters.cluster_stats import ClusterStats, read_cluster_stats
 from app.clusters.redraw import Part, change_selection
 from app.clusters.summary import as_html, summarize
-from app.components.crop_grid import Tile, crop_grid, paged
+from app.components.image_grid import Tile, image_grid, paged
 from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
@@ -111,7 +111,7 @@ def _crops(
     ids = run_view.frame["mask_id"].to_numpy()[rows]
     shown = paged(ids, key=f"clusters:page:{hash((selected.text, order))}", per_page=_PER_PAGE)
     with st.container(height=_HEIGHT, border=False) if len(shown) > _FEW else st.container():
-        crop_grid(
+        image_grid(
             _tiles(run_view, decisions_now, shown),
             key="clusters:crops-grid",
             marked=marked,
@@ -172,8 +172,7 @@ def _tile(
         crop_url(run_view, mask_id),
         caption=name,
         badge=_BADGES.get(decision, ""),
-        tone="colour",
-        colour=colors.cluster_colour(cluster),
+        color=colors.cluster_colour(cluster),
         title=", ".join(words),
     )
 

@@ -8,7 +8,7 @@ import streamlit as st
 from app import selection, widgets
 from app.clusters import mask_selection
 from app.clusters.redraw import change_run
-from app.components.crop_grid import Tile, crop_grid
+from app.components.image_grid import Tile, image_grid
 from app.images.crops import crop_url
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.cluster_summary import split_parts
@@ -41,7 +41,7 @@ def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
         becomes = f", stays {decisions_now.name_of(cluster)}" if number == 1 else ", a new cluster"
         st.markdown(f"**Part {number}**: {widgets.escape(count + becomes)}")
         tiles = [Tile(mask_id, crop_url(run_view, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
-        crop_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
+        image_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
     st.button(
         f"Split into {into}",
         type="primary",

@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from app import selection, session, widgets
-from app.components.crop_grid import Tile, crop_grid, paged
+from app.components.image_grid import Tile, image_grid, paged
 from app.filter.data import ALL, Candidates
 from app.images import colors
 from app.images.crops import crop_url
@@ -120,7 +120,7 @@ def _draw_side(
     grid = st.container()  # above the pages, so that both sides begin level
     shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
     with grid:
-        crop_grid(
+        image_grid(
             [_tile(found, row, told(row)) for row in shown],
             key=f"filter:{side}",
             marked=session.recall(session.Key.FILTER_MARKED, ()),
@@ -140,8 +140,7 @@ def _tile(found: Candidates, row: int, told: str) -> Tile:
         crop_url(found.ex, mask_id),
         caption=told,
         badge="" if name == f"cluster {cluster}" else name,
-        tone="colour",
-        colour=colors.cluster_colour(cluster),
+        color=colors.cluster_colour(cluster),
         title=f"photo {found.photos[row]}, {name}, {told}",
     )
 

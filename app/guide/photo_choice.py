@@ -5,7 +5,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import photo_cache, selection, session, uploads
-from app.components.thumbs import Thumb, thumbs
+from app.components.image_grid import photo_grid, photo_tile
 from app.guide.reference import is_trained
 from app.guide.step_context import StepContext
 from app.run_context import free_run_name
@@ -21,13 +21,13 @@ def draw_strip(context: StepContext) -> None:
     """Photos around the one on show."""
     place = [photo.id for photo in context.photos].index(context.photo.id)
     first = min(max(0, place - STRIP // 2), max(0, len(context.photos) - STRIP))
-    items = [Thumb(photo) for photo in context.photos[first : first + STRIP]]
-    thumbs(
+    items = [photo_tile(photo) for photo in context.photos[first : first + STRIP]]
+    photo_grid(
         items,
         key="guide:strip",
         layout="strip",
         selected=context.photo.id,
-        on_pick=lambda id: selection.select(photo=id),
+        on_open=lambda id: selection.select(photo=id),
     )
 
 

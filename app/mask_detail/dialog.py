@@ -12,7 +12,7 @@ import numpy as np
 import streamlit as st
 
 from app import selection, session, widgets
-from app.components.crop_grid import Tile, crop_grid
+from app.components.image_grid import Tile, image_grid
 from app.components.mask_view import mask_view
 from app.images import colors
 from app.images.crops import crop_url
@@ -207,7 +207,7 @@ def _neighbours(run_view: RunView, found: DecisionView, row: int, key: str) -> N
         return
     rows, cosines = _nearest(run_view.run.path, run_view.stamp, vector, run_view)
     tiles = [_tile(run_view, found, int(near), float(cosine)) for near, cosine in zip(rows, cosines, strict=True)]
-    crop_grid(
+    image_grid(
         tiles,
         key=f"{key}:near",
         size=84,
@@ -231,7 +231,6 @@ def _tile(run_view: RunView, found: DecisionView, row: int, cosine: float) -> Ti
         mask_id,
         crop_url(run_view, mask_id),
         badge=f"{cosine:.2f}",
-        tone="colour",
-        colour=colors.cluster_colour(cluster),
+        color=colors.cluster_colour(cluster),
         title=f"photo {run_view.frame['image_id'].iat[row]}, {name}, cosine {cosine:.3f}",
     )

@@ -6,8 +6,8 @@ from functools import partial
 import streamlit as st
 
 from app import photo_cache, selection, session, widgets
+from app.components.image_grid import Tile, photo_grid, photo_tile
 from app.components.photo_view import photo_view
-from app.components.thumbs import Thumb, thumbs
 from app.images import derivation
 from app.photo_cache import LiveProposals
 from app.proposals import downloads, setting_controls
@@ -77,14 +77,14 @@ def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
             )
     shown = photos[(page - 1) * PAGE : page * PAGE]
     items = [_thumb(context, item) for item in shown]
-    thumbs(items, key="strip", layout="strip", selected=photo.id, on_pick=lambda id: selection.select(photo=id))
+    photo_grid(items, key="strip", layout="strip", selected=photo.id, on_open=lambda id: selection.select(photo=id))
 
 
-def _thumb(context: RunContext, photo: Photo) -> Thumb:
+def _thumb(context: RunContext, photo: Photo) -> Tile:
     if photo.id in context.problems:
-        return Thumb(photo, "check", warn=True)
+        return photo_tile(photo, "check", warn=True)
     score = context.scores.get(photo.id)
-    return Thumb(photo, "" if score is None else f"{score:.2f}")
+    return photo_tile(photo, "" if score is None else f"{score:.2f}")
 
 
 def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], place: int) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from app import selection, session
-from app.components.thumbs import Thumb, thumbs
+from app.components.image_grid import photo_grid, photo_tile
 from maskdistill.datasets import Photo
 
 PAGE = 24  # thumbnails
@@ -65,9 +65,11 @@ def draw(
         key = f"results page:{shown_for}:{len(numbers)}:{number}"  # another photo turns to its page, leafing does not
         with pages_in:
             page = st.pagination(pages, default=page, key=key, max_visible_pages=5)
-    items = [Thumb(photos[item], badge(item)) for item in numbers[(page - 1) * PAGE : page * PAGE].tolist()]
+    items = [photo_tile(photos[item], badge(item)) for item in numbers[(page - 1) * PAGE : page * PAGE].tolist()]
     chosen = photos[number].id
-    thumbs(items, key="results strip", layout="strip", selected=chosen, on_pick=lambda id: selection.select(photo=id))
+    photo_grid(
+        items, key="results strip", layout="strip", selected=chosen, on_open=lambda id: selection.select(photo=id)
+    )
 
 
 def _place(numbers: np.ndarray, number: int) -> int:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app.components.thumbs import Thumb, thumbs
+from app.components.image_grid import photo_grid, photo_tile
 from maskdistill.datasets import PhotoSource
 
 PAGE = 28  # thumbnails
@@ -25,7 +25,7 @@ def draw(source: PhotoSource) -> None:
     if pages > 1:
         page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
     shown = source.photos[(page - 1) * PAGE : page * PAGE]
-    thumbs([Thumb(photo) for photo in shown], key="found", layout="grid")
+    photo_grid([photo_tile(photo) for photo in shown], key="found", layout="photos")
     draw_left_out([(str(item.path), item.reason) for item in source.skipped])
 
 

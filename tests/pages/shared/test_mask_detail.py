@@ -154,42 +154,6 @@ def test_a_decision_waits_until_the_filter_has_run_again(editable_run):
     assert found.waits(mark.mask_id, 0, 0)  # taken back since
 
 
-def grid_page():
-    import streamlit as st
-
-    from app import session
-    from app.components.crop_grid import Tile, crop_grid, paged
-
-    ids = paged(range(100), key="pages", per_page=40)
-    st.session_state["ids"] = ids
-    tiles = [Tile(id, f"data:{id}" if id else "", badge=str(id), tone="bad" if id == 1 else "plain") for id in ids]
-    crop_grid(tiles, key="grid", marked=session.recall("marked", [2, 90]), on_mark=lambda ids: None)
-
-
-def data_of(app, place=0):
-    """What a component was given."""
-    return json.loads(app.get("bidi_component")[place].proto.json)
-
-
-def test_grid_sends_crops_once_and_marks_only_what_is_on_the_page():
-    app = AppTest.from_function(grid_page).run()
-    data = data_of(app)
-    assert app.session_state["ids"] == list(range(40))
-    assert len(data["pictures"]) == 39  # the first has none
-    assert data["marked"] == [2]
-    assert data["tiles"][1] == {
-        "id": 1,
-        "picture": data["tiles"][1]["picture"],
-        "badge": "1",
-        "bar": colors.BAD,
-        "sign": colors.SIGNS["bad"],
-        "ink": "#FFFFFF",
-    }
-    again = data_of(app.run())
-    assert again["pictures"] == {}
-    assert again["tiles"] == data["tiles"]
-
-
 def detail_page():
     """A page with nothing but the detail of the mask in the link."""
     from app import selection
@@ -224,10 +188,10 @@ def test_detail_tells_scores_reasons_neighbours_and_history(finished_run):
     assert not app.exception
     for word in ("Kept", "Passes every rule.", "Score", "≥ 0.3", "Views", "reporting only", "Nobody has decided"):
         assert word in words(app)
-    view, near = data_of(app, 0), data_of(app, 1)
+    view, near = (json.loads(item.proto.json) for item in app.get("bidi_component")[:2])
     assert len(view["layers"]) == 1
     assert view["photo"] in view["pictures"]
-    cosines = [float(tile["badge"]) for tile in near["tiles"]]
+    cosines = [float(tile["badge"]) for tile in near["groups"][0]["tiles"]]
     assert len(cosines) == 12
     assert cosines == sorted(cosines, reverse=True)
 
