@@ -17,7 +17,7 @@ from benchmarks.report import print_table, write_report
 from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
 from maskdistill.evaluation.region_metrics import best_iou, corloc, rank_correlation
-from maskdistill.stages.propose import propose_photos
+from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.run_folder import Run
 
 NUM_RESAMPLES = 1000
@@ -30,7 +30,8 @@ def main() -> None:
     config = load_preset(options.preset).with_overrides(options.set)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(options.run or Path(folder) / "run")
-        summary = propose_photos(run, source, config, preset=options.preset, num_workers=options.workers)
+        with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
+            pass
         table = measure(run, source)
     result: dict[str, Any] = {"benchmark": "masks", "data": source.spec, "config": config.to_dict()}
     result["photos_per_second"] = summary.num_new / summary.seconds if summary.num_new else None

@@ -34,7 +34,7 @@ from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
 from maskdistill.proposals.propose import Recipe, extract_views, propose
-from maskdistill.stages.propose import propose_photos
+from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.run_folder import Run
 
 PUBLISHED_SIDE = 640  # pixels
@@ -103,8 +103,9 @@ def run_ours(source: PhotoSource, measured: PhotoSource, config: RunConfig) -> t
     with tempfile.TemporaryDirectory() as folder:
         run = Run(Path(folder) / "run")
         clock = _Clock()
-        with mock.patch("maskdistill.stages.propose.Reporter.advance", clock.tick):
-            propose_photos(run, source, config, quiet=True)
+        ticking = mock.patch("maskdistill.stages.propose.Reporter.advance", clock.tick)
+        with ticking, hold_masks(run, source, config, quiet=True):
+            pass
         masks = {
             row["image_id"]: run.decode(row["mask_id"]) for row in run.masks().query("rank == 0").to_dict("records")
         }

@@ -179,7 +179,8 @@ def _reason_to_wait(job: Job, row: OwnRow) -> str:
     if earlier is not None:
         return f"Waits for job {earlier}."
     typed = typed_command(job.run)
-    return f"Waits for a command that was typed in a terminal ({typed.stage})." if typed else ""
+    stage = f" ({typed.stage})" if typed and typed.stage else ""
+    return f"Waits for a command that was typed in a terminal{stage}." if typed else ""
 
 
 def _say(text: str) -> None:

@@ -11,7 +11,8 @@ from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import AT_WORK, Job, JobState
 from maskdistill.jobs.table import load_job, note_state
 from maskdistill.storage.database import writing
-from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.progress import Progress, is_alive, read_progress_file
+from maskdistill.storage.run_lock import is_run_held
 
 _LOOK = 0.2  # seconds between two looks while waiting
 TYPED = 0  # number of a command that was typed in a terminal
@@ -52,17 +53,24 @@ def current_job(run: Path) -> Job | None:
 
 
 def typed_command(run: Path) -> Job | None:
-    """The command at work on a run that is no job; None if there is none."""
+    """The command at work on a run that is no job; None if there is none.
+
+    Between two stages, and before the first, its progress says "done", or what became of an earlier command. Then the
+    run's lock decides.
+    """
     progress = read_progress_file(run / "progress.json")
     if progress is None or progress.state != "running":
-        return None
+        if not is_run_held(run):
+            return None
+        progress = progress if progress is not None and is_alive(progress) else Progress("", 0, 0, 0.0, None, "running")
+    where = f" ({progress.host}, process {progress.pid})" if progress.pid else ""
     return Job(
         run=run,
         id=TYPED,
         title="A command typed in a terminal",
         arguments=(),
         state=JobState.RUNNING,
-        message=f"It was typed in a terminal ({progress.host}, process {progress.pid}): stop it there with Ctrl-C.",
+        message=f"It was typed in a terminal{where}: stop it there with Ctrl-C.",
         stage=progress.stage,
         done=progress.done,
         total=progress.total,

@@ -7,17 +7,15 @@ from dataclasses import asdict, dataclass
 from importlib import import_module
 from typing import Any
 
-from filelock import FileLock, Timeout
-
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
-from maskdistill.errors import ConfigError, RunError
+from maskdistill.errors import ConfigError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
-from maskdistill.stages.propose import Shard, describe_inputs, propose_photos, token_folder
+from maskdistill.stages.propose import Shard, describe_inputs, hold_masks, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
 from maskdistill.stages.time_estimates import record_speed
@@ -62,36 +60,25 @@ def run_stages(
 
     Raises:
         ConfigError: If a setting cannot work.
-        RunError: If another process is at work on this run.
+        RunBusyError: If another process is at work on this run.
     """
     source = open_source(data)
     if options.limit:
         source = source.limited(options.limit)
     needed = [name for name in NAMES if name in _with_needs(wanted)]
-    summary = propose_photos(
-        run,
-        source,
-        config,
-        preset=preset,
-        shard=options.shard,
-        num_workers=options.num_workers,
-        quiet=options.quiet,
-    )
-    on_stage("proposals", summary.sentence)
-    if not summary.complete:
-        return
-    try:
-        with FileLock(run.path / ".stages.lock").acquire(timeout=0):
-            settled = _note_settings(run, config, preset, options.limit)
-            if options.shard is None:
-                record_speed(run, "proposals", settled, summary.seconds, summary.num_new)
-            if "embeddings" in needed and settled.clusters.support:
-                _embed_support(run, settled, options)
-            plan = Plan(run, source, settled)
-            for name in needed[1:]:
-                _do(name, plan, options, on_stage)
-    except Timeout as error:
-        raise RunError(f"Another process is at work on {run.path}. Wait for it, or stop it first.") from error
+    how = {"shard": options.shard, "num_workers": options.num_workers, "quiet": options.quiet}
+    with hold_masks(run, source, config, preset=preset, **how) as summary:
+        on_stage("proposals", summary.sentence)
+        if not summary.complete:
+            return
+        settled = _note_settings(run, config, preset, options.limit)
+        if options.shard is None:
+            record_speed(run, "proposals", settled, summary.seconds, summary.num_new)
+        if "embeddings" in needed and settled.clusters.support:
+            _embed_support(run, settled, options)
+        plan = Plan(run, source, settled)
+        for name in needed[1:]:
+            _do(name, plan, options, on_stage)
 
 
 class Plan:

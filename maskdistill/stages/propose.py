@@ -5,18 +5,17 @@ import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
-
-from filelock import FileLock, Timeout
 
 from maskdistill import __version__
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.scanning import digest_file
-from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
@@ -25,12 +24,15 @@ from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
+from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
 logger = logging.getLogger(__name__)
 
 STAGE = "proposals"
 CODE_VERSION = 1  # raise it when the same settings would make other masks
 PHOTOS_PER_SHARD = 32
+BEGIN_PATIENCE = 5.0  # seconds that a shard waits while others begin
+MERGE_PATIENCE = 60.0  # seconds that the last shard waits while another last one merges
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
 
@@ -52,6 +54,9 @@ class Shard:
         if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
             raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
         return cls(int(left), int(right))
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
 
 
 @dataclass(frozen=True)
@@ -81,10 +86,14 @@ class ProposeSummary:
             text += f"; {self.num_skipped} skipped, see images.parquet"
         if self.num_problems:
             text += f"; {self.num_problems} doubtful"
-        return text + ("." if self.complete else f"; {self.num_photos - self.num_done} photos left to other shards.")
+        if self.complete:
+            return f"{text}."
+        left = self.num_photos - self.num_done
+        return f"{text}; {f'{left} photos left to other shards' if left else 'another shard goes on with them'}."
 
 
-def propose_photos(
+@contextmanager
+def hold_masks(
     run: Run,
     source: PhotoSource,
     config: RunConfig,
@@ -93,10 +102,12 @@ def propose_photos(
     shard: Shard | None = None,
     num_workers: int = 0,
     quiet: bool = False,
-) -> ProposeSummary:
+) -> Iterator[ProposeSummary]:
     """Make the masks of every photo of the source that this shard takes, and merge once all shards are there.
 
-    Finished shards are kept: killed at any moment and started again, the stage goes on, and ends with the same files.
+    Inside the context no other process can change them, or what is made from them. Nothing is written before that is
+    so. Finished shards are kept: killed at any moment and started again, the stage goes on, and ends with the same
+    files.
 
     Args:
         run: Run folder; made if missing.
@@ -109,10 +120,9 @@ def propose_photos(
 
     Raises:
         ConfigError: If a setting cannot work here.
-        RunError: If another process works on the same shard, or the folder cannot be written.
+        RunBusyError: If another process is at work on the run, other than a shard of the same masks.
     """
     started = time.monotonic()
-    shard = shard or Shard()
     if config.crf.enabled and not crf_available():
         raise ConfigError(INSTALL_HINT)
     requested = config.features.backbone
@@ -120,21 +130,41 @@ def propose_photos(
     config = _settle(config, choice, run)
     made_from = describe_inputs(source, config, choice)
     key = fingerprint(made_from)
-    run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.path / f".proposals-{shard.index}-of-{shard.count}.lock")
+    alone = hold_run(run.path) if shard is None else hold_run(run.path, masks=key, patience=BEGIN_PATIENCE)
+    with ExitStack() as of_shard, ExitStack() as of_run:
+        of_run.enter_context(alone)
+        if shard is not None:
+            of_shard.enter_context(hold_shard(run.path, key, str(shard)))
+        if is_done(run, key):
+            _restore(run, source, config, preset)
+            yield _summarise(run, source, 0, time.monotonic() - started)
+            return
+        _begin(run, source, config, choice, requested, preset)
+        if shard is not None:
+            of_run.close()  # the others may begin
+        tokens = token_folder(run, source, config, choice) if config.features.store else None
+        options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
+        spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
+        new = _run_shards(run, source, spec, shard or Shard(), key, num_workers, quiet)
+        results, complete = _read_results(run, source, key), False
+        if len(results) == len(source.photos):
+            complete = shard is None or _hold_again(of_run, run, key)
+        if complete and not is_done(run, key):  # another shard may have been faster
+            _merge(run, source, results, key, made_from)
+        seconds = time.monotonic() - started
+        if complete:
+            yield _summarise(run, source, new, seconds)
+        else:
+            yield ProposeSummary(len(source.photos), len(results), new, *_counts(results), False, seconds)
+
+
+def _hold_again(held: ExitStack, run: Run, key: str) -> bool:
+    """Hold the run after its last shard; False if the other process that made it the last one too goes on with it."""
     try:
-        with lock.acquire(timeout=0):
-            if is_done(run, key):
-                _restore(run, source, config, preset)
-                return _summarise(run, source, 0, time.monotonic() - started)
-            _begin(run, source, config, choice, requested, preset)
-            tokens = token_folder(run, source, config, choice) if config.features.store else None
-            options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
-            spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
-            new = _run_shards(run, source, spec, shard, key, num_workers, quiet)
-            return _conclude(run, source, made_from, key, new, time.monotonic() - started)
-    except Timeout as error:
-        raise RunError(f"Another process is making the masks of {run.path}. Wait for it, or stop it first.") from error
+        held.enter_context(hold_run(run.path, masks=key, patience=MERGE_PATIENCE))
+    except RunBusyError:
+        return False
+    return True
 
 
 def describe_inputs(source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> dict[str, Any]:
@@ -313,21 +343,19 @@ def _write_part(run: Run, key: str, number: int, results: dict[int, dict[str, An
     write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered, indent=None)
 
 
-def _conclude(
-    run: Run, source: PhotoSource, made_from: dict[str, Any], key: str, new: int, seconds: float
-) -> ProposeSummary:
-    """Merge if every photo has its result, by whichever process comes last."""
-    shards = shards_of(source)
-    with FileLock(run.path / ".merge.lock"):
-        results = [item for number in range(len(shards)) for _, item in sorted(_read_part(run, key, number).items())]
-        if len(results) < len(source.photos):
-            return ProposeSummary(len(source.photos), len(results), new, *_counts(results), False, seconds)
-        if not is_done(run, key):
-            run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
-            merge_results(run, source, results)
-            made_by = {name: run.info()[name] for name in MADE_BY}
-            write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from, **made_by})
-    return _summarise(run, source, new, seconds)
+def _read_results(run: Run, source: PhotoSource, key: str) -> list[dict[str, Any]]:
+    """``PhotoResult`` of every photo that has one, of all shards, in the order of the photos."""
+    shards = range(len(shards_of(source)))
+    return [item for number in shards for _, item in sorted(_read_part(run, key, number).items())]
+
+
+def _merge(
+    run: Run, source: PhotoSource, results: Sequence[dict[str, Any]], key: str, made_from: dict[str, Any]
+) -> None:
+    run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
+    merge_results(run, source, results)
+    made_by = {name: run.info()[name] for name in MADE_BY}
+    write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from, **made_by})
 
 
 def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:

@@ -134,13 +134,14 @@ def read_progress_file(path: Path) -> Progress | None:
         progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
-    if progress.state == "running" and not _is_alive(progress):
+    if progress.state == "running" and not is_alive(progress):
         message = "The process has ended without finishing. Start again: finished photos are kept."
         return replace(progress, state="lost", message=message)
     return progress
 
 
-def _is_alive(progress: Progress) -> bool:
+def is_alive(progress: Progress) -> bool:
+    """Whether the process that wrote it is still there; of one on another machine, whether it wrote lately."""
     if progress.host != socket.gethostname():
         return time.time() - progress.heartbeat < HEARTBEAT_LIMIT
     try:

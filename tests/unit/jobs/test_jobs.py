@@ -30,6 +30,7 @@ from maskdistill.jobs import (
 from maskdistill.jobs.processes import MARK, ProcessId
 from maskdistill.jobs.slots import take_slot
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.run_lock import hold_run
 
 
 @pytest.fixture
@@ -223,6 +224,17 @@ def test_job_waits_for_a_command_that_was_typed(run):
     reporter.finish("done", "")
     assert wait_until_ended(job, PATIENCE).state is JobState.DONE
     assert current_job(run).id == 1
+
+
+def test_job_waits_for_a_typed_command_between_two_of_its_stages(run):
+    """Its progress says "done" then, or tells of an earlier command."""
+    with hold_run(run):
+        assert current_job(run).id == 0
+        Reporter(run / "progress.json", "stage1", 8, quiet=True).finish("done", "")
+        assert (current_job(run).id, current_job(run).stage) == (0, "stage1")
+        job = ask(run, "quick")
+        wait_for(lambda: "typed in a terminal" in get_job(run, 1).message)
+    assert wait_until_ended(job, PATIENCE).state is JobState.DONE
 
 
 def test_nothing_was_started(run):

@@ -4,18 +4,18 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from filelock import FileLock
 from PIL import Image
 from tiny_run import WITHOUT_MAP, assert_same_artifacts, contents_of, draw_photo, interrupt_stage, redone, run_chain
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
-from maskdistill.errors import ConfigError, OutOfMemoryError, RunError
+from maskdistill.errors import ConfigError, OutOfMemoryError
 from maskdistill.stages import chain, predict, propose, worker
 from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.propose import Shard
 from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_lock import RunBusyError, hold_run
 
 
 @pytest.fixture
@@ -189,12 +189,12 @@ def test_shard_waits_for_the_others_before_the_next_stage(scene, tmp_path, monke
     assert list(run_chain(path, *scene, wanted=("embeddings",), shard=Shard(2, 2))) == ["proposals", "embeddings"]
 
 
-def test_another_process_at_work_is_refused(again):
-    with (
-        FileLock(again.run.path / ".stages.lock"),
-        pytest.raises(RunError, match="Another process is at work on .*again"),
-    ):
-        again("filter.min_iou=0.4")
+@pytest.mark.parametrize("change", ["filter.min_iou=0.4", "proposals.tau=0.9", "seed=4"])
+def test_another_process_at_work_is_refused_before_anything_is_written(again, change):
+    before = contents_of(again.run)
+    with hold_run(again.run.path), pytest.raises(RunBusyError, match="Another process is at work on .*again"):
+        again(change)
+    assert contents_of(again.run) == before
     assert redone(again()) == []
 
 

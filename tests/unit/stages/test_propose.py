@@ -1,16 +1,18 @@
 import dataclasses
 import json
 import shutil
+import threading
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
-from filelock import FileLock
 from PIL import Image
 from pycocotools.coco import COCO
 from safetensors.torch import save_file
+from tiny_run import contents_of
 
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import images, open_source
@@ -22,12 +24,13 @@ from maskdistill.proposals import propose as proposing
 from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.propose import Shard, propose_photos, shards_of
+from maskdistill.stages.propose import Shard, hold_masks, shards_of
 from maskdistill.stages.status import describe_run
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_lock import RunBusyError
 
 NUM_PHOTOS = 6  # readable ones of the folder below
 
@@ -67,12 +70,17 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(propose, "PHOTOS_PER_SHARD", 2)
 
 
+def make_masks(run, source, config, **options):
+    with hold_masks(run, source, config, **{"num_workers": 1, "quiet": True, **options}) as summary:
+        return summary
+
+
 @pytest.fixture
 def start(tmp_path, photos, config):
     def start(name="run", *, folder=photos, **options):
         settings = options.pop("config", config)
         source = options.pop("source", None) or open_source(folder)
-        return propose_photos(Run(tmp_path / name), source, settings, num_workers=1, quiet=True, **options)
+        return make_masks(Run(tmp_path / name), source, settings, **options)
 
     return start
 
@@ -444,14 +452,66 @@ def test_settled_config_holds_no_auto(config, tmp_path):
     assert settled.proposals == config.proposals
 
 
-def test_another_process_on_the_same_shard_is_refused(start, tmp_path, seen):
-    (tmp_path / "run").mkdir()
-    with (
-        FileLock(tmp_path / "run" / ".proposals-1-of-1.lock"),
-        pytest.raises(RunError, match="Another process is making the masks of"),
-    ):
-        start()
-    assert seen == []
+@pytest.fixture
+def shard_at_work(start, monkeypatch):
+    """The first of two shards, at work in another thread; to be called for it to go on, and for its summary."""
+    call, began, go_on = PhotoWorker.__call__, threading.Event(), threading.Event()
+
+    def wait(self, number, photo):
+        began.set()
+        assert go_on.wait(20)
+        return call(self, number, photo)
+
+    monkeypatch.setattr(PhotoWorker, "__call__", wait)
+    with ThreadPoolExecutor(1) as pool:
+        first = pool.submit(start, shard=Shard(1, 2))
+        assert began.wait(20)
+        monkeypatch.setattr(PhotoWorker, "__call__", call)
+        yield lambda: go_on.set() or first.result()
+        go_on.set()
+
+
+@pytest.mark.parametrize("shard", [None, Shard(1, 2), Shard(2, 2)])
+@pytest.mark.parametrize("tau", [0.1, 0.96])
+def test_a_shard_at_work_is_joined_by_others_of_its_masks_alone(start, config, tmp_path, shard_at_work, shard, tau):
+    others = config.with_overrides([f"proposals.tau={tau}"])
+    if (shard, others) == (Shard(2, 2), config):
+        assert start(shard=shard).num_new == 2
+        return
+    before = contents_of(Run(tmp_path / "run"))
+    with pytest.raises(RunBusyError):
+        start(config=others, shard=shard)
+    assert contents_of(Run(tmp_path / "run")) == before
+
+
+def test_shards_side_by_side_merge_to_the_files_of_one_run(start, tmp_path, shard_at_work):
+    assert not start(shard=Shard(2, 2)).complete
+    assert shard_at_work().complete
+    start("whole")
+    assert_same_results(Run(tmp_path / "run"), Run(tmp_path / "whole"))
+
+
+def test_last_shards_that_end_at_the_same_time_merge_once(start, tmp_path, monkeypatch):
+    """Both have written their photos when the first of them looks whether all are there."""
+    start("whole")
+    read, both, merges = propose._read_results, threading.Barrier(2), []
+    merge_results = propose.merge_results
+
+    def read_together(*arguments):
+        both.wait(20)
+        return read(*arguments)
+
+    def note(*arguments):
+        merges.append(1)
+        merge_results(*arguments)
+
+    monkeypatch.setattr(propose, "_read_results", read_together)
+    monkeypatch.setattr(propose, "merge_results", note)
+    with ThreadPoolExecutor(2) as pool:
+        parts = [pool.submit(start, "parts", shard=Shard(index, 2)) for index in (1, 2)]
+        assert all(part.result().complete for part in parts)
+    assert merges == [1]
+    assert_same_results(Run(tmp_path / "parts"), Run(tmp_path / "whole"))
 
 
 def test_source_whose_files_were_all_skipped(start, photos, tmp_path):
@@ -489,7 +549,7 @@ def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, con
 def test_setting_that_the_workers_refuse_is_told_by_several_processes_too(tmp_path, photos):
     config = RunConfig(features=FeatureConfig(backbone="/nowhere/gone.pth", architecture="vit_tiny_patch16_224"))
     with pytest.raises(CheckpointError, match=r"No file of weights at /nowhere/gone.pth"):
-        propose_photos(Run(tmp_path / "run"), open_source(photos), config, num_workers=2, quiet=True)
+        make_masks(Run(tmp_path / "run"), open_source(photos), config, num_workers=2)
 
 
 @pytest.mark.slow
@@ -501,7 +561,7 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
     config = config.with_overrides([*changes, "features.shorter_side=64"])
     source = open_source(photos)
     for name, count in (("one", 1), ("two", 2)):
-        propose_photos(Run(tmp_path / name), source, config, num_workers=count, quiet=True)
+        make_masks(Run(tmp_path / name), source, config, num_workers=count)
     assert_same_results(Run(tmp_path / "one"), Run(tmp_path / "two"))
 
 
