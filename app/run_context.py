@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass, field, replace
 
 from app import photo_cache, selection, session
-from maskdistill.config import RunConfig, load_preset
+from maskdistill.config import RunConfig, flatten, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
@@ -107,11 +107,9 @@ def free_run_name(stem: str) -> str:
 
 def overrides_from(base: RunConfig, config: RunConfig) -> list[str]:
     """The ``section.name=value`` changes that lead from one configuration to the other."""
-    before, after = base.to_dict(), config.to_dict()
+    before, after = flatten(base.to_dict()), flatten(config.to_dict())
     return [
-        f"{section}.{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for section, values in after.items()
-        if isinstance(values, dict)
-        for name, value in values.items()
-        if value != before[section][name]
+        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
+        for name, value in after.items()
+        if value != before[name]
     ]

@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from app.stage_names import label_of
-from maskdistill.config import describe_settings, section_names
+from maskdistill.config import describe_settings, flatten, section_names
 
 _NOTHING = "–"
 
@@ -20,7 +20,7 @@ def differences(first: tuple[str, Mapping[str, Any]], second: tuple[str, Mapping
         first: What its column is called, and ``RunConfig`` as plain values.
         second: Likewise.
     """
-    left, right = _flat(first[1]), _flat(second[1])
+    left, right = flatten(first[1]), flatten(second[1])
     names = [name for name in [*left, *(name for name in right if name not in left)] if _differ(left, right, name)]
     labels = _labels()
     rows = [
@@ -32,14 +32,6 @@ def differences(first: tuple[str, Mapping[str, Any]], second: tuple[str, Mapping
 
 def _differ(left: Mapping[str, Any], right: Mapping[str, Any], name: str) -> bool:
     return name not in left or name not in right or left[name] != right[name]
-
-
-def _flat(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """``section.name`` -> value."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        flat |= {f"{name}.{leaf}": item for leaf, item in value.items()} if isinstance(value, dict) else {name: value}
-    return flat
 
 
 def _labels() -> dict[str, str]:

@@ -5,8 +5,7 @@ import streamlit as st
 from app import selection, stage_jobs, stage_states, widgets
 from app.stage_names import LABELS, switched_off
 from app.training import form, history, live
-from app.training.stage_cards import stage_cards
-from app.training.stages import cards, default_stage
+from app.training.stage_cards import cards_of, default_stage, stage_cards
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
 from maskdistill.storage.run_folder import list_runs, runs_folder
@@ -40,12 +39,12 @@ except MaskDistillError as error:
 if selection.current().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
     selection.select(stage=default_stage(states))
 chosen = selection.current().stage
-found = cards(states, stage_jobs.stage_at_work(jobs), switched_off(coming))
-stage_cards(found, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
+cards = cards_of(states, stage_jobs.stage_at_work(jobs), switched_off(coming))
+stage_cards(cards, chosen, key="stages", on_pick=lambda name: selection.select(stage=name))
 
 left, right = st.columns([1, 2], gap="large")
 with left, st.container(key="stage-form"):
-    form.draw(run, next(card for card in found if card.name == chosen), jobs)
+    form.draw(run, next(card for card in cards if card.name == chosen), jobs)
 with right, st.container(key="live"):
     live.draw(run, coming, jobs)
 history.draw(run, coming, jobs)

@@ -48,7 +48,7 @@ def duplicate(job: Job, coming: RunConfig) -> None:
 def forget() -> None:
     """Throw away what was typed in any form and not started yet."""
     session.remember(session.Key.DUPLICATE, None)
-    for section in section_names():
+    for section in _sections():
         session.remember(session.field_key(section), None)
 
 
@@ -59,10 +59,16 @@ def typed_config(start: RunConfig) -> RunConfig:
         ConfigError: If a value cannot work.
     """
     config = start
-    for section in section_names():
-        if session.recall(session.field_key(section)) == getattr(start, section):  # the form was drawn, and for these
+    for section in _sections():
+        if session.recall(session.field_key(section)) == settings_form.values_of(
+            start, section
+        ):
             config = config.with_overrides(settings_form.changes(section, config))
     return config
+
+
+def _sections() -> list[str]:
+    return ["", *section_names()]
 
 
 def describe_changes(coming: RunConfig, config: RunConfig) -> list[str]:

@@ -7,7 +7,7 @@ import streamlit as st
 from app import selection, session, stage_jobs, stage_states, widgets
 from app.stage_names import TRAINED, describe_work, label_of, with_needs
 from app.training import draft, settings_form
-from app.training.stages import Card, sections_of
+from app.training.stage_cards import Card
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.jobs import Job
@@ -15,6 +15,12 @@ from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
 
 _TITLES = {"proposals": "Masks", "features": "Transformer", "crf": "CRF", "predictions": "Predictions"}
+
+
+def sections_of(stage: str) -> tuple[str, ...]:
+    """The sections of the settings that a stage's form shows; "" holds the seed."""
+    own = ("proposals", "features", "crf") if stage == "proposals" else BY_NAME[stage].sections
+    return (*own, "") if BY_NAME[stage].seeded else own
 
 
 def draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
@@ -64,7 +70,7 @@ def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
     with st.container(border=True, gap="small"):
         found = []
         for section in sections:
-            if len(sections) > 1:
+            if len(sections) > 1 and section in _TITLES:
                 st.markdown(f"**{_TITLES[section]}**")
             found.append(settings_form.draw(section, preset, start=start))
         st.button(

@@ -27,7 +27,7 @@ def draw(section: str, preset: RunConfig, *, start: RunConfig | None = None) -> 
     What is typed survives a change of page. It is forgotten when ``start`` changes: another run, another preset.
 
     Args:
-        section: Of the settings, such as "stage1" or "filter".
+        section: Of the settings, such as "stage1" or "filter"; "" for those that are in none.
         preset: Settings that values are compared with, and that the fields go back to.
         start: Settings that the fields show at first, as those of a run; None: the preset's.
 
@@ -67,12 +67,17 @@ def reset(section: str, preset: RunConfig) -> None:
         session.put_widget(session.field_key(setting.full_name), field_value(setting, setting.value_in(preset)))
 
 
+def values_of(config: RunConfig, section: str) -> tuple[object, ...]:
+    """The values of a section's settings, in their order."""
+    return tuple(setting.value_in(config) for setting in describe_settings(section))
+
+
 def _follow(settings: Sequence[Setting], start: RunConfig) -> None:
     """Fill the fields when they are first drawn, and when they stand for other settings than before."""
     section = settings[0].section
     name = session.field_key(section)
-    if session.recall(name) != getattr(start, section):
-        session.remember(name, getattr(start, section))
+    if session.recall(name) != values_of(start, section):
+        session.remember(name, values_of(start, section))
         reset(section, start)
 
 

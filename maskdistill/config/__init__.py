@@ -11,7 +11,7 @@ from typing import Any, Self
 
 from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
 from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
-from maskdistill.config.parsing import assign, build, names_in, unknown_name
+from maskdistill.config.parsing import assign, build, flatten, unknown_name
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
 from maskdistill.config.reports import EvaluationConfig, PredictionConfig
 from maskdistill.config.rounds import RoundsConfig
@@ -40,6 +40,7 @@ __all__ = [
     "TrainConfig",
     "describe_setting",
     "describe_settings",
+    "flatten",
     "load_preset",
     "preset_names",
     "section_names",
@@ -52,7 +53,11 @@ class RunConfig:
     """Everything that decides what a run makes, saved as ``run.json``."""
 
     seed: int = setting(
-        0, "start of all random numbers; the same seed gives the same run", "[0, 4294967295]", basic=True
+        0,
+        "start of all random numbers; the same seed gives the same run",
+        "[0, 4294967295]",
+        label="Seed of the whole run",
+        basic=True,
     )
     features: FeatureConfig = field(default_factory=FeatureConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
@@ -120,7 +125,7 @@ def load_preset(name: str) -> RunConfig:
 @functools.cache
 def setting_names() -> tuple[str, ...]:
     """Every name that ``--set`` takes, as ``section.name``."""
-    return tuple(names_in(RunConfig().to_dict()))
+    return tuple(flatten(RunConfig().to_dict()))
 
 
 def section_names() -> list[str]:

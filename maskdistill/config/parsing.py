@@ -13,10 +13,12 @@ from maskdistill.config.settings import check_values
 from maskdistill.errors import ConfigError
 
 
-def names_in(values: Mapping[str, Any]) -> list[str]:
-    """Every name that ``--set`` takes, as ``section.name``."""
-    leaves = [name for name, value in values.items() if not isinstance(value, dict)]
-    return leaves + [f"{name}.{leaf}" for name, value in values.items() if isinstance(value, dict) for leaf in value]
+def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
+    """``section.name`` -> value, as ``--set`` names them, of ``RunConfig`` as plain values."""
+    flat: dict[str, Any] = {}
+    for name, value in values.items():
+        flat |= {f"{name}.{leaf}": item for leaf, item in value.items()} if isinstance(value, dict) else {name: value}
+    return flat
 
 
 def assign(values: dict[str, Any], assignment: str) -> None:
@@ -28,7 +30,7 @@ def assign(values: dict[str, Any], assignment: str) -> None:
     name, equals, text = assignment.partition("=")
     if not equals:
         raise ConfigError(f"--set wants section.name=value, got '{assignment}'.")
-    names = names_in(values)
+    names = list(flatten(values))
     if name.strip() not in names:
         raise ConfigError(unknown_name(name.strip(), names))
     *sections, leaf = name.strip().split(".")

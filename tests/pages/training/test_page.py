@@ -238,6 +238,14 @@ def test_change_in_one_form_is_kept_for_the_start_in_another(open_page, make_run
     assert calls[0][1]["until"] == NAMES[-1]
 
 
+def test_seed_is_of_the_whole_run(open_page, make_run, calls):
+    make_run()
+    app = open_training(open_page, stage="stage2")
+    app.number_input(key="field:seed").set_value(7).run()
+    button(app, "Start").click().run()
+    assert calls[0][1]["overrides"] == ["seed=7"]
+
+
 def test_discard_goes_back_to_the_settings_of_the_run(open_page, make_run):
     make_run()
     app = open_training(open_page, stage="stage1")

@@ -11,9 +11,10 @@ from app.images.label_colors import label_colours, label_layer
 from app.stage_names import LABELS, label_of, switched_off
 from app.training import curves, machine
 from app.training.epoch_player import FRAMES, chosen_epochs
+from app.training.form import sections_of
 from app.training.job_table import job_table, short_message
 from app.training.machine import Gpu, Reading
-from app.training.stages import cards, default_stage, sections_of
+from app.training.stage_cards import cards_of, default_stage
 from maskdistill.config import RunConfig, section_names
 from maskdistill.jobs import Job, JobEvent, JobState
 from maskdistill.stages.stage_list import NAMES
@@ -27,7 +28,7 @@ def state_of(**found):
 
 
 def marks(states, at_work=""):
-    return {card.name: card.mark for card in cards(states, at_work)}
+    return {card.name: card.mark for card in cards_of(states, at_work)}
 
 
 def make_job(number=1, **values):
@@ -43,12 +44,12 @@ def epoch_event(number, stage, epoch, loss, agreement=0.5):
 def test_every_stage_has_a_label_and_a_form():
     assert tuple(LABELS) == NAMES
     for name in NAMES:
-        assert set(sections_of(name)) <= set(section_names())
+        assert set(sections_of(name)) <= {"", *section_names()}
         assert sections_of(name) or name == "classes"
 
 
 def test_cards_show_state_by_word_and_say_why():
-    found = cards(
+    found = cards_of(
         state_of(
             clusters=("stale", "clusters.method was changed"),
             filter=("missing", "failed: Disk full."),
@@ -71,7 +72,7 @@ def test_first_stage_that_is_missing_is_next_and_the_others_wait():
 
 
 def test_rounds_that_nobody_asked_for_are_off_and_never_next():
-    found = cards(state_of(rounds="missing", predictions="missing"), off=switched_off(RunConfig()))
+    found = cards_of(state_of(rounds="missing", predictions="missing"), off=switched_off(RunConfig()))
     words = {card.name: card.word for card in found}
     assert (words["rounds"], words["predictions"]) == ("off", "next")
     assert not switched_off(RunConfig().with_overrides(["rounds.count=2"]))
