@@ -26,7 +26,7 @@ from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
 from maskdistill.jobs.endings import Ending, after_error, after_stop, after_success
-from maskdistill.jobs.heart import Heartbeat, start_guard
+from maskdistill.jobs.heartbeat import Heartbeat, start_guard
 from maskdistill.jobs.processes import MARK, end_processes
 from maskdistill.jobs.reconcile import list_jobs
 from maskdistill.jobs.records import Job
@@ -70,7 +70,7 @@ class Attempt:
     def __init__(self, job: Job, row: OwnRow, token: str) -> None:
         self._job, self._row, self._token = job, row, token
         self._watch = Watch(job.run)
-        self._heart = Heartbeat(job.run, job.id, token, self._watch)
+        self._heartbeat = Heartbeat(job.run, job.id, token, self._watch)
         self._reserve = job.run / "logs" / f".job-{job.id}.reserve"
         self._ending: Ending | None = None
         self._guard: subprocess.Popen | None = None  # ends this process's group when the pipe to it is closed
@@ -85,11 +85,11 @@ class Attempt:
             self._reserve.write_bytes(os.urandom(_RESERVE))
             (self._job.run / "progress.json").unlink(missing_ok=True)  # of an older stage
             self._guard = start_guard()
-            self._heart.start()
+            self._heartbeat.start()
             command = read_command(self._job.run, self._job.arguments)
-            self._heart.settings = json.dumps(command.settings)
+            self._heartbeat.settings = json.dumps(command.settings)
             text = self._call(command)
-            self._heart.settings = _settled(self._job.run)
+            self._heartbeat.settings = _settled(self._job.run)
             self._ending = after_success(text)
 
     def __enter__(self) -> Self:
@@ -111,20 +111,20 @@ class Attempt:
     def conclude(self) -> None:
         """Write down how it ended, and leave nothing behind."""
         _note_signals_only()
-        ending = self._ending or after_stop(self._heart.asked is not None)
+        ending = self._ending or after_stop(self._heartbeat.stop_requested is not None)
         self.code = ending.code
         if ending.code:
             _say(f"maskdistill: {ending.message}")
-        if self._heart.is_alive():
-            self._heart.rest()
-        if not self._heart.superseded:
+        if self._heartbeat.is_alive():
+            self._heartbeat.stop()
+        if not self._heartbeat.superseded:
             self._tell(ending)
         with contextlib.suppress(OSError):
             self._reserve.unlink(missing_ok=True)
         end_processes(self._token, spare=os.getpid())
 
     def _explain(self, error: BaseException) -> Ending:
-        asked = self._heart.asked is not None
+        asked = self._heartbeat.stop_requested is not None
         if isinstance(error, KeyboardInterrupt) or asked:  # in the middle of an import it may look like another error
             return after_stop(asked)
         return after_error(error, self._job.run)
@@ -140,7 +140,7 @@ class Attempt:
     def _tell(self, ending: Ending) -> None:
         for attempt in range(_TRIES):
             try:
-                self._heart.tell(self._row, ending)
+                self._heartbeat.report(self._row, ending)
                 return
             except RunError as error:  # full, or held by another program; whoever looks next reads the log
                 if is_disk_full(error) or attempt:

@@ -14,7 +14,7 @@ from maskdistill.storage.database import writing
 from maskdistill.storage.progress import Progress, is_alive, read_progress_file
 from maskdistill.storage.run_lock import is_run_held
 
-_LOOK = 0.2  # seconds between two looks while waiting
+_POLL = 0.2  # seconds between two reads while waiting
 TYPED = 0  # number of a command that was typed in a terminal
 
 
@@ -84,7 +84,7 @@ def stop_job(run: Path, job_id: int) -> Job:
     """Ask a job to stop, and return at once. What is finished is kept.
 
     A job that waits is stopped by that. One at work ends its step and writes a checkpoint; what has not ended within
-    ``heart.GRACE`` seconds is ended by force, with everything it started.
+    ``heartbeat.GRACE`` seconds is ended by force, with everything it started.
 
     Returns:
         The job as it is now: ``stopped``, ``stopping``, or the end it came to before.
@@ -127,7 +127,7 @@ def wait_until_ended(job: Job, timeout: float | None = None) -> Job:
             return job
         if deadline is not None and time.monotonic() > deadline:
             raise JobError(f"Job {job.id} of {job.run} is still {job.state} after {timeout:.0f} s.")
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
 
 
 def _interrupt(job: Job) -> bool:

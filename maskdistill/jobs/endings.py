@@ -19,7 +19,7 @@ _LESS_MEMORY = (
 
 @dataclass(frozen=True)
 class Ending:
-    """The last word on an attempt."""
+    """How an attempt ended."""
 
     state: JobState
     message: str
@@ -57,7 +57,7 @@ def after_error(error: BaseException, run: Path) -> Ending:
         return Ending(JobState.FAILED, _shorten(f"There was not enough memory ({first}). {KEPT} {_LESS_MEMORY}"), 1)
     if isinstance(error, OSError):
         where = f" ({error.filename})" if error.filename else ""
-        return Ending(JobState.FAILED, _shorten(f"{error.strerror or first}{where}. Mend that. {KEPT}"), 1)
+        return Ending(JobState.FAILED, _shorten(f"{error.strerror or first}{where}. Correct that. {KEPT}"), 1)
     if isinstance(error, SystemExit):
         return Ending(JobState.FAILED, "The command line is not valid: the log says why.", 2)
     fault = f"{type(error).__name__}: {first}. This is a fault of the program; the log says where."
@@ -65,10 +65,10 @@ def after_error(error: BaseException, run: Path) -> Ending:
 
 
 def after_loss(job: Job, log: str) -> Ending:
-    """A process that ended without a word.
+    """A process that ended without writing down why.
 
     Args:
-        job: As it was last heard of.
+        job: As its row says.
         log: What its last attempt printed, or the end of that.
     """
     if job.state is JobState.STOPPING:
@@ -87,7 +87,7 @@ def _why_lost(job: Job, log: str) -> str:
     if process.was_rebooted:
         return f"{process.place.host} was switched off or restarted meanwhile."
     if not process.is_local:
-        return f"Nothing was heard any more of its process {process.pid} on {process.place.host}."
+        return f"Its process {process.pid} on {process.place.host} sends no heartbeat any more."
     if job.oom_kills is not None and (count_oom_kills() or 0) > job.oom_kills:
         return f"The system ended it for lack of memory. {_LESS_MEMORY}"
     if crash := re.search(r"Fatal Python error: .*", log):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 _TAIL = 64 * 1024  # bytes read from the end
 _HEAD = "----- attempt "  # begins the line that a new attempt writes first
-_LOOK = 0.3  # seconds between two looks while following
+_POLL = 0.3  # seconds between two reads while following
 
 
 def log_path(run: Path, job_id: int) -> Path:
@@ -46,7 +46,7 @@ def follow_log(run: Path, job_id: int, is_over: Callable[[], bool]) -> Iterator[
                 yield decoder.decode(added)
         if over:
             return
-        time.sleep(_LOOK)
+        time.sleep(_POLL)
 
 
 def _read_end(path: Path) -> str:

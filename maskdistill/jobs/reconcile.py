@@ -1,4 +1,4 @@
-"""What the rows say, set right by what the processes are: nothing runs for ever that is dead."""
+"""Rows of jobs compared with their processes: a job whose process is gone does not count as running."""
 
 import time
 from dataclasses import replace
@@ -12,14 +12,14 @@ from maskdistill.jobs.records import ACTIVE, Job, JobState, in_states
 from maskdistill.jobs.table import load_job, load_jobs, note_state
 from maskdistill.storage.database import writing
 
-SILENCE = 60.0  # seconds without a sign of life after which a process that cannot be looked at counts as dead
+SILENCE = 60.0  # seconds without a heartbeat after which a process that cannot be reached counts as dead
 
 
 def list_jobs(run: Path) -> list[Job]:
     """Every job of a run, newest first; those whose process is gone have come to their end.
 
-    Nothing is made on disk for a run without jobs. If the end of a job cannot be written down (a full disk), it is told
-    all the same.
+    Nothing is made on disk for a run without jobs. If the end of a job cannot be written down (a full disk), it is
+    returned all the same.
 
     Raises:
         RunError: If the database cannot be read.
@@ -32,7 +32,7 @@ def _reconcile(job: Job) -> Job:
         return job
     if job.process is None or job.process.is_local:
         end_processes(job.token)
-    latest = load_job(job.run, job.id)  # its last word may have come between the two looks
+    latest = load_job(job.run, job.id)  # it may have written its end between the two reads
     if latest.token != job.token or not latest.state.is_active:
         return latest
     ending = after_loss(latest, attempt_tail(job.run, job.id))
@@ -50,7 +50,7 @@ def _is_gone(job: Job) -> bool:
 
 
 def _is_silent(job: Job) -> bool:
-    """Whether this machine has seen the same sign of life for so long that there will be no other.
+    """Whether this machine has read the same heartbeat for so long that there will be no other.
 
     Only differences of this machine's own steady clock count: those of other machines, and dates, may be wrong.
     """

@@ -21,7 +21,7 @@ class JobState(StrEnum):
     DONE = "done"
     FAILED = "failed"
     STOPPED = "stopped"
-    LOST = "lost"  # its process ended without a word
+    LOST = "lost"  # its process ended without writing down why
 
     @property
     def is_active(self) -> bool:
@@ -66,7 +66,7 @@ class Job:
     process: ProcessId | None = None
     settings: dict[str, Any] = field(default_factory=dict)  # RunConfig as plain values; empty if not known
     token: str = ""  # of the last attempt
-    beat: int = 0  # signs of life
+    beat: int = 0  # heartbeats, over all attempts
     oom_kills: int | None = None  # the system's count when the last attempt began to work
 
     @classmethod

@@ -29,7 +29,7 @@ class NewEvent:
 
 @dataclass(frozen=True)
 class Report:
-    """What a job has to say of its work."""
+    """How far a job is, and what is new of it."""
 
     progress: Progress | None = None
     seconds: float = 0.0  # at work in this attempt, since the last report that arrived
@@ -62,7 +62,7 @@ class OwnRow:
             )
 
     def wait(self, message: str) -> bool:
-        """A sign of life while waiting, and why; False if the job no longer waits."""
+        """A heartbeat while waiting, and why it waits; False if the job no longer waits."""
         with self._transaction() as db:
             return self._change(db, "beat = beat + 1, message = ?", in_states((JobState.QUEUED,)), message)
 
@@ -93,14 +93,14 @@ class OwnRow:
         return begun
 
     def report(self, report: Report) -> JobState | None:
-        """A sign of life while at work; returns the state, None if the row is no longer this attempt's."""
+        """A heartbeat while at work; returns the state, None if the row is no longer this attempt's."""
         with self._transaction() as db:
             self._write(db, report)
             row = db.execute("SELECT state FROM jobs WHERE id = ? AND token = ?", (self.job_id, self.token)).fetchone()
         return JobState(row["state"]) if row is not None and row["state"] in AT_WORK else None
 
     def finish(self, ending: Ending, report: Report) -> bool:
-        """The last word; False if the row is no longer this attempt's."""
+        """How it ended; False if the row is no longer this attempt's."""
         with self._transaction() as db:
             self._write(db, report)
             finished = self._change(

@@ -14,28 +14,28 @@ ROUNDS = "rounds"  # the stage whose trainings keep one each, in rounds/1, round
 
 
 class Watch:
-    """Looks at progress.json and the histories of one run, for one attempt of one job.
+    """Reads progress.json and the histories of one run, for one attempt of one job.
 
     ``stage_done`` may be called by any thread; the rest belongs to one thread at a time.
     """
 
     def __init__(self, run: Path) -> None:
         self._run = run
-        self._told: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[str, str]] = queue.SimpleQueue()
         self._since = time.time()
         self._stage = ""
         self._epochs: dict[tuple[str, int], str] = {}
         self.pending: list[NewEvent] = []  # not yet written down; whoever does so takes them out
 
     def stage_done(self, name: str, sentence: str) -> None:
-        """Told by the command at the end of each stage."""
-        self._told.put((name, sentence))
+        """Called by the command at the end of each stage."""
+        self._done.put((name, sentence))
 
-    def look(self) -> Progress | None:
+    def read(self) -> Progress | None:
         """Gather what is new into ``pending``; returns the stage's progress, None before the first."""
         progress = read_progress_file(self._run / "progress.json")
-        while not self._told.empty():  # asked after the file was read: its stage is one of these, or a later one
-            name, sentence = self._told.get()
+        while not self._done.empty():  # asked after the file was read: its stage is one of these, or a later one
+            name, sentence = self._done.get()
             if progress is not None and progress.stage == name:
                 self._note_begun(progress)
             self._note_done(name, sentence)

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from maskdistill.cli import job_worker
 from maskdistill.errors import ConfigError
-from maskdistill.jobs import heart
+from maskdistill.jobs import heartbeat
 from maskdistill.storage.progress import Reporter
 
 LONG = 60.0  # seconds
@@ -162,7 +162,7 @@ def main():
     store = types.ModuleType("maskdistill.storage.run_folder")
     store.Run = Run
     sys.modules.update({"maskdistill.cli.main": cli, "maskdistill.storage.run_folder": store})
-    heart.BEAT, heart.GRACE, job_worker.LOOK, job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
+    heartbeat.INTERVAL, heartbeat.GRACE, job_worker.LOOK, job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
     return job_worker.main()
 
 

@@ -29,7 +29,7 @@ def chained(error, cause):
             1,
             f"The disk of {RUN} is",
         ),
-        (PermissionError(13, "Permission denied", "/data/x"), 1, f"Permission denied (/data/x). Mend that. {KEPT}"),
+        (PermissionError(13, "Permission denied", "/data/x"), 1, f"Permission denied (/data/x). Correct that. {KEPT}"),
         (MemoryError(), 1, f"There was not enough memory (MemoryError). {KEPT} Lower stage1.batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), 1, "There was not enough memory (CUDA out"),
         (
@@ -99,7 +99,7 @@ class TestLoss:
     def test_by_a_restart_of_the_machine(self, job):
         place = replace(here(), machine="abc", boot="another")
         elsewhere = replace(job, process=replace(job.process, place=place))
-        assert "Nothing was heard any more of its process" in after_loss(elsewhere, "").message
+        assert "sends no heartbeat" in after_loss(elsewhere, "").message
         if here().machine:
             rebooted = replace(job, process=replace(job.process, place=replace(here(), boot="another")))
             assert "was switched off or restarted meanwhile" in after_loss(rebooted, "").message

@@ -163,7 +163,7 @@ class TestFromAnotherMachine:
         clock.now += 2
         job = get_job(run, 1)
         assert job.state is JobState.LOST
-        assert f"Nothing was heard any more of its process {os.getpid()} on elsewhere" in job.message
+        assert f"process {os.getpid()} on elsewhere sends no heartbeat" in job.message
 
     def test_dates_do_not_count(self, run, clock, monkeypatch):
         add_row(run, process=elsewhere(), created=9e9, started=9e9)

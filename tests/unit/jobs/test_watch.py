@@ -35,20 +35,20 @@ def stages(watch):
 
 def test_nothing_yet(run):
     watch = Watch(run)
-    assert (watch.look(), watch.pending) == (None, [])
+    assert (watch.read(), watch.pending) == (None, [])
 
 
 def test_epochs_come_as_they_are_finished_and_once(run):
     watch = Watch(run)
     write_history(run, 1)
     report(run, "stage1", 12)
-    assert watch.look().done == 12
+    assert watch.read().done == 12
     assert epochs(watch) == [("stage1:1", 1)]
     assert watch.pending[-1].value == {"stage": "stage1", "epoch": 1, "step": 10, "losses": {"total": 1.0}}
-    watch.look()
+    watch.read()
     write_history(run, 1, 2)
     report(run, "stage1", 25)
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("stage1:1", 1), ("stage1:2", 2)]
 
 
@@ -57,11 +57,11 @@ def test_history_of_the_training_before_does_not_count(run):
     watch = Watch(run)
     write_history(run, 1, 2, 3, learning_rate=9.0)
     report(run, "stage1", 0)
-    watch.look()
+    watch.read()
     assert epochs(watch) == []
     write_history(run, 1)
     report(run, "stage1", 10)
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("stage1:1", 1)]
     assert "learning_rate" not in watch.pending[-1].value
 
@@ -70,7 +70,7 @@ def test_epochs_of_another_stage_do_not_count(run):
     watch = Watch(run)
     write_history(run, 1)
     report(run, "candidates", 20)
-    watch.look()
+    watch.read()
     assert (epochs(watch), stages(watch)) == ([], [("candidates", "began")])
 
 
@@ -79,7 +79,7 @@ def test_training_that_was_over_before_anyone_looked(run):
     write_history(run, 1, 2, 3)
     watch.stage_done("stage1", "3 epochs on 8 photos.")
     report(run, "candidates", 0)
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("stage1:1", 1), ("stage1:2", 2), ("stage1:3", 3)]
     assert stages(watch) == [("stage1", "done"), ("candidates", "began")]
 
@@ -88,7 +88,7 @@ def test_training_that_had_nothing_to_do_brings_no_epochs(run):
     watch = Watch(run)
     write_history(run, 1, 2, 3)
     watch.stage_done("stage1", "Nothing to do.")
-    watch.look()
+    watch.read()
     assert (epochs(watch), stages(watch)) == ([], [("stage1", "done")])
 
 
@@ -97,7 +97,7 @@ def test_epoch_that_was_redone_differently_comes_again(run):
     for rate in (1.0, 2.0):
         write_history(run, 1, learning_rate=rate)
         report(run, "stage1", 10)
-        watch.look()
+        watch.read()
     assert [event.value["learning_rate"] for event in watch.pending if event.kind == "epoch"] == [1.0, 2.0]
 
 
@@ -108,7 +108,7 @@ def test_line_that_is_still_being_written_is_left_for_later(run, line):
     with (run / "stage1" / "history.jsonl").open("a") as file:
         file.write(line)
     report(run, "stage1", 30)
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("stage1:1", 1)]
 
 
@@ -116,7 +116,7 @@ def test_stages_begin_before_they_end(run):
     watch = Watch(run)
     report(run, "proposals", 3)
     watch.stage_done("proposals", "4 masks.")
-    watch.look()
+    watch.read()
     assert stages(watch) == [("proposals", "began"), ("proposals", "done")]
 
 
@@ -126,9 +126,9 @@ def test_epochs_of_rounds_come_under_the_number_of_the_round(run):
     watch = Watch(run)
     write_history(run, 1, stage="rounds/2")
     report(run, "rounds", 4)
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("rounds/2:1", 1)]
     write_history(run, 1, 2, stage="rounds/2")
     watch.stage_done("rounds", "2 rounds.")
-    watch.look()
+    watch.read()
     assert epochs(watch) == [("rounds/2:1", 1), ("rounds/2:2", 2)]

@@ -1,4 +1,4 @@
-"""The thread of a job's process that tells how far it is and listens for a request to stop."""
+"""The thread of a job's process that writes down its progress and looks for a request to stop."""
 
 import contextlib
 import logging
@@ -21,56 +21,56 @@ from maskdistill.storage.database import database_path
 
 logger = logging.getLogger(__name__)
 
-BEAT = 1.0  # seconds between two signs of life
+INTERVAL = 1.0  # seconds between two heartbeats
 GRACE = 20.0  # seconds between the request to stop and the end by force: a step and a large checkpoint fit in
-_PATIENCE = 15.0  # seconds for a beat that waits for the database
+_PATIENCE = 15.0  # seconds for a heartbeat that waits for the database
 
 
 class Heartbeat(threading.Thread):
-    """Beats until told to rest. Whatever goes wrong with a beat is no matter of the work."""
+    """Sends a heartbeat now and then until it is stopped. If one fails, the work goes on all the same."""
 
     def __init__(self, run: Path, job_id: int, token: str, watch: Watch) -> None:
-        super().__init__(name="heart", daemon=True)
+        super().__init__(name="heartbeat", daemon=True)
         self.run_path, self.job_id, self.token, self.watch = run, job_id, token, watch
-        self.asked: float | None = None  # when the work was asked to stop
+        self.stop_requested: float | None = None  # when the work was asked to stop, on the monotonic clock
         self.superseded = False  # whether the row is another attempt's now, or gone
         self.settings: str | None = None  # JSON of RunConfig, to be written down once
-        self._resting = threading.Event()
+        self._stopped = threading.Event()
         self._reported = time.monotonic()
 
     def run(self) -> None:
         """The thread's work."""
         self._reported = time.monotonic()
         with OwnRow(self.run_path, self.job_id, self.token) as row:
-            while not self._resting.wait(BEAT):
-                self.beat(row)
+            while not self._stopped.wait(INTERVAL):
+                self.send(row)
 
-    def rest(self) -> None:
-        """Beat no more."""
-        self._resting.set()
+    def stop(self) -> None:
+        """Send no more."""
+        self._stopped.set()
         self.join(_PATIENCE)
 
-    def beat(self, row: OwnRow) -> None:
-        """One sign of life, and what it brings back."""
+    def send(self, row: OwnRow) -> None:
+        """One heartbeat; stops the work if that was asked for meanwhile."""
         state: JobState | None = JobState.RUNNING
         try:
-            state = self.tell(row)
+            state = self.report(row)
         except (RunError, OSError, ValueError, MemoryError) as error:
             logger.warning("The job's progress was not written down: %s", error)
             self.superseded = not database_path(self.run_path).is_file()  # somebody deleted the run
         self.superseded = self.superseded or state is None
-        if (state is JobState.STOPPING or self.superseded) and self.asked is None:
-            self._ask()
-        if self.asked is not None and time.monotonic() - self.asked > GRACE:
+        if (state is JobState.STOPPING or self.superseded) and self.stop_requested is None:
+            self._interrupt()
+        if self.stop_requested is not None and time.monotonic() - self.stop_requested > GRACE:
             self._end(row)
 
-    def tell(self, row: OwnRow, ending: Ending | None = None) -> JobState | None:
-        """Write down progress and new events, with the last word if there is one.
+    def report(self, row: OwnRow, ending: Ending | None = None) -> JobState | None:
+        """Write down progress and new events, and how the job ended if it has.
 
         Raises:
             RunError: If the database cannot be written; the events wait for the next time.
         """
-        progress, now = self.watch.look(), time.monotonic()
+        progress, now = self.watch.read(), time.monotonic()
         events, settings = tuple(self.watch.pending), self.settings
         report = Report(progress, now - self._reported, settings, events)
         if ending is None:
@@ -83,9 +83,9 @@ class Heartbeat(threading.Thread):
         del self.watch.pending[: len(events)]
         return state
 
-    def _ask(self) -> None:
+    def _interrupt(self) -> None:
         """Ctrl-C in the main thread, which may be waiting inside a system call that only a signal of its own ends."""
-        self.asked = time.monotonic()
+        self.stop_requested = time.monotonic()
         if hasattr(signal, "pthread_kill"):
             signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
         else:
@@ -94,8 +94,8 @@ class Heartbeat(threading.Thread):
     def _end(self, row: OwnRow) -> None:
         """End this process and all that it started."""
         ending = after_force(GRACE)
-        with contextlib.suppress(RunError, OSError):  # whoever looks next sees that it was asked to stop, and is gone
-            self.tell(row, ending)
+        with contextlib.suppress(RunError, OSError):  # whoever reads the row next sees that it was to stop, and is gone
+            self.report(row, ending)
             sys.stderr.write(f"maskdistill: {ending.message}\n")
         end_processes(self.token, spare=os.getpid())
         os._exit(ending.code)
