@@ -1,4 +1,4 @@
-"""How far a run's job has come, refreshed each second while it runs and not at all otherwise."""
+"""How far a run's job is, and how it ended. Drawn again each second while a job waits or works, and only then."""
 
 from collections.abc import Callable
 from functools import partial
@@ -7,6 +7,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import page_switch, selection, session, widgets
+from app.stage_names import label_of
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, list_jobs, resume_job, stop_job
 from maskdistill.storage.progress import format_duration, read_progress_file
@@ -16,13 +17,13 @@ REFRESH = 1.0  # seconds
 
 
 def is_running(run: Path) -> bool:
-    """Whether a job of this run waits or is at work."""
+    """Whether a job of this run waits or works."""
     job = _current(run)
     return job is not None and job.state.is_active
 
 
 def is_done(run: Path) -> bool:
-    """Whether the run's last job came to its end."""
+    """Whether the run's last job is done."""
     job = _current(run)
     if job is not None:
         return job.state is JobState.DONE
@@ -31,7 +32,7 @@ def is_done(run: Path) -> bool:
 
 
 def draw(run: Path, place: str) -> None:
-    """Progress of the run's job: a live bar while it is under way, else how it ended and a way to go on.
+    """Progress of the run's job: a live bar while it waits or works, else how it ended and a button to resume it.
 
     Args:
         run: Run folder.
@@ -53,7 +54,7 @@ def draw(run: Path, place: str) -> None:
 
 
 def follow(run: Path, place: str, command: str) -> bool:
-    """Progress of the job under way that runs a command; nothing if there is none.
+    """Progress of the job that waits or works on a command; nothing if there is none.
 
     Args:
         run: Run folder.
@@ -71,7 +72,7 @@ def follow(run: Path, place: str, command: str) -> bool:
 
 
 def draw_running(run: Path) -> None:
-    """The same in a few words, for the sidebar: while a job is under way, and its end until that is dismissed."""
+    """The same for the sidebar: while a job waits or works, and then how it ended, until that is dismissed."""
     job = _current(run)
     if job is None:
         return
@@ -82,23 +83,40 @@ def draw_running(run: Path) -> None:
             st.caption(f"{job.title} · **{run.name}**")
             _follow(run, "sidebar", _current)
     elif watched.get(run.name) == job.id:
-        arrives = job.state is JobState.DONE and session.recall(session.Key.STARTED) == run.name  # the sidebar says so
-        if not arrives:
+        started_here = session.recall(session.Key.STARTED) == run.name
+        if not (started_here and job.state is JobState.DONE):  # of that the sidebar says so in its own words
             _draw_end(run, job)
 
 
+def describe(job: Job, speed: str = "") -> str:
+    """How far a job at work is: stage, count, speed, time left; empty as long as it has counted nothing.
+
+    Args:
+        job: Any job.
+        speed: In place of the speed in the job's own unit, as "12 photos per second".
+    """
+    if not job.total:
+        return ""
+    parts = [f"{label_of(job.stage) if job.stage else job.title}: {job.done:,} of {job.total:,} {job.unit}"]
+    if speed or job.rate:
+        parts.append(speed or f"{job.rate:.3g} {job.unit} per second")
+    if job.seconds_left is not None:
+        parts.append(f"{format_duration(job.seconds_left)} left")
+    return " · ".join(parts)
+
+
 def stop(job: Job) -> None:
-    """Ask a job to stop; what speaks against it becomes a notice. For ``on_click``: no redraw loses such a click."""
+    """Ask a job to stop; if it cannot be stopped, a notice says why. For ``on_click``: no redraw loses such a click."""
     widgets.attempt(lambda: stop_job(job.run, job.id))
 
 
 def resume(job: Job) -> None:
-    """Put a job into the queue again; as ``stop``."""
+    """Put a job into the queue again, likewise."""
     widgets.attempt(lambda: resume_job(job.run, job.id))
 
 
 def _draw_end(run: Path, job: Job) -> None:
-    """What this session saw at work and has not been told the end of."""
+    """How a job ended that this session saw at work."""
     done = job.state is JobState.DONE
     show, icon = (st.success, ":material/check_circle:") if done else (st.warning, ":material/error:")
     show(f"{job.title} · **{run.name}**: {job.state}.", icon=icon)
@@ -124,8 +142,9 @@ def _draw_live(run: Path, place: str, find: Callable[[Path], Job | None]) -> Non
     if job is None or not job.state.is_active:
         st.rerun()  # the whole page: what the job made is there now
         return
-    st.progress(job.share, text=_describe(job))
-    if waiting := sum(other.state is JobState.QUEUED and other.id != job.id for other in list_jobs(run)):
+    text = " · ".join(part for part in (describe(job), job.message) if part)
+    st.progress(job.share, text=text or "Starting.")
+    if waiting := sum(other.state is JobState.QUEUED and other.id != job.id for other in _jobs(run)):
         st.caption(f"{waiting} more {'waits' if waiting == 1 else 'wait'}.")
     if not job.id or job.state is JobState.STOPPING:
         return
@@ -142,20 +161,12 @@ def _current(run: Path) -> Job | None:
 
 
 def _active(run: Path, command: str) -> Job | None:
+    return next((job for job in _jobs(run) if job.state.is_active and job.arguments[:1] == (command,)), None)
+
+
+def _jobs(run: Path) -> list[Job]:
     try:
-        jobs = list_jobs(run)
+        return list_jobs(run)
     except MaskDistillError as error:
         session.notify(str(error))
-        return None
-    return next((job for job in jobs if job.state.is_active and job.arguments[:1] == (command,)), None)
-
-
-def _describe(job: Job) -> str:
-    if not job.total:
-        return job.message or "Starting."
-    text = f"{job.stage}: {job.done} of {job.total} {job.unit}"
-    if job.rate:
-        text += f" · {job.rate:.1f} per second"
-    if job.seconds_left is not None:
-        text += f" · {format_duration(job.seconds_left)} left"
-    return f"{text} · {job.message}" if job.message else text
+        return []

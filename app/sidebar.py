@@ -69,7 +69,7 @@ def _follow_started(runs: dict[str, Run]) -> None:
     if name not in runs:
         job_status.draw_running(path)
     elif job_status.is_done(path):
-        st.success(f"The masks of **{name}** are found.", icon=":material/check_circle:")
+        st.success(f"The masks of **{name}** are done.", icon=":material/check_circle:")
         if st.button("See them", key="sidebar:arrive", width="stretch"):
             session.remember(session.Key.STARTED, None)
             selection.open_run(name)

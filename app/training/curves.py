@@ -1,4 +1,4 @@
-"""Loss and agreement over the epochs, of one job or of several on top of each other."""
+"""Loss and agreement over the epochs, of one job or of several in one chart."""
 
 import html
 import json
@@ -16,7 +16,7 @@ from maskdistill.jobs import Job, JobEvent, read_events
 HISTORY = "history.jsonl"
 _HEIGHT = 170  # pixels of a chart with its axes
 _DOTS = 60  # epochs up to which each has a dot
-_COLOURS = ("#3FB8D0", "#E69F00", "#CC79A7", "#009E73")  # where the theme names none
+_COLORS = ("#3FB8D0", "#E69F00", "#CC79A7", "#009E73")  # where the theme names none
 _MEASURES = {"loss": "Loss, mean over the epoch's steps", "agreement": "Agreement with the targets"}
 
 
@@ -62,7 +62,7 @@ def _job_epochs(run: Path, job: int, attempts: int, ended: float | None) -> list
 
 
 def epochs_of(events: Iterable[JobEvent]) -> list[Epoch]:
-    """The epochs that a job told of, model by model; one that was trained again counts once, as it was last."""
+    """The epochs that a job reported, model by model; of one that was trained again, the last report."""
     found = {
         (_order(event.value["stage"]), event.value["epoch"]): Epoch.parse(event.value["stage"], event.value)
         for event in events
@@ -121,34 +121,34 @@ def draw(series: Mapping[str, Sequence[Epoch]], *, key: str) -> None:
     if table.empty:
         return
     last = max(item.num_epochs for epochs in series.values() for item in epochs)
-    colours = _colours(list(table["series"].unique()))
+    colors = _colors(list(table["series"].unique()))
     for column, (name, title) in zip(st.columns(2, gap="medium"), _MEASURES.items(), strict=True):
         with column:
             st.markdown(f":small[**{title}**]")
-            st.vega_lite_chart(table, _spec(name, last, colours), height=_HEIGHT, key=f"{key}:{name}", alt=title)
-    items = [f'<span><b style="background:{colour}"></b>{html.escape(name)}</span>' for name, colour in colours.items()]
+            st.vega_lite_chart(table, _spec(name, last, colors), height=_HEIGHT, key=f"{key}:{name}", alt=title)
+    items = [f'<span><b style="background:{color}"></b>{html.escape(name)}</span>' for name, color in colors.items()]
     st.html(f'<div class="chart-legend">{"".join(items)}</div>')
 
 
-def _colours(names: Sequence[str]) -> dict[str, str]:
-    """The theme's colours of charts, in turn."""
-    known = st.get_option("theme.chartCategoricalColors") or _COLOURS
+def _colors(names: Sequence[str]) -> dict[str, str]:
+    """The theme's colors of charts, in turn."""
+    known = st.get_option("theme.chartCategoricalColors") or _COLORS
     return {name: known[number % len(known)] for number, name in enumerate(names)}
 
 
-def _spec(name: str, last: int, colours: Mapping[str, str]) -> dict[str, Any]:
+def _spec(name: str, last: int, colors: Mapping[str, str]) -> dict[str, Any]:
     """Lines over the whole length of the training, so that one sees how much is left."""
     axis = {"title": None, "grid": True, "tickCount": 4}
     ticks = {"title": "epoch", "titlePadding": 2, "grid": False, "tickMinStep": 1, "format": "d", "tickCount": 8}
     scale = {"zero": False, "nice": True, **({} if name == "loss" else {"domainMax": 1})}
-    shades = {"domain": list(colours), "range": list(colours.values())}
+    palette = {"domain": list(colors), "range": list(colors.values())}
     return {
         "padding": {"left": 2, "top": 4, "right": 8, "bottom": 2},
         "mark": {"type": "line", "point": {"size": 22 if last <= _DOTS else 0}, "strokeWidth": 2},
         "encoding": {
             "x": {"field": "epoch", "type": "quantitative", "axis": ticks, "scale": {"domain": [1, max(2, last)]}},
             "y": {"field": name, "type": "quantitative", "axis": axis, "scale": scale},
-            "color": {"field": "series", "type": "nominal", "scale": shades, "legend": None},
+            "color": {"field": "series", "type": "nominal", "scale": palette, "legend": None},
             "tooltip": [
                 {"field": "series", "title": "Model"},
                 {"field": "epoch", "title": "Epoch"},

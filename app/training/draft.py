@@ -11,7 +11,7 @@ _DEFAULT = "quick"
 
 
 def preset_of(run: Run) -> tuple[str, RunConfig]:
-    """Name and settings of the preset that the run started from; of the usual one if that is no more."""
+    """Name and settings of the preset that the run started from; of the default one if that no longer exists."""
     name = run.info().get("preset", "")
     name = name if name in preset_names() else _DEFAULT
     return name, load_preset(name)
@@ -22,7 +22,7 @@ def start_config(run: Run, coming: RunConfig) -> RunConfig:
 
     Args:
         run: Run folder.
-        coming: The run's settings, once the jobs under way have begun. A duplicate made from others is forgotten.
+        coming: The run's settings, once the unfinished jobs have begun. A duplicate made from others is forgotten.
     """
     kept = session.recall(session.Key.DUPLICATE)
     if kept is None or kept[:2] != (run.path, coming):
@@ -33,7 +33,7 @@ def start_config(run: Run, coming: RunConfig) -> RunConfig:
 def duplicate(job: Job, coming: RunConfig) -> None:
     """Put a job's settings into the forms, in place of what was typed there.
 
-    What was chosen for "auto" stays as chosen: these masks are there.
+    A backbone that was chosen for "auto" stays: its masks are there.
 
     Raises:
         ConfigError: If the settings are of another version.
@@ -60,9 +60,7 @@ def typed_config(start: RunConfig) -> RunConfig:
     """
     config = start
     for section in _sections():
-        if session.recall(session.field_key(section)) == settings_form.values_of(
-            start, section
-        ):
+        if session.recall(session.field_key(section)) == settings_form.values_of(start, section):
             config = config.with_overrides(settings_form.changes(section, config))
     return config
 

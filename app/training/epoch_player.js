@@ -1,7 +1,7 @@
 // Photos in columns: the photo, the target, and the prediction of the epoch that the slider is at. All epochs are here,
 // so that moving it and playing need no server. A slider at its end stays there as epochs come in.
 const STEP = 420; // milliseconds an epoch
-function tile(word, src, layer) {
+function tile(name, src, layer) {
   const box = document.createElement("div");
   box.className = "tile";
   if (src) {
@@ -11,13 +11,13 @@ function tile(word, src, layer) {
   }
   if (layer !== null) {
     const image = document.createElement("img");
-    Object.assign(image, { className: "layer", alt: word });
+    Object.assign(image, { className: "layer", alt: name });
     if (layer) image.src = layer;
     box.append(image);
   }
-  const name = document.createElement("span");
-  name.textContent = word;
-  box.append(name);
+  const label = document.createElement("span");
+  label.textContent = name;
+  box.append(label);
   return box;
 }
 
@@ -33,8 +33,8 @@ function column(photo) {
 }
 
 function describe(epoch, total) {
-  const words = epoch.number === 0 ? "before the training" : `after epoch ${epoch.number} of ${total}`;
-  return epoch.agreement == null ? words : `${words} · agreement ${epoch.agreement.toFixed(2)}`;
+  const place = epoch.number === 0 ? "before the training" : `after epoch ${epoch.number} of ${total}`;
+  return epoch.agreement == null ? place : `${place} · agreement ${epoch.agreement.toFixed(2)}`;
 }
 
 export default mount((root) => ({

@@ -1,4 +1,4 @@
-"""Component: a few photos, what a model should say of them, and what it says after each epoch, to be played."""
+"""Component: a few photos, their targets, and a model's predictions after each epoch, to be played."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from maskdistill.stages.samples import Samples
 FRAMES = 40  # epochs sent at most; of more, some evenly between are left out
 _SIDE = 320  # pixels, longer side of a photo
 _HTML = """
-<div class="film">
+<div class="player">
   <div class="bar">
     <button class="play" type="button">Play</button>
     <input class="epoch" type="range" min="0" step="1" aria-label="Epoch">
@@ -34,7 +34,7 @@ def epoch_player(samples: Samples, source: PhotoSource | None, agreement: dict[i
 
     Args:
         samples: Label maps of each epoch.
-        source: Where the photos come from; None if they cannot be read any more: their labels show all the same.
+        source: Where the photos come from; None if they cannot be read any more; the labels are still shown.
         agreement: Of each epoch, as far as known.
         key: Of the component.
     """
@@ -60,7 +60,7 @@ def chosen_epochs(epochs: list[int], most: int = FRAMES) -> list[int]:
 
 
 def _photos(samples: Samples, source: PhotoSource | None) -> list[str]:
-    """The photos as data URLs; empty for one that is damaged or gone since: its labels are still of use."""
+    """The photos as data URLs; empty for one that is damaged or no longer there."""
     found = {} if source is None else {photo.id: photo for photo in source.photos}
     return [_photo(found[photo.id]) if photo.id in found else "" for photo in samples.photos]
 
@@ -80,7 +80,7 @@ def _layers(paths: Sequence[Path]) -> tuple[str, ...]:
         return ("",) * len(paths)
 
 
-@st.cache_resource(max_entries=200, show_spinner=False)  # not copied on each look, as st.cache_data would
+@st.cache_resource(max_entries=200, show_spinner=False)  # st.cache_data would copy it at each read
 def _read_layers(paths: tuple[Path, ...], changed: int) -> tuple[str, ...]:
     layers = []
     for path in paths:

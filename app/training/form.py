@@ -1,4 +1,4 @@
-"""Left column: the settings of the chosen stage, what a start would do, how long that takes, and the buttons."""
+"""Left column: the settings of the chosen stage, what a start would make, how long that takes, and the buttons."""
 
 from collections.abc import Sequence
 
@@ -56,16 +56,16 @@ def _draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
 
 def _summary(card: Card) -> str:
     summary = BY_NAME[card.name].summary
-    said = "" if summary in card.text else f" {card.text}"
-    return widgets.escape(f"{summary[0].upper()}{summary[1:]}.{said}")
+    state = "" if summary in card.text else f" {card.text}"
+    return widgets.escape(f"{summary[0].upper()}{summary[1:]}.{state}")
 
 
 def _draw_fields(run: Run, stage: str, start: RunConfig) -> bool:
-    """Every section of the stage; False if what they say cannot work, which then stands below them."""
+    """Every section of the stage; False if a value cannot work: the reason then stands below the section."""
     name, preset = draft.preset_of(run)
     sections = sections_of(stage)
     if not sections:
-        st.caption("No settings: it follows what people decide on the Clusters page.")
+        st.caption("No settings: this stage follows the decisions made on the Clusters page.")
         return True
     with st.container(border=True, gap="small"):
         found = []
@@ -90,7 +90,7 @@ def _reset(sections: Sequence[str], preset: RunConfig) -> None:
 
 
 def _draw_changes(coming: RunConfig, config: RunConfig) -> None:
-    """What was changed in any form, so that nothing is started unseen."""
+    """What was changed in any form, so that everything a start takes along is visible."""
     changes = draft.describe_changes(coming, config)
     if not changes:
         return
@@ -108,7 +108,7 @@ def _draw_changes(coming: RunConfig, config: RunConfig) -> None:
 
 
 def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job], unchanged: bool) -> None:
-    """What a start would do, and the buttons; neither is offered while a job does the very thing."""
+    """What a start would make, and the buttons; they are disabled while a job makes the same."""
     try:
         with widgets.scan_progress() as on_progress:
             work = stage_states.stages_to_make(run, config, with_needs(stage), on_progress)
@@ -147,6 +147,6 @@ def _button(label: str, help: str, run: Run, config: RunConfig, until: str, disa
         st.error(str(error))
         return
     if not is_new:
-        session.notify(f"That is under way already, as job {job.id}.")
+        session.notify(f"Job {job.id} does this already.")
     selection.select(job=0)
     st.rerun()

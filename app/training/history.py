@@ -1,4 +1,4 @@
-"""Below: every job of the run; those that are ticked are laid over each other, and two are compared."""
+"""Below: every job of the run. The curves of those that are ticked are drawn together; two are compared."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,12 +20,12 @@ _ROW, _HEAD = 35, 35  # pixels
 
 
 def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
-    """Table of jobs, curves of the chosen ones, and what differs between two."""
+    """Table of jobs, curves of those that are ticked, and the settings in which two differ."""
     if not jobs:
         return
     st.header("Jobs of this run")
     st.caption(
-        "Tick one to see its settings, two to see what you changed, or more: their curves are laid over each other."
+        "Tick one job to see its settings, or two to compare them. The curves of all ticked jobs are drawn together."
     )
     try:
         epochs = {job.id: curves.job_epochs(job) for job in jobs}
@@ -47,11 +47,15 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
     curves.draw({f"Job {job.id} · ": epochs[job.id] for job in chosen}, key="history")
     if len(chosen) == 1:
         name, preset = draft.preset_of(run)
-        _draw_differences(f"Settings of job {chosen[0].id}", (f"Preset {name}", preset.to_dict()), _named(chosen[0]))
+        _draw_differences(
+            f"Settings of job {chosen[0].id}", (f"Preset {name}", preset.to_dict()), _settings_of(chosen[0])
+        )
         st.caption(f"As a command: `{chosen[0].command}`")
     if len(chosen) == 2:
         first, second = chosen
-        _draw_differences(f"What changed from job {first.id} to job {second.id}", _named(first), _named(second))
+        _draw_differences(
+            f"What changed from job {first.id} to job {second.id}", _settings_of(first), _settings_of(second)
+        )
 
 
 def _columns() -> dict[str, object]:
@@ -88,7 +92,7 @@ def _draw_one(job: Job, coming: RunConfig) -> None:
             st.button("Resume", key="history:Resume", icon=":material/resume:", on_click=job_status.resume, args=(job,))
 
 
-def _named(job: Job) -> tuple[str, dict[str, Any]]:
+def _settings_of(job: Job) -> tuple[str, dict[str, Any]]:
     return f"Job {job.id}", job.settings
 
 

@@ -1,4 +1,4 @@
-"""Right column: the job at work or the last one, live while something runs and still otherwise."""
+"""Right column: the job at work or else the last one, drawn again as long as a job of the run waits or works."""
 
 import socket
 from collections.abc import Callable, Sequence
@@ -16,7 +16,6 @@ from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import Job, JobState, current_job, get_job, list_jobs, log_tail
 from maskdistill.stages.samples import read_samples
-from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run
 
 REFRESH = 1.5  # seconds
@@ -45,7 +44,7 @@ def shown_job(run: Run) -> Job | None:
 
 
 def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
-    """Everything about one job. It is looked at again and again only while a job of the run waits or works."""
+    """Everything about one job, its curves and its predictions on photos."""
     try:
         job = shown_job(run)
     except MaskDistillError as error:
@@ -53,10 +52,10 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         st.button("Show the current job", on_click=selection.select, kwargs={"job": 0})
         return
     active = any(item.state.is_active for item in jobs) or (job is not None and job.state.is_active)
-    st.fragment(_draw, run_every=REFRESH if active else None)(run, coming, _moment(job, jobs))
+    st.fragment(_draw, run_every=REFRESH if active else None)(run, coming, _page_state(job, jobs))
 
 
-def _moment(job: Job | None, jobs: Sequence[Job]) -> tuple:
+def _page_state(job: Job | None, jobs: Sequence[Job]) -> tuple:
     """What the rest of the page depends on: if it changes, the whole page is drawn again."""
     shown = None if job is None else (job.id, job.state, job.stage, job.attempts)
     return (
@@ -67,37 +66,34 @@ def _moment(job: Job | None, jobs: Sequence[Job]) -> tuple:
     )
 
 
-def _draw(run: Run, coming: RunConfig, moment: tuple) -> None:
-    try:
-        jobs, job = list_jobs(run.path), shown_job(run)
-        if _moment(job, jobs) != moment or session.has_notices():
-            st.rerun()
-        epochs = curves.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
-    except MaskDistillError as error:
-        st.error(str(error))
-        return
+@widgets.show_errors()
+def _draw(run: Run, coming: RunConfig, drawn: tuple) -> None:
+    jobs, job = list_jobs(run.path), shown_job(run)
+    if _page_state(job, jobs) != drawn or session.has_notices():
+        st.rerun()
+    epochs = curves.job_epochs(job) if job is not None and job.id else saved_epochs(run.path)
     if job is None and not epochs:
         _draw_empty()
         return
     if job is None:
-        st.caption("What the models of this run learned. They were not trained from here.")
+        st.caption("The models of this run were trained by a command typed in a terminal.")
     else:
         _draw_job(job, coming, last_of(epochs, job.stage))
     _draw_queue([item for item in reversed(jobs) if item.state is JobState.QUEUED and (not job or item.id != job.id)])
     is_newest = job is None or not job.id or all((item.started or 0) <= (job.started or 0) for item in jobs)
     if not epochs and is_newest and job is not None and not job.state.is_active:
-        epochs = saved_epochs(run.path)  # it trained nothing: those of the models that are there
+        epochs = saved_epochs(run.path)  # it trained nothing: the models on disk
     curves.draw({"": epochs}, key="live")
     if epochs or (job is not None and job.stage in _TRAINING):
-        _draw_film(run, epochs, job, is_newest)
+        _draw_predictions(run, epochs, job, is_newest)
     if job is not None:
         _draw_log(job)
 
 
 def _draw_empty() -> None:
     st.info(
-        "Nothing was trained here yet. **Start** makes the chosen stage and whatever it needs first. "
-        "Here you will then see the loss fall, and what the model says of six photos after each epoch.",
+        "Nothing has been trained yet. **Start** makes the chosen stage, and first the stages that it needs. "
+        "The loss, and the predictions on six photos after each epoch, will show here.",
         icon=":material/school:",
     )
 
@@ -105,43 +101,30 @@ def _draw_empty() -> None:
 def _draw_job(job: Job, coming: RunConfig, last: Epoch | None) -> None:
     with st.container(border=True, gap="small"):
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-            word, icon, colour = BADGES[job.state]
+            word, icon, color = BADGES[job.state]
             st.markdown(f"**{widgets.escape(job.title)}**{f' · job {job.id}' if job.id else ''}", width="content")
-            st.badge(word, icon=f":material/{icon}:", color=colour)
+            st.badge(word, icon=f":material/{icon}:", color=color)
             _draw_controls(job, coming)
         if job.state in (JobState.RUNNING, JobState.STOPPING):
-            st.progress(job.share, text=_describe(job, last))
+            speed = f"{last.samples_per_second:.3g} photos per second" if last and last.samples_per_second else ""
+            st.progress(job.share, text=job_status.describe(job, speed) or "Starting")
         if job.message:
             st.markdown(f":small[{widgets.escape(short_message(job))}]")
         if job.state in (JobState.RUNNING, JobState.STOPPING) and job.host == socket.gethostname():
             _draw_machine(job)
 
 
-def _describe(job: Job, last: Epoch | None) -> str:
-    """Stage, how far it is, how fast, and what is left."""
-    if not job.total:
-        return f"{label_of(job.stage)}: starting" if job.stage else "Starting"
-    parts = [f"**{label_of(job.stage)}** · {job.done:,} of {job.total:,} {job.unit}"]
-    if last is not None and last.samples_per_second:
-        parts.append(f"{last.samples_per_second:.3g} photos per second")
-    elif job.rate:
-        parts.append(f"{job.rate:.3g} {job.unit} per second")
-    if job.seconds_left is not None:
-        parts.append(f"{format_duration(job.seconds_left)} left")
-    return " · ".join(parts)
-
-
 def _draw_controls(job: Job, coming: RunConfig) -> None:
-    """Buttons with callbacks: those come first, whatever else has changed; ``_moment`` then sees what they did."""
+    """Buttons with callbacks: these run first, whatever else has changed; ``_page_state`` then differs."""
     if job.id and job.state in (JobState.QUEUED, JobState.RUNNING):  # number 0 was typed in a terminal
         _button("Stop", "stop_circle", "What is finished is kept.", partial(job_status.stop, job))
     if job.state.can_resume:
         _button("Resume", "resume", "Goes on from the last checkpoint.", partial(job_status.resume, job))
     if job.settings:
-        help = "Put its settings into the forms on the left, to change and start them again."
+        help = "Copy its settings into the forms on the left, to change them and start again."
         _button("Duplicate", "content_copy", help, partial(copy_settings, job, coming))
     if selection.current().job:
-        _button("Current job", "undo", "Back to what works now, or worked last.", partial(selection.select, job=0))
+        _button("Current job", "undo", "Back to the job at work, or the last one.", partial(selection.select, job=0))
 
 
 def _button(label: str, icon: str, help: str, action: Callable[[], None], key: str = "job") -> None:
@@ -163,12 +146,12 @@ def _draw_queue(waiting: Sequence[Job]) -> None:
     for job in waiting:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             st.markdown(f":material/schedule: :small[**{widgets.escape(job.title)}** · job {job.id}]", width="content")
-            st.caption(widgets.escape(job.message) or "Waits for its turn.")
+            st.caption(widgets.escape(job.message) or "Waits in the queue.")
             _button("Stop", "close", "Take it out of the queue.", partial(job_status.stop, job), key=f"queue:{job.id}")
 
 
 def _draw_machine(job: Job) -> None:
-    """Cores and memory since the last look, which each look remembers for the next."""
+    """Memory now, and cores busy since the last reading; each reading is kept for the next."""
     now = machine.read_processes(job.pid)
     before = session.recall(session.Key.READING)
     session.remember(session.Key.READING, now)
@@ -176,22 +159,22 @@ def _draw_machine(job: Job) -> None:
         st.caption(f":material/memory: {machine.describe(before or now, now, machine.gpus())}")
 
 
-def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bool) -> None:
-    """What the model that is training, or the last that was, says of the same few photos; kept of the newest only."""
+def _draw_predictions(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bool) -> None:
+    """Predictions on a few photos by the model that is being trained, or was last; kept of the newest training only."""
     models = curves.trained_models(run.path)
     found = {stage: samples for stage in models if (samples := read_samples(run, stage)) and samples.epochs}
     if not found:
         return
     if not is_newest:
-        st.caption("Predictions on photos are kept of the newest training only.")
+        st.caption("Predictions on photos are kept for the newest training only.")
         return
     stage = list(found)[-1]
     if job is not None and job.state.is_active and job.stage in models:
         stage = job.stage
         if stage not in found or (last_of(epochs, stage) is None and found[stage].epochs[-1] > 1):
-            return  # still those of the training before
+            return  # these are still of the training before
     if len(found) > 1:
-        stage = _choose_film(list(found), stage)
+        stage = _choose_model(list(found), stage)
     else:
         st.markdown(f":small[**Predictions of {label_of(stage)}**]")
     agreement = {item.epoch: item.agreement for item in epochs if item.stage == stage and item.agreement is not None}
@@ -199,10 +182,10 @@ def _draw_film(run: Run, epochs: Sequence[Epoch], job: Job | None, is_newest: bo
         source = photo_cache.source(run.info()["data"])
     except MaskDistillError:
         source = None
-    epoch_player(found[stage], source, agreement, key=f"film:{stage}")
+    epoch_player(found[stage], source, agreement, key=f"predictions:{stage}")
 
 
-def _choose_film(models: list[str], suggested: str) -> str:
+def _choose_model(models: list[str], suggested: str) -> str:
     """One of several models; each new suggestion is followed at first."""
     key = f"{session.Key.EPOCHS_STAGE}:{suggested}"
     picked = st.segmented_control(

@@ -22,7 +22,7 @@ _COLUMN = 210  # pixels, least width of a field
 
 
 def draw(section: str, preset: RunConfig, *, start: RunConfig | None = None) -> list[str] | None:
-    """The fields of a section, the few that people change first.
+    """The fields of a section; those that people change most come first, the others are folded away.
 
     What is typed survives a change of page. It is forgotten when ``start`` changes: another run, another preset.
 
@@ -32,8 +32,8 @@ def draw(section: str, preset: RunConfig, *, start: RunConfig | None = None) -> 
         start: Settings that the fields show at first, as those of a run; None: the preset's.
 
     Returns:
-        The ``section.name=value`` changes that lead from the preset to what the fields say; None if that cannot work.
-        Then the reason stands below the fields.
+        The ``section.name=value`` changes that lead from the preset to the values of the fields; None if these cannot
+        work: the reason then stands below the fields.
     """
     settings = describe_settings(section)
     _follow(settings, start or preset)

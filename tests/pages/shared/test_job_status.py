@@ -47,7 +47,7 @@ def test_job_at_work_shows_how_far_it_is(add_job, open_page):
     add_job("queued", title="Training", turn=2)
     app = open_page("start")
     assert not app.exception
-    assert progress_texts(app)[-1] == "proposals: 3 of 12 photos · 0.5 per second · 18 s left"
+    assert progress_texts(app)[-1] == "Proposals: 3 of 12 photos · 0.5 photos per second · 18 s left"
     assert "1 more waits." in [item.value for item in app.caption]
     assert buttons(app, "Find masks")[0].disabled
 
@@ -122,7 +122,7 @@ def test_only_runs_whose_files_have_changed_are_opened(runs_folder, open_page, m
 def test_command_typed_in_a_terminal_is_shown_and_cannot_be_stopped(runs_folder, open_page):
     Reporter(runs_folder / "sample" / "progress.json", "proposals", 12, 5, quiet=True)
     app = open_page("start")
-    assert progress_texts(app)[-1].startswith("proposals: 5 of 12 photos · It was typed in a terminal")
+    assert progress_texts(app)[-1].startswith("Proposals: 5 of 12 photos · ")
     assert not buttons(app, "Stop")
     assert list_jobs(runs_folder / "sample") == []
 
