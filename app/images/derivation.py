@@ -14,7 +14,7 @@ from maskdistill.proposals.published_rule import Diffusion
 
 Patch = tuple[int, int]  # row, col
 FOREGROUND_RULES = {
-    "attended": "touches the photo's border less, unless CLS attends to the other side plainly more",
+    "attended": "touches the photo's border less, unless CLS attends to the other part plainly more",
     "border": "touches the photo's border less",
     "largest": "holds the largest value",
 }
@@ -99,7 +99,7 @@ def mask_steps(live: LiveProposals, rank: int) -> list[DerivationStep]:
 def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
     if proposal is not None:
         for cut in found.cuts:
-            if np.array_equal(cut.piece, proposal.candidate.piece):
+            if np.array_equal(cut.component, proposal.candidate.component):
                 return cut
     return found.cuts[0] if found.cuts else None
 
@@ -115,15 +115,15 @@ def _cut_steps(live: LiveProposals, cut: Cut) -> list[DerivationStep]:
             cut.eigenvector,
             cut.seed,
         ),
-        _mask("Two sides", f"Foreground is the side that {rule}.", cut.foreground),
-        _mask("Component", _component_caption(live), cut.piece),
+        _mask("Foreground", f"Foreground is the part that {rule}.", cut.foreground),
+        _mask("Component", _component_caption(live), cut.component),
     ]
 
 
 def _component_caption(live: LiveProposals) -> str:
-    if live.recipe.config.seed_piece_only:
-        return "Only the connected piece that holds the seed is kept."
-    return f"Connected pieces smaller than {live.recipe.config.min_piece:.0%} of the largest are dropped."
+    if live.recipe.config.seed_component_only:
+        return "Only the connected component that holds the seed is kept."
+    return f"Connected components smaller than {live.recipe.config.min_piece:.0%} of the largest are dropped."
 
 
 def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[DerivationStep]:
@@ -141,7 +141,7 @@ def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[Derivati
             diffusion.diffused,
             diffusion.seed,
         ),
-        _mask("Component", "The connected piece above zero that holds the seed.", diffusion.piece),
+        _mask("Component", "The connected component above zero that holds the seed.", diffusion.component),
     ]
 
 

@@ -73,7 +73,7 @@ class ProposalConfig:
     )
     foreground: Foreground = setting(
         "attended",
-        "ncut: the side that is the object; border: touches the border less; attended: likewise, unless CLS attends "
+        "ncut: the part that is the object; border: touches the border less; attended: likewise, unless CLS attends "
         "to the other twice as much; largest: has the largest value",
     )
     component: Component = setting(
@@ -136,8 +136,8 @@ class ProposalConfig:
         check_values(ProposalConfig, vars(self), "proposals.")
 
     @property
-    def seed_piece_only(self) -> bool:
-        """Whether only the connected piece that holds the seed is kept."""
+    def seed_component_only(self) -> bool:
+        """Whether only the connected component that holds the seed is kept."""
         return self.component == "seed" or (self.component == "auto" and self.num_objects > 1)
 
 

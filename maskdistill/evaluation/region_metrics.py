@@ -8,7 +8,7 @@ from scipy import ndimage, stats
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ShapeError
 
-MIN_REGION = 200  # pixels; smaller pieces of an object are not looked for
+MIN_REGION = 200  # pixels; smaller components of an object are not looked for
 LOCALISED = 0.5  # IoU from which a photo counts for CorLoc
 
 
@@ -23,9 +23,10 @@ def class_regions(labels: np.ndarray, min_area: int = MIN_REGION) -> list[tuple[
     for label in np.unique(labels):
         if label in (0, IGNORE_INDEX):
             continue
-        pieces, count = ndimage.label(labels == label)
-        areas = np.bincount(pieces.ravel())
-        regions += [(int(label), pieces == piece) for piece in range(1, count + 1) if areas[piece] >= min_area]
+        components, count = ndimage.label(labels == label)
+        areas = np.bincount(components.ravel())
+        large = [number for number in range(1, count + 1) if areas[number] >= min_area]
+        regions += [(int(label), components == number) for number in large]
     return regions
 
 

@@ -43,8 +43,8 @@ def export_coco(
     """Write every mask with its class.
 
     ``annotations/instances.json`` holds all photos, masks as RLE, exact. ``polygons/instances.json`` holds the same as
-    polygons, for tools that take no RLE: one for each piece, its holes cut in along a line, so that pycocotools paints
-    the very mask. Where photos are in splits there is also ``splits/instances_<split>.json`` and
+    polygons, for tools that take no RLE: one for each component, its holes cut in along a line, so that pycocotools
+    paints the very mask. Where photos are in splits there is also ``splits/instances_<split>.json`` and
     ``polygons/instances_<split>.json``. Each lies in a folder of its own, because readers of a whole ``annotations``
     folder would else count each photo twice.
 

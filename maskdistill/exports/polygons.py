@@ -16,7 +16,7 @@ MAX_RINGS = 256  # of one polygon; of speckle the smallest are left out, for the
 
 
 def mask_polygons(mask: np.ndarray) -> list[np.ndarray]:
-    """Outlines of a (H, W) mask: one closed polygon for each 4-connected piece, the largest first.
+    """Outlines of a (H, W) mask: one closed polygon for each 4-connected component, the largest first.
 
     Returns:
         (n, 2) float64 (x, y) in pixels, 0 at the photo's left and upper edge, ``INSET`` inside the mask's edge. Holes
@@ -25,12 +25,12 @@ def mask_polygons(mask: np.ndarray) -> list[np.ndarray]:
     """
     x, y, width, height = bounding_box(mask)
     crop = np.pad(mask[y : y + height, x : x + width], 1)
-    pieces, count = ndimage.label(crop)
+    components, count = ndimage.label(crop)
     rings: list[list[np.ndarray]] = [[] for _ in range(count)]
     for contour in measure.find_contours(crop.astype(np.uint8), 0.5):
         ring = _corners(contour[:-1, ::-1] + 0.5, crop)
-        col, row = ring[0].astype(int)  # every corner lies in a pixel of its piece
-        rings[pieces[row, col] - 1].append(ring + np.array([x - 1, y - 1]))
+        col, row = ring[0].astype(int)  # every corner lies in a pixel of its component
+        rings[components[row, col] - 1].append(ring + np.array([x - 1, y - 1]))
     return sorted((join_rings(group) for group in rings), key=lambda ring: -abs(_area(ring)))
 
 

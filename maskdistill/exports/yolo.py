@@ -39,7 +39,7 @@ def export_yolo(
     ``train`` if none is in one, else in ``other``, which ``data.yaml`` does not name. A photo without masks has an
     empty file: it counts as background.
 
-    The format knows one polygon a mask: pieces and holes are joined to one by lines that go there and back, as
+    The format knows one polygon a mask: components and holes are joined to one by lines that go there and back, as
     Ultralytics does with COCO's. Exact painting gives the very mask; Ultralytics paints the lines too, a pixel wide.
 
     Args:

@@ -1,6 +1,6 @@
 """Engine ``ncut``: foreground by normalised cut on patch features (Shi and Malik, PAMI 2000; TokenCut, CVPR 2022).
 
-Unlike TokenCut, the eigenvector comes from Lanczos iterations on the symmetric form, the foreground is the side that
+Unlike TokenCut, the eigenvector comes from Lanczos iterations on the symmetric form, the foreground is the part that
 covers less of the photo's border, and the cut is repeated on the patches not yet taken (MaskCut, CVPR 2023).
 """
 
@@ -13,7 +13,7 @@ from scipy.sparse.linalg import ArpackError, eigsh
 
 from maskdistill.config import ProposalConfig
 from maskdistill.masks import border_share
-from maskdistill.proposals.components import keep_large_pieces, piece_with
+from maskdistill.proposals.components import component_at, keep_large_components
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Cut:
 
     eigenvector: np.ndarray  # float32, split at 0, foreground positive; patches taken earlier hold the lowest value
     foreground: np.ndarray  # bool, eigenvector > 0
-    piece: np.ndarray  # bool, the connected pieces kept
+    component: np.ndarray  # bool, the connected components kept
     seed: tuple[int, int]  # row, col of the largest value
     eigengap: float  # [0, 1]: gap between the second and the third eigenvalue of the normalised affinity
     eigenvalues: tuple[float, ...]  # largest first, of D^-1/2 A D^-1/2
@@ -57,10 +57,10 @@ def cut_objects(
         if free.sum() < MIN_PATCHES:
             break
         cut = cut_once(links, free, grid, config, attention)
-        if not cut.piece.any():
+        if not cut.component.any():
             break
-        free &= ~cut.piece.ravel()
-        if number == 0 or cut.piece.mean() >= config.min_area:
+        free &= ~cut.component.ravel()
+        if number == 0 or cut.component.mean() >= config.min_area:
             cuts.append(cut)
     return cuts
 
@@ -95,12 +95,12 @@ def cut_once(
     values = np.where(taken, values[~taken].min(), values)
     strength = np.where(foreground, values, -np.inf)
     seed = np.unravel_index(int(strength.argmax()), grid)
-    if config.seed_piece_only:
-        piece = piece_with(foreground, seed)
+    if config.seed_component_only:
+        component = component_at(foreground, seed)
     else:
-        piece = keep_large_pieces(foreground, config.min_piece)
+        component = keep_large_components(foreground, config.min_piece)
     gap = float(np.clip(eigenvalues[1] - eigenvalues[2], 0, 1)) if len(eigenvalues) > 2 else 0.0
-    return Cut(values, foreground, piece, (int(seed[0]), int(seed[1])), gap, tuple(map(float, eigenvalues)), dense)
+    return Cut(values, foreground, component, (int(seed[0]), int(seed[1])), gap, tuple(map(float, eigenvalues)), dense)
 
 
 def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
@@ -143,7 +143,7 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
 
 
 def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str, attention: np.ndarray | None) -> bool:
-    """Whether the negative side is the foreground."""
+    """Whether the patches with a negative value are the foreground."""
     if rule == "largest":
         return float(-values[~taken].min()) > float(values[~taken].max())
     positive, negative = (values > 0) & ~taken, (values <= 0) & ~taken

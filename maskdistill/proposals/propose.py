@@ -1,4 +1,4 @@
-"""Object masks of one photo from its frozen features: engine, refinement, score, and what to say of a bad result."""
+"""Object masks of one photo from its frozen features: engine, refinement, score, and a hint where the result is bad."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -20,21 +20,21 @@ from maskdistill.proposals.published_rule import Diffusion, diffuse
 from maskdistill.proposals.refinement import (
     coarser_map,
     finer_map,
-    keep_pieces,
+    keep_components,
     normalise_map,
     refine_patches,
     resize_map,
 )
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
-SWAPPED_SIDES = 0.5  # worth of an agreement in which the second look takes the other side for the object
+SWAPPED_FOREGROUND = 0.5  # weight of an agreement in which the second view takes the other part for foreground
 HARD = 0.55  # signed value of a mask without shades: a probability of 0.9 or 0.1
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
 
 @dataclass(frozen=True)
 class ImageView:
-    """Features of one look at a photo."""
+    """Features of one view of a photo: itself, or its mirror image."""
 
     features: Features
     geometry: PatchGeometry
@@ -45,11 +45,11 @@ class ImageView:
 class PatchMask:
     """A mask on the patches, before it is brought to pixels; arrays are (rows, cols)."""
 
-    piece: np.ndarray  # bool, what the engine found
+    component: np.ndarray  # bool, what the engine found
     values: np.ndarray  # float32, signed map after refinement; positive is the object
     seed: tuple[int, int]  # patch row, col
     eigengap: float | None = None  # None where the engine has no eigenvalues
-    stability: float | None = None  # IoU of piece and refined mask on the patches; None without refinement
+    stability: float | None = None  # IoU of component and refined mask on the patches; None without refinement
 
 
 @dataclass(frozen=True)
@@ -104,7 +104,7 @@ class Recipe:
 
     @property
     def view_scale(self) -> float | None:
-        """Size of the second look, or None for none."""
+        """Size of the second view, or None for none."""
         return None if self.config.views == "none" else self.config.view_scale
 
     @property
@@ -140,7 +140,7 @@ def extract_views(
         size: height, width of the photo in pixels.
         config: Size and fit.
         request: Which features to keep: ``Recipe.request``, or ``explore_request`` for all that a page may want.
-        view_scale: Size of the mirror image as a fraction of the photo's; None takes no second look.
+        view_scale: Size of the mirror image as a fraction of the photo's; None takes no second view.
     """
     geometry = backbone.geometry(*size, config)
     first = ImageView(backbone.features(image, geometry, request), geometry)
@@ -192,9 +192,9 @@ def find_candidates(view: ImageView, recipe: Recipe) -> EngineOutput:
     grid = (view.geometry.rows, view.geometry.cols)
     if recipe.config.engine == "published":
         diffusion = diffuse(view.features, recipe.config)
-        values = np.where(diffusion.piece, np.float32(1), np.float32(-1))
-        candidate = PatchMask(diffusion.piece, values, diffusion.seed)
-        return EngineOutput((_turn_back(candidate, view),) if diffusion.piece.any() else (), (), diffusion)
+        values = np.where(diffusion.component, np.float32(1), np.float32(-1))
+        candidate = PatchMask(diffusion.component, values, diffusion.seed)
+        return EngineOutput((_turn_back(candidate, view),) if diffusion.component.any() else (), (), diffusion)
     affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
     cuts = cut_objects(affinity, grid, recipe.config, _mean_attention(view.features))
     candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
@@ -208,17 +208,17 @@ def _mean_attention(features: Features) -> np.ndarray | None:
 
 def _refine(number: int, cuts: list[Cut], view: ImageView, recipe: Recipe) -> PatchMask:
     cut = cuts[number]
-    values = np.where(cut.foreground & ~cut.piece, -np.abs(cut.eigenvector), cut.eigenvector)
+    values = np.where(cut.foreground & ~cut.component, -np.abs(cut.eigenvector), cut.eigenvector)
     stability = None
-    if recipe.config.refine_steps and not cut.piece.all():
+    if recipe.config.refine_steps and not cut.component.all():
         vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
         background = ~np.any([other.foreground for other in cuts[: number + 1]], axis=0)
-        margin = refine_patches(vectors, cut.piece.ravel(), background.ravel(), recipe.config.refine_steps)
+        margin = refine_patches(vectors, cut.component.ravel(), background.ravel(), recipe.config.refine_steps)
         values = margin.reshape(values.shape)
         for other in cuts[:number]:  # an earlier object keeps its patches
-            values = np.where(other.piece, -np.abs(values), values)
-        stability = mask_iou(cut.piece, values > 0)
-    return PatchMask(cut.piece, values, cut.seed, cut.eigengap, stability)
+            values = np.where(other.component, -np.abs(values), values)
+        stability = mask_iou(cut.component, values > 0)
+    return PatchMask(cut.component, values, cut.seed, cut.eigengap, stability)
 
 
 def _turn_back(candidate: PatchMask, view: ImageView) -> PatchMask:
@@ -227,9 +227,9 @@ def _turn_back(candidate: PatchMask, view: ImageView) -> PatchMask:
     row, col = candidate.seed
     return replace(
         candidate,
-        piece=candidate.piece[:, ::-1],
+        component=candidate.component[:, ::-1],
         values=candidate.values[:, ::-1],
-        seed=(row, candidate.piece.shape[1] - 1 - col),
+        seed=(row, candidate.component.shape[1] - 1 - col),
     )
 
 
@@ -241,20 +241,20 @@ def _merge(
     recipe: Recipe,
 ) -> tuple[np.ndarray, float | None]:
     """The candidate's signed map on the working grid, averaged with the second view's, and how far the two agree."""
-    seed = candidate.seed if recipe.config.seed_piece_only else None
+    seed = candidate.seed if recipe.config.seed_component_only else None
     min_piece = recipe.config.min_piece
-    own = keep_pieces(finer_map(candidate.values, smooth=recipe.smooth), seed, min_piece)
+    own = keep_components(finer_map(candidate.values, smooth=recipe.smooth), seed, min_piece)
     if not others:
         return own, 0.0 if looked_twice else None
-    maps = [keep_pieces(_onto(finer_map(other.values), own.shape, geometry), None, min_piece) for other in others]
+    maps = [keep_components(_onto(finer_map(other.values), own.shape, geometry), None, min_piece) for other in others]
     overlaps = [mask_iou(own > 0, other > 0) for other in maps]
     best = int(np.argmax(overlaps))
-    if not recipe.config.seed_piece_only:  # the same split with the sides swapped: agreed on the edge, not on the side
-        swapped = SWAPPED_SIDES * max(mask_iou(own > 0, other <= 0) for other in maps)
+    if not recipe.config.seed_component_only:  # the same cut with the foreground swapped: only the edge agrees
+        swapped = SWAPPED_FOREGROUND * max(mask_iou(own > 0, other <= 0) for other in maps)
         if swapped > overlaps[best]:
             return own, swapped
     if recipe.config.views == "merge" and overlaps[best] > 0.5:
-        return keep_pieces((own + normalise_map(maps[best])) / 2, seed, min_piece), overlaps[best]
+        return keep_components((own + normalise_map(maps[best])) / 2, seed, min_piece), overlaps[best]
     return own, overlaps[best]
 
 

@@ -2,7 +2,7 @@
 
 A = Q K^T of the last block, raw logits. The CLS row, averaged over the first heads, is cut down to the patches that
 hold half of its mass. Among the top patches, those whose keys point the way of the seed's are kept; their rows of the
-graph K K^T (summed over all heads) are added up and thresholded at zero, and the piece that holds the seed is the
+graph K K^T (summed over all heads) are added up and thresholded at zero, and the component that holds the seed is the
 mask.
 """
 
@@ -14,7 +14,7 @@ from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
 from maskdistill.features.forward import Features
 from maskdistill.proposals.affinity import key_affinity
-from maskdistill.proposals.components import piece_with
+from maskdistill.proposals.components import component_at
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Diffusion:
     seed_affinity: np.ndarray  # float32, the seed's row of K K^T
     kept: np.ndarray  # bool, candidates whose affinity to the seed is positive
     diffused: np.ndarray  # float32, sum of the kept patches' rows
-    piece: np.ndarray  # bool, the mask; empty where the diffused affinity at the seed is not positive
+    component: np.ndarray  # bool, the mask; empty where the diffused affinity at the seed is not positive
 
 
 def diffuse(features: Features, config: ProposalConfig) -> Diffusion:
@@ -53,7 +53,7 @@ def diffuse(features: Features, config: ProposalConfig) -> Diffusion:
     foreground = (diffused > 0).reshape(grid)
     position = (seed // grid[1], seed % grid[1])
     # Without this, a seed outside the foreground would return the background's component.
-    piece = piece_with(foreground, position) if foreground[position] else np.zeros(grid, dtype=bool)
+    component = component_at(foreground, position) if foreground[position] else np.zeros(grid, dtype=bool)
     return Diffusion(
         attention.reshape(grid),
         candidates.reshape(grid),
@@ -61,7 +61,7 @@ def diffuse(features: Features, config: ProposalConfig) -> Diffusion:
         seed_affinity.reshape(grid),
         kept.reshape(grid),
         diffused.reshape(grid),
-        piece,
+        component,
     )
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 from PIL import Image
 
-from maskdistill.proposals.components import keep_large_pieces, piece_with
+from maskdistill.proposals.components import component_at, keep_large_components
 
-WORK_SCALE = 4  # pieces are sorted out on a grid this many times finer than the patches
+WORK_SCALE = 4  # components are sorted out on a grid this many times finer than the patches
 
 
 def refine_patches(vectors: np.ndarray, foreground: np.ndarray, background: np.ndarray, steps: int) -> np.ndarray:
@@ -22,7 +22,7 @@ def refine_patches(vectors: np.ndarray, foreground: np.ndarray, background: np.n
 
     Returns:
         (N,) float32, cosine to the foreground's mean minus cosine to the background's; positive is foreground. Stops
-        early, with the last map, when one side would run empty.
+        early, with the last map, when foreground or background would be empty.
     """
     margin = np.where(foreground, np.float32(1), np.float32(-1))
     for _ in range(steps):
@@ -61,23 +61,23 @@ def coarser_map(values: np.ndarray) -> np.ndarray:
     return values[WORK_SCALE // 2 :: WORK_SCALE, WORK_SCALE // 2 :: WORK_SCALE]
 
 
-def keep_pieces(values: np.ndarray, seed: tuple[int, int] | None, min_piece: float) -> np.ndarray:
-    """Turn the pieces that are not kept into background.
+def keep_components(values: np.ndarray, seed: tuple[int, int] | None, min_piece: float) -> np.ndarray:
+    """Turn the components that are not kept into background.
 
     Args:
         values: (4 rows, 4 cols) signed map.
-        seed: Patch (row, col) whose piece alone is kept; None keeps every piece that is not small. If the seed itself
-            has become background, the pieces that are not small stay.
-        min_piece: Fraction of the largest piece.
+        seed: Patch (row, col) whose component alone is kept; None keeps every component that is not small. If the seed
+            itself has become background, the components that are not small stay.
+        min_piece: Fraction of the largest component.
 
     Returns:
-        The map with the sign of dropped pieces changed, so that it can still be interpolated.
+        The map with the sign of dropped components changed, so that it can still be interpolated.
     """
     mask = values > 0
-    kept = keep_large_pieces(mask, min_piece)
+    kept = keep_large_components(mask, min_piece)
     if seed is not None:
         centre = tuple(WORK_SCALE * side + WORK_SCALE // 2 for side in seed)
-        kept = piece_with(mask, centre) if mask[centre] else kept
+        kept = component_at(mask, centre) if mask[centre] else kept
     return np.where(mask & ~kept, -values, values)
 
 

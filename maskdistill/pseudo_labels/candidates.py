@@ -41,38 +41,40 @@ def see_masks(
         One item a proposal, in order; then the components that no proposal overlaps by an IoU of 0.5, largest first.
     """
     predicted = probabilities.argmax(axis=0)
-    pieces = _number_pieces(predicted)
+    components = _number_components(predicted)
     seen = [
-        _see(probabilities, predicted, pieces, index, mask, cluster)
+        _see(probabilities, predicted, components, index, mask, cluster)
         for index, (mask, cluster) in enumerate(zip(masks, clusters, strict=True))
     ]
-    drawn = np.unique(pieces[np.any([item.mask for item in seen], axis=0)]) if seen else np.zeros(0, pieces.dtype)
-    areas = np.bincount(pieces.ravel())
+    covered = np.any([item.mask for item in seen], axis=0) if seen else np.zeros(predicted.shape, bool)
+    drawn = np.unique(components[covered])
+    areas = np.bincount(components.ravel())
     areas[0] = 0
     areas[drawn] = 0  # part of what was drawn for a proposal
     for number in np.argsort(-areas, kind="stable"):
         if areas[number] < max(1, min_area * predicted.size):
             break
-        piece = pieces == number
-        if all(mask_iou(piece, mask) < SAME_OBJECT for mask in masks):
-            label = int(predicted[piece][0])
-            seen.append(_seen(piece, None, label, float(probabilities[label][piece].mean()), math.nan, math.nan))
+        component = components == number
+        if all(mask_iou(component, mask) < SAME_OBJECT for mask in masks):
+            label = int(predicted[component][0])
+            score = float(probabilities[label][component].mean())
+            seen.append(_seen(component, None, label, score, math.nan, math.nan))
     return seen
 
 
-def _number_pieces(predicted: np.ndarray) -> np.ndarray:
-    """(H, W) number of the 4-connected piece of one class that each pixel belongs to, from 1; 0 is background."""
-    pieces = np.zeros(predicted.shape, np.int32)
+def _number_components(predicted: np.ndarray) -> np.ndarray:
+    """(H, W) number of the 4-connected component of one class that each pixel belongs to, from 1; 0 is background."""
+    components = np.zeros(predicted.shape, np.int32)
     total = 0
     for label in np.unique(predicted[predicted > 0]):
         found, count = ndimage.label(predicted == label)
-        pieces[found > 0] = found[found > 0] + total
+        components[found > 0] = found[found > 0] + total
         total += count
-    return pieces
+    return components
 
 
 def _see(
-    probabilities: np.ndarray, predicted: np.ndarray, pieces: np.ndarray, index: int, mask: np.ndarray, cluster: int
+    probabilities: np.ndarray, predicted: np.ndarray, components: np.ndarray, index: int, mask: np.ndarray, cluster: int
 ) -> Seen:
     if not mask.any():
         return _seen(mask, index, cluster, 0.0, 0.0, 0.0)
@@ -80,9 +82,9 @@ def _see(
     agreement = float(np.mean(predicted[mask] == cluster))
     inside = np.bincount(predicted[mask], minlength=len(probabilities))[1:]
     label = int(inside.argmax()) + 1 if inside.any() else cluster
-    # All pieces of the class that the proposal touches belong to what the model draws there.
-    touching = np.unique(pieces[mask & (predicted == label)])
-    drawn = np.isin(pieces, touching[touching > 0])
+    # All components of the class that the proposal touches belong to what the model draws there.
+    touching = np.unique(components[mask & (predicted == label)])
+    drawn = np.isin(components, touching[touching > 0])
     return _seen(drawn if drawn.any() else mask, index, label, score, mask_iou(mask, drawn), agreement)
 
 

@@ -11,7 +11,7 @@ from maskdistill.masks import (
     encode_mask,
     mask_iou,
 )
-from maskdistill.proposals.components import keep_large_pieces, piece_with
+from maskdistill.proposals.components import component_at, keep_large_components
 
 
 def random_mask(shape, seed=0, share=0.5):
@@ -23,13 +23,13 @@ def text_mask(*rows):
 
 
 def flood(mask, row, col):
-    piece, stack = np.zeros_like(mask), [(row, col)]
+    component, stack = np.zeros_like(mask), [(row, col)]
     while stack:
         r, c = stack.pop()
-        if 0 <= r < mask.shape[0] and 0 <= c < mask.shape[1] and mask[r, c] and not piece[r, c]:
-            piece[r, c] = True
+        if 0 <= r < mask.shape[0] and 0 <= c < mask.shape[1] and mask[r, c] and not component[r, c]:
+            component[r, c] = True
             stack += [(r - 1, c), (r + 1, c), (r, c - 1), (r, c + 1)]
-    return piece
+    return component
 
 
 def slow_runs(mask):
@@ -76,28 +76,28 @@ def test_piece_with_equals_a_flood_fill(seed):
     mask = random_mask((6, 9), seed)
     for row in range(6):
         for col in range(9):
-            np.testing.assert_array_equal(piece_with(mask, (row, col)), flood(mask, row, col))
+            np.testing.assert_array_equal(component_at(mask, (row, col)), flood(mask, row, col))
 
 
 def test_pieces_that_touch_at_a_corner_are_apart():
     mask = text_mask("#.", ".#")
-    assert piece_with(mask, (0, 0)).sum() == 1
+    assert component_at(mask, (0, 0)).sum() == 1
 
 
 @pytest.mark.parametrize("min_piece", [0.0, 0.2, 0.5, 1.0])
-def test_keep_large_pieces_equals_flood_fills(min_piece):
+def test_keep_large_components_equals_flood_fills(min_piece):
     mask = random_mask((9, 12), seed=3, share=0.45)
-    pieces = {flood(mask, row, col).tobytes() for row, col in np.argwhere(mask)}
-    pieces = [np.frombuffer(piece, bool).reshape(mask.shape) for piece in pieces]
-    largest = max(piece.sum() for piece in pieces)
-    expected = np.any([piece for piece in pieces if piece.sum() >= min_piece * largest], axis=0)
-    assert len(pieces) > 3
-    np.testing.assert_array_equal(keep_large_pieces(mask, min_piece), expected)
+    components = {flood(mask, row, col).tobytes() for row, col in np.argwhere(mask)}
+    components = [np.frombuffer(component, bool).reshape(mask.shape) for component in components]
+    largest = max(component.sum() for component in components)
+    expected = np.any([component for component in components if component.sum() >= min_piece * largest], axis=0)
+    assert len(components) > 3
+    np.testing.assert_array_equal(keep_large_components(mask, min_piece), expected)
 
 
 @pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((3, 4), bool)], ids=["empty", "full"])
-def test_keep_large_pieces_of_one_or_none(mask):
-    np.testing.assert_array_equal(keep_large_pieces(mask, 1.0), mask)
+def test_keep_large_components_of_one_or_none(mask):
+    np.testing.assert_array_equal(keep_large_components(mask, 1.0), mask)
 
 
 def test_border_share_by_hand():

@@ -275,8 +275,8 @@ def test_whole_number_is_fine_for_a_fraction():
     ("component", "num_objects", "expected"),
     [("auto", 1, False), ("auto", 2, True), ("large", 2, False), ("seed", 1, True)],
 )
-def test_seed_piece_only(component, num_objects, expected):
-    assert ProposalConfig(component=component, num_objects=num_objects).seed_piece_only is expected
+def test_seed_component_only(component, num_objects, expected):
+    assert ProposalConfig(component=component, num_objects=num_objects).seed_component_only is expected
 
 
 def test_every_preset_loads():

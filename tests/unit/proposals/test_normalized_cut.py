@@ -58,7 +58,7 @@ def test_planted_object_is_found(component):
     labels = rectangles((8, 10), (2, 5, 3, 7))
     cuts = cut_objects(planted_affinity(labels), (8, 10), ProposalConfig(component=component))
     assert len(cuts) == 1
-    np.testing.assert_array_equal(cuts[0].piece, labels == 1)
+    np.testing.assert_array_equal(cuts[0].component, labels == 1)
     np.testing.assert_array_equal(cuts[0].foreground, labels == 1)
     np.testing.assert_array_equal(cuts[0].eigenvector > 0, labels == 1)
     assert labels[cuts[0].seed] == 1
@@ -72,8 +72,8 @@ def test_large_object_is_told_from_the_background_by_the_border_only():
     affinity = planted_affinity(labels)
     border = cut_objects(affinity, (10, 10), ProposalConfig(foreground="border"))[0]
     largest = cut_objects(affinity, (10, 10), ProposalConfig(foreground="largest"))[0]
-    np.testing.assert_array_equal(border.piece, labels == 1)
-    np.testing.assert_array_equal(largest.piece, labels == 0)
+    np.testing.assert_array_equal(border.component, labels == 1)
+    np.testing.assert_array_equal(largest.component, labels == 0)
 
 
 @pytest.mark.parametrize(("inside", "expected"), [(3.0, 1), (1.5, 0), (1.0, 0)])
@@ -83,36 +83,36 @@ def test_attention_overrules_the_border_only_if_it_is_plain(inside, expected):
     attention = np.where(labels.ravel() == 1, inside, 1.0)
     config = ProposalConfig(foreground="attended")
     cut = cut_objects(planted_affinity(labels), (10, 10), config, attention)[0]
-    np.testing.assert_array_equal(cut.piece, labels == expected)
+    np.testing.assert_array_equal(cut.component, labels == expected)
 
 
 def test_without_attention_attended_is_the_border_rule():
     labels = rectangles((10, 10), (1, 9, 1, 9))
     cut = cut_objects(planted_affinity(labels), (10, 10), ProposalConfig(foreground="attended"))[0]
-    np.testing.assert_array_equal(cut.piece, labels == 1)
+    np.testing.assert_array_equal(cut.component, labels == 1)
 
 
 def test_object_at_the_border_is_found_by_the_largest_value():
     labels = rectangles((6, 12), (0, 6, 0, 4))
     cut = cut_objects(planted_affinity(labels), (6, 12), ProposalConfig(foreground="largest"))[0]
-    np.testing.assert_array_equal(cut.piece, labels == 1)
+    np.testing.assert_array_equal(cut.component, labels == 1)
 
 
 def test_pieces_of_one_kind_are_kept_or_only_the_seeds():
     labels = rectangles((8, 12), (2, 5, 2, 5), (3, 6, 8, 11))
     affinity = planted_affinity(np.minimum(labels, 1))  # both rectangles look alike
     large = cut_objects(affinity, (8, 12), ProposalConfig(component="large"))[0]
-    np.testing.assert_array_equal(large.piece, labels > 0)
+    np.testing.assert_array_equal(large.component, labels > 0)
     seed = cut_objects(affinity, (8, 12), ProposalConfig(component="seed"))[0]
-    np.testing.assert_array_equal(seed.piece, labels == labels[seed.seed])
-    assert seed.piece.sum() == 9
+    np.testing.assert_array_equal(seed.component, labels == labels[seed.seed])
+    assert seed.component.sum() == 9
 
 
 def test_small_pieces_are_dropped():
     labels = rectangles((8, 12), (1, 6, 1, 6), (6, 7, 9, 10))
     affinity = planted_affinity(np.minimum(labels, 1))
     cut = cut_objects(affinity, (8, 12), ProposalConfig(component="large", min_piece=0.1))[0]
-    np.testing.assert_array_equal(cut.piece, labels == 1)
+    np.testing.assert_array_equal(cut.component, labels == 1)
     np.testing.assert_array_equal(cut.foreground, labels > 0)
 
 
@@ -120,9 +120,11 @@ def test_repeated_cuts_find_two_objects():
     labels = rectangles((9, 14), (1, 5, 1, 6), (4, 8, 8, 12))
     cuts = cut_objects(planted_affinity(labels), (9, 14), ProposalConfig(num_objects=2))
     assert len(cuts) == 2
-    assert {tuple(np.unique(labels[cut.piece])) for cut in cuts} == {(1,), (2,)}
-    assert {cut.piece.sum() for cut in cuts} == {20, 16}
-    assert cuts[1].eigenvector[cuts[0].piece].max() == cuts[1].eigenvector.min()  # taken patches hold the lowest value
+    assert {tuple(np.unique(labels[cut.component])) for cut in cuts} == {(1,), (2,)}
+    assert {cut.component.sum() for cut in cuts} == {20, 16}
+    assert (
+        cuts[1].eigenvector[cuts[0].component].max() == cuts[1].eigenvector.min()
+    )  # taken patches hold the lowest value
 
 
 @pytest.mark.parametrize(("min_area", "count"), [(0.0, 2), (0.03, 2), (0.05, 1)])
@@ -130,7 +132,7 @@ def test_second_object_below_the_smallest_area_is_dropped(min_area, count):
     labels = rectangles((10, 10), (1, 5, 1, 6), (6, 8, 6, 8))  # 20 and 4 patches of 100
     config = ProposalConfig(num_objects=2, component="seed", foreground="largest", min_area=min_area)
     cuts = cut_objects(planted_affinity(labels), (10, 10), config)
-    areas = [cut.piece.mean() for cut in cuts]
+    areas = [cut.component.mean() for cut in cuts]
     assert len(cuts) == count, areas
 
 
@@ -138,7 +140,7 @@ def test_objects_do_not_overlap():
     labels = rectangles((9, 14), (1, 5, 1, 6), (4, 8, 8, 12))
     cuts = cut_objects(planted_affinity(labels, noise=0.4), (9, 14), ProposalConfig(num_objects=5, min_area=0.0))
     assert len(cuts) > 1
-    assert np.sum([cut.piece for cut in cuts], axis=0).max() == 1
+    assert np.sum([cut.component for cut in cuts], axis=0).max() == 1
 
 
 def test_dense_solver_steps_in_with_the_same_cut(monkeypatch):
@@ -152,7 +154,7 @@ def test_dense_solver_steps_in_with_the_same_cut(monkeypatch):
     monkeypatch.setattr(normalized_cut, "eigsh", fail)
     dense = cut_objects(affinity, (8, 10), ProposalConfig())[0]
     assert (lanczos.dense, dense.dense) == (False, True)
-    np.testing.assert_array_equal(dense.piece, lanczos.piece)
+    np.testing.assert_array_equal(dense.component, lanczos.component)
     np.testing.assert_allclose(dense.eigenvector, lanczos.eigenvector, atol=1e-3)
     np.testing.assert_allclose(dense.eigenvalues, lanczos.eigenvalues, atol=1e-3)
 
@@ -165,13 +167,13 @@ def test_fewest_patches_are_cut():
     labels = np.array([[0, 0, 1, 1]])
     cut = cut_objects(planted_affinity(labels), (1, 4), ProposalConfig(foreground="largest"))[0]
     assert cut.dense
-    assert sorted(labels[cut.piece].tolist()) in ([0, 0], [1, 1])
+    assert sorted(labels[cut.component].tolist()) in ([0, 0], [1, 1])
 
 
 def test_stops_when_the_free_patches_run_out():
     labels = rectangles((2, 4), (0, 2, 0, 2))
     cuts = cut_objects(planted_affinity(labels), (2, 4), ProposalConfig(num_objects=10, min_area=0.0))
-    taken = np.sum([cut.piece for cut in cuts], axis=0)
+    taken = np.sum([cut.component for cut in cuts], axis=0)
     assert 1 <= len(cuts) <= 3
     assert taken.max() == 1
 
@@ -190,5 +192,5 @@ def test_photo_without_any_contrast_gives_a_cut_of_finite_values():
     cuts = cut_objects(np.ones((36, 36), dtype=np.float32), (6, 6), ProposalConfig())
     for cut in cuts:
         assert np.isfinite(cut.eigenvector).all()
-        assert not cut.piece.all()
+        assert not cut.component.all()
     assert len(cuts) <= 1

@@ -57,7 +57,7 @@ def test_mask_is_the_drawn_rectangle(refine_steps):
     assert len(result.proposals) == 1
     assert result.problem is None
     np.testing.assert_array_equal(result.proposals[0].mask, in_pixels(LABELS))
-    np.testing.assert_array_equal(result.proposals[0].candidate.piece, LABELS > 0)
+    np.testing.assert_array_equal(result.proposals[0].candidate.component, LABELS > 0)
     assert len(result.cuts) == 1
     assert result.diffusion is None
 

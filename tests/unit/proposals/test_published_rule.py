@@ -16,7 +16,7 @@ def config(**values):
 
 def random_features(seed):
     generator = torch.Generator().manual_seed(seed)
-    # Smooth over the grid and with a common direction, so that pieces are neither single patches nor everything.
+    # Smooth over the grid and with a common direction, so that components are neither single patches nor everything.
     keys = torch.randn(HEADS, ROWS * COLS, DIM, generator=generator)
     keys = keys + keys.roll(1, dims=1) + keys.roll(COLS, dims=1)
     return Features((ROWS, COLS), cls_query=torch.randn(HEADS, DIM, generator=generator), keys=keys)
@@ -63,7 +63,7 @@ def test_equals_a_slow_loop(seed, values):
     result = diffuse(features, settings)
     np.testing.assert_allclose(result.attention, attention, rtol=1e-4, atol=1e-5)
     assert result.seed == position
-    np.testing.assert_array_equal(result.piece, mask)
+    np.testing.assert_array_equal(result.component, mask)
     assert mask.any()
     assert not mask.all()
 
@@ -76,7 +76,7 @@ def test_seed_without_positive_affinity_gives_no_mask_rather_than_the_background
     result = diffuse(features, config())
     assert result.seed == (1, 2)
     assert not result.kept.any()
-    assert not result.piece.any()
+    assert not result.component.any()
 
 
 def logits(values):
@@ -120,7 +120,7 @@ def test_single_candidate_spreads_by_its_own_row_only():
 
 def test_photo_without_any_attention_is_no_error():
     features = Features((2, 3), cls_query=torch.zeros(6, 4), keys=torch.zeros(6, 6, 4))
-    assert not diffuse(features, config()).piece.any()
+    assert not diffuse(features, config()).component.any()
 
 
 def test_needs_queries_and_keys():

@@ -4,7 +4,7 @@ import pytest
 from maskdistill.proposals.refinement import (
     WORK_SCALE,
     finer_map,
-    keep_pieces,
+    keep_components,
     normalise_map,
     refine_patches,
     resize_map,
@@ -89,22 +89,22 @@ LARGE, MIDDLE, SPECK = (0, 8, 0, 8), (4, 12, 12, 17), (14, 16, 20, 22)  # areas 
 
 def test_small_pieces_change_their_sign_and_nothing_else():
     values = fine_map(LARGE, MIDDLE, SPECK)
-    result = keep_pieces(values, None, min_piece=0.1)
+    result = keep_components(values, None, min_piece=0.1)
     np.testing.assert_array_equal(result > 0, fine_map(LARGE, MIDDLE) > 0)
     np.testing.assert_array_equal(np.abs(result), np.abs(values))
 
 
 def test_only_the_seeds_piece_is_kept():
     values = fine_map(LARGE, MIDDLE, SPECK)
-    result = keep_pieces(values, (1, 3), min_piece=0.1)  # patch (1, 3) is around (6, 14) of the fine map
+    result = keep_components(values, (1, 3), min_piece=0.1)  # patch (1, 3) is around (6, 14) of the fine map
     np.testing.assert_array_equal(result > 0, fine_map(MIDDLE) > 0)
 
 
 def test_seed_that_became_background_leaves_the_large_pieces():
     values = fine_map(LARGE, MIDDLE, SPECK)
-    result = keep_pieces(values, (3, 0), min_piece=0.5)
+    result = keep_components(values, (3, 0), min_piece=0.5)
     np.testing.assert_array_equal(result > 0, fine_map(LARGE, MIDDLE) > 0)
 
 
 def test_map_without_foreground_stays_as_it_is():
-    np.testing.assert_array_equal(keep_pieces(fine_map(), (1, 1), 0.1), fine_map())
+    np.testing.assert_array_equal(keep_components(fine_map(), (1, 1), 0.1), fine_map())
