@@ -18,8 +18,8 @@ class ImageGrid {
     Object.assign(this, { data, send, set });
     const names = data.groups.flatMap((group) => group.tiles.map((tile) => tile.src || ""));
     takePictures(data.pictures, names);
-    if (data.turn >= this.turn) {
-      this.turn = data.turn;
+    if ((data.turn ?? 0) >= this.turn) {
+      this.turn = data.turn ?? 0;
       this.marked = new Set(data.selected);
     }
     this.draw();
@@ -40,7 +40,29 @@ class ImageGrid {
     this.sections.length = Math.min(this.sections.length, data.groups.length);
     while (this.sections.length < data.groups.length) this.sections.push(makeGroup());
     this.items = data.groups.flatMap((group, place) => this.fillGroup(this.sections[place], group));
-    setChildren(box, this.sections);
+    if (data.columns?.length) this.drawTable();
+    else setChildren(box, this.sections);
+    setRole(box, { rows: "list", table: "table" }[data.layout]);
+    for (const section of this.sections) setRole(section, data.layout === "rows" ? "listitem" : "");
+  }
+
+  drawTable() {
+    const { columns, groups } = this.data;
+    const shape = JSON.stringify([columns, groups.map((group) => group.column)]);
+    if (shape === this.shape) return;
+    this.shape = shape;
+    const line = (role, cells) =>
+      withRole("div", "row", "row", ...cells.map((cell) => withRole("div", "cell", role, ...cell)));
+    const rows = tableRows(groups, columns.length).map((cells) =>
+      cells.map((places) => (places.length ? places.map((place) => this.sections[place]) : ["–"])),
+    );
+    this.box.replaceChildren(
+      line(
+        "columnheader",
+        columns.map((title) => [title]),
+      ),
+      ...rows.map((cells) => line("cell", cells)),
+    );
   }
 
   fillGroup(section, group) {
@@ -49,12 +71,32 @@ class ImageGrid {
     section.nodes = new Map(group.tiles.map((tile) => [tile.id, section.nodes.get(tile.id) ?? makeTile()]));
     const nodes = [...section.nodes.values()];
     if (setChildren(box, nodes.length ? nodes : [element("p", "empty", data.empty)])) this.anchor = undefined;
-    const items = group.tiles.map((tile) => ({ id: tile.id, node: section.nodes.get(tile.id), group: section }));
-    group.tiles.forEach((tile, place) => fillTile(items[place].node, tile));
-    box.ariaLabel = data.label;
-    box.role = items.length ? "listbox" : null;
-    box.ariaMultiSelectable = String(data.canMark);
-    return items;
+    for (const tile of group.tiles) fillTile(section.nodes.get(tile.id), tile);
+    this.fillHeading(section, group);
+    const chosen = group.tiles.filter((tile) => tile.id !== undefined);
+    setRole(box, chosen.length ? "listbox" : "");
+    box.ariaLabel = group.title || data.label;
+    box.ariaMultiSelectable = String(Boolean(data.canMark));
+    return chosen.map(({ id }) => ({ id, node: section.nodes.get(id), group: section }));
+  }
+
+  fillHeading(section, group) {
+    const { button } = this.data;
+    section.classList.toggle("pale", Boolean(group.pale));
+    section.querySelector(".heading")?.remove();
+    if (!group.title) return;
+    const title = element("b", "", group.title);
+    title.title = group.title;
+    const first = [title],
+      second = [];
+    if (group.color) first.unshift(swatch(group.color));
+    if (group.detail) first.push(element("span", "detail", group.detail));
+    if (group.share) second.push(shareBar(...group.share));
+    if (group.note) second.push(element("span", "note", group.note));
+    if (button) second.push(headingButton(button, group, () => this.send("group", group.id)));
+    section.prepend(
+      withRole("div", "heading", "", withRole("span", "", "", ...first), withRole("span", "", "", ...second)),
+    );
   }
 
   // Tiles that stay keep their nodes, so that nothing flickers and the page does not jump.
@@ -177,6 +219,16 @@ function tabStops(groups, active) {
   return new Set(stops.values());
 }
 
+// Places of the groups in each cell of a table's rows; a group of the first column begins a row.
+function tableRows(groups, numColumns) {
+  const rows = [];
+  groups.forEach(({ column }, place) => {
+    if (column === 0) rows.push(Array.from({ length: numColumns }, () => []));
+    rows.at(-1)[column].push(place);
+  });
+  return rows;
+}
+
 function between(items, one, other) {
   return items.slice(Math.min(one, other), Math.max(one, other) + 1);
 }
@@ -201,12 +253,45 @@ function makeGroup() {
   return section;
 }
 
+function withRole(tag, className, role, ...children) {
+  const made = element(tag, className);
+  setRole(made, role);
+  made.append(...children);
+  return made;
+}
+
+function setRole(node, role) {
+  node.role = role || null;
+}
+
+function swatch(color) {
+  const made = element("i");
+  made.style.background = color;
+  return made;
+}
+
+function shareBar(share, text) {
+  const box = element("span", "share", text),
+    bar = element("span", "bar"),
+    fill = element("b");
+  fill.style.width = `${100 * share}%`;
+  bar.append(fill);
+  box.prepend(bar);
+  return box;
+}
+
+function headingButton(text, group, press) {
+  const made = element("button", "", text);
+  made.title = `${text}: ${group.title}`;
+  made.onclick = press;
+  return made;
+}
+
 function makeTile() {
   const tile = element("div", "tile"),
     picture = element("span", "picture"),
     image = element("img"),
     check = element("span", "check", "✓");
-  tile.role = "option";
   Object.assign(image, { alt: "", draggable: false });
   check.title = "Mark";
   picture.append(image, check, element("span", "badge"));
@@ -219,8 +304,9 @@ function fillTile(node, tile) {
     source = PICTURES.get(tile.src);
   if (!source) image.removeAttribute("src");
   else if (image.getAttribute("src") !== source) image.src = source;
-  node.className = classes("tile", !source && "none", tile.warn && "warn");
+  node.className = classes("tile", !source && "none", tile.warn && "warn", tile.muted && "muted");
   node.style.setProperty("--color", tile.color || "transparent");
+  setRole(node, tile.id === undefined ? "img" : "option");
   node.title = tile.title || tile.caption || `mask ${tile.id}`;
   node.ariaLabel = [node.title, tile.badge].filter(Boolean).join(", ");
   for (const name of ["badge", "caption"]) node.querySelector(`.${name}`).textContent = tile[name] || "";

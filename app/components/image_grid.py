@@ -19,13 +19,29 @@ _component = register(__file__, '<div class="images"></div>', shared=("images/se
 class Tile:
     """One picture and what is written on it."""
 
-    id: int | str  # of a mask or a photo
+    id: int | str | None  # of a mask or a photo; None cannot be opened
     src: str  # data URL; empty if there is no picture
     caption: str = ""  # below the picture, one line
     badge: str = ""  # in its corner: a number or a sign
     color: str = ""  # #RRGGBB of its bar
     title: str = ""  # on hover, and for screen readers
     warn: bool = False  # the badge in a warning color
+    muted: bool = False  # grey, the caption struck through
+
+
+@dataclass(frozen=True)
+class TileGroup:
+    """Pictures with a heading; all but ``tiles`` is written in it."""
+
+    tiles: Sequence[Tile]
+    title: str = ""
+    color: str = ""  # #RRGGBB
+    detail: str = ""  # after the title
+    share: tuple[float, str] | None = None  # a bar in [0, 1], and what it measures
+    note: str = ""
+    id: int = 0  # what its button sends
+    column: int = 0  # of a table; the first column begins a row
+    pale: bool = False
 
 
 def image_grid(
@@ -66,7 +82,7 @@ def image_grid(
         "canMark": on_mark is not None,
         "turn": (session.component_value(key, "marks") or {}).get("turn", 0),  # of the marks that are known here
     }
-    _draw(tiles, data, key=key, selected=marked, on_open=on_open, on_marks_change=remarked)
+    _draw([TileGroup(tiles)], data, key=key, selected=marked, on_open=on_open, on_marks_change=remarked)
 
 
 def photo_grid(
@@ -87,7 +103,7 @@ def photo_grid(
         on_open: Gets the id of the photo that is chosen, before the next run.
     """
     data = {"layout": layout, "label": "Photos", "empty": "No photos here.", "arrowsOpen": layout == "strip"}
-    _draw(tiles, data, key=key, selected=[selected], on_open=on_open)
+    _draw([TileGroup(tiles)], data, key=key, selected=[selected], on_open=on_open)
 
 
 def photo_tile(photo: Photo, badge: str = "", *, warn: bool = False) -> Tile:
@@ -100,13 +116,45 @@ def photo_tile(photo: Photo, badge: str = "", *, warn: bool = False) -> Tile:
     return Tile(photo.id, src, photo.id.rpartition("/")[2], badge, title=title, warn=warn)
 
 
+def grouped_images(
+    groups: Sequence[TileGroup],
+    *,
+    key: str,
+    layout: Literal["rows", "table", "board", "line"],
+    on_open: Callable[[int], None],
+    columns: Sequence[str] = (),
+    button: str = "",
+    on_button: Callable[[int], None] | None = None,
+) -> None:
+    """Draw crops of masks in groups.
+
+    Args:
+        groups: In order.
+        key: Widget key.
+        layout: ``rows`` has a row of every group beside its heading, ``table`` has columns, ``board`` is one large
+            picture beside the others, ``line`` one row with the headings between the groups.
+        on_open: Gets the id of the mask that was clicked, before the next run.
+        columns: Headings of a table.
+        button: Label of the button in the headings; empty for none.
+        on_button: Gets the id of the group whose button was clicked.
+    """
+
+    def pressed() -> None:
+        chosen = session.component_value(key, "group")
+        if chosen is not None and on_button is not None:
+            on_button(chosen)
+
+    data = {"layout": layout, "label": "Masks", "columns": list(columns), "button": button}
+    _draw(groups, data, key=key, on_open=on_open, on_group_change=pressed)
+
+
 def _draw(
-    tiles: Sequence[Tile],
+    groups: Sequence[TileGroup],
     data: dict[str, Any],
     *,
     key: str,
-    selected: Collection[int | str],
     on_open: Callable[[Any], None] | None,
+    selected: Collection[int | str] = (),
     **callbacks: Callable[[], None],
 ) -> None:
     def opened() -> None:
@@ -114,13 +162,12 @@ def _draw(
         if chosen is not None and on_open is not None:
             on_open(chosen)
 
+    tiles = [tile for group in groups for tile in group.tiles]
     names, new = sent_images.sent().pack(tile.src for tile in tiles)
+    items = iter([_given(vars(tile) | {"src": name}) for tile, name in zip(tiles, names, strict=True)])
     chosen = set(selected)
-    data = {
-        "canMark": False,
-        "turn": 0,
-        **data,
-        "groups": [{"tiles": [_item(tile, name) for tile, name in zip(tiles, names, strict=True)]}],
+    data |= {
+        "groups": [_given(vars(group) | {"tiles": [next(items) for _ in group.tiles]}) for group in groups],
         "pictures": new,
         "selected": [tile.id for tile in tiles if tile.id in chosen],
         "canOpen": on_open is not None,
@@ -134,9 +181,9 @@ def _draw(
     )
 
 
-def _item(tile: Tile, picture: str) -> dict[str, Any]:
-    item = vars(tile) | {"src": picture}
-    return {name: value for name, value in item.items() if value not in ("", False) or name == "id"}
+def _given(fields: dict[str, Any]) -> dict[str, Any]:
+    """Without what is empty, which need not be sent."""
+    return {name: value for name, value in fields.items() if value is not None and value is not False and value != ""}
 
 
 def paged(ids: Sequence[int], *, key: str, per_page: int = 48) -> list[int]:

@@ -4,10 +4,10 @@ import pandas as pd
 import streamlit as st
 
 from app import selection, session, widgets
+from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.images.crops import crop_url
 from app.results import cached_reads, charts, choices, figures
 from app.results.figures import GROUPS, Group, Measures, kind_name
-from app.results.matched import Row, matched
 from app.results.names import Names
 from app.run_view import RunView, decision_view
 
@@ -113,7 +113,14 @@ def _draw_matched(run_view: RunView, names: Names, found: dict[str, Measures]) -
         page = st.pagination(pages, key="matched page")
     exemplars = _exemplars(run_view)
     rows = [_row(run_view, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
-    matched(rows, key="matched", on_open=lambda mask: selection.select(mask=mask), on_photos=_show_photos)
+    grouped_images(
+        rows,
+        key="matched",
+        layout="rows",
+        on_open=lambda mask: selection.select(mask=mask),
+        button="Photos",
+        on_button=_show_photos,
+    )
     words = "Matched one-to-one on the final label maps, for reporting only. " if found else ""
     st.caption(f"{words}Crops: the masks nearest to the middle of each cluster; a click opens one.")
 
@@ -141,19 +148,21 @@ def _row(
     iou: dict[str, float | None],
     sizes: pd.DataFrame,
     exemplars: pd.DataFrame,
-) -> Row:
-    name = names.class_of(label)
-    ids = exemplars.loc[exemplars["cluster"] == label, "mask_id"].tolist()
+) -> TileGroup:
+    name, matched = names.cluster_names[label - 1], names.class_of(label)
+    value = iou.get(matched) if matched else None
+    detail = "" if not iou else matched or "no class of its own"
     count = int(sizes["photos"].get(label, 0))
     share = float(sizes["share"].get(label, 0.0))
-    return Row(
-        cluster=label,
-        name=names.cluster_names[label - 1],
-        colour=names.clusters()[label]["colour"],
-        matched="" if not iou else name or "no class of its own",
-        iou=iou.get(name) if name else None,
+    ids = exemplars.loc[exemplars["cluster"] == label, "mask_id"].tolist()
+    return TileGroup(
+        [Tile(mask_id, crop_url(run_view, mask_id), title=f"mask {mask_id} of {name}") for mask_id in ids],
+        title=name,
+        color=names.clusters()[label]["colour"],
+        detail=f"→ {detail}" if value is not None else detail,
+        share=None if value is None else (value, f"IoU {value:.0%}"),
         note=f"{count:,} photo{'' if count == 1 else 's'} · {figures.percent(share)} of pixels",
-        crops=tuple((mask_id, crop_url(run_view, mask_id)) for mask_id in ids),
+        id=label,
     )
 
 
