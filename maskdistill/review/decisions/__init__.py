@@ -10,7 +10,7 @@ from maskdistill.review.decisions.classes import Classes, class_digest, class_na
 from maskdistill.review.decisions.editing import adopt, exclude, gather, merge, rename, split
 from maskdistill.review.decisions.effect import Effective, effective
 from maskdistill.review.decisions.listing import history, summarise, to_csv
-from maskdistill.review.decisions.marks import decide, read_marks
+from maskdistill.review.decisions.marks import decide, decide_undecided, read_marks
 from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step
 from maskdistill.review.decisions.steps import next_redo, next_undo, redo, steps, undo, version
 
@@ -29,6 +29,7 @@ __all__ = [
     "class_digest",
     "class_names",
     "decide",
+    "decide_undecided",
     "effective",
     "exclude",
     "gather",

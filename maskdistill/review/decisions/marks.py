@@ -8,6 +8,7 @@ import pandas as pd
 
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
+from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import fold
 from maskdistill.review.decisions.records import Action, Kind, Mark, Scope
 from maskdistill.review.decisions.steps import (
@@ -59,14 +60,23 @@ def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note
     """
     run.info()
     _check(marks)
-    value = {"num_masks": len(marks), "mask_id": int(marks[0].mask_id), **_shared(marks), "note": note}
     with writing(run.path) as db:
-        numbering = read_numbering(db, clusters_fingerprint(run))
-        _check_classes(run, db, numbering, marks)
-        step = add_step(db, reviewer, scope, Kind.MARK, value, numbering)
-        rows = (_row(step, mark) for mark in marks)
-        db.executemany("INSERT INTO marks VALUES (?,?,?,?,?,?,?,?,?)", rows)
-    return step
+        return _write(run, db, reviewer, marks, scope, note)
+
+
+def decide_undecided(
+    run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note: str = ""
+) -> tuple[int, list[Mark]]:
+    """As ``decide``, but only on those masks that nobody has decided on when it is written.
+
+    Returns:
+        The step's id, 0 if no mask was left, and the marks that were written.
+    """
+    run.info()
+    _check(marks)
+    with writing(run.path) as db:  # nobody else writes meanwhile
+        undecided = _undecided(run, marks)
+        return _write(run, db, reviewer, undecided, scope, note) if undecided else 0, undecided
 
 
 def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
@@ -95,6 +105,23 @@ def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
         found["cluster"] = _follow(found, edits)
         _drop_excluded(found, edits)
     return pd.DataFrame(found, columns=_COLUMNS)
+
+
+def _undecided(run: Run, marks: Sequence[Mark]) -> list[Mark]:
+    frame = pd.DataFrame([(mark.mask_id, mark.image_id, *mark.box) for mark in marks])
+    frame.columns = ["mask_id", "image_id", *BOX]
+    known = read_marks(run)
+    decision = effective(known[known["mask_id"].isin(frame["mask_id"])], frame).decision
+    return [mark for mark, decided in zip(marks, decision.tolist(), strict=True) if not decided]
+
+
+def _write(run: Run, db: sqlite3.Connection, reviewer: str, marks: Sequence[Mark], scope: Scope, note: str) -> int:
+    value = {"num_masks": len(marks), "mask_id": int(marks[0].mask_id), **_shared(marks), "note": note}
+    numbering = read_numbering(db, clusters_fingerprint(run))
+    _check_classes(run, db, numbering, marks)
+    step = add_step(db, reviewer, scope, Kind.MARK, value, numbering)
+    db.executemany("INSERT INTO marks VALUES (?,?,?,?,?,?,?,?,?)", (_row(step, mark) for mark in marks))
+    return step
 
 
 def _columns(rows: Sequence[tuple], kinds: dict[str, type]) -> dict[str, np.ndarray]:

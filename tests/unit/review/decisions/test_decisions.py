@@ -19,6 +19,7 @@ from maskdistill.review.decisions import (
     claim,
     claimed_by_others,
     decide,
+    decide_undecided,
     exclude,
     history,
     merge,
@@ -79,6 +80,16 @@ def test_marks_come_back_in_order(run):
     ]
     assert table.loc[1, ["image_id", "x", "y", "w", "h"]].tolist() == ["photo 1", 40, 5, 30, 20]
     assert said(run, scope=CLUSTERS) == [(2, "relabel")]
+
+
+def test_only_masks_without_a_decision_are_decided_on(run):
+    decide(run, "bob", [mark(1, "accept")], scope=CLUSTERS)
+    decide(run, "bob", [mark(2, "skip")], scope=LABELS)
+    step, written = decide_undecided(run, "ann", [mark(0), mark(1), mark(2)], scope=LABELS)
+    assert [each.mask_id for each in written] == [0, 2]
+    assert steps(run)[0].id == step
+    assert decide_undecided(run, "ann", [mark(1), mark(2)], scope=LABELS) == (0, [])
+    assert version(run) == step
 
 
 def test_numbers_of_numpy_are_stored_as_numbers(run):
