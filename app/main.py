@@ -32,8 +32,8 @@ page = st.navigation(
 )
 page_switch.follow(page.url_path)
 selection.read_link()
-if page.url_path != "audit" and (sitting := session.recall(session.Key.REVIEW)) is not None:
-    sitting.leave()
+if page.url_path != "audit" and (review := session.recall(session.Key.REVIEW)) is not None:
+    review.release_claims()
 sidebar.draw()
 if page_switch.is_under_way():
     page_switch.draw()

@@ -28,7 +28,7 @@ LIMITS = {  # milliseconds that were asked for
 }
 PAGES = ("Clusters", "Filter", "Results", "Audit")
 MEMORY_AT = (20, 200)  # interactions after which the server's memory is read
-READY = {"Clusters": "canvas.over", "Filter": ".count.masks b", "Results": "h1", "Audit": ".desk .which"}
+READY = {"Clusters": "canvas.over", "Filter": ".count.masks b", "Results": "h1", "Audit": ".annotator .mask-id"}
 
 
 def tell(result: dict[str, Any], num_masks: int) -> None:

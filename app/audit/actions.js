@@ -1,96 +1,100 @@
-// Strokes on their way to the disk: numbered, kept until the server has them, sent again after a restart.
-const PATIENCE = 5000; // milliseconds until a message without an answer is sent again
-const MOST_WAITING = 12; // strokes that may be on their way
+// Actions on their way to the disk: numbered, kept until the server has them, sent again after a restart.
+const TIMEOUT = 5000; // milliseconds until a message without an answer is sent again
+const MOST_PENDING = 12; // actions that may be on their way
 
-class Strokes {
-  // describe() adds where the desk is; hear(answer, fresh) is told every answer; fail(text) what goes wrong on the way.
-  constructor({ describe, hear, fail }) {
-    Object.assign(this, { describe, hear, fail });
+class ActionQueue {
+  // position() says where the annotator is; onAnswer(answer) gets every answer; onFailure(text) what goes wrong.
+  constructor({ position, onAnswer, onFailure }) {
+    Object.assign(this, { position, onAnswer, onFailure });
     this.client = Math.random().toString(36).slice(2, 10);
-    this.turn = this.seq = this.silent = 0;
+    this.number = this.seq = this.unanswered = 0;
     this.pending = [];
     this.waiting = false;
-    this.listener = (event) => this.receive(event.detail);
-    this.guard = (event) => {
+    this.onEvent = (event) => this.receive(event.detail);
+    this.onUnload = (event) => {
       if (this.pending.length) event.preventDefault();
     };
   }
 
   start() {
-    document.addEventListener("audit-answer", this.listener);
-    window.addEventListener("beforeunload", this.guard);
+    document.addEventListener("audit-answer", this.onEvent);
+    window.addEventListener("beforeunload", this.onUnload);
     DOOR.hold = this.holder = (go) => this.hold(go);
     document.dispatchEvent(new CustomEvent("audit-hello")); // an answer may have come before
   }
 
   get full() {
-    return this.pending.length >= MOST_WAITING;
+    return this.pending.length >= MOST_PENDING;
+  }
+
+  // Whether the last answer knows of every action.
+  get upToDate() {
+    return !this.waiting && !this.pending.length;
   }
 
   has(mask) {
-    return this.pending.some((stroke) => stroke.mask === mask);
+    return this.pending.some((action) => action.mask === mask);
   }
 
-  // send() takes it along, with where the desk has gone since.
-  note(kind, mask = null, cluster = null) {
+  // send() takes it along, with where the annotator has gone since.
+  add(kind, mask = null, cluster = null) {
     this.seq += 1;
     this.pending.push({ seq: this.seq, kind, mask, cluster });
   }
 
-  // Asks for what is missing, or tells where the desk is; strokes on their way take it along.
+  // Sends the position and the pending actions; "again" marks those that another session of the server may have got.
   send(extra = {}) {
-    if (this.waiting || !this.say || this.stopped) return;
-    this.turn += 1;
-    const strokes = this.pending.map((stroke) => ({
-      ...stroke,
-      sent: undefined,
-      again: Boolean(stroke.sent) && stroke.sent !== this.sitting,
+    if (this.waiting || !this.sendMessage || this.stopped) return;
+    this.number += 1;
+    const actions = this.pending.map(({ sent, ...action }) => ({
+      ...action,
+      again: Boolean(sent) && sent !== this.session,
     }));
-    for (const stroke of this.pending) stroke.sent = this.sitting;
+    for (const action of this.pending) action.sent = this.session;
     this.waiting = true;
-    this.timer = setTimeout(() => this.repeat(), PATIENCE);
-    this.say("say", { client: this.client, turn: this.turn, strokes, ...this.describe(), ...extra });
+    this.timer = setTimeout(() => this.repeat(), TIMEOUT);
+    this.sendMessage("message", { client: this.client, number: this.number, actions, ...this.position(), ...extra });
   }
 
-  // Asks for a mask's details, which are drawn without the desk.
-  open(mask) {
-    this.say?.("detail", mask);
+  // Asks for a mask's details, which are drawn without the annotator.
+  openDetail(mask) {
+    this.sendMessage?.("detail", mask);
   }
 
   repeat() {
     this.waiting = false;
-    this.silent += 1;
+    this.unanswered += 1;
     const number = this.pending.length;
-    const left = number ? `${number} stroke${number > 1 ? "s are" : " is"} not saved yet: leave this tab open.` : "";
-    if (this.silent > 1) this.fail(`The server does not answer. ${left}`);
-    if (number || this.silent < 3) this.send();
+    const left = number ? `${count(number, "action is", "actions are")} not saved yet: leave this tab open.` : "";
+    if (this.unanswered > 1) this.onFailure(`The server does not answer. ${left}`);
+    if (number || this.unanswered < 3) this.send();
   }
 
-  receive({ answer, say }) {
-    this.say = say;
-    const other = answer.sitting !== this.sitting; // another queue, or a server that was started again
-    this.sitting = answer.sitting;
+  receive({ answer, send }) {
+    this.sendMessage = send;
+    const isOther = answer.session !== this.session; // another queue, or a server that was started again
+    this.session = answer.session;
     const acked = answer.acked[this.client] || 0;
-    this.pending = this.pending.filter((stroke) => stroke.seq > acked);
-    if (other || answer.turn >= this.turn) {
+    this.pending = this.pending.filter((action) => action.seq > acked);
+    if (isOther || answer.number >= this.number) {
       clearTimeout(this.timer);
       this.waiting = false;
-      this.silent = 0;
+      this.unanswered = 0;
     }
-    this.stopped = answer.error && !other; // nothing is sent on until a person asks for it
-    this.hear(answer, !this.waiting && !this.pending.length);
+    this.stopped = answer.error && !isOther; // nothing more is sent until a person asks for it
+    this.onAnswer(answer);
     if (this.pending.length) this.send();
-    else if (this.going) {
-      const { going } = this;
-      this.going = null;
-      going();
+    else if (this.leave) {
+      const { leave } = this;
+      this.leave = null;
+      leave();
     }
   }
 
-  // A click on another page's link waits until the strokes are saved, unless that went wrong and was told.
+  // A click on another page's link waits until the actions are saved, unless that failed and was reported.
   hold(go) {
     if (!this.pending.length || this.stopped) return false;
-    this.going = go;
+    this.leave = go;
     this.send();
     return true;
   }
@@ -103,7 +107,11 @@ class Strokes {
   end() {
     clearTimeout(this.timer);
     if (DOOR.hold === this.holder) DOOR.hold = null;
-    document.removeEventListener("audit-answer", this.listener);
-    window.removeEventListener("beforeunload", this.guard);
+    document.removeEventListener("audit-answer", this.onEvent);
+    window.removeEventListener("beforeunload", this.onUnload);
   }
+}
+
+function count(number, one, many) {
+  return `${number.toLocaleString("en")} ${number === 1 ? one : many}`;
 }

@@ -1,64 +1,67 @@
-// The desk: one mask large, its story, the keys, and the masks before and after it.
+// The annotator: one mask large, what is known of it, the keys, and thumbnails of the masks before and after it.
 const KEYS = {
+  ArrowLeft: "back",
+  ArrowRight: "next",
   a: "accept",
   x: "reject",
   s: "skip",
   u: "undo",
-  z: "look",
+  z: "zoom",
   m: "other",
   h: "hide",
-  0: "list",
+  0: "clusters",
   "?": "help",
 };
-const AT_ONCE = ["help", "retry"]; // wait for nothing
+const IMMEDIATE = ["help", "retry"]; // wait for nothing
 const SIGNS = { accept: "✓", reject: "✕", relabel: "⇄", skip: "»", "": "" };
-const MOST_HELD = 30; // keys
-const REST = 1500; // milliseconds on one mask until the link names it
-const SETTLE = 300; // milliseconds in which a page that was just drawn comes to its end
+const MOST_KEYS = 30; // that may wait for their mask
+const MOST_HISTORY = 200;
+const SETTLED = 1500; // milliseconds on one mask until the link names it
+const FIRST_DRAW = 300; // milliseconds in which a page that was just drawn comes to its end
 
-class Desk {
+class Annotator {
   constructor(root) {
     this.root = root;
     this.find = (name) => root.querySelector(name);
-    this.trail = []; // masks in the order they were on show; the one on show is trail[cursor]
+    this.history = []; // masks in the order they were on show; the one on show is history[cursor]
     this.cursor = 0;
-    this.ahead = [];
-    this.said = new Map();
-    this.thumbs = new Map();
+    this.upcoming = [];
+    this.labels = new Map();
+    this.thumbnails = new Map();
     this.tiles = new Map();
-    this.held = []; // keys that wait for their mask
+    this.waitingKeys = [];
     this.picture = new Picture(this.find("canvas"), this.find(".stage"));
+    this.list = new ClusterList(this.find(".all"), (cluster) => this.decide("relabel", cluster));
     this.listen();
-    this.strokes = new Strokes({
-      describe: () => ({
+    this.actions = new ActionQueue({
+      position: () => ({
         at: this.at,
-        look: this.picture.look,
-        strip: this.trail.slice(-60),
-        have: [...this.picture.cards.keys(), ...[...this.thumbs.keys()].map((id) => `t${id}`)],
+        zoom: this.picture.zoom,
+        shown: this.history.slice(-60),
+        cached: [...this.picture.cards.keys(), ...[...this.thumbnails.keys()].map((id) => `t${id}`)],
       }),
-      hear: (answer, fresh) => this.hear(answer, fresh),
-      fail: (text) => this.complain(text),
+      onAnswer: (answer) => this.receive(answer),
+      onFailure: (text) => this.report(text),
     });
-    this.strokes.start();
+    this.actions.start();
   }
 
   get at() {
-    return this.trail[this.cursor] ?? null;
+    return this.history[this.cursor] ?? null;
+  }
+
+  get card() {
+    return this.at !== null && this.picture.ready(this.at) ? this.picture.cards.get(this.picture.key(this.at)) : null;
   }
 
   listen() {
+    const release = (event) => keyLetter(event) === "h" && this.hide(false);
     this.listeners = [
       [document, "keydown", (event) => this.press(event)],
-      [
-        document,
-        "keyup",
-        (event) => {
-          if (letter(event) === "h") this.hide(false);
-        },
-      ],
+      [document, "keyup", release],
       [window, "blur", () => this.hide(false)],
-      [document, "focusin", () => this.doze()],
-      [document, "focusout", () => setTimeout(() => this.doze())],
+      [document, "focusin", () => this.showActive()],
+      [document, "focusout", () => setTimeout(() => this.showActive())],
     ];
     for (const [target, name, handler] of this.listeners) target.addEventListener(name, handler);
     for (const button of this.root.querySelectorAll("button[data-do]"))
@@ -69,23 +72,6 @@ class Desk {
       this.hide(true);
     };
     hide.onpointerup = hide.onpointercancel = hide.onlostpointercapture = () => this.hide(false);
-    this.list = new ClusterList(this.find(".all"), (cluster) => this.decide("relabel", cluster));
-    this.doing = {
-      ...Object.fromEntries(["accept", "reject", "skip"].map((kind) => [kind, () => this.decide(kind)])),
-      ...Object.fromEntries(["undo", "redo"].map((kind) => [kind, () => this.turnBack(kind)])),
-      ...Object.fromEntries(["crop", "whole"].map((look) => [look, () => this.setLook(look)])),
-      look: () => this.setLook(this.picture.look === "crop" ? "whole" : "crop"),
-      other: () => this.showOther(!this.picture.other),
-      back: () => this.go(Math.max(0, this.cursor - 1)),
-      on: () => this.advance(),
-      list: () => this.card && this.list.open(),
-      detail: () => this.card && this.strokes.open(this.at),
-      help: () => this.find(".help").showModal(),
-      retry: () => {
-        this.complain("");
-        this.strokes.retry();
-      },
-    };
   }
 
   update(data) {
@@ -93,109 +79,105 @@ class Desk {
     this.list.clusters = data.clusters;
     this.find(".version").textContent = "";
     for (const [name, colour] of Object.entries(data.colours))
-      this.find(".desk").style.setProperty(`--${name}`, colour);
+      this.find(".annotator").style.setProperty(`--${name}`, colour);
     this.render();
   }
 
   press(event) {
     if (!this.root.isConnected || isTyping(event) || event.defaultPrevented) return;
     if (document.querySelector('[role="dialog"]') || this.root.querySelector("dialog[open]")) return;
-    const what = meaning(event);
-    if (!what) return;
+    const name = actionOfKey(event);
+    if (!name) return;
     event.preventDefault();
-    if (what === "hide") this.hide(true);
-    else if (!event.repeat || event.key.startsWith("Arrow")) this.act(what);
+    if (name === "hide") this.hide(true);
+    else if (!event.repeat || event.key.startsWith("Arrow")) this.act(name);
   }
 
-  // Does what a key or a button says; in its turn, if some wait already.
-  act(what) {
+  // Does what a key or a button stands for; after those that wait, if any do.
+  act(name) {
     if (isLeaving()) return; // what is done now could not be saved any more
-    if (!AT_ONCE.includes(what) && (this.held.length || !this.canDo(what))) {
-      if (this.held.length < MOST_HELD) this.held.push(what);
-    } else this.perform(what);
+    if (IMMEDIATE.includes(name) || (!this.waitingKeys.length && this.canDo(name))) this.perform(name);
+    else if (this.waitingKeys.length < MOST_KEYS) this.waitingKeys.push(name);
   }
 
-  perform(what) {
-    if (/^[1-9]$/.test(what)) this.relabel(Number(what));
-    else this.doing[what]();
+  // A key waits while an undo is on its way, and one that decides until its mask can be seen.
+  canDo(name) {
+    if (this.actions.stopped) return true;
+    const decides = /^(accept|reject|skip|[1-9])$/.test(name);
+    return !this.undoing && !(decides && !this.answer?.finished && (!this.card || this.actions.full));
   }
 
-  // A key waits while an undo is on its way, and one that judges until its mask is there to be seen.
-  canDo(what) {
-    if (this.strokes.stopped) return true;
-    const judges = /^(accept|reject|skip|[1-9])$/.test(what);
-    return !this.turning && !(judges && !this.answer?.over && (!this.card || this.strokes.full));
+  perform(name) {
+    if (/^[1-9]$/.test(name)) this.relabel(this.card?.keys[name - 1]);
+    else if (["accept", "reject", "skip"].includes(name)) this.decide(name);
+    else if (["undo", "redo"].includes(name)) this.undo(name);
+    else if (["crop", "whole"].includes(name)) this.setZoom(name);
+    else if (name === "zoom") this.setZoom(this.picture.zoom === "crop" ? "whole" : "crop");
+    else if (name === "other") this.showOther(!this.picture.other);
+    else if (name === "back") this.go(Math.max(0, this.cursor - 1));
+    else if (name === "next") this.advance();
+    else if (name === "clusters" && this.card) this.list.open();
+    else if (name === "detail" && this.card) this.actions.openDetail(this.at);
+    else if (name === "help") this.find(".help").showModal();
+    else if (name === "retry") {
+      this.report("");
+      this.actions.retry();
+    }
   }
 
-  get card() {
-    return this.at !== null && this.picture.ready(this.at) ? this.picture.cards.get(this.picture.key(this.at)) : null;
-  }
-
-  relabel(number) {
-    const choice = this.card?.keys[number - 1];
+  relabel(choice) {
     if (choice) this.decide("relabel", choice.cluster);
   }
 
   decide(kind, cluster = null) {
-    if (!this.card || this.strokes.full || this.strokes.stopped) return; // there is nothing to decide on
-    const mask = this.at;
-    this.said.set(mask, { sign: kind, text: "" });
-    this.strokes.note(kind, mask, cluster);
+    if (!this.card || this.actions.full || this.actions.stopped) return; // there is nothing to decide on
+    this.labels.set(this.at, { sign: kind, text: "" });
+    this.actions.add(kind, this.at, cluster);
     this.advance();
-    this.strokes.send();
+    this.actions.send();
   }
 
-  turnBack(kind) {
-    if (this.strokes.stopped) return;
-    this.turning = this.strokes.seq + 1;
-    this.strokes.note(kind);
-    this.strokes.send();
+  undo(kind) {
+    if (this.actions.stopped) return;
+    this.actions.add(kind);
+    this.undoing = this.actions.seq;
+    this.actions.send();
   }
 
-  // Goes on: along the masks seen before, then to the next that waits.
+  // Goes on: along the masks seen before, then to the next that is open.
   advance() {
-    if (this.cursor < this.trail.length - 1) {
+    if (this.cursor < this.history.length - 1) {
       this.go(this.cursor + 1);
       return;
     }
-    const fresh = !this.strokes.waiting && !this.strokes.pending.length;
-    const open = this.ahead.filter((id) => id !== this.at && !this.strokes.has(id));
-    const next = open.find((id) => !this.trail.includes(id)) ?? (fresh ? open[0] : undefined);
+    const next = nextMask(this.upcoming, this.history, this.at, this.actions);
     if (next !== undefined) this.visit(next);
-    else if (this.cursor < this.trail.length) this.go(this.trail.length);
+    else if (this.cursor < this.history.length) this.go(this.history.length);
   }
 
   visit(id) {
-    this.trail = [...this.trail.filter((other) => other !== id), id].slice(-200);
-    this.go(this.trail.length - 1);
+    this.history = [...this.history.filter((other) => other !== id), id].slice(-MOST_HISTORY);
+    this.go(this.history.length - 1);
   }
 
   go(cursor) {
     this.cursor = cursor;
     this.picture.show(this.at);
     this.render();
-    clearTimeout(this.resting);
-    if (this.at !== null) this.resting = setTimeout(() => this.strokes.send({ rest: true }), REST);
-    if (!this.card || this.ahead.some((id) => !this.picture.cards.has(this.picture.key(id))))
-      queueMicrotask(() => this.strokes.send());
+    clearTimeout(this.settling);
+    if (this.at !== null) this.settling = setTimeout(() => this.actions.send({ settled: true }), SETTLED);
+    if (!this.card || !this.upcoming.every((id) => this.picture.has(id))) queueMicrotask(() => this.actions.send());
   }
 
-  setLook(look) {
-    this.picture.look = look;
-    this.picture.draw();
-    this.render();
-    this.strokes.send();
+  setZoom(zoom) {
+    this.picture.zoom = zoom;
+    this.redraw();
+    this.actions.send();
   }
 
   showOther(other) {
     this.picture.other = other;
-    this.picture.draw();
-    this.render();
-  }
-
-  // Shows that the keys go elsewhere while somebody types.
-  doze() {
-    this.find(".desk")?.classList.toggle("asleep", isFieldFocused());
+    this.redraw();
   }
 
   hide(hidden) {
@@ -205,123 +187,141 @@ class Desk {
     this.picture.draw();
   }
 
-  hear(answer, fresh) {
-    if (answer.way !== this.way) this.begin(answer);
+  // Shows that the keys go elsewhere while somebody types.
+  showActive() {
+    this.find(".annotator")?.classList.toggle("inactive", isFieldFocused());
+  }
+
+  receive(answer) {
+    if (answer.queue !== this.queue) this.begin(answer);
     this.answer = answer;
-    this.ahead = answer.ahead;
-    for (const [id, src] of Object.entries(answer.thumbs)) this.thumbs.set(Number(id), src);
-    for (const [id, said] of Object.entries(answer.said))
-      if (!this.strokes.has(Number(id))) this.said.set(Number(id), said);
-    for (const card of answer.cards)
-      this.picture.keep(card, (kept) => {
-        if (kept.id === this.at) {
-          this.picture.draw();
-          this.render();
-          this.release();
-        }
-      });
-    while (this.thumbs.size > 200) this.thumbs.delete(this.thumbs.keys().next().value);
+    this.upcoming = answer.upcoming;
+    this.keep(answer);
     this.jump(answer.goto);
     if (answer.error) this.stay(answer.error);
-    else this.complain("");
-    if (this.at === null && answer.at !== null && fresh) this.visit(answer.at);
+    else this.report("");
+    if (this.at === null && answer.at !== null && this.actions.upToDate) this.visit(answer.at);
     this.render();
-    const missing = [this.at, ...this.ahead].some((id) => id !== null && !this.picture.cards.has(this.picture.key(id)));
-    if (missing && !answer.error) setTimeout(() => this.strokes.send(), this.calm ? 0 : SETTLE);
-    this.calm = true;
-    if (this.stayed !== undefined && !answer.error && !this.strokes.pending.length) this.leave();
-    if (this.turning && !this.strokes.pending.some((stroke) => stroke.seq >= this.turning)) this.turning = 0;
-    this.release();
+    const missing = [this.at, ...this.upcoming].some((id) => id !== null && !this.picture.has(id));
+    if (missing && !answer.error) setTimeout(() => this.actions.send(), this.drawn ? 0 : FIRST_DRAW);
+    this.drawn = true;
+    if (!answer.error && !this.actions.pending.length) this.resume();
+    if (this.undoing && !this.actions.pending.some((action) => action.seq >= this.undoing)) this.undoing = 0;
+    this.performWaiting();
   }
 
-  // Another queue, or the first one: forget where we were, not what is on its way.
+  // Keeps what an answer brings of labels, thumbnails and cards.
+  keep(answer) {
+    for (const [id, src] of Object.entries(answer.thumbnails)) this.thumbnails.set(Number(id), src);
+    while (this.thumbnails.size > MOST_HISTORY) this.thumbnails.delete(this.thumbnails.keys().next().value);
+    for (const [id, label] of Object.entries(answer.labels))
+      if (!this.actions.has(Number(id))) this.labels.set(Number(id), label);
+    for (const card of answer.cards)
+      this.picture.keep(card, ({ id }) => {
+        if (id !== this.at) return;
+        this.redraw();
+        this.performWaiting();
+      });
+  }
+
+  // Another queue, or the first one: forget the position, not what is on its way.
   begin(answer) {
-    this.way = answer.way;
+    this.queue = answer.queue;
     this.picture.cards.clear();
-    this.said.clear();
-    this.ahead = [];
-    this.trail = answer.trail.filter((id) => id !== answer.at);
-    this.cursor = this.trail.length;
-    this.gone = answer.goto[0];
-    this.calm = false;
-    if (isFieldFocused()) document.activeElement.blur(); // a choice was made: the keys are the desk's again
-    this.stayed = undefined;
-    if (answer.at !== null && !this.strokes.pending.length) this.visit(answer.at);
+    this.labels.clear();
+    this.upcoming = [];
+    this.history = answer.before.filter((id) => id !== answer.at);
+    this.cursor = this.history.length;
+    this.lastGoto = answer.goto[0];
+    this.drawn = false;
+    if (isFieldFocused()) document.activeElement.blur(); // a choice was made: the keys are the annotator's again
+    this.resumeAt = undefined;
+    if (answer.at !== null && !this.actions.pending.length) this.visit(answer.at);
   }
 
+  // Goes back to the mask that an undo or redo was about.
   jump([number, id]) {
-    if (!number || number === this.gone) return;
-    this.gone = number;
-    const place = this.trail.indexOf(id);
-    if (place < 0) this.trail.splice(this.cursor, 0, id);
+    if (!number || number === this.lastGoto) return;
+    this.lastGoto = number;
+    const place = this.history.indexOf(id);
+    if (place < 0) this.history.splice(this.cursor, 0, id);
     this.go(place < 0 ? this.cursor : place);
   }
 
-  release() {
-    while (this.held.length && this.canDo(this.held[0])) this.perform(this.held.shift());
+  performWaiting() {
+    while (this.waitingKeys.length && this.canDo(this.waitingKeys[0])) this.perform(this.waitingKeys.shift());
   }
 
   // What could not be written is shown again, and everything behind it waits.
   stay(error) {
-    this.held = [];
-    const [first] = this.strokes.pending;
-    this.stayed ??= this.cursor;
-    if (first?.mask !== null && this.trail.includes(first?.mask)) this.go(this.trail.indexOf(first.mask));
-    const number = this.strokes.pending.length;
-    this.complain(number ? `Not saved: ${error} ${number} stroke${number > 1 ? "s wait" : " waits"}.` : error);
+    this.waitingKeys = [];
+    const { pending } = this.actions;
+    this.resumeAt ??= this.cursor;
+    const place = this.history.indexOf(pending[0]?.mask);
+    if (place >= 0) this.go(place);
+    this.report(
+      pending.length ? `Not saved: ${error} ${count(pending.length, "action waits", "actions wait")}.` : error,
+    );
   }
 
   // All is written after all: back to where the keys had led.
-  leave() {
-    const cursor = this.stayed;
-    this.stayed = undefined;
-    this.go(Math.min(cursor, this.trail.length));
+  resume() {
+    if (this.resumeAt === undefined) return;
+    const cursor = Math.min(this.resumeAt, this.history.length);
+    this.resumeAt = undefined;
+    this.go(cursor);
   }
 
-  complain(text) {
-    const trouble = this.find(".trouble");
-    trouble.hidden = !text;
-    trouble.querySelector("span").textContent = text;
+  report(text) {
+    const problem = this.find(".problem");
+    problem.hidden = !text;
+    problem.querySelector("span").textContent = text;
+  }
+
+  redraw() {
+    this.picture.draw();
+    this.render();
   }
 
   render() {
     if (!this.answer || !this.data) return;
     drawProgress(this);
     drawPanel(this);
-    drawStrip(this);
+    drawThumbnails(this);
   }
 
   destroy() {
     for (const [target, name, handler] of this.listeners) target.removeEventListener(name, handler);
-    clearTimeout(this.resting);
-    this.strokes.end();
+    clearTimeout(this.settling);
+    this.actions.end();
     this.picture.end();
   }
 }
 
-// What a key asks for, if anything.
-function meaning(event) {
-  if (event.key === "ArrowLeft" || event.key === "ArrowRight") {
-    const taken = event.composedPath()[0].tagName === "INPUT"; // a slider or a radio button walks by it
-    return taken ? "" : { ArrowLeft: "back", ArrowRight: "on" }[event.key];
+// The first open mask that was not on show yet; one that was comes again once the server knows of every action.
+function nextMask(upcoming, history, at, actions) {
+  const open = upcoming.filter((id) => id !== at && !actions.has(id));
+  return open.find((id) => !history.includes(id)) ?? (actions.upToDate ? open[0] : undefined);
+}
+
+// What a key stands for, if anything.
+function actionOfKey(event) {
+  if (event.key.startsWith("Arrow")) {
+    const taken = event.composedPath()[0].tagName === "INPUT"; // a slider or a radio button uses it
+    return taken ? undefined : KEYS[event.key];
   }
-  const key = letter(event);
+  const key = keyLetter(event);
   if (key === "u" && event.shiftKey) return "redo";
   return /^[1-9]$/.test(key) ? key : KEYS[key];
 }
 
 // The key's letter, also on keyboards that write in other alphabets.
-function letter(event) {
+function keyLetter(event) {
   return /^[\x20-\x7e]$/.test(event.key) ? event.key.toLowerCase() : event.code.replace("Key", "").toLowerCase();
 }
 
 function isFieldFocused() {
-  const target = document.activeElement;
-  return (
-    Boolean(target) &&
-    (target.isContentEditable ||
-      (/^(INPUT|TEXTAREA)$/.test(target.tagName) && !/^(range|checkbox|radio)$/.test(target.type)))
-  );
+  return Boolean(document.activeElement) && Boolean(isTyping({ composedPath: () => [document.activeElement] }));
 }
 
-export default mount((root) => new Desk(root));
+export default mount((root) => new Annotator(root));

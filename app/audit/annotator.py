@@ -1,4 +1,4 @@
-"""Components: the desk, where one mask after the other is judged by key, and the wire between it and the server."""
+"""Components: the annotator, where masks are judged one by one by key, and what keeps it in step with the server."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -9,24 +9,24 @@ from app.audit.review_session import ReviewSession
 from app.components._register import register
 from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_colour
 
-_MOST_EXAMPLES = 80  # clusters of which a crop is sent, 3 kB each
+_MOST_EXAMPLES = 80  # clusters up to which a crop of each is sent, 3 kB
 _KEYS = (
     ("A", "accept: the mask is good, and of this class"),
-    ("X", "reject: it must not be learnt from"),
-    ("1 – 9", "move it to the cluster that stands under the number; that accepts it too"),
+    ("X", "reject: no model learns from it"),
+    ("1 – 9", "move it to the cluster of that number, which accepts it too"),
     ("0", "move it to any other cluster"),
-    ("S", "skip: put it off until nothing else is left"),
-    ("U", "undo your last step"),
-    ("⇧ U", "do it again"),
-    ("←  →", "back, and on without deciding"),
+    ("S", "skip: it comes again when nothing else is left"),
+    ("U", "undo your last action"),
+    ("⇧ U", "redo"),
+    ("←  →", "previous mask, and next mask without a decision"),
     ("H", "hide the mask while held"),
     ("Z", "crop or whole photo"),
-    ("M", "the mask's other version: as proposed, or as stage 1 draws it"),
+    ("M", "the other version of the mask: as proposed, or as stage 1 predicts it"),
     ("?", "these keys"),
 )
 _HTML = f"""
-<div class="desk" tabindex="-1">
-  <div class="trouble" role="alert" hidden><span></span><button type="button" data-do="retry">Try again</button></div>
+<div class="annotator" tabindex="-1">
+  <div class="problem" role="alert" hidden><span></span><button type="button" data-do="retry">Try again</button></div>
   <div class="top">
     <div class="track" aria-hidden="true">
       <i class="accepted"></i><i class="relabelled"></i><i class="rejected"></i></div>
@@ -34,17 +34,17 @@ _HTML = f"""
     <span class="tally"><span class="accepted" title="accepted">✓ <b></b></span>
       <span class="rejected" title="rejected">✕ <b></b></span>
       <span class="relabelled" title="moved to another cluster">⇄ <b></b></span>
-      <span class="skipped" title="put off">» <b></b></span></span>
-    <span class="saved" title="Every stroke is on the disk before it counts"></span>
+      <span class="skipped" title="skipped">» <b></b></span></span>
+    <span class="saved" title="Every action is on the disk before it counts"></span>
   </div>
   <div class="work">
-    <div class="sight">
+    <div class="viewer">
       <div class="stage"><canvas role="img"></canvas><div class="wait">Waiting for the next mask …</div></div>
       <div class="bar">
         <span class="choice" role="group" aria-label="What is shown">
           <button type="button" data-do="crop">Crop</button><button type="button" data-do="whole">Whole</button></span>
         <kbd>Z</kbd>
-        <button type="button" class="quiet hide" title="The bare photo, for as long as it is held">
+        <button type="button" class="quiet hide" title="The photo without the mask, while held">
           Hide <kbd>H</kbd></button>
         <button type="button" class="quiet" data-do="other">Other version <kbd>M</kbd></button>
         <span class="version"></span>
@@ -53,9 +53,9 @@ _HTML = f"""
       </div>
     </div>
     <div class="panel">
-      <div class="title"><i class="swatch"></i><span class="name"></span><span class="which"></span></div>
+      <div class="title"><i class="swatch"></i><span class="name"></span><span class="mask-id"></span></div>
       <p class="reason"></p>
-      <p class="lines"><span class="verdict"></span><span class="said"></span></p>
+      <p class="lines"><span class="verdict"></span><span class="label"></span></p>
       <div class="facts"></div>
       <div class="actions">
         <button type="button" class="accept" data-do="accept">Accept <kbd>A</kbd></button>
@@ -63,15 +63,15 @@ _HTML = f"""
         <button type="button" data-do="skip">Skip <kbd>S</kbd></button>
         <button type="button" data-do="undo">Undo <kbd>U</kbd></button>
         <button type="button" data-do="back"><kbd>←</kbd> Back</button>
-        <button type="button" data-do="on">On <kbd>→</kbd></button>
+        <button type="button" data-do="next">Next <kbd>→</kbd></button>
       </div>
-      <div class="head">It belongs to</div>
+      <div class="head">Move to cluster</div>
       <div class="keys"></div>
     </div>
     <div class="end">
-      <div class="tick" aria-hidden="true">✓</div><h3 class="over-text"></h3><ul class="over-next"></ul></div>
+      <div class="tick" aria-hidden="true">✓</div><h3 class="end-title"></h3><ul class="end-next"></ul></div>
   </div>
-  <div class="strip" aria-label="Masks before and after this one"></div>
+  <div class="thumbnails" aria-label="Masks before and after this one"></div>
   <dialog class="all"><form method="dialog"><input type="search" placeholder="Name of a cluster" aria-label="Cluster">
     <div class="rows"></div><button class="quiet">Close</button></form></dialog>
   <dialog class="help"><form method="dialog"><table>{
@@ -86,41 +86,41 @@ _sync = register(Path(__file__).with_name("sync.py"), "<i></i>")
 
 
 def annotator(review: ReviewSession, *, key: str) -> None:
-    """Draw the desk. It changes with the queue, not with a stroke: those go through the wire."""
+    """Draw the annotator. It changes with the queue, not with an action: those go through ``sync``."""
     cards = review.cards
     ids, sizes = cards.centres.ids.tolist(), cards.centres.sizes.tolist()
-    examples = cards.examples(ids) if len(ids) <= _MOST_EXAMPLES else {}
+    examples = cards.examples(ids) if len(ids) <= _MOST_EXAMPLES else [""] * len(ids)
     clusters = [
         {
             "cluster": id,
             "name": cards.name_of(id),
             "colour": cluster_colour(id),
             "size": size,
-            "example": examples.get(id, ""),
+            "example": src,
         }
-        for id, size in zip(ids, sizes, strict=True)
+        for id, size, src in zip(ids, sizes, examples, strict=True)
     ]
     colours = {"accepted": ACCEPTED, "rejected": REJECTED, "relabelled": RELABELLED, "skipped": SKIPPED}
     _annotator(data={"clusters": clusters, "colours": colours}, key=key)
 
 
-def wire(
+def sync(
     review: ReviewSession,
     *,
     key: str,
-    on_say: Callable[[dict[str, Any]], None],
+    on_message: Callable[[dict[str, Any]], None],
     on_detail: Callable[[int], None],
 ) -> None:
-    """Answer the desk; ``on_say`` gets what it says next, and ``on_detail`` a mask that is asked about."""
+    """Answer the annotator; ``on_message`` gets its next message, ``on_detail`` a mask whose details it asks for."""
 
-    def said() -> None:
-        message = session.component_value(key, "say")
+    def received() -> None:
+        message = session.component_value(key, "message")
         if message is not None:
-            on_say(message)
+            on_message(message)
 
-    def asked() -> None:
+    def opened() -> None:
         mask_id = session.component_value(key, "detail")
         if mask_id is not None:
             on_detail(int(mask_id))
 
-    _sync(data=review.answer(), key=key, on_say_change=said, on_detail_change=asked)
+    _sync(data=review.answer(), key=key, on_message_change=received, on_detail_change=opened)

@@ -1,4 +1,4 @@
-"""The part of the Audit page that runs at every stroke: it answers the desk, and draws what follows from it."""
+"""The part of the Audit page that runs at every action: it answers the annotator, and draws what follows from it."""
 
 from functools import partial
 from typing import Any
@@ -7,8 +7,8 @@ import streamlit as st
 
 from app import selection, session
 from app.audit import export_panel, summaries
-from app.audit.annotator import wire
-from app.audit.label_store import ReviewLabels
+from app.audit.annotator import sync
+from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, queue_of
 from app.audit.review_session import ReviewSession
@@ -19,19 +19,19 @@ from app.selection import Option
 from app.session import Key
 
 
-def open_session(run_view: RunView, labels: ReviewLabels, settings: QueueSettings) -> ReviewSession:
-    """The session's place in the queue: where it was, or where one stopped, or at the link's mask."""
+def open_session(run_view: RunView, store: LabelStore, settings: QueueSettings) -> ReviewSession:
+    """The session's place in the queue: where it was, at the link's mask, or at the first one that is open."""
     before: ReviewSession | None = session.recall(Key.REVIEW)
-    cards = Cards(run_view, labels, settings, drawn=run_config(run_view.info).labels.masks == "stage1")
+    cards = Cards(run_view, store, settings, drawn=run_config(run_view.info).labels.masks == "stage1")
     selected = selection.current().mask
     if before is not None and before.cards.key == cards.key:
-        before.forget()
+        before.forget_cached()
         if selected is not None:
             before.start(selected)
         return before
-    review = ReviewSession(labels, settings, queue_of(run_view, labels, settings), cards)
+    review = ReviewSession(store, settings, queue_of(run_view, store.labels, settings), cards)
     if before is not None:
-        review.follow(before)
+        review.take_over(before)
     linked = selection.option(Option.AT)
     review.start(selected if selected is not None else int(linked) if linked.isdecimal() else None)
     session.remember(Key.REVIEW, review)
@@ -40,8 +40,8 @@ def open_session(run_view: RunView, labels: ReviewLabels, settings: QueueSetting
 
 @st.fragment
 def draw(review: ReviewSession) -> None:
-    """Answer the desk; below it, clusters that go wrong as a whole, agreement, and what becomes of the decisions."""
-    wire(review, key="wire", on_say=partial(_listen, review), on_detail=partial(_open, review))
+    """Answer the annotator; below it, clusters to reject, agreement, and the uses of the decisions."""
+    sync(review, key="audit-sync", on_message=partial(_apply, review), on_detail=partial(_open, review))
     with st.container(key="audit-below"):
         _draw_below(review)
     selection.write_link()
@@ -49,8 +49,8 @@ def draw(review: ReviewSession) -> None:
 
 def _draw_below(review: ReviewSession) -> None:
     if not review.is_current():
-        st.info("A stage of this run was made anew meanwhile. Your decisions stand; the order is of before.")
-        if st.button("Take the new order", icon=":material/refresh:"):
+        st.info("A stage of this run was made anew. Your decisions stand; the order is the one before.")
+        if st.button("Use the new order", icon=":material/refresh:"):
             st.rerun()
     summaries.draw_rejected(review)
     agreement = st.expander(
@@ -58,25 +58,25 @@ def _draw_below(review: ReviewSession) -> None:
     )
     if agreement.open:
         with agreement:
-            summaries.draw_agreement(review.ledger, review.way.reviewer)
-    hand_over = st.expander(
-        "Hand over: label maps, CSV, exports", icon=":material/output:", key=Key.AUDIT_EXPORT, on_change="rerun"
+            summaries.draw_agreement(review.store.labels, review.settings.reviewer)
+    export = st.expander(
+        "Export: label maps, CSV, masks", icon=":material/output:", key=Key.AUDIT_EXPORT, on_change="rerun"
     )
-    if hand_over.open:
-        with hand_over:
-            export_panel.draw(review.cards.found)
+    if export.open:
+        with export:
+            export_panel.draw(review.cards.run_view)
 
 
-def _listen(review: ReviewSession, message: dict[str, Any]) -> None:
-    review.hear(message)
-    if message.get("rest") and review.at is not None:  # not at every stroke: each link is a step of Back
-        frame = review.cards.found.frame
+def _apply(review: ReviewSession, message: dict[str, Any]) -> None:
+    review.apply_message(message)
+    if message.get("settled") and review.at is not None:  # not at every action: each link is a step of Back
+        frame = review.cards.run_view.frame
         selection.set_option(Option.AT, str(frame["mask_id"].iat[review.at]))
         selection.select(photo=str(frame["image_id"].iat[review.at]))
 
 
 def _open(review: ReviewSession, mask_id: int) -> None:
     if not review.may_see_others(mask_id):
-        review.notice = "Its details tell what others said of it: say your word first."
+        review.notice = "The details show the labels of others: decide on this mask first."
     else:
         open_mask(mask_id)

@@ -1,118 +1,153 @@
-"""What everyone said of a run's masks, kept current stroke by stroke. No Streamlit in here.
+"""The labels that reviewers gave the masks of a run, kept current action by action. No Streamlit in here.
 
 Reading all decisions anew takes longer the more there are; a person who decides twice a second must not wait for it.
-So a stroke of this server is added to what is known, and all is read anew only when somebody else wrote, or after an
+So an action of this server is added to what is known, and all is read anew only when somebody else wrote, or after an
 undo.
 """
 
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.review import decisions
-from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED, differing, words
+from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED, differing, encode_labels
 from maskdistill.review.decisions import Action, Mark, Scope, Step
 
-_SAID = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_WORD}
+_LABEL_OF = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_LABEL}
 
 
 @dataclass(frozen=True, eq=False)
 class ReviewerLabels:
-    """What one person said last of each of N masks, or what anybody did."""
+    """The last label that one reviewer, or anybody, gave each of N masks. It is never changed."""
 
-    words: np.ndarray  # (N,) int64, as maskdistill.auditing.words gives them
+    labels: np.ndarray  # (N,) int64, as ``encode_labels`` gives them
     skipped: np.ndarray  # (N,) bool
-    step: np.ndarray  # (N,) int64, of the word; 0 for none
-    times: list[float] = field(default_factory=list)  # seconds since 1970 of each step with a word, rising
-    recent: list[int] = field(default_factory=list)  # rows that were judged one by one, the last one last
+    step: np.ndarray  # (N,) int64, of the label; 0 for none
+    times: tuple[float, ...] = ()  # seconds since 1970 of each step with a label, rising
+    recent: tuple[int, ...] = ()  # rows that were judged one by one, the last one last
 
     @classmethod
-    def silent(cls, num_masks: int) -> "ReviewerLabels":
-        """Nothing said yet."""
+    def empty(cls, num_masks: int) -> "ReviewerLabels":
+        """No label yet."""
         return cls(*(np.zeros(num_masks, kind) for kind in (np.int64, bool, np.int64)))
 
-    def say(self, rows: np.ndarray, word: int | None, step: int) -> None:
-        """Add a step; None skips."""
-        self.skipped[rows] = word is None
-        if word is not None:
-            self.words[rows] = word
-            self.step[rows] = step
+    @classmethod
+    def of(cls, effective: decisions.Effective) -> "ReviewerLabels":
+        """The labels that stand of decisions."""
+        return cls(encode_labels(effective.decision, effective.cluster), effective.skipped, effective.step)
+
+    def set_label(self, rows: np.ndarray, label: int | None, step: int) -> "ReviewerLabels":
+        """These labels with one step more; None skips."""
+        skipped = self.skipped.copy()
+        skipped[rows] = label is None
+        recent = (*self.recent, int(rows[0])) if len(rows) == 1 else self.recent
+        if label is None:
+            return replace(self, skipped=skipped, recent=recent)
+        labels, steps = self.labels.copy(), self.step.copy()
+        labels[rows], steps[rows] = label, step
+        return ReviewerLabels(labels, skipped, steps, (*self.times, time.time()), recent)
 
 
+@dataclass(frozen=True, eq=False)
 class ReviewLabels:
-    """Everyone's words on the masks of one state of a run's files. All sessions of the server share it."""
+    """All labels of a run's masks at one moment. It is never changed: every thread may read it."""
 
-    def __init__(self, run_view: RunView) -> None:
-        self._found = run_view
-        self._lock = threading.RLock()
-        self._places = {name: run_view.frame[name].to_numpy() for name in ("mask_id", "image_id", *"xywh")}
-        self._read()
+    version: int  # of the decisions
+    decision_view: DecisionView  # as all was read last: for clusters and their names
+    everyone: ReviewerLabels
+    reviewers: Mapping[str, ReviewerLabels]
 
     @property
     def names(self) -> list[str]:
-        """Who has said something."""
-        return sorted(self._voices)
+        """Who has given a label."""
+        return sorted(self.reviewers)
 
-    @property
-    def decided(self) -> DecisionView:
-        """Everything as it was when all was read last: for clusters and their names."""
-        return self._decided
-
-    def voice(self, name: str) -> ReviewerLabels:
-        """What a person said."""
-        return self._voices.get(name) or ReviewerLabels.silent(len(self._found.frame))
+    def of_reviewer(self, name: str) -> ReviewerLabels:
+        """The labels of one person."""
+        return self.reviewers.get(name) or ReviewerLabels.empty(len(self.everyone.labels))
 
     def differ(self, pair: Sequence[str] = ()) -> np.ndarray:
-        """(N,) bool: masks of which these people, or any, last said different things."""
-        voices = [self.voice(name).words for name in pair or self.names]
-        return differing(np.stack(voices)) if voices else np.zeros(len(self._found.frame), bool)
-
-    def has_said(self, name: str, row: int, action: Action, cluster: int | None) -> bool:
-        """Whether this is what a person said last of a mask."""
-        voice, word = self.voice(name), _word(action, cluster)
-        return bool(voice.skipped[row]) if word is None else voice.words[row] == word and not voice.skipped[row]
+        """(N,) bool: masks to which these people, or any, gave different labels."""
+        labels = [self.of_reviewer(name).labels for name in pair or self.names]
+        return differing(np.stack(labels)) if labels else np.zeros(len(self.everyone.labels), bool)
 
     def others_of(self, row: int, name: str) -> list[tuple[str, int]]:
-        """Who else said what of a mask."""
-        said = ((other, int(voice.words[row])) for other, voice in self._voices.items() if other != name)
-        return sorted((other, word) for other, word in said if word != NO_WORD)
+        """Who else gave a mask which label."""
+        labels = ((other, int(own.labels[row])) for other, own in self.reviewers.items() if other != name)
+        return sorted((other, label) for other, label in labels if label != NO_LABEL)
+
+    def set_label(self, name: str, rows: np.ndarray, label: int | None, step: int) -> "ReviewLabels":
+        """These labels with one person's step more."""
+        own = self.of_reviewer(name).set_label(rows, label, step)
+        everyone = self.everyone.set_label(rows, label, step)
+        return replace(self, version=step, everyone=everyone, reviewers={**self.reviewers, name: own})
+
+
+class LabelStore:
+    """The current ``ReviewLabels`` of one state of a run's files, and how they are changed; all sessions share it.
+
+    ``labels`` is replaced as a whole, so a reader takes it once and sees one moment, whoever writes meanwhile.
+    """
+
+    def __init__(self, run_view: RunView) -> None:
+        self._run_view = run_view
+        self._lock = threading.RLock()  # held by whoever replaces ``labels``
+        self._columns = {name: run_view.frame[name].to_numpy() for name in ("mask_id", "image_id", *"xywh")}
+        self._read()
 
     def rows_by_id(self, mask_ids: np.ndarray) -> np.ndarray:
         """Rows of masks, -1 for those that are no more."""
-        ids = self._places["mask_id"]
+        ids = self._columns["mask_id"]
         rows = np.minimum(np.searchsorted(ids, mask_ids), len(ids) - 1)
         return np.where(ids[rows] == mask_ids, rows, -1)
 
+    def has_label(self, name: str, row: int, action: Action, cluster: int | None) -> bool:
+        """Whether this is the last that a person did to a mask."""
+        own, label = self.labels.of_reviewer(name), _label_of(action, cluster)
+        return bool(own.skipped[row]) if label is None else own.labels[row] == label and not own.skipped[row]
+
     def refresh(self) -> None:
-        """Take in what others wrote.
+        """Read what others wrote.
 
         Raises:
             RunError: If the run's database cannot be read.
         """
         with self._lock:
-            if decisions.version(self._found.run) != self.version:
+            if decisions.version(self._run_view.run) != self.labels.version:
                 self._read()
 
-    def decide(self, name: str, rows: Sequence[int], action: Action, cluster: int | None = None, note: str = "") -> int:
-        """Write down what a person says of masks, as one step; it is on the disk when this returns.
+    def decide(self, name: str, rows: Sequence[int], action: Action, cluster: int | None = None) -> None:
+        """Write a person's decision on masks, as one step; it is on the disk when this returns.
 
         Raises:
-            ConfigError: If that cannot be said.
+            ConfigError: If that cannot be decided.
             RunError: If the run's database cannot be written.
         """
-        marks = [self._mark(int(row), action, cluster) for row in rows]
+        marks = self._marks_on(rows, action, cluster)
         with self._lock:
-            step = decisions.decide(self._found.run, name, marks, scope=Scope.LABELS, note=note)
-            if step != self.version + 1:  # somebody else was faster
-                self._read()
-            else:
-                self._add(name, np.asarray(rows, np.int64), action, cluster, step)
-            return step
+            step = decisions.decide(self._run_view.run, name, marks, scope=Scope.LABELS)
+            self._add(name, np.asarray(rows, np.int64), _label_of(action, cluster), step)
+
+    def reject_undecided(self, name: str, rows: Sequence[int], note: str) -> int:
+        """Reject those of these masks that nobody has decided on when it is written, as one step.
+
+        Returns:
+            How many were rejected.
+
+        Raises:
+            RunError: If the run's database cannot be written.
+        """
+        marks = self._marks_on(rows, Action.REJECT)
+        with self._lock:
+            step, written = decisions.decide_undecided(self._run_view.run, name, marks, scope=Scope.LABELS, note=note)
+            if written:
+                self._add(name, self.rows_by_id(np.array([mark.mask_id for mark in written])), REJECTED, step)
+            return len(written)
 
     def undo(self, name: str) -> tuple[Step, np.ndarray] | None:
         """Undo a person's last step; what it was, and the rows of its masks. None if there is none.
@@ -121,7 +156,7 @@ class ReviewLabels:
             RunError: If the run's database cannot be written.
         """
         with self._lock:
-            step = decisions.undo(self._found.run, name, scope=Scope.LABELS)
+            step = decisions.undo(self._run_view.run, name, scope=Scope.LABELS)
             if step is None:
                 return None
             rows = self._rows_of(step.id)
@@ -129,56 +164,53 @@ class ReviewLabels:
             return step, rows
 
     def redo(self, name: str) -> tuple[Step, np.ndarray] | None:
-        """Do again what a person undid last, as ``undo`` tells it.
+        """Do again what a person undid last, as ``undo`` returns it.
 
         Raises:
             RunError: If the run's database cannot be written.
         """
         with self._lock:
-            step = decisions.redo(self._found.run, name, scope=Scope.LABELS)
+            step = decisions.redo(self._run_view.run, name, scope=Scope.LABELS)
             if step is None:
                 return None
             self._read_marks()
             return step, self._rows_of(step.id)
 
-    def _mark(self, row: int, action: Action, cluster: int | None) -> Mark:
-        mask_id, image_id, *box = (column[row] for column in self._places.values())
-        x, y, width, height = map(int, box)
-        return Mark(int(mask_id), str(image_id), (x, y, width, height), action, cluster)
+    def _marks_on(self, rows: Sequence[int], action: Action, cluster: int | None = None) -> list[Mark]:
+        ids, images, *sides = (column[np.asarray(rows, np.int64)].tolist() for column in self._columns.values())
+        boxes = zip(*sides, strict=True)
+        return [Mark(id, str(image), box, action, cluster) for id, image, box in zip(ids, images, boxes, strict=True)]
 
-    def _add(self, name: str, rows: np.ndarray, action: Action, cluster: int | None, step: int) -> None:
-        voice = self._voices.setdefault(name, ReviewerLabels.silent(len(self._found.frame)))
-        word = _word(action, cluster)
-        for each in (voice, self.everyone):
-            each.say(rows, word, step)
-        if word is not None:
-            voice.times.append(time.time())
-        if len(rows) == 1:
-            voice.recent.append(int(rows[0]))
+    def _add(self, name: str, rows: np.ndarray, label: int | None, step: int) -> None:
+        if step != self.labels.version + 1:  # somebody else wrote meanwhile
+            self._read()
+            return
         self._added[step] = rows
-        self.version = step
+        self.labels = self.labels.set_label(name, rows, label, step)
 
     def _read(self) -> None:
-        self._decided = decision_view(self._found)
-        self._hear(self._decided.marks, self._decided.effective, self._decided.version)
+        view = decision_view(self._run_view)
+        self._replace(view.marks, ReviewLabels(view.version, view, ReviewerLabels.of(view.effective), {}))
 
     def _read_marks(self) -> None:
         """After a step on single masks: clusters and their names are as they were."""
-        version = decisions.version(self._found.run)
-        marks = decisions.read_marks(self._found.run)
-        self._hear(marks, decisions.effective(marks, self._found.frame), version)
+        version = decisions.version(self._run_view.run)
+        marks = decisions.read_marks(self._run_view.run)
+        everyone = ReviewerLabels.of(decisions.effective(marks, self._run_view.frame))
+        self._replace(marks, replace(self.labels, version=version, everyone=everyone))
 
-    def _hear(self, marks: pd.DataFrame, latest: decisions.Effective, version: int) -> None:
-        self._marks, self.version, self.everyone = marks, version, _voice_of(latest)
-        self._added: dict[int, np.ndarray] = {}
-        self._voices: dict[str, ReviewerLabels] = {}
+    def _replace(self, marks: pd.DataFrame, labels: ReviewLabels) -> None:
         rows = self.rows_by_id(marks["mask_id"].to_numpy())
+        reviewers = {}
         for name, own in marks.groupby("reviewer", sort=False):
-            heard = _voice_of(decisions.effective(own, self._found.frame))
+            stands = ReviewerLabels.of(decisions.effective(own, self._run_view.frame))
             own = own.assign(row=rows[own.index])[own["scope"].eq(Scope.LABELS)]
-            spoken = own[own["action"].ne(Action.SKIP)].drop_duplicates("step")
-            single = own[~own["step"].duplicated(keep=False) & (own["row"] >= 0)]
-            self._voices[str(name)] = replace(heard, times=spoken["time"].tolist(), recent=single["row"].tolist())
+            times = own[own["action"].ne(Action.SKIP)].drop_duplicates("step")["time"]
+            single = own.loc[~own["step"].duplicated(keep=False) & (own["row"] >= 0), "row"]
+            reviewers[str(name)] = replace(stands, times=tuple(times.tolist()), recent=tuple(single.tolist()))
+        self._marks = marks
+        self._added: dict[int, np.ndarray] = {}  # rows of the steps since, by step
+        self.labels = replace(labels, reviewers=reviewers)
 
     def _rows_of(self, step: int) -> np.ndarray:
         if step in self._added:
@@ -187,13 +219,8 @@ class ReviewLabels:
         return rows[rows >= 0]
 
 
-def _word(action: Action, cluster: int | None) -> int | None:
-    """What an action says of a mask; None for nothing."""
+def _label_of(action: Action, cluster: int | None) -> int | None:
+    """The label that an action gives a mask; None for none."""
     if action is Action.RELABEL:
         return cluster
-    return None if action is Action.SKIP else _SAID[action]
-
-
-def _voice_of(said: decisions.Effective) -> ReviewerLabels:
-    """A copy: what is cached must not change, and this is added to."""
-    return ReviewerLabels(words(said.decision, said.cluster), said.skipped.copy(), said.step.copy())
+    return None if action is Action.SKIP else _LABEL_OF[action]

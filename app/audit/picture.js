@@ -1,30 +1,35 @@
 // The large picture: photo and mask on one canvas, decoded before their turn comes.
 const RIM = 1.75; // CSS pixels
+const MOST_CARDS = 90;
 
 class Picture {
   constructor(canvas, stage) {
-    Object.assign(this, { canvas, stage, look: "crop", hidden: false, other: false, opacity: 0.38 });
+    Object.assign(this, { canvas, stage, zoom: "crop", hidden: false, other: false, opacity: 0.38 });
     this.cards = new Map(); // "c120": crop of mask 120, "w120": its whole photo
     this.observer = new ResizeObserver(() => this.draw());
     this.observer.observe(stage);
   }
 
-  key(mask, look = this.look) {
-    return `${look[0]}${mask}`;
+  key(mask, zoom = this.zoom) {
+    return `${zoom[0]}${mask}`;
+  }
+
+  has(mask) {
+    return this.cards.has(this.key(mask));
   }
 
   card(mask) {
-    return this.cards.get(this.key(mask)) || this.cards.get(this.key(mask, this.look === "crop" ? "whole" : "crop"));
+    return this.cards.get(this.key(mask)) || this.cards.get(this.key(mask, this.zoom === "crop" ? "whole" : "crop"));
   }
 
-  // Keeps a card; done() once it can be drawn at once.
-  async keep(card, done) {
+  // Keeps a card; onReady() once it can be drawn at once.
+  async keep(card, onReady) {
     this.cards.delete(card.key);
     this.cards.set(card.key, card);
-    while (this.cards.size > 90) this.cards.delete(this.cards.keys().next().value);
+    while (this.cards.size > MOST_CARDS) this.cards.delete(this.cards.keys().next().value);
     const [photo, mask, other] = await Promise.all([card.photo_src, card.mask, card.other].map(decoded));
     card.images = { photo, mask: tinted(mask, card.colour), other: tinted(other, card.colour) };
-    done(card);
+    onReady(card);
   }
 
   ready(mask) {
@@ -39,19 +44,12 @@ class Picture {
   draw() {
     const card = this.mask === null ? null : this.cards.get(this.key(this.mask));
     const ratio = window.devicePixelRatio || 1;
-    const [width, height] = [this.stage.clientWidth, this.stage.clientHeight].map((side) => Math.round(side * ratio));
-    if (!width || !height) return;
-    this.canvas.width = width;
-    this.canvas.height = height;
+    const size = [this.stage.clientWidth, this.stage.clientHeight].map((side) => Math.round(side * ratio));
+    if (!size[0] || !size[1]) return;
+    [this.canvas.width, this.canvas.height] = size;
     this.stage.dataset.mask = card?.images ? card.id : "";
     if (!card?.images) return;
-    const scale = Math.min(width / card.width, height / card.height);
-    const place = [
-      (width - card.width * scale) / 2,
-      (height - card.height * scale) / 2,
-      card.width * scale,
-      card.height * scale,
-    ];
+    const place = fit([card.width, card.height], size);
     const pen = this.canvas.getContext("2d");
     pen.imageSmoothingQuality = "high";
     if (card.images.photo) pen.drawImage(card.images.photo, ...place);
@@ -62,6 +60,12 @@ class Picture {
   end() {
     this.observer.disconnect();
   }
+}
+
+// x, y, width, height of a picture, as large as the room has space for, in its middle; sizes are width, height.
+function fit([width, height], [roomWidth, roomHeight]) {
+  const scale = Math.min(roomWidth / width, roomHeight / height);
+  return [(roomWidth - width * scale) / 2, (roomHeight - height * scale) / 2, width * scale, height * scale];
 }
 
 async function decoded(src) {

@@ -13,23 +13,23 @@ from app.run_view import RunView
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError, RunError
 
-Look = Literal["crop", "whole"]
+Zoom = Literal["crop", "whole"]
 SIDE = 640  # pixels, longest side of what is sent: some 50 kB
-_MARGIN = 0.3  # of the box's longer side, so that one sees what the mask leaves out
-_LEAST = 0.3  # of the photo's longer side: a few pixels blown up tell nothing
+_MARGIN = 0.3  # of the box's longer side, to show what the mask leaves out
+_LEAST = 0.3  # of the photo's longer side: a few pixels enlarged show nothing
 _QUALITY = 82
 _COARSE = 0.5  # of SIDE: a crop of fewer pixels is read from the file again
-_PROPOSED, _SEEN = "the mask as it was proposed", "the mask as stage 1 draws it"
+_PROPOSED, _PREDICTED = "the mask as proposed", "the mask as stage 1 predicts it"
 _ANY = "#FFFFFF"  # the browser gives the layer its colour
 
 
-def picture(run_view: RunView, row: int, look: Look, *, drawn: bool) -> dict[str, Any]:
+def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str, Any]:
     """What the browser draws.
 
     Args:
         run_view: The run.
         row: Of the table.
-        look: Crop or whole photo.
+        zoom: Crop or whole photo.
         drawn: Whether the mask is shown as the first model draws it, where it does.
 
     Returns:
@@ -38,19 +38,19 @@ def picture(run_view: RunView, row: int, look: Look, *, drawn: bool) -> dict[str
         Without the photo's file ``photo_src`` is "" and ``problem`` says why.
     """
     return _picture(
-        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].iat[row]), look, drawn, run_view, row
+        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].iat[row]), zoom, drawn, run_view, row
     )
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _picture(
-    path: Path, stamp: str, mask_id: int, look: Look, drawn: bool, _run_view: RunView, _row: int
+    path: Path, stamp: str, mask_id: int, zoom: Zoom, drawn: bool, _run_view: RunView, _row: int
 ) -> dict[str, Any]:
     photo = _run_view.photos[int(_run_view.frame["image"].iat[_row])]
-    window = _window(_run_view, mask_id, photo) if look == "crop" else (0, 0, photo.width, photo.height)
-    proposed, seen = _versions(_run_view, mask_id)
-    masks, names = [proposed, seen], [_PROPOSED, _SEEN]
-    if proposed is None or (drawn and seen is not None):
+    window = _window(_run_view, mask_id, photo) if zoom == "crop" else (0, 0, photo.width, photo.height)
+    proposed, predicted = _versions(_run_view, mask_id)
+    masks, names = [proposed, predicted], [_PROPOSED, _PREDICTED]
+    if proposed is None or (drawn and predicted is not None):
         masks, names = masks[::-1], names[::-1]
     size = _size(window)
     layers = dict(zip(("mask", "other"), masks, strict=True))
@@ -66,12 +66,13 @@ def _picture(
 
 
 def _versions(run_view: RunView, mask_id: int) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """(H, W) bool as it was proposed and as the first model draws it, None where it does not."""
+    """(H, W) bool as proposed and as the first model draws it, None where it does not."""
     proposed = run_view.codes.decode(mask_id) if mask_id in run_view.codes else None
-    seen = run_view.drawn.decode(mask_id) if run_view.drawn is not None and mask_id in run_view.drawn else None
-    if proposed is None and seen is None:
+    drawn = run_view.drawn
+    predicted = drawn.decode(mask_id) if drawn is not None and mask_id in drawn else None
+    if proposed is None and predicted is None:
         raise RunError(f"The run has no mask {mask_id}. It may have been made anew: open the page again.")
-    return proposed, seen
+    return proposed, predicted
 
 
 def _window(run_view: RunView, mask_id: int, photo: Photo) -> tuple[int, int, int, int]:

@@ -1,4 +1,4 @@
-"""What a person chose to go through, and the queue that follows from it."""
+"""What a person chose to review, and the queue that follows from it."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,27 +7,27 @@ import numpy as np
 import pandas as pd
 
 from app import cache
-from app.audit.label_store import ReviewLabels
+from app.audit.label_store import LabelStore, ReviewLabels
 from app.mask_detail.facts import judged
 from app.run_view import RunView
 from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt
-from maskdistill.review.audit.agreement import NO_WORD
+from maskdistill.review.audit.agreement import NO_LABEL
 
 
 @dataclass(frozen=True)
 class QueueSettings:
-    """What a person chose to go through."""
+    """What a person chose to review."""
 
     reviewer: str
     order: Order = Order.DOUBTFUL
     seed: int = 0
-    second: bool = False  # a second opinion: also what others have decided
+    second_opinion: bool = False  # also masks that others have decided on
     pair: tuple[str, ...] = ()  # whose disagreements; none for everybody's
 
 
 @dataclass(frozen=True, eq=False)
 class AuditPool:
-    """What can be audited of a state of a run's files, and what is doubtful about it."""
+    """The masks that can be audited in one state of a run's files, and how doubtful they are."""
 
     rows: np.ndarray  # (n,) of the table: the candidates of the filter, or all masks before there are any
     frame: pd.DataFrame  # these rows of the table, area as the filter sees it
@@ -35,19 +35,19 @@ class AuditPool:
 
 
 @cache.newest(4)
-def _review_labels(path: Path, stamp: str, run_view: RunView) -> ReviewLabels:
-    return ReviewLabels(run_view)
+def _label_store(path: Path, stamp: str, run_view: RunView) -> LabelStore:
+    return LabelStore(run_view)
 
 
-def review_labels(run_view: RunView) -> ReviewLabels:
-    """What everyone said, up to date.
+def label_store(run_view: RunView) -> LabelStore:
+    """The labels that everyone gave, up to date.
 
     Raises:
         RunError: If the run's database cannot be read.
     """
-    ledger = _review_labels(run_view.run.path, run_view.stamp, run_view)
-    ledger.refresh()
-    return ledger
+    store = _label_store(run_view.run.path, run_view.stamp, run_view)
+    store.refresh()
+    return store
 
 
 @cache.newest(4)
@@ -62,30 +62,28 @@ def _audit_pool(path: Path, stamp: str, run_view: RunView) -> AuditPool:
 
 
 def audit_pool(run_view: RunView) -> AuditPool:
-    """What can be audited; measured once for a state of the files."""
+    """The masks that can be audited; measured once for a state of the files."""
     return _audit_pool(run_view.run.path, run_view.stamp, run_view)
 
 
 def queue_of(run_view: RunView, labels: ReviewLabels, settings: QueueSettings) -> np.ndarray:
-    """(n,) rows of the table, in the order in which they are looked at."""
+    """(n,) rows of the table, in the order in which they are reviewed."""
     pool = audit_pool(run_view)
     chosen = _chosen(labels, settings, pool)
-    cluster = labels.decided.cluster[pool.rows]
+    cluster = labels.decision_view.cluster[pool.rows]
     rows = arrange(settings.order, pool.frame, pool.doubts, cluster=cluster, seed=settings.seed, chosen=chosen)
     return pool.rows[rows]
 
 
 def _chosen(labels: ReviewLabels, settings: QueueSettings, pool: AuditPool) -> np.ndarray | None:
-    """Rows of the ground that are in the queue at all; None for all of them."""
+    """Rows of the pool that are in the queue; None for all of them."""
     if settings.order is Order.DISAGREEMENTS:
         return np.flatnonzero(labels.differ(settings.pair)[pool.rows])
     if settings.order is Order.SKIPPED:
-        voice = labels.voice(settings.reviewer)
-        waiting = voice.skipped & (voice.words == NO_WORD)
-        place = np.full(len(waiting), -1)
-        place[pool.rows] = np.arange(len(pool.rows))
-        put_off = [place[row] for row in dict.fromkeys(voice.recent) if waiting[row] and place[row] >= 0]
-        return np.array(put_off, np.int64)
+        own = labels.of_reviewer(settings.reviewer)
+        skipped = own.skipped & (own.labels == NO_LABEL)
+        places = {int(row): place for place, row in enumerate(pool.rows)}
+        return np.array([places[row] for row in dict.fromkeys(own.recent) if skipped[row] and row in places], np.int64)
     return None
 
 
@@ -98,6 +96,6 @@ def _centres(path: Path, key: tuple[str, str], run_view: RunView, cluster: np.nd
 
 def centres_of(run_view: RunView, labels: ReviewLabels) -> ClusterCentres:
     """Where the clusters lie after people's changes; masks that were moved one by one make no difference."""
-    classes = labels.decided.classes
+    classes = labels.decision_view.classes
     changed = "" if classes is None else f"{classes.digest} {sorted(classes.excluded)}"
-    return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.decided.cluster)
+    return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.decision_view.cluster)

@@ -1,4 +1,4 @@
-"""Below the desk: clusters that go wrong as a whole, how far two people agree, and what becomes of the decisions."""
+"""Below the annotator: clusters most of whose masks were rejected, and how far two people agree."""
 
 import numpy as np
 import pandas as pd
@@ -9,62 +9,51 @@ from app.audit import controls
 from app.audit.label_store import ReviewLabels
 from app.audit.review_session import ReviewSession
 from app.session import Key
-from maskdistill.errors import MaskDistillError
 from maskdistill.review.audit import Agreement, ClusterTally, Order, compare, most_rejected
 from maskdistill.review.audit.agreement import ACTIONS
-from maskdistill.review.decisions import Action
 
 _MOST_CLUSTERS = 3
 
 
 def draw_rejected(review: ReviewSession) -> None:
     """Clusters most of whose decided masks were rejected, each with a button that rejects the rest."""
-    words = review.ledger.everyone.words[review.queue]
-    found = most_rejected(words, review.ledger.decided.cluster[review.queue])
-    found = [tally for tally in found if len(tally.rows)][:_MOST_CLUSTERS]
-    if not found:
+    labels = review.store.labels
+    tallies = most_rejected(labels.everyone.labels[review.queue], labels.decision_view.cluster[review.queue])
+    tallies = [tally for tally in tallies if len(tally.rows)][:_MOST_CLUSTERS]
+    if not tallies:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="audit-rejected"):
-        for tally in found:
+        for tally in tallies:
             _offer_rest(review, tally)
 
 
 def _offer_rest(review: ReviewSession, tally: ClusterTally) -> None:
-    name, number = widgets.escape(review.cards.name_of(tally.cluster)), len(tally.rows)
+    cluster, number = review.cards.name_of(tally.cluster), len(tally.rows)
+    name = widgets.escape(cluster)
     st.markdown(f"**{name}**: {tally.rejected} of {tally.decided} rejected.", width="content")
     with st.popover(f"Reject the other {number:,} …", key=f"audit reject {tally.cluster}"):
-        st.write(f"{number:,} masks of {name} are not decided. To reject them is one step, and one undo.")
+        st.write(f"{number:,} masks of {name} are not decided. Rejecting them is one step, which one undo reverts.")
         st.button(
             f"Reject {number:,} masks",
             key=f"audit confirm {tally.cluster}",
             type="primary",
-            on_click=_reject_all,
-            args=(review, review.queue[tally.rows], name),
+            on_click=review.reject_rest,
+            args=(review.queue[tally.rows], cluster),
         )
 
 
-def _reject_all(review: ReviewSession, rows: np.ndarray, name: str) -> None:
-    try:
-        review.ledger.decide(review.way.reviewer, rows, Action.REJECT, note=f"all of {name} that was not decided")
-    except MaskDistillError as error:
-        review.error = str(error)
-        return
-    review.notice = f"Rejected {len(rows):,} masks of {name}. Undo takes it back."
-    review.at = None
-
-
 def draw_agreement(labels: ReviewLabels, reviewer: str) -> None:
-    """How far two people agree on what both judged.
+    """How far two people agree on the masks that both judged.
 
     Args:
-        labels: What everyone said.
-        reviewer: Who looks: offered as the first of the two.
+        labels: Of everyone.
+        reviewer: Offered as the first of the two.
     """
     names = labels.names
     if len(names) < 2:
         st.write(
-            "Two people are needed. Give a colleague this page's address: with a name of their own and **Second "
-            "opinion** they judge the same masks without seeing what you said."
+            "This needs two people. Give a colleague this page's address: with another name and **Second opinion** "
+            "they review the same masks without seeing your labels."
         )
         return
     with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -72,28 +61,28 @@ def draw_agreement(labels: ReviewLabels, reviewer: str) -> None:
         first = st.selectbox("First", names, index=index, key=Key.AUDIT_FIRST, width=200)
         others = [name for name in names if name != first]
         second = st.selectbox("Second", others, key=Key.AUDIT_SECOND, width=200)
-    found = compare(labels.voice(first).words, labels.voice(second).words)
-    if not found.num_both:
+    agreement = compare(labels.of_reviewer(first).labels, labels.of_reviewer(second).labels)
+    if not agreement.num_both:
         st.write("No mask was judged by both yet.")
         return
     left, right = st.columns([3, 2], gap="large")
     with left:
-        _draw_figures(found)
-        number = len(found.rows)
-        if number and st.button(f"Go through the {number:,} disagreements", icon=":material/compare_arrows:"):
-            controls.go_through(Order.DISAGREEMENTS, (first, second))
+        _draw_figures(agreement)
+        number = len(agreement.rows)
+        if number and st.button(f"Review the {number:,} disagreements", icon=":material/compare_arrows:"):
+            controls.open_queue(Order.DISAGREEMENTS, (first, second))
             st.rerun()
     with right:
-        table = pd.DataFrame(found.confusion, index=ACTIONS, columns=ACTIONS)
+        table = pd.DataFrame(agreement.confusion, index=ACTIONS, columns=ACTIONS)
         st.dataframe(table.rename_axis(f"{first} ↓  {second} →"), width="stretch")
 
 
-def _draw_figures(found: Agreement) -> None:
+def _draw_figures(agreement: Agreement) -> None:
     figures = st.columns(3)
-    figures[0].metric("Judged by both", f"{found.num_both:,} masks")
-    figures[1].metric("The same word", f"{found.share:.0%}")
-    figures[2].metric("Cohen's kappa", "–" if np.isnan(found.kappa) else f"{found.kappa:.2f}")
+    figures[0].metric("Judged by both", f"{agreement.num_both:,} masks")
+    figures[1].metric("Same label", f"{agreement.share:.0%}")
+    figures[2].metric("Cohen's kappa", "–" if np.isnan(agreement.kappa) else f"{agreement.kappa:.2f}")
     st.caption(
-        f"Kappa: {found.meaning}. 0 is what two people reach who say each thing as often as these do without looking, "
-        "1 is always the same word. Moved to another cluster is the same word if the cluster is."
+        f"Kappa: {agreement.meaning}. 0 is chance agreement, that of two people who give each label as often as these "
+        "do, at random; 1 is full agreement. A mask that both moved has the same label if the cluster is the same."
     )

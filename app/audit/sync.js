@@ -1,13 +1,13 @@
-// Between the desk and the server: what changes at every stroke goes through here, so that the desk is sent only once.
+// Between annotator and server: what changes at every action goes through here, so that the annotator is sent only once.
 export default mount(() => ({
-  update(answer, say) {
+  update(answer, send) {
     this.destroy();
-    this.tell = () => document.dispatchEvent(new CustomEvent("audit-answer", { detail: { answer, say } }));
-    document.addEventListener("audit-hello", this.tell);
-    this.tell();
+    this.publish = () => document.dispatchEvent(new CustomEvent("audit-answer", { detail: { answer, send } }));
+    document.addEventListener("audit-hello", this.publish);
+    this.publish();
   },
 
   destroy() {
-    document.removeEventListener("audit-hello", this.tell);
+    document.removeEventListener("audit-hello", this.publish);
   },
 }));

@@ -173,7 +173,7 @@ def test_thirty_masks_by_keyboard_survive_a_killed_server_and_the_thirty_first_f
         page.locator(".count").get_by_text("0 of").wait_for()
         wait_until_idle(page)
         judge(page, keys)
-        shown = page.locator(".desk .which").inner_text()
+        shown = page.locator(".annotator .mask-id").inner_text()
     marks = decisions.read_marks(run, scope=Scope.LABELS)
     marks = marks[marks["reviewer"] == "Grace"]
     assert len(marks) == 30
@@ -183,7 +183,7 @@ def test_thirty_masks_by_keyboard_survive_a_killed_server_and_the_thirty_first_f
         again = open_tab(link)
         again.locator(".count").get_by_text(re.compile("27 of")).wait_for()
         wait_until_idle(again)
-        assert again.locator(".desk .which").inner_text() == shown
+        assert again.locator(".annotator .mask-id").inner_text() == shown
         judge(again, "u")
         again.locator(".count").get_by_text(re.compile("26 of")).wait_for()
     assert len(decisions.read_marks(run, scope=Scope.LABELS).query("reviewer == 'Grace'")) == 29
@@ -201,9 +201,9 @@ def holding_its_breath(address):
         child.resume()
 
 
-def test_strokes_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab):
+def test_actions_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab):
     page = open_tab(f"{app}/audit?run=real&reviewer=Edsger")
-    page.locator(".desk .which").wait_for()
+    page.locator(".annotator .mask-id").wait_for()
     wait_until_idle(page)
     with holding_its_breath(app):
         page.keyboard.press("a")
@@ -223,8 +223,8 @@ def test_a_page_that_is_left_early_does_not_call_itself_back(app, open_tab, rest
     page.locator("canvas.over").wait_for()
     wait_until_idle(page)
     page.get_by_role("link", name="Audit", exact=True).first.click()
-    page.locator(".desk .which").wait_for()
-    page.wait_for_timeout(rest)  # the desk asks for the pictures of the next masks now
+    page.locator(".annotator .mask-id").wait_for()
+    page.wait_for_timeout(rest)  # the annotator asks for the pictures of the next masks now
     with holding_its_breath(app):
         page.get_by_role("link", name="Clusters", exact=True).first.click()
         page.wait_for_timeout(1500)

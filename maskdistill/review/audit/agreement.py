@@ -6,62 +6,60 @@ import numpy as np
 
 from maskdistill.errors import ShapeError
 
-NO_WORD, ACCEPTED, REJECTED = 0, -1, -2  # a number above 0 is the cluster that a mask was moved to
+NO_LABEL, ACCEPTED, REJECTED = 0, -1, -2  # a number above 0 is the cluster that a mask was moved to
 ACTIONS = ("accept", "reject", "relabel")
 _GRADES = ((0.0, "no better than chance"), (0.2, "slight"), (0.4, "fair"), (0.6, "moderate"), (0.8, "substantial"))
 
 
 @dataclass(frozen=True, eq=False)
 class Agreement:
-    """Two people's words compared."""
+    """The labels of two people compared."""
 
     num_both: int  # masks that both judged
-    num_same: int  # of these, those of which they said the same
-    kappa: float  # Cohen's, at most 1; NaN if nothing was judged by both, or both always said the same one thing
+    num_same: int  # of these, those with the same label
+    kappa: float  # Cohen's, at most 1; NaN if nothing was judged by both, or both gave every mask the same label
     confusion: np.ndarray  # (3, 3) int, rows the first person's ``ACTIONS``, columns the second's
     rows: np.ndarray  # where they differ
 
     @property
     def share(self) -> float:
-        """Share of the masks judged by both of which they said the same; NaN if there are none."""
+        """Share of the masks judged by both that got the same label from them; NaN if there are none."""
         return self.num_same / self.num_both if self.num_both else float("nan")
 
     @property
     def meaning(self) -> str:
-        """The kappa in words."""
+        """What the kappa means."""
         if not self.num_both:
             return "no mask was judged by both yet"
         if np.isnan(self.kappa):
-            return "both always said the same one thing, so chance cannot be told from agreement"
-        grade = next((word for limit, word in _GRADES if self.kappa <= limit), "almost perfect")
-        if grade == "no better than chance":
-            return "no better than two people who never looked"
-        return f"{grade} agreement beyond chance"
+            return "undefined: both gave every mask the same label, so chance agreement is complete"
+        grade = next((name for limit, name in _GRADES if self.kappa <= limit), "almost perfect")
+        return grade if self.kappa <= 0 else f"{grade} agreement beyond chance"
 
 
-def words(decision: np.ndarray, cluster: np.ndarray) -> np.ndarray:
-    """What a person said of N masks, as one number each.
+def encode_labels(decision: np.ndarray, cluster: np.ndarray) -> np.ndarray:
+    """The labels that a person gave N masks, as one number each.
 
     Args:
         decision: (N,) 1 accepted, -1 rejected, 0 neither.
         cluster: (N,) cluster that the mask was moved to, 0 for none.
 
     Returns:
-        (N,) int64: ``NO_WORD``, ``ACCEPTED``, ``REJECTED``, or the cluster of a mask that was moved.
+        (N,) int64: ``NO_LABEL``, ``ACCEPTED``, ``REJECTED``, or the cluster of a mask that was moved.
     """
-    said = np.select([decision < 0, cluster > 0, decision > 0], [REJECTED, cluster, ACCEPTED], NO_WORD)
-    return said.astype(np.int64)
+    labels = np.select([decision < 0, cluster > 0, decision > 0], [REJECTED, cluster, ACCEPTED], NO_LABEL)
+    return labels.astype(np.int64)
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Agreement:
-    """Compare what two people said of the same N masks.
+    """Compare the labels that two people gave the same N masks.
 
-    The same is said by two who accept, two who reject, and two who move a mask to the same cluster. Chance is what
-    people would agree on who say each thing as often as these do, without looking.
+    Labels are the same where both accept, both reject, or both move the mask to the same cluster. Chance agreement is
+    that of two people who give each label as often as these do, at random.
 
     Args:
-        first: (N,) ``words`` of one.
-        second: (N,) ``words`` of the other.
+        first: (N,) labels of one, as ``encode_labels`` gives them.
+        second: (N,) labels of the other.
 
     Raises:
         ShapeError: If they differ in length.
@@ -70,7 +68,7 @@ def compare(first: np.ndarray, second: np.ndarray) -> Agreement:
     """
     if first.shape != second.shape:
         raise ShapeError("second", f"{first.shape}", second.shape)
-    both = np.flatnonzero((first != NO_WORD) & (second != NO_WORD))
+    both = np.flatnonzero((first != NO_LABEL) & (second != NO_LABEL))
     one, other = first[both], second[both]
     same = one == other
     confusion = np.zeros((len(ACTIONS), len(ACTIONS)), np.int64)
@@ -79,21 +77,23 @@ def compare(first: np.ndarray, second: np.ndarray) -> Agreement:
 
 
 def differing(everyone: np.ndarray) -> np.ndarray:
-    """(N,) bool: masks of which the words of at least two of P people differ, by the (P, N) ``words``."""
-    spoken = everyone != NO_WORD
-    highest = np.where(spoken, everyone, np.iinfo(np.int64).min).max(axis=0, initial=np.iinfo(np.int64).min)
-    lowest = np.where(spoken, everyone, np.iinfo(np.int64).max).min(axis=0, initial=np.iinfo(np.int64).max)
-    return spoken.any(axis=0) & (highest != lowest)
+    """(N,) bool: masks to which at least two of P people gave different labels, by the (P, N) labels."""
+    labelled = everyone != NO_LABEL
+    highest = np.where(labelled, everyone, np.iinfo(np.int64).min).max(axis=0, initial=np.iinfo(np.int64).min)
+    lowest = np.where(labelled, everyone, np.iinfo(np.int64).max).min(axis=0, initial=np.iinfo(np.int64).max)
+    return labelled.any(axis=0) & (highest != lowest)
 
 
 def _kappa(one: np.ndarray, other: np.ndarray) -> float:
     if not len(one):
         return float("nan")
     kinds = np.unique(np.concatenate([one, other]))
-    shares = [np.bincount(np.searchsorted(kinds, said), minlength=len(kinds)) / len(said) for said in (one, other)]
+    shares = [
+        np.bincount(np.searchsorted(kinds, labels), minlength=len(kinds)) / len(labels) for labels in (one, other)
+    ]
     chance = float(shares[0] @ shares[1])
     return (float(np.mean(one == other)) - chance) / (1 - chance) if chance < 1 else float("nan")
 
 
-def _action(said: np.ndarray) -> np.ndarray:
-    return np.where(said == ACCEPTED, 0, np.where(said == REJECTED, 1, 2))
+def _action(labels: np.ndarray) -> np.ndarray:
+    return np.where(labels == ACCEPTED, 0, np.where(labels == REJECTED, 1, 2))

@@ -1,14 +1,14 @@
-"""How doubtful a mask is: a mix of five signals, each brought to [0, 1]. No ground truth is asked.
+"""How doubtful a mask is: a mix of five signals, each brought to [0, 1]. It uses no ground truth.
 
-- ``threshold``: how small a part of the masks a threshold would have to pass over to change what the filter does with
-  this one. 1 right at a threshold, and for a mask that is kept against the thresholds, as best of its photo.
+- ``threshold``: 1 minus the share of masks between this one and the threshold that decides on it. 1 right at a
+  threshold, and for a mask that is kept against the thresholds, as best of its photo.
 - ``label``: 1 if the first model gives it another class than its cluster, else 0.
-- ``margin``: share of masks that are clearer of the next cluster.
+- ``margin``: share of masks that are farther from the next cluster.
 - ``quality``: share of masks with a better score as proposals.
-- ``border``: share of masks that touch the photo's border less.
+- ``border``: share of masks that cover less of the photo's border.
 
-What was not measured counts 0.5, neither sure nor doubtful. ``WEIGHTS`` mixes them: the filter's verdict and the first
-model's contradiction speak most for a mistake that a person can mend; the other three only hint at one.
+What was not measured counts 0.5, neither sure nor doubtful. ``WEIGHTS`` mixes them: the filter's verdict and another
+class from the first model are the strongest signs of an error that a person can correct.
 """
 
 from collections.abc import Mapping
@@ -28,11 +28,11 @@ _SIGNALS = ("image", "cluster", "score", "iou", "agreement", "distance", "area",
 
 @dataclass(frozen=True, eq=False)
 class Doubts:
-    """What speaks against N masks, by the names of ``WEIGHTS``."""
+    """How doubtful N masks are, by the names of ``WEIGHTS``."""
 
     parts: Mapping[str, np.ndarray]  # (N,) in [0, 1]
     total: np.ndarray  # (N,) in [0, 1], their weighted mean
-    threshold: np.ndarray  # (N,) int8 index into THRESHOLDS: the one that ``parts["threshold"]`` speaks of, -1 none
+    threshold: np.ndarray  # (N,) int8 index into THRESHOLDS: the one of ``parts["threshold"]``, -1 none
     value: np.ndarray  # (N,) that threshold's signal, NaN without one
     settings: FilterConfig | None  # with which the filter judged
 

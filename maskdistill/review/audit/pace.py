@@ -4,31 +4,31 @@ from dataclasses import dataclass
 
 import numpy as np
 
-PAUSE = 120.0  # seconds without a stroke that are no work
+PAUSE = 120.0  # seconds without an action that count as a pause
 WINDOW = 600.0  # seconds of work that the pace is taken from
-_ENOUGH = 5  # strokes below which a pace would promise too much
+_ENOUGH = 5  # actions that an estimate needs
 
 
 @dataclass(frozen=True)
 class Pace:
-    """Strokes in the last minutes of work."""
+    """Actions in the last minutes of work."""
 
     per_minute: float  # masks
     seconds: float  # of work that it was taken from
 
     def time_left(self, num_masks: int) -> float:
-        """Seconds that so many masks take at this pace."""
+        """Seconds that this number of masks takes at this pace."""
         return 60 * num_masks / self.per_minute
 
 
 def measure_pace(times: np.ndarray) -> Pace | None:
-    """Pace of the strokes of one person.
+    """Pace of one person's actions.
 
     Args:
-        times: (n,) seconds, rising; a stroke on many masks at once is one.
+        times: (n,) seconds, rising; an action on many masks at once is one.
 
     Returns:
-        None if there are too few strokes without a pause between them.
+        None if there are too few actions without a pause between them.
     """
     gaps = np.diff(times)
     gaps = gaps[(gaps >= 0) & (gaps <= PAUSE)][::-1]  # the last first

@@ -1,4 +1,4 @@
-"""In which order masks are looked at, and which comes next."""
+"""The order in which masks are reviewed, and which comes next."""
 
 from collections.abc import Collection
 from enum import StrEnum
@@ -10,7 +10,7 @@ from maskdistill.review.audit.doubt import Doubts
 
 
 class Order(StrEnum):
-    """Ways through the masks, by their names in a link."""
+    """Orders of the queue, by their names in a link."""
 
     DOUBTFUL = "doubtful"
     KEPT = "kept"
@@ -25,23 +25,23 @@ class Order(StrEnum):
 ORDER_NAMES = {
     Order.DOUBTFUL: "Most doubtful first",
     Order.KEPT: "Kept but doubtful",
-    Order.DROPPED: "Dropped but believed",
+    Order.DROPPED: "Dropped with a high score",
     Order.CLUSTER: "Cluster by cluster",
-    Order.RANDOM: "At random",
-    Order.SOURCE: "In the order of the photos",
+    Order.RANDOM: "Random",
+    Order.SOURCE: "Photo by photo",
     Order.DISAGREEMENTS: "Disagreements",
     Order.SKIPPED: "Skipped",
 }
 ORDER_HELP = {
-    Order.DOUBTFUL: "Doubtful is: near a threshold of the filter (weight 0.35), of another class by stage 1 (0.25), "
-    "almost in another cluster (0.15), of a low proposal score (0.15), on the photo's border (0.10).",
-    Order.KEPT: "Only masks that the filter keeps, the most doubtful first: stage 2 learns what is wrong among them.",
-    Order.DROPPED: "Only masks that the filter drops, those that stage 1 believes most first: near misses to get back.",
-    Order.CLUSTER: "Cluster after cluster, the most doubtful of each first: the eye gets used to one kind of thing.",
-    Order.RANDOM: "A random order, the same for the same seed: for an honest share of good masks.",
-    Order.SOURCE: "The photos as they come, the best proposal of each first.",
-    Order.DISAGREEMENTS: "Masks of which two people said different things, until all agree or the last word is yours.",
-    Order.SKIPPED: "Masks that you put off, the first one first.",
+    Order.DOUBTFUL: "A weighted mean of five signals: near a threshold of the filter (0.35), another class in stage 1 "
+    "(0.25), close to another cluster (0.15), low proposal score (0.15), on the photo's border (0.10).",
+    Order.KEPT: "Only masks that the filter keeps, the most doubtful first: stage 2 would learn their errors.",
+    Order.DROPPED: "Only masks that the filter drops, those with the highest score of stage 1 first.",
+    Order.CLUSTER: "One cluster after the other, the most doubtful mask of each first.",
+    Order.RANDOM: "A random order, the same for the same seed: for an unbiased share of good masks.",
+    Order.SOURCE: "Photo by photo, the best proposal of each first.",
+    Order.DISAGREEMENTS: "Masks to which two people gave different labels, until they agree or yours is the last.",
+    Order.SKIPPED: "Masks that you skipped, the first one first.",
 }
 
 
@@ -54,16 +54,16 @@ def arrange(
     seed: int = 0,
     chosen: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Rows in the order in which they are looked at.
+    """Rows in the order in which they are reviewed.
 
     Args:
-        order: Which.
+        order: Of the queue.
         frame: N rows of a ``MaskTable``.
         doubts: Of these rows.
         cluster: (N,) where each mask is now.
         seed: For ``Order.RANDOM``.
-        chosen: (n,) rows that are in the queue at all: for ``DISAGREEMENTS`` and ``SKIPPED`` those, in the order in
-            which they came up; else None for all of them.
+        chosen: (n,) rows that are in the queue, for ``DISAGREEMENTS`` and ``SKIPPED``, in the order in which they
+            came up; else None for all of them.
 
     Returns:
         (n,) row numbers. Of equal masks the first in ``frame`` comes first.
@@ -93,34 +93,34 @@ def _best_first(rows: np.ndarray, score: np.ndarray, total: np.ndarray) -> np.nd
 def next_open(
     queue: np.ndarray,
     done: np.ndarray,
-    later: np.ndarray,
+    skipped: np.ndarray,
     *,
     after: int = -1,
     count: int = 8,
-    taken: Collection[int] = (),
+    claimed: Collection[int] = (),
 ) -> np.ndarray:
-    """Places in the queue of the next masks to look at.
+    """Places in the queue of the next masks to review.
 
     Args:
         queue: (n,) rows of the table.
-        done: (N,) bool, by row: needs no look any more.
-        later: (N,) bool, by row: put off until nothing else is left.
-        after: Place that is left; those before it come last, so that nothing is forgotten.
+        done: (N,) bool, by row: needs no review any more.
+        skipped: (N,) bool, by row: comes when nothing else is left.
+        after: Place that is left; those before it come last.
         count: How many are wanted.
-        taken: Rows that somebody else looks at just now.
+        claimed: Rows that somebody else reviews now.
 
     Returns:
-        At most ``count`` places: first what is open behind ``after``, then what is open before it, then what was put
-        off. The place ``after`` itself is not among them.
+        At most ``count`` places: first what is open behind ``after``, then what is open before it, then what was
+        skipped. The place ``after`` itself is not among them.
     """
     open_now = ~done[queue]
-    if taken:
-        open_now &= ~np.isin(queue, np.fromiter(taken, np.int64, len(taken)))
+    if claimed:
+        open_now &= ~np.isin(queue, np.fromiter(claimed, np.int64, len(claimed)))
     if 0 <= after < len(queue):
         open_now[after] = False
-    put_off = later[queue]
+    last = skipped[queue]
     found: list[np.ndarray] = []
-    for places in (np.flatnonzero(open_now & ~put_off), np.flatnonzero(open_now & put_off)):
+    for places in (np.flatnonzero(open_now & ~last), np.flatnonzero(open_now & last)):
         split = np.searchsorted(places, after, side="right")
         found += [places[split:], places[:split]]
     return np.concatenate(found)[:count]

@@ -1,4 +1,4 @@
-"""Which clusters a mask may belong to rather: those offered under the keys 1 to 9."""
+"""Which clusters a mask may belong to: those offered under the keys 1 to 9."""
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -14,12 +14,12 @@ NUM_KEYS = 9
 
 @dataclass(frozen=True, eq=False)
 class ClusterCentres:
-    """Where each cluster lies, seen from the middle of all masks."""
+    """The centres of clusters, relative to the mean of all masks."""
 
     ids: np.ndarray  # (K,) rising
     sizes: np.ndarray  # (K,) masks
-    middle: np.ndarray | None = None  # (D,) mean of all; None without vectors
-    directions: np.ndarray | None = None  # (K, D) of length 1, from the middle to the means of the clusters
+    mean: np.ndarray | None = None  # (D,) mean of all; None without vectors
+    directions: np.ndarray | None = None  # (K, D) of length 1, from the mean to the means of the clusters
 
     @classmethod
     def of(cls, cluster: np.ndarray, vectors: np.ndarray | None = None) -> Self:
@@ -35,14 +35,14 @@ class ClusterCentres:
             return cls(ids[real], sizes[real])
         ones = np.ones(len(vectors), np.float32)
         sums = sparse.csr_matrix((ones, (codes, np.arange(len(vectors)))), (len(ids), len(vectors))) @ vectors
-        middle = sums.sum(axis=0) / len(vectors)
-        return cls(ids[real], sizes[real], middle, unit_rows(sums / sizes[:, None] - middle)[real])
+        mean = sums.sum(axis=0) / len(vectors)
+        return cls(ids[real], sizes[real], mean, unit_rows(sums / sizes[:, None] - mean)[real])
 
-    def likeliest(self, vector: np.ndarray) -> list[int]:
-        """Clusters by falling cosine with a (D,) vector, both seen from the middle; none if there are no vectors."""
+    def nearest(self, vector: np.ndarray) -> list[int]:
+        """Clusters by falling cosine with a (D,) vector, both relative to the mean; none if there are no vectors."""
         if self.directions is None:
             return []
-        return self.ids[np.argsort(-(self.directions @ (vector - self.middle)), kind="stable")].tolist()
+        return self.ids[np.argsort(-(self.directions @ (vector - self.mean)), kind="stable")].tolist()
 
     def largest(self) -> list[int]:
         """Clusters by falling size."""
@@ -50,19 +50,19 @@ class ClusterCentres:
 
 
 def suggest_clusters(
-    own: int, label: int, centres: ClusterCentres, vector: np.ndarray | None = None, banned: Collection[int] = ()
+    own: int, label: int, centres: ClusterCentres, vector: np.ndarray | None = None, excluded: Collection[int] = ()
 ) -> list[int]:
-    """At most nine clusters, in the order of the keys: its own, the one that the first model says, the nearest ones by
-    their centres, then the largest.
+    """At most nine clusters, in the order of the keys: its own, the class that the first model predicts, the nearest
+    ones by their centres, then the largest.
 
     Args:
         own: Cluster of the mask, 0 for none.
-        label: What the first model says, 0 for nothing.
+        label: Class that the first model predicts, 0 for none.
         centres: Of all clusters.
         vector: (D,) of the mask; None without one.
-        banned: Clusters that nothing can be moved to, as those that were excluded.
+        excluded: Clusters that nothing can be moved to.
     """
-    near: Iterable[int] = [] if vector is None else centres.likeliest(vector)
+    near: Iterable[int] = [] if vector is None else centres.nearest(vector)
     wanted = dict.fromkeys([own, label, *near, *centres.largest()])
-    known = set(centres.ids.tolist()) - set(banned)
+    known = set(centres.ids.tolist()) - set(excluded)
     return [number for number in wanted if number in known][:NUM_KEYS]

@@ -1,10 +1,10 @@
-"""What was said so far, in all and of each cluster."""
+"""Counts of the labels so far, in all and of each cluster."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
-from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED
+from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED
 
 _ENOUGH = 3  # rejected masks from which a cluster is worth naming
 _MOSTLY = 0.5  # share of the decided ones
@@ -13,7 +13,7 @@ _DEVIATIONS = 1.96  # standard ones, of an interval of 95 %
 
 @dataclass(frozen=True)
 class Tally:
-    """Masks by what was said of them."""
+    """Masks by their label."""
 
     accepted: int
     rejected: int
@@ -29,7 +29,7 @@ class Tally:
 
 @dataclass(frozen=True)
 class ClusterTally:
-    """A cluster and how its masks fared."""
+    """A cluster and the labels of its masks."""
 
     cluster: int
     decided: int
@@ -37,19 +37,19 @@ class ClusterTally:
     rows: np.ndarray  # those not decided
 
 
-def count_words(words: np.ndarray, skipped: np.ndarray) -> Tally:
-    """Count (N,) ``words``; a mask that was skipped, by the (N,) bool, counts so until something is said of it."""
-    accepted, rejected = int(np.sum(words == ACCEPTED)), int(np.sum(words == REJECTED))
-    relabelled = int(np.sum(words > NO_WORD))
-    return Tally(accepted, rejected, relabelled, int(np.sum(skipped & (words == NO_WORD))), len(words))
+def count_labels(labels: np.ndarray, skipped: np.ndarray) -> Tally:
+    """Count (N,) labels; a mask that was skipped, by the (N,) bool, counts as such until it has a label."""
+    accepted, rejected = int(np.sum(labels == ACCEPTED)), int(np.sum(labels == REJECTED))
+    relabelled = int(np.sum(labels > NO_LABEL))
+    return Tally(accepted, rejected, relabelled, int(np.sum(skipped & (labels == NO_LABEL))), len(labels))
 
 
-def most_rejected(words: np.ndarray, cluster: np.ndarray) -> list[ClusterTally]:
+def most_rejected(labels: np.ndarray, cluster: np.ndarray) -> list[ClusterTally]:
     """Clusters most of whose decided masks were rejected, and at least three, the surest first.
 
     Args:
-        words: (N,) what was said of each mask.
-        cluster: (N,) where the masks are that somebody could reject together, 0 for nowhere.
+        labels: (N,) of each mask, as ``encode_labels`` gives them.
+        cluster: (N,) the cluster of each mask, 0 for none.
 
     Returns:
         By the falling lower end of Wilson's interval of the rejected share, so that 12 of 15 stand before 3 of 3.
@@ -57,8 +57,8 @@ def most_rejected(words: np.ndarray, cluster: np.ndarray) -> list[ClusterTally]:
     Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
     size = int(cluster.max(initial=0)) + 1
-    decided = np.bincount(cluster[words != NO_WORD], minlength=size)
-    rejected = np.bincount(cluster[words == REJECTED], minlength=size)
+    decided = np.bincount(cluster[labels != NO_LABEL], minlength=size)
+    rejected = np.bincount(cluster[labels == REJECTED], minlength=size)
     found = np.flatnonzero((rejected >= _ENOUGH) & (rejected > _MOSTLY * decided))
     found = found[found > 0]
     found = found[np.argsort(-_least_share(rejected[found], decided[found]), kind="stable")]
@@ -67,7 +67,7 @@ def most_rejected(words: np.ndarray, cluster: np.ndarray) -> list[ClusterTally]:
             int(number),
             int(decided[number]),
             int(rejected[number]),
-            np.flatnonzero((cluster == number) & (words == NO_WORD)),
+            np.flatnonzero((cluster == number) & (labels == NO_LABEL)),
         )
         for number in found
     ]

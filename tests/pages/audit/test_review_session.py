@@ -1,68 +1,78 @@
-"""What the browser says at the desk, what it is told, and what is on the disk then."""
+"""Messages of the browser, the answers to them, and what is on the disk then."""
+
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from app import photo_cache
-from app.audit.label_store import ReviewLabels
+from app.audit import review_session
+from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, audit_pool, queue_of
-from app.audit.review_session import AHEAD, AT_ONCE, ReviewSession
+from app.audit.review_session import NUM_CARDS, NUM_UPCOMING, ReviewSession
 from app.run_view import read_run_view
 from maskdistill.errors import DatasetError, RunError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order
-from maskdistill.review.audit.agreement import ACCEPTED, NO_WORD, REJECTED
+from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED
 from maskdistill.review.decisions import Action, Scope
 
 
 class Browser:
-    """One tab: numbers its messages and strokes, and remembers what it was sent."""
+    """One tab: numbers its messages and actions, and remembers what it was sent."""
 
-    def __init__(self, sitting, client="tab"):
-        self.sitting, self.client, self.turn, self.seq = sitting, client, 0, 0
-        self.have = set()
-        self.take(sitting.answer())
+    def __init__(self, review, client="tab"):
+        self.review, self.client, self.number, self.seq = review, client, 0, 0
+        self.cached = set()
+        self.take(review.answer())
 
     def take(self, answer):
         self.answer = answer
-        self.have |= {card["key"] for card in answer["cards"]} | {f"t{id}" for id in answer["thumbs"]}
+        self.cached |= {card["key"] for card in answer["cards"]} | {f"t{id}" for id in answer["thumbnails"]}
         return answer
 
-    def say(self, *strokes, at="keep", **more):
-        self.turn += 1
+    def send(self, *actions, at="keep", **more):
+        self.number += 1
         place = self.answer["at"] if at == "keep" else at
-        message = {"client": self.client, "turn": self.turn, "strokes": strokes, "at": place, "have": list(self.have)}
-        self.sitting.hear(message | more)
-        return self.take(self.sitting.answer())
+        message = {
+            "client": self.client,
+            "number": self.number,
+            "actions": actions,
+            "at": place,
+            "cached": list(self.cached),
+        }
+        self.review.apply_message(message | more)
+        return self.take(self.review.answer())
 
-    def stroke(self, kind, mask=None, cluster=None):
+    def action(self, kind, mask=None, cluster=None):
         self.seq += 1
         return {"seq": self.seq, "kind": kind, "mask": mask, "cluster": cluster}
 
     def press(self, kind, cluster=None):
-        """A key on the mask on show; the next one is shown at once, as the desk does it."""
+        """A key on the mask on show; the next one is shown at once, as the annotator does it."""
         here = self.answer["at"]
-        coming = self.answer["ahead"][0] if self.answer["ahead"] else None
-        return self.say(self.stroke(kind, here, cluster), at=coming)
+        coming = self.answer["upcoming"][0] if self.answer["upcoming"] else None
+        return self.send(self.action(kind, here, cluster), at=coming)
 
 
 @pytest.fixture
-def sit(editable_run):
-    """``sit("Ann", order=...)``: a place at the desk of the run's server; all share what is known."""
-    ledgers = {}
+def open_review(editable_run):
+    """``open_review("Ann", order=...)``: a place in a queue; all sessions of the server share one store."""
+    stores = {}
 
-    def sit_down(name="Ann", *, restarted=False, **choices):
+    def open_session(name="Ann", *, restarted=False, **choices):
         run_view = read_run_view(editable_run)
-        if restarted or run_view.stamp not in ledgers:
-            ledgers[run_view.stamp] = ReviewLabels(run_view)
-        way, ledger = QueueSettings(name, **choices), ledgers[run_view.stamp]
-        ledger.refresh()
-        sitting = ReviewSession(ledger, way, queue_of(run_view, ledger, way), Cards(run_view, ledger, way, drawn=True))
-        sitting.start(None)
-        return sitting
+        if restarted or run_view.stamp not in stores:
+            stores[run_view.stamp] = LabelStore(run_view)
+        settings, store = QueueSettings(name, **choices), stores[run_view.stamp]
+        store.refresh()
+        cards = Cards(run_view, store, settings, drawn=True)
+        review = ReviewSession(store, settings, queue_of(run_view, store.labels, settings), cards)
+        review.start(None)
+        return review
 
-    return sit_down
+    return open_session
 
 
 def marks(run):
@@ -70,8 +80,8 @@ def marks(run):
     return list(zip(table["mask_id"].tolist(), table["action"].tolist(), strict=True))
 
 
-def test_every_stroke_is_on_the_disk_before_it_is_acknowledged(sit, editable_run):
-    tab = Browser(sit())
+def test_every_action_is_on_the_disk_before_it_is_acknowledged(open_review, editable_run):
+    tab = Browser(open_review())
     seen = []
     for kind in ("accept", "reject", "skip"):
         seen.append((tab.answer["at"], kind))
@@ -81,7 +91,7 @@ def test_every_stroke_is_on_the_disk_before_it_is_acknowledged(sit, editable_run
     assert decisions.read_marks(editable_run)["scope"].eq(Scope.LABELS).all()
 
 
-def test_queue_is_the_candidates_of_the_filter_else_all_masks(sit, editable_run):
+def test_queue_is_the_candidates_of_the_filter_else_all_masks(open_review, editable_run):
     run_view = read_run_view(editable_run)
     candidates = run_view.frame.index[run_view.frame["candidate"]]
     assert set(audit_pool(run_view).rows) == set(candidates)
@@ -92,229 +102,289 @@ def test_queue_is_the_candidates_of_the_filter_else_all_masks(sit, editable_run)
     assert audit_pool(run_view).doubts.settings is None
 
 
-def test_strokes_that_come_twice_are_written_once(sit, editable_run):
-    tab = Browser(sit())
-    first, *rest = tab.answer["at"], *tab.answer["ahead"]
-    strokes = [tab.stroke("accept", first), tab.stroke("reject", rest[0])]
-    tab.say(strokes[0], at=rest[0])
-    tab.say(*strokes, at=rest[1])  # the first one had not been acknowledged yet when the second was made
+def test_actions_that_come_twice_are_written_once(open_review, editable_run):
+    tab = Browser(open_review())
+    first, *rest = tab.answer["at"], *tab.answer["upcoming"]
+    actions = [tab.action("accept", first), tab.action("reject", rest[0])]
+    tab.send(actions[0], at=rest[0])
+    tab.send(*actions, at=rest[1])  # the first one had not been acknowledged yet when the second was made
     assert marks(editable_run) == [(first, "accept"), (rest[0], "reject")]
 
 
-def test_a_stroke_is_on_the_mask_it_names_whatever_is_shown(sit, editable_run):
-    tab = Browser(sit())
-    ids = [tab.answer["at"], *tab.answer["ahead"][:2]]
-    answer = tab.say(*(tab.stroke("reject", id) for id in ids), at=tab.answer["ahead"][2])
+def test_an_action_is_on_the_mask_it_names_whatever_is_shown(open_review, editable_run):
+    tab = Browser(open_review())
+    ids = [tab.answer["at"], *tab.answer["upcoming"][:2]]
+    answer = tab.send(*(tab.action("reject", id) for id in ids), at=tab.answer["upcoming"][2])
     assert marks(editable_run) == [(id, "reject") for id in ids]
-    assert not set(ids) & {answer["at"], *answer["ahead"]}
+    assert not set(ids) & {answer["at"], *answer["upcoming"]}
 
 
-def test_continues_where_one_stopped_after_a_restart(sit, editable_run):
-    tab = Browser(sit())
+def test_continues_where_one_stopped_after_a_restart(open_review, editable_run):
+    tab = Browser(open_review())
     for _ in range(4):
         tab.press("accept")
-    last, here = tab.sitting, tab.answer["at"]
-    again = Browser(sit(restarted=True))
-    assert again.sitting.name != last.name
+    last, here = tab.review, tab.answer["at"]
+    again = Browser(open_review(restarted=True))
+    assert again.review.name != last.name
     assert again.answer["at"] == here
-    assert again.answer["trail"] == [id for id, _ in marks(editable_run)]
+    assert again.answer["before"] == [id for id, _ in marks(editable_run)]
 
 
-def test_a_stroke_sent_again_after_a_restart_is_not_a_second_step(sit, editable_run):
-    tab = Browser(sit())
-    stroke = tab.stroke("accept", tab.answer["at"])
-    tab.say(stroke)
-    restarted = Browser(sit(restarted=True))
-    answer = restarted.say({**stroke, "again": True}, {"seq": 2, "kind": "undo", "mask": None, "again": True})
+def test_an_action_sent_again_after_a_restart_is_not_a_second_step(open_review, editable_run):
+    tab = Browser(open_review())
+    action = tab.action("accept", tab.answer["at"])
+    tab.send(action)
+    restarted = Browser(open_review(restarted=True))
+    answer = restarted.send({**action, "again": True}, {"seq": 2, "kind": "undo", "mask": None, "again": True})
     assert answer["acked"] == {"tab": 2}
     assert len(decisions.steps(editable_run)) == 1
     assert not decisions.steps(editable_run)[0].undone
 
 
-def test_undo_goes_back_to_the_mask_and_redo_decides_it_again(sit, editable_run):
-    tab = Browser(sit())
+def test_undo_goes_back_to_the_mask_and_redo_decides_it_again(open_review, editable_run):
+    tab = Browser(open_review())
     first = tab.answer["at"]
     tab.press("reject")
-    answer = tab.say(tab.stroke("undo"))
+    answer = tab.send(tab.action("undo"))
     assert (answer["goto"][1], marks(editable_run)) == (first, [])
-    assert answer["said"][first]["sign"] == ""
-    assert answer["notice"] == f"Undone: rejected mask {first}."
-    answer = tab.say(tab.stroke("redo"))
+    assert answer["labels"][first]["sign"] == ""
+    assert str(first) in answer["notice"]
+    answer = tab.send(tab.action("redo"))
     assert marks(editable_run) == [(first, "reject")]
-    assert answer["said"][first]["sign"] == "reject"
-    assert tab.say(tab.stroke("redo"))["notice"] == "There is nothing to redo."
+    assert answer["labels"][first]["sign"] == "reject"
+    assert "redo" in tab.send(tab.action("redo"))["notice"]
+    assert marks(editable_run) == [(first, "reject")]
 
 
-def test_skipped_masks_come_back_when_nothing_else_is_left(sit):
-    tab = Browser(sit())
+def test_skipped_masks_come_back_when_nothing_else_is_left(open_review):
+    tab = Browser(open_review())
     skipped = tab.answer["at"]
     tab.press("skip")
-    number = len(tab.sitting.queue)
+    number = len(tab.review.queue)
     for _ in range(number - 1):
         assert tab.answer["at"] != skipped
         tab.press("accept")
     assert tab.answer["at"] == skipped
     answer = tab.press("reject")
     assert answer["at"] is None
-    assert answer["over"]["title"] == f"All {number} masks are decided."
+    assert f"{number} masks" in answer["finished"]["title"]
 
 
-def test_relabelling_offers_the_own_cluster_first_and_names_it(sit, editable_run):
-    tab = Browser(sit())
+def test_relabelling_offers_the_own_cluster_first_and_names_it(open_review, editable_run):
+    tab = Browser(open_review())
     card = tab.answer["cards"][0]
     assert card["keys"][0] == {"cluster": card["cluster"], "name": card["name"], "colour": card["colour"]}
-    row = tab.sitting.at
+    row = tab.review.at
     tab.press("relabel", cluster=card["keys"][1]["cluster"])
-    assert tab.sitting.ledger.everyone.words[row] == card["keys"][1]["cluster"]
+    assert tab.review.store.labels.everyone.labels[row] == card["keys"][1]["cluster"]
     assert decisions.read_marks(editable_run)["cluster"].tolist() == [card["keys"][1]["cluster"]]
 
 
-def test_no_mask_is_served_to_two_people(sit):
-    ann = Browser(sit("Ann"))
-    bob = Browser(sit("Bob"), client="other")
+def test_no_mask_is_served_to_two_people(open_review):
+    ann = Browser(open_review("Ann"))
+    bob = Browser(open_review("Bob"), client="other")
     for _ in range(3):
-        assert not {ann.answer["at"], *ann.answer["ahead"]} & {bob.answer["at"], *bob.answer["ahead"]} - {None}
+        assert not {ann.answer["at"], *ann.answer["upcoming"]} & {bob.answer["at"], *bob.answer["upcoming"]} - {None}
         ann.press("accept")
         if bob.answer["at"] is not None:
             bob.press("reject")
 
 
-def test_masks_are_free_for_others_when_somebody_leaves(sit):
-    ann, bob = sit("Ann"), sit("Bob")
-    assert ann.answer()["at"] is not None
-    held = bob.answer()
-    assert held["at"] is None
-    assert held["over"]["title"].endswith("before somebody else.")
-    ann.leave()
+def test_no_mask_is_served_to_two_people_who_work_at_the_same_time(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "NUM_UPCOMING", 2)
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    names = ["Ann", "Bob", "Cem"]
+    tabs = [Browser(open_review(name), client=name) for name in names]
+
+    def work(tab):
+        served = []
+        while tab.answer["at"] is not None:
+            served.append(tab.answer["at"])
+            tab.press("accept")
+        return served
+
+    with ThreadPoolExecutor(len(tabs)) as threads:
+        served = [mask for masks in threads.map(work, tabs) for mask in masks]
+    assert len(set(served)) == len(served)
+    assert len(served) == len(tabs[0].review.queue)
+
+
+def test_masks_are_free_for_others_when_the_time_of_a_claim_is_over(open_review, monkeypatch):
+    ann, bob = open_review("Ann"), open_review("Bob")
+    with monkeypatch.context() as patched:
+        patched.setattr(review_session, "_CLAIM_SECONDS", 0.0)
+        assert ann.answer()["at"] is not None
     assert bob.answer()["at"] is not None
 
 
-def test_second_opinion_hears_the_first_only_when_it_is_given(sit):
-    ann = Browser(sit("Ann"))
+def test_masks_are_free_for_others_when_somebody_leaves(open_review):
+    ann, bob = open_review("Ann"), open_review("Bob")
+    assert ann.answer()["at"] is not None
+    held = bob.answer()
+    assert held["at"] is None
+    assert str(len(bob.queue)) in held["finished"]["title"]
+    ann.release_claims()
+    assert bob.answer()["at"] is not None
+
+
+def test_second_opinion_sees_the_first_only_when_it_is_given(open_review):
+    ann = Browser(open_review("Ann"))
     judged = ann.answer["at"]
     ann.press("accept")
-    bob = Browser(sit("Bob", second=True), client="other")
+    bob = Browser(open_review("Bob", second_opinion=True), client="other")
     assert bob.answer["at"] == judged
-    assert bob.answer["said"][judged] == {"sign": "", "text": ""}
-    assert not bob.sitting.may_see_others(judged)
+    assert bob.answer["labels"][judged] == {"sign": "", "text": ""}
+    assert not bob.review.may_see_others(judged)
     answer = bob.press("reject")
-    assert bob.sitting.may_see_others(judged)
-    assert answer["said"][judged] == {"sign": "reject", "text": "you rejected; Ann accepted"}
+    assert bob.review.may_see_others(judged)
+    assert answer["labels"][judged] == {"sign": "reject", "text": "you rejected; Ann accepted"}
 
 
-def test_disagreements_are_a_queue_that_the_last_word_empties(sit):
-    ann, bob = Browser(sit("Ann")), Browser(sit("Bob", second=True), client="other")
-    masks = [ann.answer["at"], ann.answer["ahead"][0]]
+def test_disagreements_are_a_queue_that_the_last_label_empties(open_review):
+    ann, bob = Browser(open_review("Ann")), Browser(open_review("Bob", second_opinion=True), client="other")
+    masks = [ann.answer["at"], ann.answer["upcoming"][0]]
     ann.press("accept")
     ann.press("accept")
     bob.press("reject")
     bob.press("accept")
-    judge = Browser(sit("Ann", order=Order.DISAGREEMENTS))
-    assert [judge.answer["at"], *judge.answer["ahead"]] == masks[:1]
+    judge = Browser(open_review("Ann", order=Order.DISAGREEMENTS))
+    assert [judge.answer["at"], *judge.answer["upcoming"]] == masks[:1]
     assert judge.answer["cards"][0]["reason"] == "You accepted, Bob rejected"
-    assert judge.press("reject")["over"]["title"] == "All 1 masks of this queue are decided."
+    assert not judge.press("reject")["finished"].get("empty")
 
 
-def test_link_opens_its_mask_unless_it_is_decided(sit):
-    sitting = sit()
-    other = sitting.answer()["ahead"][1]
-    sitting.start(other)
-    assert sitting.answer()["at"] == other
-    tab = Browser(sitting)
+def test_link_opens_its_mask_unless_it_is_decided(open_review):
+    review = open_review()
+    other = review.answer()["upcoming"][1]
+    review.start(other)
+    assert review.answer()["at"] == other
+    tab = Browser(review)
     tab.press("accept")
-    fresh = sit()
+    fresh = open_review()
     fresh.start(other)
     assert fresh.answer()["at"] != other
     fresh.start(10**9)
     assert fresh.answer()["at"] is not None
 
 
-def test_what_cannot_be_written_is_said_and_not_acknowledged(sit, editable_run, monkeypatch):
-    tab = Browser(sit())
-    ids = [tab.answer["at"], *tab.answer["ahead"][:1]]
-    strokes = [tab.stroke("accept", id) for id in ids]
+def test_what_cannot_be_written_is_reported_and_not_acknowledged(open_review, editable_run, monkeypatch):
+    tab = Browser(open_review())
+    ids = [tab.answer["at"], *tab.answer["upcoming"][:1]]
+    actions = [tab.action("accept", id) for id in ids]
 
     def full(*_arguments, **_options):
         raise RunError("The disk is full: free some space.")
 
     with monkeypatch.context() as patched:
         patched.setattr(decisions, "decide", full)
-        answer = tab.say(*strokes, at=tab.answer["ahead"][1])
+        answer = tab.send(*actions, at=tab.answer["upcoming"][1])
     assert answer["error"] == "The disk is full: free some space."
     assert answer["acked"] == {}
     assert marks(editable_run) == []
-    assert tab.say(*strokes)["acked"] == {"tab": 2}
+    assert tab.send(*actions)["acked"] == {"tab": 2}
     assert marks(editable_run) == [(id, "accept") for id in ids]
 
 
-def test_a_mask_that_is_gone_is_told_and_the_rest_written(sit, editable_run):
-    tab = Browser(sit())
+def test_a_mask_that_is_gone_is_reported_and_the_rest_written(open_review, editable_run):
+    tab = Browser(open_review())
     here = tab.answer["at"]
-    answer = tab.say(tab.stroke("accept", 99_999), tab.stroke("accept", here))
-    assert "no mask 99999" in answer["notice"]
+    answer = tab.send(tab.action("accept", 99_999), tab.action("accept", here))
+    assert "99999" in answer["notice"]
     assert marks(editable_run) == [(here, "accept")]
 
 
-def test_pictures_are_sent_once_and_few_at_a_time(sit):
-    tab = Browser(sit())
-    assert len(tab.answer["cards"]) <= AT_ONCE
-    assert len(tab.answer["ahead"]) <= AHEAD
+def test_pictures_are_sent_once_and_few_at_a_time(open_review):
+    tab = Browser(open_review())
+    assert len(tab.answer["cards"]) <= NUM_CARDS
+    assert len(tab.answer["upcoming"]) <= NUM_UPCOMING
     sent = [card["key"] for card in tab.answer["cards"]]
     for _ in range(4):
-        sent += [card["key"] for card in tab.say()["cards"]]
+        sent += [card["key"] for card in tab.send()["cards"]]
     assert len(set(sent)) == len(sent)
-    assert {f"c{id}" for id in (tab.answer["at"], *tab.answer["ahead"])} == set(sent)
-    whole = tab.say(look="whole")["cards"]
+    assert {f"c{id}" for id in (tab.answer["at"], *tab.answer["upcoming"])} == set(sent)
+    whole = tab.send(zoom="whole")["cards"]
     assert whole[0]["key"] == f"w{tab.answer['at']}"
-    photo = tab.sitting.cards.found.photos[tab.answer["at"] // 10]
+    photo = tab.review.cards.run_view.photos[tab.answer["at"] // 10]
     assert (whole[0]["width"], whole[0]["height"]) == (photo.width, photo.height)
 
 
-def test_photo_that_is_gone_leaves_the_mask_to_be_judged(sit, monkeypatch):
+def test_photo_that_is_gone_leaves_the_mask_to_be_judged(open_review, monkeypatch):
     def gone(_photo):
         raise DatasetError("There is no file ant.png any more.")
 
     monkeypatch.setattr(photo_cache, "pixels", gone)
-    card = sit().answer()["cards"][0]
+    card = open_review().answer()["cards"][0]
     assert (card["photo_src"], card["problem"]) == ("", "There is no file ant.png any more.")
     assert card["mask"].startswith("data:image/png")
 
 
-class TestLedger:
+class TestLabelStore:
     @pytest.fixture
-    def ledger(self, editable_run):
-        return ReviewLabels(read_run_view(editable_run))
+    def store(self, editable_run):
+        return LabelStore(read_run_view(editable_run))
 
-    def test_stroke_by_stroke_it_is_what_is_read_anew(self, ledger, editable_run):
-        ledger.decide("Ann", [0, 1, 2], Action.REJECT)
-        ledger.decide("Bob", [1], Action.RELABEL, 2)
-        ledger.decide("Ann", [3], Action.SKIP)
-        ledger.decide("Ann", [0], Action.ACCEPT)
-        anew = ReviewLabels(read_run_view(editable_run))
+    def test_action_by_action_it_is_what_is_read_anew(self, store, editable_run):
+        store.decide("Ann", [0, 1, 2], Action.REJECT)
+        store.decide("Bob", [1], Action.RELABEL, 2)
+        store.decide("Ann", [3], Action.SKIP)
+        store.decide("Ann", [0], Action.ACCEPT)
+        anew = LabelStore(read_run_view(editable_run))
         for name in ("Ann", "Bob"):
-            for field in ("words", "skipped", "step"):
-                np.testing.assert_array_equal(getattr(ledger.voice(name), field), getattr(anew.voice(name), field))
-            assert ledger.voice(name).recent == anew.voice(name).recent
-            np.testing.assert_allclose(ledger.voice(name).times, anew.voice(name).times, atol=0.5)
-        assert ledger.everyone.words[:4].tolist() == [ACCEPTED, 2, REJECTED, NO_WORD]
-        np.testing.assert_array_equal(ledger.everyone.words, anew.everyone.words)
+            own, expected = store.labels.of_reviewer(name), anew.labels.of_reviewer(name)
+            for field in ("labels", "skipped", "step"):
+                np.testing.assert_array_equal(getattr(own, field), getattr(expected, field))
+            assert own.recent == expected.recent
+            np.testing.assert_allclose(own.times, expected.times, atol=0.5)
+        assert store.labels.everyone.labels[:4].tolist() == [ACCEPTED, 2, REJECTED, NO_LABEL]
+        np.testing.assert_array_equal(store.labels.everyone.labels, anew.labels.everyone.labels)
 
-    def test_many_masks_at_once_are_one_undo(self, ledger, editable_run):
-        ledger.decide("Ann", [4], Action.ACCEPT)
-        ledger.decide("Ann", [0, 1, 2], Action.REJECT, note="all of it")
-        step, rows = ledger.undo("Ann")
+    def test_many_masks_at_once_are_one_undo(self, store, editable_run):
+        store.decide("Ann", [4], Action.ACCEPT)
+        store.decide("Ann", [0, 1, 2], Action.REJECT)
+        step, rows = store.undo("Ann")
         assert (step.num_masks, sorted(rows.tolist())) == (3, [0, 1, 2])
-        assert np.flatnonzero(ledger.everyone.words).tolist() == [4]
-        assert ledger.undo("Bob") is None
+        assert np.flatnonzero(store.labels.everyone.labels).tolist() == [4]
+        assert store.undo("Bob") is None
 
-    def test_hears_what_another_server_wrote(self, ledger, editable_run):
-        other = ReviewLabels(read_run_view(editable_run))
+    def test_readers_see_everyone_while_all_is_read_anew(self, store):
+        """They met a table half filled, or one that changed under their hands."""
+        names = [f"reviewer {number:02}" for number in range(12)]
+        for name in names:
+            store.decide(name, [0], Action.ACCEPT)
+        store.decide(names[0], [1], Action.REJECT)
+
+        def rewrite():
+            for _ in range(10):
+                store.undo(names[0])
+                store.redo(names[0])
+
+        seen = set()
+        with ThreadPoolExecutor(1) as threads:
+            job = threads.submit(rewrite)
+            while not job.done():
+                labels = store.labels
+                seen.add((*labels.names, len(labels.others_of(0, names[0])), int(labels.everyone.labels[0])))
+        job.result()
+        assert seen == {(*names, 11, ACCEPTED)}
+
+    def test_what_is_decided_by_then_is_not_rejected(self, store, editable_run):
+        other = LabelStore(read_run_view(editable_run))
+        other.decide("Bob", [1], Action.ACCEPT)
+        other.decide("Bob", [2], Action.SKIP)
+        assert store.reject_undecided("Ann", [0, 1, 2], "all of it") == 2
+        assert store.labels.everyone.labels[:3].tolist() == [REJECTED, ACCEPTED, REJECTED]
+        assert store.reject_undecided("Ann", [0, 1, 2], "all of it") == 0
+        step, rows = store.undo("Ann")
+        assert (step.num_masks, rows.tolist()) == (2, [0, 2])
+
+    def test_reads_what_another_server_wrote(self, store, editable_run):
+        other = LabelStore(read_run_view(editable_run))
         other.decide("Bob", [5], Action.REJECT)
-        ledger.decide("Ann", [6], Action.ACCEPT)  # without asking first
-        assert ledger.everyone.words[[5, 6]].tolist() == [REJECTED, ACCEPTED]
+        store.decide("Ann", [6], Action.ACCEPT)  # without asking first
+        assert store.labels.everyone.labels[[5, 6]].tolist() == [REJECTED, ACCEPTED]
         other.refresh()
-        assert other.others_of(6, "Bob") == [("Ann", ACCEPTED)]
-        assert ledger.differ().sum() == 0
+        assert other.labels.others_of(6, "Bob") == [("Ann", ACCEPTED)]
+        assert store.labels.differ().sum() == 0
         other.decide("Bob", [6], Action.REJECT)
-        ledger.refresh()
-        assert np.flatnonzero(ledger.differ(("Ann", "Bob"))).tolist() == [6]
+        store.refresh()
+        assert np.flatnonzero(store.labels.differ(("Ann", "Bob"))).tolist() == [6]
