@@ -70,7 +70,8 @@ class ImageGrid {
     const box = section.querySelector(".tiles");
     section.nodes = new Map(group.tiles.map((tile) => [tile.id, section.nodes.get(tile.id) ?? makeTile()]));
     const nodes = [...section.nodes.values()];
-    if (setChildren(box, nodes.length ? nodes : [element("p", "empty", data.empty)])) this.anchor = undefined;
+    if (!nodes.length && data.empty) nodes.push(element("p", "empty", data.empty));
+    if (setChildren(box, nodes)) this.anchor = undefined;
     for (const tile of group.tiles) fillTile(section.nodes.get(tile.id), tile);
     this.fillHeading(section, group);
     const chosen = group.tiles.filter((tile) => tile.id !== undefined);

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from app import photo_cache, selection, session
+from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.guide import overlays
-from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
 from app.guide.photo_results import TrainedRun
 from app.guide.step_context import StepContext
@@ -26,7 +26,8 @@ def draw_clusters(context: StepContext) -> str:
     own, chosen = int(places.clusters[0]), chosen_cluster(trained)
     rows, cosines = _typical(trained, chosen) if chosen else _nearest(context, places.vectors[0])
     tiles = [_tile(trained, int(row), cosine) for row, cosine in zip(rows, cosines, strict=True)]
-    board(tiles, key="guide:board", mine=_own_tile(context, own), on_open=look_into)
+    groups = [TileGroup([_own_tile(context, own)]), TileGroup(tiles)]
+    grouped_images(groups, key="guide:board", layout="board", on_open=look_into)
     cluster = trained.decided.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
     return f"{trained.decided.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"
@@ -71,7 +72,8 @@ def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
     name = trained_run.decided.name_of(cluster) if cluster else "no cluster"
     like = "" if cosine is None else f"likeness {cosine:.2f}"
     title = ", ".join(part for part in (f"{image_id}: {name}", like) if part)
-    return Tile(crop_url(trained_run.masks, int(mask_id)), name, cluster_colour(cluster), title, int(mask_id))
+    src = crop_url(trained_run.masks, int(mask_id))
+    return Tile(int(mask_id), src, name, color=cluster_colour(cluster), title=title)
 
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
@@ -80,4 +82,5 @@ def _own_tile(context: StepContext, cluster: int) -> Tile:
         photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP
     )
     name = context.trained.decided.name_of(cluster)
-    return Tile(drawing.jpeg_url(crop), f"This mask: {name}", colour, f"The mask of {context.photo.id}: {name}")
+    title = f"The mask of {context.photo.id}: {name}"
+    return Tile(None, drawing.jpeg_url(crop), f"This mask: {name}", color=colour, title=title)

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 
 from app import selection
+from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.guide import overlays
-from app.guide.board import Tile, board
 from app.guide.mask_detail import look_into
 from app.guide.photo_results import TrainedRun
 from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
@@ -65,9 +65,10 @@ def _draw_border(trained_run: TrainedRun, table: pd.DataFrame, result: FilterRes
     passes = np.isin(result.rule[: len(table)], _PASSING)
     order = np.argsort(table["score"].to_numpy(), kind="stable")
     fails, stays = order[~passes[order]][-BORDER:], order[passes[order]][:BORDER]
-    tiles = [_border_tile(trained_run, table, int(row), passes=False, kept=bool(result.kept[row])) for row in fails]
-    tiles += [_border_tile(trained_run, table, int(row), passes=True, kept=True) for row in stays]
-    board(tiles, key="guide:border", split="threshold", split_at=len(fails), on_open=look_into)
+    below = [_border_tile(trained_run, table, int(row), passes=False, kept=bool(result.kept[row])) for row in fails]
+    above = [_border_tile(trained_run, table, int(row), passes=True, kept=True) for row in stays]
+    groups = [TileGroup(below), TileGroup(above, title="threshold")]
+    grouped_images(groups, key="guide:border", layout="line", on_open=look_into)
 
 
 def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, passes: bool, kept: bool) -> Tile:
@@ -75,4 +76,4 @@ def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, pass
     fate = "kept" if passes else "back, as the best there is" if kept else "dropped"
     text, title = f"{'' if passes or not kept else '↩ '}{score:.2f}", f"{image_id}: {fate}, score {score:.2f}"
     src, colour = crop_url(trained_run.masks, int(mask_id)), cluster_colour(int(cluster))
-    return Tile(src, text, colour, title, int(mask_id), not kept)
+    return Tile(int(mask_id), src, text, color=colour, title=title, muted=not kept)

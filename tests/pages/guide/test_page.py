@@ -167,11 +167,11 @@ def test_a_run_of_that_name_by_somebody_else_is_left_alone(finished_run, runs_fo
 def test_last_steps_show_the_run_that_is_looked_at(open_page, finished_run):
     app = open_page("guide", run="tiny", step="5")
     assert "Run tiny" in texts(app)
-    found = [tile["mask_id"] for tile in component(app, "guide:board")["tiles"]]
+    found = [tile["id"] for tile in component(app, "guide:board")["groups"][1]["tiles"]]
     assert len(found) == 12
     assert not any(mask_id < 10 for mask_id in found)  # the photo's own are no neighbours
     app.pills(key="guide:cluster").set_value(2).run()
-    assert {tile["text"] for tile in component(app, "guide:board")["tiles"]} == {"cluster 2"}
+    assert {tile["caption"] for tile in component(app, "guide:board")["groups"][1]["tiles"]} == {"cluster 2"}
     assert app.query_params["cluster"] == "2"
     for step in ("6", "7", "8"):
         app.query_params["step"] = step
