@@ -30,7 +30,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML)
+_component = register(__file__, _HTML, shared=("filter/histogram_scale.js",))
 
 
 @dataclass(frozen=True)
