@@ -14,8 +14,15 @@ _Made = TypeVar("_Made")
 
 def stamp(paths: Iterable[Path]) -> str:
     """A short name of the state that files are in: another as soon as one is made anew, comes or goes."""
-    times = [(str(path), path.stat().st_mtime_ns) for path in paths if path.exists()]
+    times = [(str(path), _modified(path)) for path in paths]
     return blake2b(repr(times).encode(), digest_size=12).hexdigest()
+
+
+def _modified(path: Path) -> int | None:
+    try:
+        return path.stat().st_mtime_ns
+    except FileNotFoundError:  # asked for in one step: another thread may delete a file that was there just now
+        return None
 
 
 class Shelf:

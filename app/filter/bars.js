@@ -1,5 +1,5 @@
-// Counts as bars; a click, Enter or Space chooses one, arrow keys walk.
-function line(item, chosen, pick) {
+// Counts as bars; a click, Enter or Space chooses one, arrow keys go to the next.
+function bar(item, chosen, choose) {
   const row = element("button", "row");
   row.type = "button";
   row.dataset.id = item.id;
@@ -13,19 +13,19 @@ function line(item, chosen, pick) {
     sign.setAttribute("aria-label", item.warning);
     count.append(sign);
   }
-  count.append(item.words);
+  count.append(item.count_text);
   const track = element("span", "track"),
     filled = element("i", item.fill);
   filled.style.width = `${item.total ? (100 * item.count) / item.total : 0}%`;
-  if (item.colour) filled.style.background = item.colour;
+  if (item.color) filled.style.background = item.color;
   track.append(filled);
   row.append(name, count, track);
   if (item.help) row.append(element("span", "help", item.help));
-  row.onclick = () => pick(item.id);
+  row.onclick = () => choose(item.id);
   return row;
 }
 
-function walk(event, box) {
+function goOn(event, box) {
   const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
   if (!step) return;
   event.preventDefault();
@@ -39,8 +39,8 @@ export default mount((root) => ({
     const focused = root.activeElement?.dataset?.id;
     box.setAttribute("aria-label", data.label);
     box.classList.toggle("narrow", data.narrow);
-    box.replaceChildren(...data.items.map((item) => line(item, data.chosen, (id) => send("pick", id))));
-    box.onkeydown = (event) => walk(event, box);
+    box.replaceChildren(...data.items.map((item) => bar(item, data.chosen, (id) => send("clicked", id))));
+    box.onkeydown = (event) => goOn(event, box);
     if (focused !== undefined)
       [...box.children].find((row) => row.dataset.id === focused)?.focus({ preventScroll: true });
   },

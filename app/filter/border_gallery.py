@@ -15,7 +15,6 @@ from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.mask_detail.facts import SIGNALS
 from maskdistill.config import FilterConfig
-from maskdistill.errors import MaskDistillError
 from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
 from maskdistill.pseudo_labels.threshold_curves import threshold_of
@@ -27,7 +26,7 @@ NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}
 _DROPS_BELOW = {item.signal: item.drops_below for item in reversed(THRESHOLDS)}  # of area, its lower threshold's
 _PER_PAGE = 18  # six rows of three, as high as the histograms beside them
 _SIZE = 70  # least side of a crop, CSS pixels
-_HOW_TO_MARK = "Mark crops by the box in their corner, Ctrl or Shift and a click, or Space."
+_HOW_TO_MARK = "Mark crops with the box in their corner, Ctrl- or Shift-click, or Space."
 
 
 def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
@@ -48,9 +47,9 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown("Only", width="content")
             if rule:
-                _let_go(rule, lambda: selection.set_option(selection.Option.RULE, ""), "rule")
+                _clear_button(rule, lambda: selection.set_option(selection.Option.RULE, ""), "rule")
             if cluster:
-                _let_go(found.decided.name_of(cluster), lambda: selection.select(cluster=0), "cluster")
+                _clear_button(found.decisions_now.name_of(cluster), lambda: selection.select(cluster=0), "cluster")
     among = np.ones(len(found.mask_ids), bool) if not cluster else found.signals.cluster == cluster
     if rule:
         _draw_rule(found, config, result, rule, among)
@@ -62,10 +61,10 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
 def _choose_border(field: str, disabled: bool) -> None:
     key = session.sync_widget("filter:border", field)
     st.selectbox(
-        "At the border of",
+        "Threshold whose border is shown",
         list(NAMES),
         key=key,
-        format_func=lambda name: f"Border: {NAMES[name]}",
+        format_func=lambda name: f"Threshold: {NAMES[name]}",
         disabled=disabled,
         label_visibility="collapsed",
         width=190,
@@ -73,14 +72,14 @@ def _choose_border(field: str, disabled: bool) -> None:
     )
 
 
-def _let_go(name: str, act: Callable[[], None], what: str) -> None:
+def _clear_button(name: str, clear: Callable[[], None], what: str) -> None:
     st.button(
         widgets.escape(name),
         icon=":material/close:",
         icon_position="right",
-        key=f"filter:let go:{what}",
-        help=f"Show masks of every {what} again",
-        on_click=act,
+        key=f"filter:clear:{what}",
+        help=f"Show the masks of every {what}",
+        on_click=clear,
     )
 
 
@@ -89,10 +88,10 @@ def _draw_border(found: Candidates, config: FilterConfig, result: FilterResult, 
     kept, dropped = border.kept[among[border.kept]], border.dropped[among[border.dropped]]
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_side(found, "Just kept", "kept", kept, _why_none_kept(result), partial(_told, found, border, field))
+        _draw_side(found, "Just kept", "kept", kept, _why_none_kept(result), partial(_caption, found, border, field))
     with right:
         empty = _why_none_dropped(config, field)
-        _draw_side(found, "Just dropped", "dropped", dropped, empty, partial(_told, found, border, field))
+        _draw_side(found, "Just dropped", "dropped", dropped, empty, partial(_caption, found, border, field))
 
 
 def _draw_rule(found: Candidates, config: FilterConfig, result: FilterResult, rule: str, among: np.ndarray) -> None:
@@ -100,12 +99,12 @@ def _draw_rule(found: Candidates, config: FilterConfig, result: FilterResult, ru
     signal = next((item.signal for item in THRESHOLDS if item.rule == rule), "score")
     side = "kept" if len(rows) and result.kept[rows[0]] else "dropped"
     st.caption(f"{RULE_HELP[rule][0].upper()}{RULE_HELP[rule][1:]}.")
-    title, empty = f"{rule[0].upper()}{rule[1:]}", "No mask comes under this rule now."
+    title, empty = f"{rule[0].upper()}{rule[1:]}", "This rule decides on no mask now."
     _draw_side(found, title, side, rows[among[rows]], empty, lambda row: value_text(found, row, signal))
 
 
-def _told(found: Candidates, border: Border, field: str, row: int) -> str:
-    """What puts a mask where it is: its value, and of several rules which one."""
+def _caption(found: Candidates, border: Border, field: str, row: int) -> str:
+    """A mask's value, and which signal decides where several do."""
     if field != ALL:
         return value_text(found, row, threshold_of(field).signal)
     signal = THRESHOLDS[border.rule[row]].signal
@@ -113,7 +112,7 @@ def _told(found: Candidates, border: Border, field: str, row: int) -> str:
 
 
 def _draw_side(
-    found: Candidates, title: str, side: str, rows: np.ndarray, empty: str, told: Callable[[int], str]
+    found: Candidates, title: str, side: str, rows: np.ndarray, empty: str, caption: Callable[[int], str]
 ) -> None:
     sign = colors.SIGNS["good" if side == "kept" else "bad"]
     st.markdown(f"**{sign} {widgets.escape(title)}** :small[{len(rows):,}]")
@@ -121,7 +120,7 @@ def _draw_side(
     shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
     with grid:
         image_grid(
-            [_tile(found, row, told(row)) for row in shown],
+            [_tile(found, row, caption(row)) for row in shown],
             key=f"filter:{side}",
             marked=session.recall(session.Key.FILTER_MARKED, ()),
             on_open=open_mask,
@@ -132,16 +131,16 @@ def _draw_side(
         )
 
 
-def _tile(found: Candidates, row: int, told: str) -> Tile:
+def _tile(found: Candidates, row: int, caption: str) -> Tile:
     mask_id, cluster = int(found.mask_ids[row]), int(found.signals.cluster[row])
-    name = found.decided.name_of(cluster)
+    name = found.decisions_now.name_of(cluster)
     return Tile(
         mask_id,
-        crop_url(found.ex, mask_id),
-        caption=told,
+        crop_url(found.run_view, mask_id),
+        caption=caption,
         badge="" if name == f"cluster {cluster}" else name,
         color=colors.cluster_colour(cluster),
-        title=f"photo {found.photos[row]}, {name}, {told}",
+        title=f"photo {found.photos[row]}, {name}, {caption}",
     )
 
 
@@ -157,13 +156,13 @@ def value_text(found: Candidates, row: int, signal: str) -> str:
 def _why_none_kept(result: FilterResult) -> str:
     if not result.kept.any():
         return "Every mask is dropped. Move a threshold back."
-    return "No mask here that this threshold decides on."
+    return "This threshold decides on no mask here."
 
 
 def _why_none_dropped(config: FilterConfig, field: str) -> str:
     if field != ALL and getattr(config, field) == threshold_of(field).neutral:
-        return "This threshold is off: drag its handle, and what it drops first appears here."
-    return "It drops no mask here that nothing else drops."
+        return "This threshold is off. Drag its handle: the first masks that it drops appear here."
+    return "Every mask that it drops here is dropped by another rule too."
 
 
 def _draw_decisions(found: Candidates) -> None:
@@ -183,23 +182,25 @@ def _draw_decisions(found: Candidates) -> None:
         icon=":material/undo:",
         key="filter:undo",
         disabled=last is None,
-        help="Undo: nothing of yours is left" if last is None else f"Undo: {widgets.escape(last.text)}",
-        on_click=lambda: _try(lambda: decisions.undo(found.ex.run, selection.reviewer(), scope=Scope.LABELS)),
+        help="Nothing to undo" if last is None else f"Undo: {widgets.escape(last.text)}",
+        on_click=lambda: widgets.attempt(
+            lambda: decisions.undo(found.run_view.run, selection.reviewer(), scope=Scope.LABELS)
+        ),
     )
 
 
 def _draw_marks() -> None:
-    st.caption(f"{_HOW_TO_MARK} What you decide is written down as {widgets.escape(selection.reviewer())}.")
+    st.caption(f"{_HOW_TO_MARK} Decisions are saved under the name {widgets.escape(selection.reviewer())}.")
     if session.recall(session.Key.FILTER_MARKED):
         st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
 
 
 def _marked(found: Candidates) -> list[int]:
-    return [mask_id for mask_id in session.recall(session.Key.FILTER_MARKED, ()) if found.ex.table.has(mask_id)]
+    return [mask_id for mask_id in session.recall(session.Key.FILTER_MARKED, ()) if found.run_view.table.has(mask_id)]
 
 
 def _last_step(found: Candidates) -> decisions.Step | None:
-    own = decisions.steps(found.ex.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
+    own = decisions.steps(found.run_view.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
     return next((step for step in own if not step.undone), None)
 
 
@@ -208,18 +209,8 @@ def _unmark() -> None:
 
 
 def _decide(found: Candidates, mask_ids: Sequence[int], action: Action) -> None:
-    table = found.ex.frame.iloc[found.ex.table.rows_of(list(mask_ids))]
+    table = found.run_view.frame.iloc[found.run_view.table.rows_of(list(mask_ids))]
     columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
     marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
-    if _try(lambda: decisions.decide(found.ex.run, selection.reviewer(), marks, scope=Scope.LABELS)):
+    if widgets.attempt(lambda: decisions.decide(found.run_view.run, selection.reviewer(), marks, scope=Scope.LABELS)):
         _unmark()
-
-
-def _try(act: Callable[[], object]) -> bool:
-    """Do it; what goes wrong is told at the top of the page."""
-    try:
-        act()
-    except MaskDistillError as error:
-        session.notify(str(error))
-        return False
-    return True

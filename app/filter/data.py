@@ -18,6 +18,7 @@ from maskdistill.storage.run_folder import Run
 
 SECTION = "filter."
 ALL = "all"  # in place of a threshold: every rule in force
+_RESULTS = 64  # thresholds whose results are kept in memory
 FIELDS = tuple(threshold.field for threshold in THRESHOLDS)
 
 
@@ -25,8 +26,8 @@ FIELDS = tuple(threshold.field for threshold in THRESHOLDS)
 class Candidates:
     """N masks that stage 1 judged, with people's decisions; rows of ``signals``. Shared by sessions: never changed."""
 
-    ex: RunView
-    decided: DecisionView
+    run_view: RunView
+    decisions_now: DecisionView
     signals: MaskSignals
     mask_ids: np.ndarray  # (N,) int64
     rows: np.ndarray  # (N,) rows of the table of all masks
@@ -37,7 +38,7 @@ class Candidates:
     @property
     def key(self) -> tuple[Any, ...]:
         """Names this state of files and decisions, for caches."""
-        return (self.ex.run.path, self.ex.stamp, self.decided.version)
+        return (self.run_view.run.path, self.run_view.stamp, self.decisions_now.version)
 
 
 def candidates(run_view: RunView) -> Candidates:
@@ -46,22 +47,24 @@ def candidates(run_view: RunView) -> Candidates:
     Raises:
         RunError: If a file or the database of the run cannot be read.
     """
-    said = decision_view(run_view)
-    return _candidates(run_view.run.path, (run_view.stamp, said.version), run_view, said)
+    decisions_now = decision_view(run_view)
+    return _candidates(run_view.run.path, (run_view.stamp, decisions_now.version), run_view, decisions_now)
 
 
 @cache.newest(4)
-def _candidates(path: Path, key: tuple[str, int], run_view: RunView, said: DecisionView) -> Candidates:
+def _candidates(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: DecisionView) -> Candidates:
     table = _table(path, run_view.stamp, run_view.run)
     rows = run_view.table.rows_of(table["mask_id"].to_numpy())
-    given = said.effective.cluster[rows]
+    effective = decisions_now.effective
+    relabelled = effective.cluster[rows]
     judged = table.assign(
-        decision=said.effective.decision[rows], cluster=np.where(given > 0, given, table["cluster"].to_numpy())
+        decision=effective.decision[rows],
+        cluster=np.where(relabelled > 0, relabelled, table["cluster"].to_numpy()),
     )
     truth = run_view.frame["truth_iou"].to_numpy()[rows]
     return Candidates(
-        ex=run_view,
-        decided=said,
+        run_view=run_view,
+        decisions_now=decisions_now,
         signals=MaskSignals.from_columns(judged),
         mask_ids=table["mask_id"].to_numpy(),
         rows=rows,
@@ -92,23 +95,20 @@ def verdict_on_show(run_view: RunView, mask_id: int) -> Verdict | None:
 
 
 def result_of(found: Candidates, config: FilterConfig) -> FilterResult:
-    """What thresholds keep that are asked for again and again, as those of a preset."""
-    known = _results(found.ex.run.path, found.key)
-    if config not in known:
-        known[config] = filter_masks(found.signals, config)
-    return known[config]
+    """What thresholds keep; kept in memory, for thresholds that are often asked for, as those of a preset."""
+    return _results(found.run_view.run.path, found.key).get(config, lambda: filter_masks(found.signals, config))
 
 
 @cache.newest(2)
-def _results(path: Path, key: tuple[Any, ...]) -> dict[FilterConfig, FilterResult]:
-    return {}
+def _results(path: Path, key: tuple[Any, ...]) -> cache.Shelf:
+    return cache.Shelf(_RESULTS)
 
 
 def settings_on_show(run: Run) -> tuple[RunConfig, RunConfig]:
     """The run's own settings and those on show.
 
-    If the run's own thresholds are others than when the page was drawn last, as after somebody else filtered it, those
-    on show stay what they were, and a notice says so.
+    If the run's own thresholds changed since the page was drawn last, as after somebody else filtered it, those on show
+    stay as they were, with a notice.
 
     Raises:
         RunError: If this version does not know the run's settings.
@@ -127,7 +127,7 @@ def _keep_shown(base: RunConfig, before: FilterConfig) -> None:
     shown, _ = selection.apply_changes(replace(base, filter=before), selection.current().changes)
     show(base, shown.filter)
     if shown.filter != base.filter:
-        session.notify("The run was filtered anew with other thresholds meanwhile. Those you see are still yours.")
+        session.notify("The run was filtered with other thresholds meanwhile. Those on show are still yours.")
 
 
 def show(base: RunConfig, config: FilterConfig) -> None:

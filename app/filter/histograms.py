@@ -111,7 +111,9 @@ def histograms(
 
 def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:
     axis, (title, help) = _AXES[signal], SIGNALS[signal]
-    bins = histogram(found.signals, config, signal, axis.edges, _bins((found.ex.run.path, signal), found.key, found))
+    bins = histogram(
+        found.signals, config, signal, axis.edges, _bins((found.run_view.run.path, signal), found.key, found)
+    )
     return {
         "signal": signal,
         "title": title,

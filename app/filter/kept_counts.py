@@ -1,10 +1,10 @@
-"""What the filter keeps: by rule and by cluster, each line of which may be chosen for the galleries."""
+"""What the filter keeps, by rule and by cluster. A click on a bar shows its masks only."""
 
 import numpy as np
 import streamlit as st
 
 from app import selection
-from app.filter.bars import ClusterBar, bars
+from app.filter.bars import Bar, bars
 from app.filter.data import Candidates
 from app.images import colors
 from maskdistill.config import FilterConfig
@@ -14,12 +14,12 @@ FEW = 30  # kept masks of a cluster below which it is pointed out, unless the se
 
 
 def draw_rules(config: FilterConfig, result: FilterResult) -> None:
-    """Every rule that is in force or touched a mask; a click shows its masks."""
+    """Every rule that is in force or decided on a mask."""
     in_force = {threshold.rule for threshold in rules_in_force(config)}
     counts = result.counts()
     kept_by = {RULES[number] for number in np.unique(result.rule[result.kept]).tolist()}
     items = [
-        ClusterBar(
+        Bar(
             rule,
             f"{rule[0].upper()}{rule[1:]}",
             count,
@@ -32,36 +32,36 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
         if count or rule in in_force or rule == KEPT
     ]
     st.markdown(
-        "**What each rule does** :small[a mask is dropped by the first that says so; click one to see its masks]"
+        "**What each rule does** :small[the first rule that a mask breaks drops it; click a rule to see its masks]"
     )
     bars(
         items,
         selection.option(selection.Option.RULE, "", ("", *RULES)),
         key="filter:rules",
         label="Rules",
-        on_pick=lambda rule: selection.set_option(selection.Option.RULE, rule),
+        on_choose=lambda rule: selection.set_option(selection.Option.RULE, rule),
     )
 
 
 def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult) -> None:
-    """Kept masks of every cluster; a click shows that cluster's masks only."""
+    """Kept masks of every cluster."""
     counts = result.clusters()
     least = config.min_per_cluster or FEW
     few = {cluster for cluster, count in counts.items() if count.kept < least}
-    gone = sum(count.kept == 0 for count in counts.values())
-    words = f"{len(few)} of {len(counts)} keep fewer than {least} masks" if few else f"all keep {least} masks or more"
+    empty = sum(count.kept == 0 for count in counts.values())
+    summary = f"{len(few)} of {len(counts)} keep fewer than {least} masks" if few else f"all keep {least} masks or more"
     st.markdown(
-        f"**Clusters** :small[{words}{f', {gone} of them none' if gone else ''}; click one to see only its masks]"
+        f"**Clusters** :small[{summary}{f', {empty} of them none' if empty else ''}; click one to see only its masks]"
     )
     items = [
-        ClusterBar(
+        Bar(
             str(cluster),
-            found.decided.name_of(cluster),
+            found.decisions_now.name_of(cluster),
             count.kept,
             max(item.total for item in counts.values()),
             f"{count.kept:,} / {count.total:,}",
-            fill="colour",
-            colour=colors.cluster_colour(cluster),
+            fill="color",
+            color=colors.cluster_colour(cluster),
             warning=f"Fewer than {least} masks are kept." if cluster in few else "",
         )
         for cluster, count in counts.items()
@@ -73,5 +73,5 @@ def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult)
         key="filter:clusters",
         label="Clusters",
         narrow=True,
-        on_pick=lambda cluster: selection.select(cluster=int(cluster or 0)),
+        on_choose=lambda cluster: selection.select(cluster=int(cluster or 0)),
     )

@@ -1,4 +1,4 @@
-"""The settings of the filter that are no threshold on a signal of their own."""
+"""The settings of the filter that are no threshold on a signal."""
 
 import streamlit as st
 
@@ -8,11 +8,11 @@ from app.widgets import escape
 from maskdistill.config import FilterConfig, RunConfig, Setting, describe_settings
 
 _SETTINGS = {setting.name: setting for setting in describe_settings("filter")}
-_WORDS = {"best": "keeps its best", "none": "stays empty"}
+_LABELS = {"best": "keeps its best", "none": "stays empty"}
 
 
 def draw(base: RunConfig, config: FilterConfig) -> None:
-    """Share of each cluster, least masks of each, and what becomes of an empty photo.
+    """Share of each cluster, least masks of each, and what happens to an empty photo.
 
     Args:
         base: The run's own settings.
@@ -45,9 +45,9 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
         key = _synced("empty_photos", config)
         st.selectbox(
             "An empty photo",
-            list(_WORDS),
+            list(_LABELS),
             key=key,
-            format_func=_WORDS.__getitem__,
+            format_func=_LABELS.__getitem__,
             help=_help(_SETTINGS["empty_photos"]),
             on_change=_store,
             args=(base, "empty_photos", key),

@@ -7,7 +7,6 @@ from app.filter import border_gallery, kept_counts, other_settings, presets, qua
 from app.filter.data import active_field, candidates, change, settings_on_show
 from app.filter.histograms import histograms
 from app.run_view import read_run_view
-from maskdistill.errors import MaskDistillError
 from maskdistill.pseudo_labels.filter import filter_masks
 from maskdistill.storage.run_folder import Run
 
@@ -15,15 +14,12 @@ _FEW_CLUSTERS = 20  # that fit below the galleries; more take the whole width
 
 
 @st.fragment(key="filter")
+@widgets.show_errors()
 def draw(run: Run) -> None:
     """Everything below the title, from the run's files as they are now."""
     top = st.container()
-    try:
-        found = candidates(read_run_view(run))
-        base, config = settings_on_show(run)
-    except MaskDistillError as error:
-        st.error(widgets.escape(str(error)))
-        return
+    found = candidates(read_run_view(run))
+    base, config = settings_on_show(run)
     shown = config.filter
     result = filter_masks(found.signals, shown)
     field = active_field(shown)
@@ -42,7 +38,7 @@ def draw(run: Run) -> None:
             active=field,
             key="filter:histograms",
             on_move=lambda values: change(base, **values),
-            on_choose=_look_at,
+            on_choose=_show_border,
         )
         train_button.draw_disk(found.kept_on_disk, result)
         other_settings.draw(base, shown)
@@ -59,6 +55,6 @@ def draw(run: Run) -> None:
     selection.write_link()
 
 
-def _look_at(field: str) -> None:
+def _show_border(field: str) -> None:
     selection.set_option(selection.Option.BORDER, field)
     selection.set_option(selection.Option.RULE, "")

@@ -24,11 +24,11 @@ from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view
 
 SHOWN = "as shown"
-_OWN = "thresholds of your own"
+_OWN = "not saved"
 
 
 def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
-    """The preset on show, which may be changed for another."""
+    """The preset on show, and the choice of another."""
     name = next((name for name, preset in known.items() if preset == config), _OWN)
     key = session.sync_widget("filter:preset", name)
 
@@ -48,8 +48,8 @@ def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, Filte
 
 
 def draw_saving(run: Run, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
-    """A name, and the button that keeps the thresholds on show under it."""
-    with st.popover("Save", icon=":material/bookmark_add:", help="Keep these thresholds under a name"):
+    """A name, and the button that saves the thresholds on show under it."""
+    with st.popover("Save", icon=":material/bookmark_add:", help="Save these thresholds under a name"):
         key = session.Key.FILTER_NAME
         st.text_input("Name", key=key, placeholder="strict", max_chars=60)
         st.caption(widgets.escape(f"As shown: {describe(config)}."))
@@ -61,12 +61,8 @@ def draw_saving(run: Run, config: FilterConfig, known: Mapping[str, FilterConfig
 
 def _save(run: Run, config: FilterConfig, key: str) -> None:
     name = session.widget_value(key)
-    try:
-        save_preset(run, name, config)
-    except MaskDistillError as error:
-        session.notify(str(error))
-        return
-    session.put_widget(key, "")
+    if widgets.attempt(lambda: save_preset(run, name, config)):
+        session.put_widget(key, "")
 
 
 def draw_table(
@@ -99,13 +95,13 @@ def draw_table(
     names = list(configs)
     chosen = [names[row] for row in event.selection.rows if row < len(names)]
     if len(chosen) == 1:
-        _draw_one(found.ex.run, base, chosen[0], known)
+        _draw_one(found.run_view.run, base, chosen[0], known)
     elif chosen:
         _draw_comparison(found, {name: results[name] for name in chosen})
 
 
 def _row(found: Candidates, name: str, config: FilterConfig, kept: PresetResult) -> dict[str, str | int | float]:
-    weakest = f"{kept.least:,} ({found.decided.name_of(kept.weakest)})" if kept.weakest else ""
+    weakest = f"{kept.least:,} ({found.decisions_now.name_of(kept.weakest)})" if kept.weakest else ""
     return {
         "Preset": name,
         "Masks": kept.masks,
@@ -132,22 +128,15 @@ def _draw_one(run: Run, base: RunConfig, name: str, known: Mapping[str, FilterCo
                 f"Delete {widgets.escape(name)}",
                 key="filter:delete",
                 icon=":material/delete:",
-                on_click=lambda: _delete(run, name),
+                on_click=lambda: widgets.attempt(lambda: delete_view(run, KIND, name)),
             )
 
 
-def _delete(run: Run, name: str) -> None:
-    try:
-        delete_view(run, KIND, name)
-    except MaskDistillError as error:
-        session.notify(str(error))
-
-
 def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> None:
-    """Pair by pair what they share, and what each keeps of every cluster."""
+    """What each two share, and what each keeps of every cluster."""
     left, right = st.columns(2, gap="medium")
     with left:
-        st.caption("Masks that two keep both, as a share of those that either keeps")
+        st.caption("Masks that both keep, as a share of those that either keeps")
         kept = [result.kept for result in results.values()]
         st.dataframe(
             pd.DataFrame(_overlaps(kept), index=list(results), columns=list(results)).style.format("{:.0%}"),
@@ -158,7 +147,7 @@ def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> 
         clusters = {name: result.clusters() for name, result in results.items()}
         of_each = {name: {id: count.kept for id, count in counts.items()} for name, counts in clusters.items()}
         table = pd.DataFrame(of_each)
-        table.index = [found.decided.name_of(cluster) for cluster in table.index]
+        table.index = [found.decisions_now.name_of(cluster) for cluster in table.index]
         st.dataframe(table, key="filter:of clusters", height=240)
 
 

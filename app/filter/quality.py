@@ -1,4 +1,4 @@
-"""With ground truth: how well what is kept fits it, as one threshold moves. Reporting only."""
+"""With ground truth: how well the kept masks fit it, as one threshold moves. For reporting only."""
 
 from dataclasses import replace
 from typing import Any
@@ -19,7 +19,7 @@ _HEIGHT = 230  # CSS pixels
 
 
 def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
-    """The curve of the threshold on show, with the place where it stands; nothing without ground truth.
+    """The curve of the threshold on show, with its present place; nothing without ground truth.
 
     Args:
         found: The masks.
@@ -33,8 +33,8 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
         field = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
     points = _curve(found.key, replace(config, **{field: threshold_of(field).neutral}), field, found)
     now = _now(found, result)
-    st.markdown(f"**Quality kept against quantity kept** :small[as {NAMES[field].lower()} moves]")
-    chart, words = st.columns([3, 2], gap="medium", vertical_alignment="center")
+    st.markdown(f"**Quality against number of kept masks** :small[as {NAMES[field].lower()} moves]")
+    chart, text = st.columns([3, 2], gap="medium", vertical_alignment="center")
     with chart:
         st.vega_lite_chart(
             _spec(points, now),
@@ -42,11 +42,11 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
             key="filter:quality",
             alt="Mean IoU with ground truth of the kept masks, against their number",
         )
-    with words:
+    with text:
         st.markdown(
-            ":material/visibility: **Reporting only: no threshold is set by it.**  \n"
-            ":small[The filter never reads ground truth, and who sets thresholds by this curve trains with labels. "
-            f"Now: {_words(now)}.]"
+            ":material/visibility: **For reporting only.**  \n"
+            ":small[The filter never reads ground truth. Thresholds that are set by this curve train with labels. "
+            f"Now: {_summary(now)}.]"
         )
 
 
@@ -74,19 +74,19 @@ def _now(found: Candidates, result: FilterResult) -> list[dict[str, float]]:
     return [{"masks": int(result.kept.sum()), "mean": round(float(iou.mean()), 4), "fits": round(fits, 4)}]
 
 
-def _words(now: list[dict[str, float]]) -> str:
-    found = [f"{words} {now[0][name]:.3f}" for name, (words, _) in _MEASURES.items()] if now else []
-    return ", ".join(found) or "no kept mask has ground truth"
+def _summary(now: list[dict[str, float]]) -> str:
+    parts = [f"{label} {now[0][name]:.3f}" for name, (label, _) in _MEASURES.items()] if now else []
+    return ", ".join(parts) or "no kept mask has ground truth"
 
 
 def _spec(points: list[dict[str, float]], now: list[dict[str, float]]) -> dict[str, Any]:
-    words = " : ".join(f"datum.label == '{name}' ? '{words}'" for name, (words, _) in _MEASURES.items())
-    scale = {"domain": list(_MEASURES), "range": [colour for _, colour in _MEASURES.values()]}
-    legend = {"title": None, "orient": "top", "labelLimit": 300, "labelExpr": f"{words} : ''"}
+    labels = " : ".join(f"datum.label == '{name}' ? '{label}'" for name, (label, _) in _MEASURES.items())
+    scale = {"domain": list(_MEASURES), "range": [color for _, color in _MEASURES.values()]}
+    legend = {"title": None, "orient": "top", "labelLimit": 300, "labelExpr": f"{labels} : ''"}
     x = {"field": "masks", "type": "quantitative", "title": "masks kept", "axis": {"format": ",d", "tickCount": 6}}
     x |= {"scale": {"zero": False}}
     y = {"field": "share", "type": "quantitative", "title": None, "scale": {"zero": False, "nice": True}}
-    colour = {"field": "measure", "type": "nominal", "scale": scale, "legend": legend}
+    color = {"field": "measure", "type": "nominal", "scale": scale, "legend": legend}
     fold = [{"fold": list(_MEASURES), "as": ["measure", "share"]}]
     tooltip = [
         {"field": "share", "title": "Value", "format": ".3f"},
@@ -97,13 +97,13 @@ def _spec(points: list[dict[str, float]], now: list[dict[str, float]]) -> dict[s
         "data": {"values": points},
         "transform": fold,
         "mark": {"type": "line", "strokeWidth": 2, "point": {"size": 14}},
-        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip},
+        "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip},
     }
     here = {
         "data": {"values": now},
         "transform": fold,
         "mark": {"type": "point", "filled": True, "size": 150, "stroke": "white", "strokeWidth": 2, "opacity": 1},
-        "encoding": {"x": x, "y": y, "color": colour, "tooltip": tooltip[:2]},
+        "encoding": {"x": x, "y": y, "color": color, "tooltip": tooltip[:2]},
     }
     rule = {
         "data": {"values": now},

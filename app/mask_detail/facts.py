@@ -22,7 +22,7 @@ SIGNALS = {  # of MaskSignals: what they are called, and what they say
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),
     "iou": ("IoU", "of the proposal with what stage 1 predicts there"),
     "agreement": ("Agreement", "share of the mask in which stage 1 predicts its cluster"),
-    "distance_quantile": ("Far from centre", "share of its cluster that lies nearer to the cluster's centre"),
+    "distance_quantile": ("Distance to centre", "share of its cluster that lies nearer to the cluster's centre"),
     "area": ("Area", "fraction of the photo that stage 1's version of the mask covers"),
     "border": ("Border", "share of the photo's border that the mask covers"),
     "standing": ("Place in cluster", "share of its cluster with a better score; 0 is the best"),

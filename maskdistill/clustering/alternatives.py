@@ -220,12 +220,12 @@ def _write(run: Run, inputs: ClusteringInputs, alternative: Alternative) -> None
 
 def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternative | None:
     """A trial; None if there is none, or it is of vectors that were made anew since."""
-    path = _path(run, key)
-    if not path.is_file():
+    try:
+        with np.load(_path(run, key), allow_pickle=False) as file:
+            cluster, clusters = file["cluster"], str(file["clusters"])
+            stability, made, seconds = file["numbers"].tolist()
+    except FileNotFoundError:
         return None
-    with np.load(path, allow_pickle=False) as file:
-        cluster, clusters = file["cluster"], str(file["clusters"])
-        stability, made, seconds = file["numbers"].tolist()
     if clusters != inputs.clusters or len(cluster) != len(inputs.mask_ids):
         return None
     return Alternative(key, cluster, None if np.isnan(stability) else stability, made, seconds)

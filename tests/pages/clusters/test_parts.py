@@ -1,5 +1,8 @@
 """Parts of the Clusters page that draw nothing."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -160,3 +163,43 @@ def test_long_selection_is_kept_in_the_run(editable_run, monkeypatch):
     )
     with pytest.raises(ConfigError, match="not kept in this run"):
         mask_selection.resolve("view:0000", mask_selection.selection_data(run_view, done))
+
+
+def test_one_session_deletes_alternatives_while_others_read_them(editable_run):
+    make_alternatives(editable_run, [AlternativeKey(2, 0), AlternativeKey(3, 0)])
+    run_view, path = read_run_view(editable_run), editable_run.path / "trials" / "k2-s0.npz"
+    content, is_over = path.read_bytes(), threading.Event()
+
+    def delete_and_make():
+        for _ in range(1000):
+            path.unlink()
+            path.with_suffix(".new").write_bytes(content)
+            path.with_suffix(".new").replace(path)
+        is_over.set()
+
+    def read():
+        names = set()
+        while not is_over.is_set():
+            names.add(tuple(alternatives_of(run_view)))
+        return names
+
+    with ThreadPoolExecutor(3) as sessions:
+        readers = [sessions.submit(read) for _ in range(2)]
+        sessions.submit(delete_and_make).result()
+    for reader in readers:
+        assert reader.result() <= {("k2-s0", "k3-s0"), ("k3-s0",)}
+
+
+def test_two_sessions_share_what_is_read_of_a_run_and_of_its_decisions(editable_run):
+    run_view = read_run_view(editable_run)
+    reject(editable_run, rows_in(run_view, 1)[0])
+    together = threading.Barrier(2)
+
+    def session():
+        together.wait()
+        return read_cluster_stats(run_view, decision_view(run_view))
+
+    with ThreadPoolExecutor(2) as sessions:
+        one, other = (asked.result() for asked in [sessions.submit(session) for _ in range(2)])
+    assert one is other
+    assert one.rows[0].size == len(rows_in(run_view, 1)) - 1
