@@ -24,7 +24,7 @@ from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import delete_view
 
 SHOWN = "as shown"
-_OWN = "not saved"
+_OWN = "unsaved thresholds"
 
 
 def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, FilterConfig]) -> None:
