@@ -84,7 +84,7 @@ def draw_running(run: Path) -> None:
             _follow(run, "sidebar", _current)
     elif watched.get(run.name) == job.id:
         started_here = session.recall(session.Key.STARTED) == run.name
-        if not (started_here and job.state is JobState.DONE):  # of that the sidebar says so in its own words
+        if not (started_here and job.state is JobState.DONE):  # the sidebar announces that
             _draw_end(run, job)
 
 

@@ -1,4 +1,4 @@
-"""What the selection stands for: a run or plain photos, its settings, and the photo on show."""
+"""What the selection means: a run or photos without one, its settings, and the photo on show."""
 
 import json
 from dataclasses import dataclass, field, replace
@@ -14,13 +14,13 @@ PRESET = "quick"
 
 @dataclass(frozen=True)
 class RunContext:
-    """Photos, the settings they were or would be worked on with, and the scores of a run."""
+    """Photos, the settings of their run or of the preset, and the scores of the run's masks."""
 
     run: Run | None
     source: PhotoSource
     base: RunConfig
     scores: dict[str, float] = field(default_factory=dict)  # photo id -> score of its best mask; empty without a run
-    problems: dict[str, str] = field(default_factory=dict)  # photo id -> why its result is of no use
+    problems: dict[str, str] = field(default_factory=dict)  # photo id -> why its result is doubtful
 
 
 def open_run_context(on_progress: ProgressCallback | None = None) -> RunContext:
@@ -61,7 +61,7 @@ def run_config(info: dict) -> RunConfig:
     try:
         config = RunConfig.from_dict(info["config"])
     except (ConfigError, KeyError) as error:
-        raise RunError(f"run.json holds settings this version does not know: {error}. Start the run anew.") from error
+        raise RunError(f"run.json holds settings this version does not know: {error}. Start a new run.") from error
     if config.features.backbone != "auto" or not info.get("backbone"):
         return config
     return replace(config, features=replace(config.features, backbone=info["backbone"]["name"]))

@@ -16,7 +16,7 @@ _MB = 1024 * 1024
 
 
 class Upload(Protocol):
-    """What Streamlit hands over for a dropped file."""
+    """A dropped file, as Streamlit gives it."""
 
     name: str
     size: int  # bytes
@@ -27,7 +27,7 @@ class Upload(Protocol):
 
 @dataclass(frozen=True)
 class UploadResult:
-    """What became of the dropped files."""
+    """Which of the dropped files were kept."""
 
     num_kept: int
     refused: tuple[tuple[str, str], ...]  # file name, reason

@@ -1,4 +1,4 @@
-"""Proposals: the masks of a photo, why they are what they are, and what other settings would do."""
+"""Proposals: the masks of a photo, how they were made, and what other settings would give."""
 
 import streamlit as st
 

@@ -1,4 +1,4 @@
-"""Start: choose photos, see what was found, choose the transformer, find the masks."""
+"""Start: choose photos, see them, choose the transformer, find the masks."""
 
 import streamlit as st
 
@@ -7,7 +7,7 @@ from app.start import launch_form, source_form, source_summary
 from maskdistill.errors import MaskDistillError
 
 st.title("Find the objects in your photos")
-st.caption("No labels, no training: a frozen transformer already groups what belongs together.")
+st.caption("No labels, no training: a frozen transformer groups the patches that belong together.")
 widgets.notices()
 
 left, right = st.columns([1, 2.4], gap="large")
@@ -15,7 +15,7 @@ with left:
     spec = source_form.draw()
 if not spec:
     with right:
-        st.info("Choose photos on the left: they will be shown here before anything is done with them.")
+        st.info("Choose photos on the left. They are shown here before anything is done with them.")
         source_summary.draw_left_out(source_form.refused())
     st.stop()
 

@@ -11,7 +11,7 @@ from maskdistill.jobs import list_jobs
 from maskdistill.storage.run_folder import list_runs, runs_folder
 
 st.title("Training")
-st.caption("One model learns from all masks; a second one from those that the first believes.")
+st.caption("The first model learns from all masks; the second from those that the first agrees with.")
 widgets.notices()
 
 runs = {run.name: run for run in list_runs(runs_folder())}
@@ -28,7 +28,7 @@ if run is None:
     st.stop()
 
 try:
-    with st.spinner("Looking at what there is …"):
+    with st.spinner("Reading the state of the stages …"):
         states = stage_states.stage_states(run)
     jobs = list_jobs(run.path)
     coming = stage_jobs.coming_configs(run, jobs)[-1]
@@ -36,7 +36,7 @@ except MaskDistillError as error:
     st.error(str(error))
     st.stop()
 
-if selection.current().stage not in LABELS:  # chosen once: the form must not change under one's hands as a job goes on
+if selection.current().stage not in LABELS:  # chosen once: the form must not change while a job goes on
     selection.select(stage=default_stage(states))
 chosen = selection.current().stage
 cards = cards_of(states, stage_jobs.stage_at_work(jobs), switched_off(coming))

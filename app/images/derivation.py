@@ -1,4 +1,4 @@
-"""How a mask came about, step by step: pictures on the patch grid, each with a sentence for a student."""
+"""How a mask was made, step by step: pictures on the patch grid, each with a sentence for a student."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from maskdistill.proposals.published_rule import Diffusion
 
 Patch = tuple[int, int]  # row, col
 FOREGROUND_RULES = {
-    "attended": "touches the photo's border less, unless CLS attends to the other part plainly more",
+    "attended": "touches the photo's border less, unless CLS attends to the other part at least twice as much",
     "border": "touches the photo's border less",
     "largest": "holds the largest value",
 }
@@ -76,9 +76,9 @@ def attention_steps(live: LiveProposals) -> list[DerivationStep]:
     if attention is None:
         return []
     maps = attention.numpy().reshape(len(attention), *live.view.features.grid)
-    caption = "Where this head looks when it sums up the photo."
+    caption = "Patches that this head attends to."
     steps = [_attention(f"Head {number}", caption, values) for number, values in enumerate(maps, start=1)]
-    mean = "The heads together: a first guess at what matters, but no mask yet."
+    mean = "All heads together. It is no mask yet."
     return [*steps, _attention("Mean of the heads", mean, maps.mean(axis=0))]
 
 
@@ -107,7 +107,7 @@ def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
 def _cut_steps(live: LiveProposals, cut: Cut) -> list[DerivationStep]:
     rule = FOREGROUND_RULES[live.recipe.config.foreground]
     return [
-        _seed("The strongest patch of the cut's foreground.", live, cut.seed),
+        _seed("The patch of the foreground with the largest value.", live, cut.seed),
         affinity_step(live, cut.seed, "Affinity of the seed"),
         _signed(
             "Eigenvector of the cut",
@@ -115,7 +115,7 @@ def _cut_steps(live: LiveProposals, cut: Cut) -> list[DerivationStep]:
             cut.eigenvector,
             cut.seed,
         ),
-        _mask("Foreground", f"Foreground is the part that {rule}.", cut.foreground),
+        _mask("Foreground", f"The part of the cut that {rule}.", cut.foreground),
         _mask("Component", _component_caption(live), cut.component),
     ]
 
@@ -134,10 +134,10 @@ def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[Derivati
         _seed("The patch with the most attention.", live, diffusion.seed),
         _mask("Candidates", f"The {config.topk:.0%} of patches with the most attention.", diffusion.candidates),
         affinity_step(live, diffusion.seed, "Affinity of the seed"),
-        _mask("Friends of the seed", "Candidates whose key points the seed's way.", diffusion.kept),
+        _mask("Similar candidates", "Candidates whose key is similar to the seed's.", diffusion.kept),
         _signed(
             "Diffused graph",
-            "The friends' rows of the graph added up: what they are all akin to, above zero.",
+            "The similarities of these candidates to every patch, added up. Above zero: the object.",
             diffusion.diffused,
             diffusion.seed,
         ),
@@ -150,14 +150,14 @@ def _refined_steps(live: LiveProposals, proposal: Proposal, rank: int) -> list[D
     config = live.recipe.config
     steps = []
     if config.engine == "ncut" and config.refine_steps:
-        caption = "Each patch compared with the mean of the object and of the rest: nearer to the object is orange."
+        caption = "Each patch compared with the mean of the object and of the rest. Orange: nearer to the object."
         steps.append(_signed("Refined on patches", caption, proposal.candidate.values, None))
     if proposal.before_crf is not None:
         steps.append(_pixel_mask("Before the CRF", "The mask interpolated to pixels.", proposal.before_crf, colour))
         agreement = proposal.parts["crf_agreement"]
-        caption = f"The CRF pulls the rim to edges of colour. IoU with before: {agreement:.2f}."
+        caption = f"The CRF moves the outline to edges in the photo. IoU with the mask before: {agreement:.2f}."
         if proposal.crf_rejected:
-            caption = f"The CRF changed too much (IoU {agreement:.2f}), so the mask from before is kept."
+            caption = f"The CRF changed too much (IoU {agreement:.2f}), so the mask before it is kept."
         return [*steps, _pixel_mask("After the CRF", caption, proposal.mask, colour)]
     smooth = config.smooth and config.engine == "ncut"
     how = "interpolated between patches" if smooth else "each pixel takes its patch"

@@ -22,7 +22,7 @@ def draw(photo: Photo, config: RunConfig, live: LiveProposals) -> None:
     """A button that opens the choice of files."""
     stem = photo.id.replace("/", "_")
     with st.popover("Download", icon=":material/download:", width="stretch"):
-        st.caption("At the photo's own size. The derivation holds every picture, and the settings as JSON.")
+        st.caption("At the photo's own size. The zip holds every picture, and the settings as JSON.")
         _button("Photo with masks", partial(overlay_png, photo, config), f"{stem}-overlay.png", "image/png")
         _button("Masks as palette PNG", partial(mask_png, photo, config), f"{stem}-mask.png", "image/png")
         _button("Derivation as one sheet", partial(sheet_png, photo, live), f"{stem}-derivation.png", "image/png")

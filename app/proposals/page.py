@@ -1,4 +1,4 @@
-"""The part of the Proposals page that reruns by itself: thumbnails, photo, controls, comparison, derivation."""
+"""The part of the Proposals page that is drawn again by itself: thumbnails, photo, controls, comparison, derivation."""
 
 from dataclasses import replace
 from functools import partial
@@ -11,7 +11,7 @@ from app.components.photo_view import photo_view
 from app.images import derivation
 from app.photo_cache import LiveProposals
 from app.proposals import downloads, setting_controls
-from app.proposals.step_gallery import Section, panels
+from app.proposals.step_gallery import Section, step_gallery
 from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
@@ -45,7 +45,7 @@ def draw(context: RunContext) -> None:
         _draw_derivation(photo, live)
         with right:
             downloads.draw(photo, config, live)
-            st.caption(f"Masks in {live.milliseconds:.0f} ms from kept features, without a new forward pass.")
+            st.caption(f"Masks made in {live.milliseconds:.0f} ms from cached features, without a new forward pass.")
     with top:
         widgets.notices()
     selection.write_link()
@@ -117,7 +117,8 @@ def _draw_settings(context: RunContext, config: RunConfig) -> None:
                 help="Back to the run's own settings" if context.run else "Back to the defaults",
                 on_click=selection.reset_settings,
             )
-            if st.button("Apply to all", icon=":material/done_all:", width="stretch", help="Find all masks this way"):
+            help = "Find the masks of all photos with these settings"
+            if st.button("Apply to all", icon=":material/done_all:", width="stretch", help=help):
                 session.remember(session.Key.APPLY, True)
                 st.rerun()
     _draw_compare()
@@ -131,7 +132,7 @@ def _draw_compare() -> None:
         options,
         key=key,
         format_func=lambda name: COMPARE_LABELS[name],
-        help="A second picture of the same photo. Pin keeps the settings of now beside what you try next.",
+        help="A second picture of the same photo. Pinning keeps these settings beside those that you try next.",
         on_change=lambda: selection.select(compare=session.widget_value(session.Key.COMPARE)),
     )
     st.button("Pin these settings beside", icon=":material/keep:", width="stretch", on_click=_pin)
@@ -150,8 +151,8 @@ def _draw_photos(context: RunContext, photo: Photo, config: RunConfig) -> LivePr
         st.markdown(f"**Now** · {setting_controls.describe_changes(chosen.changes)}")
         live = _draw_photo(photo, config, "A", max_height=460)
     with second:
-        other, words = _other_settings(context, config)
-        st.markdown(f"**{COMPARE_LABELS[chosen.compare]}** · {words}")
+        other, text = _other_settings(context, config)
+        st.markdown(f"**{COMPARE_LABELS[chosen.compare]}** · {text}")
         _draw_photo(photo, other, "B", max_height=460)
     return live
 
@@ -202,19 +203,20 @@ def _choose_patch(key: str, live: LiveProposals) -> None:
 
 def _draw_derivation(photo: Photo, live: LiveProposals) -> None:
     rank = 0
-    st.header("How the mask came about")
+    st.header("How the mask was made")
     if len(live.proposals.proposals) > 1:
         names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
         chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=session.Key.RANK)
         rank = names.index(chosen) if chosen in names else 0
-    panels(photo, live.view.geometry, _sections(live, rank), key="derivation")
+    step_gallery(photo, live.view.geometry, _sections(live, rank), key="derivation")
 
 
 def _sections(live: LiveProposals, rank: int) -> list[Section]:
     sections = [
         Section(
             "1. What the transformer attends to",
-            "Attention of the summary token CLS to every patch, in the last block. Click a picture to see it large.",
+            "Attention of the token CLS, which stands for the whole photo, to every patch in the last block. "
+            "Click a picture to see it large.",
             derivation.attention_steps(live),
         ),
         Section("2. From the seed to the mask", _rule(live), derivation.mask_steps(live, rank), min_width=200),
@@ -223,13 +225,16 @@ def _sections(live: LiveProposals, rank: int) -> list[Section]:
     if patch is None:
         return sections
     step = derivation.affinity_step(live, patch, f"Patch in row {patch[0] + 1}, column {patch[1] + 1}")
-    return [*sections, Section("3. The patch you clicked", "What it is akin to.", [step], min_width=200)]
+    return [*sections, Section("3. The patch you clicked", "How similar every patch is to it.", [step], min_width=200)]
 
 
 def _rule(live: LiveProposals) -> str:
     if live.recipe.config.engine == "published":
-        return "The paper's rule: attention gives candidates, those akin to the seed spread over the graph of keys."
-    return "Patches that are akin are linked; the graph is cut in two where the links are weakest."
+        return (
+            "Published rule: the most attended patches are candidates. Those similar to the seed are kept; "
+            "the patches similar to them make the mask."
+        )
+    return "Similar patches are linked; the graph is cut in two where the links are weakest."
 
 
 def _short(name: str, length: int = 48) -> str:

@@ -1,5 +1,42 @@
 // Pictures of a derivation in a grid; a click shows one large, arrow keys walk through them.
-class Panels {
+const GAP = 14; // pixels between pictures
+
+// Columns of a grid whose rows are about equally long: seven pictures stand as four and three, not as six and one.
+function columnsOf(count, width, minWidth) {
+  const most = Math.max(1, Math.floor((width + GAP) / (minWidth + GAP)));
+  return Math.ceil(count / Math.ceil(count / most));
+}
+
+// The ring around a patch, two patches wide so that it is seen from afar, in percent of the picture.
+function ringAround([row, col], { rows, cols, fx, fy }) {
+  const [width, height] = [(100 * fx) / cols, (100 * fy) / rows];
+  const box = { left: (col - 0.5) * width, top: (row - 0.5) * height, width: 2 * width, height: 2 * height };
+  return Object.fromEntries(Object.entries(box).map(([name, value]) => [name, `${value}%`]));
+}
+
+function element(tag, className, text = "") {
+  const node = document.createElement(tag);
+  node.className = className;
+  node.textContent = text;
+  return node;
+}
+
+function caption(step) {
+  const box = element("figcaption", "");
+  box.append(element("strong", "", step.title), element("span", "text", step.caption));
+  if (step.ends) box.append(colorScale(step));
+  return box;
+}
+
+function colorScale({ ends, gradient }) {
+  const scale = element("div", "scale");
+  const bar = element("div", "");
+  bar.style.background = gradient;
+  scale.append(element("span", "", ends[0]), bar, element("span", "", ends[1]));
+  return scale;
+}
+
+class StepGallery {
   constructor(root) {
     this.root = root;
     this.find = (name) => root.querySelector(name);
@@ -9,11 +46,11 @@ class Panels {
       if (event.target === dialog) dialog.close();
     };
     dialog.onkeydown = (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step) {
+      const direction = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+      if (direction) {
         event.preventDefault();
         event.stopPropagation();
-        this.open(this.number + step);
+        this.open(this.number + direction);
       }
     };
     this.find(".previous").onclick = () => this.open(this.number - 1);
@@ -21,109 +58,90 @@ class Panels {
     this.find(".close").onclick = () => dialog.close();
     this.observer = new ResizeObserver(() => {
       this.arrange();
-      this.sizeBig();
+      this.sizeLarge();
     });
-    this.observer.observe(this.find(".panels"));
+    this.observer.observe(this.find(".gallery"));
   }
 
   update(data) {
     this.data = data;
-    this.panels = data.sections.flatMap((section) => section.panels);
+    this.steps = data.sections.flatMap((section) => section.steps);
     this.find(".sections").replaceChildren(...data.sections.map((section) => this.section(section)));
     this.blend();
     this.arrange();
-    if (this.find("dialog").open) this.open(Math.min(this.number, this.panels.length - 1));
+    if (this.find("dialog").open) this.open(Math.min(this.number, this.steps.length - 1));
   }
 
-  section({ title, text, panels, minWidth }) {
+  section({ title, text, steps, minWidth }) {
     const box = document.createElement("section");
-    const heading = document.createElement("h4"),
-      words = document.createElement("p"),
-      grid = document.createElement("div");
-    heading.textContent = title;
-    words.textContent = text;
-    grid.className = "grid";
+    const grid = element("div", "grid");
     grid.dataset.minWidth = minWidth;
     grid.append(
-      ...panels.map((panel) => {
+      ...steps.map((step) => {
         const figure = document.createElement("figure");
-        const picture = this.picture(panel, "button");
+        const picture = this.picture(step, "button");
         picture.title = "Show large";
-        picture.onclick = () => this.open(this.panels.indexOf(panel));
-        figure.append(picture, caption(panel));
+        picture.onclick = () => this.open(this.steps.indexOf(step));
+        figure.append(picture, caption(step));
         return figure;
       }),
     );
-    box.append(heading, words, grid);
+    box.append(element("h4", "", title), element("p", "", text), grid);
     return box;
   }
 
-  // Rows of about equal length: seven pictures stand as four and three, not as six and one.
   arrange() {
     for (const grid of this.root.querySelectorAll(".grid")) {
-      const most = Math.max(1, Math.floor((grid.clientWidth + 14) / (Number(grid.dataset.minWidth) + 14)));
-      const rows = Math.ceil(grid.children.length / most);
-      const widest = 2.3 * Number(grid.dataset.minWidth);
-      grid.style.gridTemplateColumns = `repeat(${Math.ceil(grid.children.length / rows)}, minmax(0, ${widest}px))`;
+      const minWidth = Number(grid.dataset.minWidth);
+      const columns = columnsOf(grid.children.length, grid.clientWidth, minWidth);
+      grid.style.gridTemplateColumns = `repeat(${columns}, minmax(0, ${2.3 * minWidth}px))`;
     }
   }
 
-  picture(panel, tag) {
-    const box = document.createElement(tag);
-    box.className = "picture";
-    box.style.aspectRatio = String(this.data.aspect);
-    const photo = document.createElement("img");
-    Object.assign(photo, { className: "photo", src: this.data.photo, alt: "" });
-    const layer = document.createElement("img");
-    Object.assign(layer, { className: "layer", src: panel.src, alt: `${panel.title}. ${panel.caption}` });
-    const [fx, fy] = panel.onPatches ? [this.data.grid.fx, this.data.grid.fy] : [1, 1];
+  picture(step, tag) {
+    const { aspect, photo, grid } = this.data;
+    const box = element(tag, "picture");
+    box.style.aspectRatio = String(aspect);
+    const below = Object.assign(document.createElement("img"), { className: "photo", src: photo, alt: "" });
+    const alt = `${step.title}. ${step.caption}`;
+    const layer = Object.assign(document.createElement("img"), { className: "layer", src: step.src, alt });
+    const [fx, fy] = step.onPatches ? [grid.fx, grid.fy] : [1, 1];
     Object.assign(layer.style, { width: `${100 * fx}%`, height: `${100 * fy}%` });
-    layer.dataset.kind = panel.ends ? "map" : "mask";
-    box.append(photo, layer);
-    if (panel.mark) box.append(this.ring(panel.mark));
+    layer.dataset.kind = step.ends ? "map" : "mask";
+    box.append(below, layer);
+    if (step.mark) {
+      const ring = element("div", "mark");
+      Object.assign(ring.style, ringAround(step.mark, grid));
+      box.append(ring);
+    }
     return box;
   }
 
-  ring([row, col]) {
-    const { rows, cols, fx, fy } = this.data.grid;
-    const mark = document.createElement("div");
-    mark.className = "mark";
-    const [width, height] = [(100 * fx) / cols, (100 * fy) / rows];
-    // A ring of two patches' width is seen from the back row.
-    Object.assign(mark.style, {
-      left: `${(col - 0.5) * width}%`,
-      top: `${(row - 0.5) * height}%`,
-      width: `${2 * width}%`,
-      height: `${2 * height}%`,
-    });
-    return mark;
-  }
-
   blend() {
-    const photo = this.find(".beneath").value / 100;
+    const share = this.find(".beneath").value / 100;
     for (const layer of this.root.querySelectorAll(".layer")) {
-      layer.style.opacity = layer.dataset.kind === "map" ? String(1 - photo) : "0.75";
+      layer.style.opacity = layer.dataset.kind === "map" ? String(1 - share) : "0.75";
     }
   }
 
   open(number) {
-    const count = this.panels.length;
+    const count = this.steps.length;
     this.number = (number + count) % count;
-    const panel = this.panels[this.number];
-    this.find(".room").replaceChildren(this.picture(panel, "div"));
-    this.find(".words").replaceChildren(caption(panel));
+    const step = this.steps[this.number];
+    this.find(".large").replaceChildren(this.picture(step, "div"));
+    this.find(".caption").replaceChildren(caption(step));
     this.find(".place").textContent = `${this.number + 1} of ${count}`;
     this.blend();
     if (!this.find("dialog").open) this.find("dialog").showModal();
-    this.sizeBig();
+    this.sizeLarge();
   }
 
-  sizeBig() {
-    const room = this.find(".room"),
-      picture = room.firstElementChild;
-    if (!picture) return;
-    const width = Math.min(room.clientWidth, room.clientHeight * this.data.aspect);
-    Object.assign(picture.style, { width: `${width}px`, height: `${width / this.data.aspect}px` });
+  sizeLarge() {
+    const room = this.find(".large");
+    const width = Math.min(room.clientWidth, room.clientHeight * this.data?.aspect);
+    if (room.firstElementChild) {
+      Object.assign(room.firstElementChild.style, { width: `${width}px`, height: `${width / this.data.aspect}px` });
+    }
   }
 
   destroy() {
@@ -131,25 +149,4 @@ class Panels {
   }
 }
 
-function caption(panel) {
-  const words = document.createElement("figcaption");
-  const title = document.createElement("strong");
-  title.textContent = panel.title;
-  const text = document.createElement("span");
-  text.className = "text";
-  text.textContent = panel.caption;
-  words.append(...(panel.ends ? [title, text, ramp(panel)] : [title, text]));
-  return words;
-}
-
-function ramp(panel) {
-  const scale = document.createElement("div");
-  scale.className = "scale";
-  const [low, bar, high] = ["span", "div", "span"].map((tag) => document.createElement(tag));
-  [low.textContent, high.textContent] = panel.ends;
-  bar.style.background = panel.gradient;
-  scale.append(low, bar, high);
-  return scale;
-}
-
-export default mount((root) => new Panels(root));
+export default mount((root) => new StepGallery(root));

@@ -1,4 +1,4 @@
-"""Component: the pictures of a derivation in a grid, each of which opens large."""
+"""Component: the pictures of a derivation in a grid; a click shows one large."""
 
 from dataclasses import dataclass
 
@@ -11,13 +11,13 @@ from maskdistill.datasets.transforms import PatchGeometry
 
 _PHOTO_SIDE = 640  # pixels, longest side of the photo beneath the maps
 _HTML = """
-<div class="panels">
+<div class="gallery">
   <div class="head">
     <label class="bar">Photo beneath the maps <input class="beneath" type="range" min="0" max="80" value="25"></label>
   </div>
   <div class="sections"></div>
-  <dialog><div class="big">
-    <div class="room"></div><div class="words"></div>
+  <dialog><div class="page">
+    <div class="large"></div><div class="caption"></div>
     <div class="turn"><button class="previous">← Back</button><span class="place"></span>
       <span><button class="next" autofocus>Next →</button> <button class="close">Close</button></span></div>
   </div></dialog>
@@ -37,7 +37,7 @@ class Section:
     min_width: int = 135  # CSS pixels of a picture
 
 
-def panels(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, key: str) -> None:
+def step_gallery(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, key: str) -> None:
     """Draw the steps of each section side by side."""
     fx, fy = geometry.padded_width / geometry.resized_width, geometry.padded_height / geometry.resized_height
     data = {
@@ -49,7 +49,7 @@ def panels(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, ke
                 "title": item.title,
                 "text": item.text,
                 "minWidth": item.min_width,
-                "panels": [_panel(step) for step in item.steps],
+                "steps": [_step(step) for step in item.steps],
             }
             for item in sections
         ],
@@ -57,7 +57,7 @@ def panels(photo: Photo, geometry: PatchGeometry, sections: list[Section], *, ke
     _component(data=data, key=key)
 
 
-def _panel(step: DerivationStep) -> dict[str, object]:
+def _step(step: DerivationStep) -> dict[str, object]:
     return {
         "title": step.title,
         "caption": step.caption,

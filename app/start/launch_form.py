@@ -1,4 +1,4 @@
-"""Third part of the Start page: the backbone, the run's name, the button, and what comes of it."""
+"""Third part of the Start page: the backbone, the run's name, the button that starts, and the job's progress."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ _NAME = r"[A-Za-z0-9_.-]{1,60}"
 
 
 def draw(source: PhotoSource) -> None:
-    """The whole form. What asks the network, the weights' description and the estimate, is filled in last."""
+    """The whole form. The description of the weights and the estimate may ask the network: they are filled in last."""
     backbone = _choose_backbone()
     weights = st.container()
     name = _ask_name(source)
@@ -52,13 +52,13 @@ def _choose_backbone() -> str:
         accept_new_options=True,
         key=session.Key.BACKBONE,
         persist_state="session",
-        help="Automatic takes DINO if its weights are here or can be fetched, else the offline package. "
-        "You may also type a timm name.",
+        help="Automatic: DINO if its weights are on this machine or can be downloaded, else the offline package. "
+        "The name of a timm model can be typed too.",
     )
 
 
 def _describe_backbone(name: str) -> bool:
-    """Say which weights are taken and why; False if they cannot be."""
+    """Which weights are used and why; False if there are none."""
     try:
         choice = photo_cache.choice(name)
     except MaskDistillError as error:
@@ -69,7 +69,7 @@ def _describe_backbone(name: str) -> bool:
         st.markdown(f"**{choice.spec.name}**")
         st.markdown(f":small[{choice.spec.weights}]")
         if name == "auto":
-            st.caption(f"Taken because {choice.reason}.")
+            st.caption(f"Chosen because {choice.reason}.")
         if not pure:
             st.badge("Not purely self-supervised", icon=":material/info:", color="orange")
     return True
@@ -87,7 +87,7 @@ def _ask_name(source: PhotoSource) -> str:
             session.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
         )
     name = st.text_input(
-        "Name of the run", key=session.Key.RUN_NAME, persist_state="session", help="A folder of this name is made."
+        "Name of the run", key=session.Key.RUN_NAME, persist_state="session", help="The run's folder gets this name."
     )
     if not re.fullmatch(_NAME, name) or name.startswith("."):
         st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
@@ -107,7 +107,7 @@ def _estimate(source: PhotoSource, backbone: str) -> str:
 
 
 def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
-    """The one primary button, then the job's progress and the way on."""
+    """The primary button, the job's progress, and a way to the masks."""
     run = runs_folder() / name
     running = job_status.is_running(run)
     if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
@@ -123,17 +123,17 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         "Try settings first",
         icon=":material/tune:",
         width="stretch",
-        help="Look at single photos and move the sliders, before all masks are found.",
+        help="Try the settings on single photos, before the masks of all are found.",
     ):
         selection.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
         page_switch.go("proposals")
     job_status.draw(run, "start")
     if job_status.is_done(run) and Run(run).exists:
-        _arrive(name)
+        _open_masks(name)
 
 
-def _arrive(name: str) -> None:
-    """Go to the masks by itself once after a job that this session started; offer the way otherwise."""
+def _open_masks(name: str) -> None:
+    """Open the masks once a job that this session started is done; otherwise a button opens them."""
     if session.recall(session.Key.STARTED) == name:
         session.remember(session.Key.STARTED, None)
         selection.open_run(name)

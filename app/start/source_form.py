@@ -44,7 +44,7 @@ def _ask_sample() -> str:
         "A dozen views of each",
         key=session.Key.SAMPLE_VIEWS,
         persist_state="session",
-        help="Random crops, mirrors and light of each photo that scikit-image and scikit-learn bring along.",
+        help="Random crops of each sample photo, mirrored and of other brightness.",
     )
     return "sample-views" if views else "sample"
 
@@ -59,13 +59,13 @@ def _ask_path() -> str:
     ).strip()
     if not path:
         st.caption("A folder of pictures, a VOC folder (JPEGImages) or a COCO folder or json.")
-    elif st.button("Look again", icon=":material/refresh:", help="Read the folder anew, after files have changed."):
+    elif st.button("Read again", icon=":material/refresh:", help="Read the folder again, after files have changed."):
         photo_cache.rescan(path)
     return path
 
 
 def _ask_drop() -> str:
-    """Dropped files leave the server's memory once they are written, so the box is emptied by a new key."""
+    """A new key empties the box: dropped files leave the server's memory once they are written."""
     turn = session.recall(session.Key.DROP_TURN, 0)
     files = st.file_uploader(
         "Pictures",

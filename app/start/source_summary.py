@@ -1,4 +1,4 @@
-"""Second part of the Start page: what was found at the source."""
+"""Second part of the Start page: the photos of the source."""
 
 from collections.abc import Sequence
 
@@ -52,7 +52,7 @@ def _draw_counts(source: PhotoSource) -> None:
             counts = " · ".join(f"{name} {len(source.split(name)):,}" for name in source.splits)
             st.metric("Splits", counts, width="content")
         if source.has_labels:
-            help = "Labels are used for reporting only: nothing that trains or selects sees them."
+            help = "Labels are used for reporting only, never for training or for choosing settings."
             st.metric("Labelled classes", f"{len(source.classes)}", width="content", help=help)
         if source.skipped:
             st.metric("Left out", f"{len(source.skipped):,}", width="content", help="The table below says why.")

@@ -9,6 +9,7 @@ import pytest
 
 from app import job_status
 from app.session import Key
+from maskdistill.errors import RunError
 from maskdistill.jobs import JobState, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.storage.database import writing
@@ -133,6 +134,17 @@ def test_damaged_database_is_told_and_the_page_stays(runs_folder, open_page):
     app = open_page("start")
     assert not app.exception
     assert buttons(app, "Find masks")
+
+
+def test_database_that_is_locked_while_a_job_is_followed_is_a_notice(add_job, open_page, monkeypatch):
+    def fail(_run):
+        raise RunError("run.sqlite cannot be used: database is locked.")
+
+    add_job("running", stage="proposals", done=3, total=12)
+    monkeypatch.setattr(job_status, "list_jobs", fail)
+    app = open_page("start")
+    assert not app.exception
+    assert progress_texts(app)
 
 
 def test_nothing_polls_when_nothing_runs(add_job, open_page, monkeypatch):
