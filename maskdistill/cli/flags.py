@@ -8,10 +8,11 @@ from maskdistill.config import preset_names, setting_names
 from maskdistill.stages.stage_list import NAMES
 
 MODELS = ("stage1", "stage2", "final")
+LOG_LINES = 40
 
 
-def stage_flags(command: argparse.ArgumentParser) -> None:
-    """Of every command that makes something in a run: photos, settings, and how to work."""
+def stage(command: argparse.ArgumentParser) -> None:
+    """Of every command that makes stages: photos, settings, and how to work."""
     command.add_argument("--data", help="folder of photos, VOC folder, COCO folder or json, sample, sample-views")
     command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
     command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
@@ -30,12 +31,12 @@ def stage_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
-def until_flag(command: argparse.ArgumentParser) -> None:
+def until(command: argparse.ArgumentParser) -> None:
     """Of ``run``: where to stop."""
     command.add_argument("--until", choices=NAMES, default=NAMES[-1], help="last stage to do")
 
 
-def evaluate_flags(command: argparse.ArgumentParser) -> None:
+def evaluate(command: argparse.ArgumentParser) -> None:
     """Of ``evaluate``."""
     command.add_argument("--data", help="other photos with ground truth (the run's own)")
     command.add_argument("--split", default="auto", help="val, train, all; auto: val where there is one")
@@ -44,7 +45,7 @@ def evaluate_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--json", action="store_true", help="one JSON object on standard output")
 
 
-def predict_flags(command: argparse.ArgumentParser) -> None:
+def predict(command: argparse.ArgumentParser) -> None:
     """Of ``predict``."""
     command.add_argument("--images", required=True, help="folder of photos, or one photo")
     command.add_argument("--out", required=True, type=Path, help="folder for the label maps")
@@ -53,16 +54,41 @@ def predict_flags(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
-def export_flags(command: argparse.ArgumentParser) -> None:
+def export(command: argparse.ArgumentParser) -> None:
     """Of ``export``."""
     command.add_argument("--format", required=True, choices=("coco", "voc", "yolo"), help="what the other tool reads")
     command.add_argument("--out", required=True, type=Path, help="folder for the export")
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
 
 
-def decisions_flags(command: argparse.ArgumentParser) -> None:
+def decisions(command: argparse.ArgumentParser) -> None:
     """Of ``decisions``."""
     command.add_argument("--csv", metavar="FILE", help="write every mark there, undone ones too (-: standard output)")
+
+
+def alternatives(command: argparse.ArgumentParser) -> None:
+    """Of ``try``."""
+    wanted = command.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--num-classes", type=not_negative, nargs="+", metavar="K", help="numbers of classes to try")
+    wanted.add_argument("--curve", action="store_true", help="find out which number of classes is stable")
+    command.add_argument("--seed", type=not_negative, default=0, help="seed of the clusterings (0)")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def job_id(command: argparse.ArgumentParser) -> None:
+    """Of ``jobs``: which one."""
+    command.add_argument("id", nargs="?", type=int, metavar="ID", help="number of the job (the newest that fits)")
+
+
+def as_json(command: argparse.ArgumentParser) -> None:
+    """Of ``jobs list`` and ``jobs show``."""
+    command.add_argument("--json", action="store_true", help="JSON on standard output")
+
+
+def log(command: argparse.ArgumentParser) -> None:
+    """Of ``jobs logs``."""
+    command.add_argument("--follow", action="store_true", help="print on until the job has ended or you press Ctrl-C")
+    command.add_argument("--lines", type=positive, default=LOG_LINES, help=f"how many of the last lines ({LOG_LINES})")
 
 
 def positive(text: str) -> int:
@@ -74,6 +100,7 @@ def positive(text: str) -> int:
 
 
 def not_negative(text: str) -> int:
+    """A whole number from 0."""
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
     return int(text)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from maskdistill.cli.main import UsageError, parse
+from maskdistill.cli.settings import read_settings
 from maskdistill.errors import JobError
 from maskdistill.jobs import Submitted, submit
 
@@ -31,9 +33,7 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
         JobError: If it is no command, or one that makes no sense in the background.
         ConfigError: If a setting cannot work.
     """
-    # Half of the library: a job that waits in the queue does without.
-    from maskdistill.cli.main import UsageError, parse, read_settings
-    from maskdistill.storage.run_folder import Run
+    from maskdistill.storage.run_folder import Run  # loads pandas: a job that waits in the queue does without
 
     typed = shlex.join(("maskdistill", *arguments))
     if not arguments or arguments[0] == "jobs" or any(part.partition("=")[0] == "--run" for part in arguments):

@@ -22,6 +22,7 @@ from typing import NoReturn, Self
 import psutil
 
 from maskdistill.cli.job_command import Command, read_command
+from maskdistill.cli.main import call
 from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
@@ -130,8 +131,6 @@ class Attempt:
         return after_error(error, self._job.run)
 
     def _call(self, command: Command) -> str:
-        from maskdistill.cli.main import call
-
         command.options.on_stage = self._watch.stage_done
         text = call(command.options)
         sys.stdout.write(f"{text}\n")

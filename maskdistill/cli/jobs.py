@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskdistill.cli.flags import positive
 from maskdistill.errors import JobError
 from maskdistill.jobs import (
     Job,
@@ -24,27 +23,9 @@ from maskdistill.jobs import (
 )
 from maskdistill.storage.progress import format_duration
 
-_LINES = 40  # of a log, unless told
 # Far more than a job takes to stop, or a hung one to be found out and ended.
 _PATIENCE = 180.0  # seconds
 _INTERNAL = ("process", "token", "beat", "turn", "oom_kills", "folder")
-
-
-def add_jobs_command(commands: argparse._SubParsersAction, add: Callable[..., None]) -> None:
-    """``jobs`` and its actions.
-
-    Args:
-        commands: Commands of the whole parser.
-        add: Adds one with --run: (where, name, summary, function, *functions that add flags).
-    """
-    summary = "background jobs of a run: list, show, stop, resume, logs"
-    jobs = commands.add_parser("jobs", help=summary, description=summary[0].upper() + summary[1:] + ".")
-    actions = jobs.add_subparsers(dest="action", required=True, metavar="ACTION")
-    add(actions, "list", "every job, newest first", list_command, _json_flag)
-    add(actions, "show", "all that is known of a job", show_command, _id_flag, _json_flag)
-    add(actions, "stop", "stop a job and wait until it has; what is finished is kept", stop_command, _id_flag)
-    add(actions, "resume", "go on with a job from its last checkpoint, in the background", resume_command, _id_flag)
-    add(actions, "logs", "what a job printed", logs_command, _id_flag, _log_flags)
 
 
 def list_command(options: argparse.Namespace) -> str:
@@ -134,16 +115,3 @@ def _last_epoch(events: Sequence[JobEvent]) -> str:
 def _as_json(job: Job) -> dict[str, Any]:
     values = {name: value for name, value in vars(job).items() if name not in _INTERNAL}
     return {**values, "run": str(job.run), "pid": job.pid, "host": job.host, "command": job.command}
-
-
-def _id_flag(command: argparse.ArgumentParser) -> None:
-    command.add_argument("id", nargs="?", type=int, metavar="ID", help="number of the job (the newest that fits)")
-
-
-def _json_flag(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--json", action="store_true", help="JSON on standard output")
-
-
-def _log_flags(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--follow", action="store_true", help="go on until the job has ended; Ctrl-C ends the looking")
-    command.add_argument("--lines", type=positive, default=_LINES, help=f"how many of the last lines ({_LINES})")

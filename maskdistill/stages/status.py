@@ -13,7 +13,6 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
 from maskdistill.files import read_json
-from maskdistill.jobs import list_jobs
 from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
@@ -44,22 +43,6 @@ class StageState:
         return f"{self.state}: {detail}" if detail else self.state
 
 
-def describe_run(run: Run) -> str:
-    """A few lines: photos, backbone, each stage with its state, and the jobs under way.
-
-    Raises:
-        RunError: If the folder holds no run, or a file of it is damaged.
-    """
-    info = run.info()
-    head = {"Run": run.path, "Data": info["data"], "Backbone": f"{info['backbone']['name']}: {_weights(info)}"}
-    states = stage_states(run)
-    width = max(map(len, NAMES))
-    lines = [f"{name:{width}} {value}" for name, value in head.items()]
-    lines += [f"{item.name:{width}} {item.text}" for item in states]
-    lines += [f"{'Job':{width}} {job.text}" for job in reversed(list_jobs(run.path)) if job.state.is_active]
-    return "\n".join(lines)
-
-
 def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NAMES[-1]) -> list[StageState]:
     """The state of every stage, in the order of the work.
 
@@ -77,10 +60,6 @@ def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NA
     for name in NAMES[: NAMES.index(until) + 1]:
         states[name] = _state(run, name, plan, problem, progress, states)
     return list(states.values())
-
-
-def _weights(info: dict[str, Any]) -> str:
-    return info["backbone"].get("weights", "")
 
 
 def _state(

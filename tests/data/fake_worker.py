@@ -13,7 +13,7 @@ import time
 import types
 from pathlib import Path
 
-from maskdistill.cli import job_worker
+from maskdistill.cli import job_command, job_worker
 from maskdistill.errors import ConfigError
 from maskdistill.jobs import heartbeat
 from maskdistill.storage.progress import Reporter
@@ -157,11 +157,10 @@ COMMANDS = {
 
 
 def main():
-    cli = types.ModuleType("maskdistill.cli.main")
-    cli.UsageError, cli.parse, cli.call, cli.read_settings = ConfigError, parse, call, None
+    job_command.parse, job_worker.call = parse, call
     store = types.ModuleType("maskdistill.storage.run_folder")
     store.Run = Run
-    sys.modules.update({"maskdistill.cli.main": cli, "maskdistill.storage.run_folder": store})
+    sys.modules["maskdistill.storage.run_folder"] = store
     heartbeat.INTERVAL, heartbeat.GRACE, job_worker.LOOK, job_worker._PAUSE = 0.05, 0.6, 0.05, 0.05
     return job_worker.main()
 

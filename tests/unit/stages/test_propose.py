@@ -14,6 +14,7 @@ from pycocotools.coco import COCO
 from safetensors.torch import save_file
 from tiny_run import contents_of
 
+from maskdistill.cli.status import describe_run
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import images, open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, RunError
@@ -25,7 +26,6 @@ from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.propose import Shard, hold_masks, shards_of
-from maskdistill.stages.status import describe_run
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file

@@ -7,7 +7,6 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
-from jobs_data import add_row
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -16,10 +15,9 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import read_json, write_json
-from maskdistill.jobs.processes import ProcessId
 from maskdistill.stages.chain import Plan
 from maskdistill.stages.stage_list import BY_NAME, NAMES
-from maskdistill.stages.status import describe_run, stage_states
+from maskdistill.stages.status import stage_states
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run, write_images, write_table
 
@@ -116,25 +114,6 @@ def test_new_run_has_made_nothing(tmp_path):
         stage_states(run)
     run.write_info({"data": "sample", "config": {}, "backbone": {"name": "none"}})
     assert {item.text for item in stage_states(run)} == {"not made"}
-
-
-def test_lines_for_people(run):
-    run.stage_path("projection").unlink()
-    lines = describe_run(run).splitlines()
-    assert [line.split()[0] for line in lines] == ["Run", "Data", "Backbone", *NAMES]
-    assert lines[2].split(maxsplit=1)[1] == "focus_vits14: Offline."
-    assert lines[-1] == f"{'projection':13} not made"
-    assert lines[3] == f"{'proposals':13} done: 3 masks of 3 photos"
-
-
-def test_jobs_under_way_come_last(run):
-    me = ProcessId.of(os.getpid())
-    add_row(run.path, title="Masks", arguments=["run"], state="done")
-    add_row(run.path, title="Training", arguments=["train-stage1"], state="running", process=me)
-    add_row(run.path, title="Report", arguments=["evaluate"], state="queued", process=me, turn=2)
-    lines = describe_run(run).splitlines()
-    assert lines[-3].startswith(NAMES[-1])
-    assert lines[-2:] == [f"{'Job':13} job 2 running: Training", f"{'Job':13} job 3 queued: Report"]
 
 
 AFTER_FILTER = {

@@ -1,0 +1,42 @@
+"""Commands that give out what a run has made: ``evaluate``, ``predict``, ``export``, ``decisions``."""
+
+import argparse
+import json
+from pathlib import Path
+
+from maskdistill.evaluation import report
+from maskdistill.exports import run as exports
+from maskdistill.files import write_atomically
+from maskdistill.review.decisions import summarise, to_csv
+from maskdistill.storage.run_folder import Run
+
+
+def evaluate_command(options: argparse.Namespace) -> str:
+    """Measures against ground truth, as text or as one JSON object."""
+    found = report.evaluate(Run(options.run), options.data, split=options.split, crf=options.crf, stage=options.stage)
+    return json.dumps(found) if options.json else report.describe_report(found)
+
+
+def predict_command(options: argparse.Namespace) -> str:
+    """One palette PNG a photo."""
+    return report.predict_folder(
+        Run(options.run), options.images, options.out, crf=options.crf, stage=options.stage, quiet=options.quiet
+    )
+
+
+def export_command(options: argparse.Namespace) -> str:
+    """Masks and label maps in another tool's format."""
+    return exports.export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
+
+
+def decisions_command(options: argparse.Namespace) -> str:
+    """A summary of people's decisions, or every mark as CSV."""
+    run = Run(options.run)
+    run.info()  # says what is wrong if this is no run
+    if options.csv is None:
+        return summarise(run)
+    text = to_csv(run)
+    if options.csv == "-":
+        return text.rstrip("\n")
+    write_atomically(Path(options.csv), text)
+    return f"All marks in {options.csv}."
