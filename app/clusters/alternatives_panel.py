@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from functools import partial
 from html import escape
 from pathlib import Path
 
@@ -10,9 +11,9 @@ import streamlit as st
 from app import selection, session, widgets
 from app.clusters import alternatives_jobs, curve_panel, overlap_matrix
 from app.clusters.alternatives import alternative_title, alternatives_of
-from app.clusters.alternatives_stats import AlternativeStats, alternative_stats, current_stats, rows_of
+from app.clusters.alternatives_stats import AlternativeStats, alternative_stats, current_stats, groups_of
 from app.clusters.redraw import change_run
-from app.clusters.side_by_side import side_by_side
+from app.components.image_grid import grouped_images
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.run_view import DecisionView, RunView
@@ -44,11 +45,11 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
             "Each present cluster, the largest first, and where its masks are in the alternative: share of the present "
             "cluster · share of the alternative's cluster, pale below half. The map can be coloured by an alternative."
         )
-        side_by_side(
-            [stats.title for stats in (now, *beside)],
-            rows_of(now, beside, decisions_now),
-            crop=lambda mask_id: crop_url(run_view, mask_id),
+        grouped_images(
+            groups_of(now, beside, decisions_now, partial(crop_url, run_view)),
             key="clusters:beside",
+            layout="table",
+            columns=[stats.title for stats in (now, *beside)],
             on_open=open_mask,
         )
         overlap_matrix.draw(beside, decisions_now)

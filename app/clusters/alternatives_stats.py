@@ -1,5 +1,6 @@
 """Figures of an alternative clustering beside those of the present clusters."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from sklearn.metrics import normalized_mutual_info_score
 
 from app.clusters import mask_selection
 from app.clusters.alternatives import alternative_title
-from app.clusters.side_by_side import Cell
+from app.components.image_grid import Tile, TileGroup
 from app.images import colors
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.alternatives import Alternative
@@ -103,34 +104,48 @@ def colors_of(stats: AlternativeStats) -> dict[int, str]:
     return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(stats.sizes)}
 
 
-def rows_of(
-    now: AlternativeStats, alternatives: list[AlternativeStats], decisions_now: DecisionView
-) -> list[list[list[Cell]]]:
-    """A row for each present cluster, the largest first: it, and where its masks are in every alternative."""
-    return [
-        [[_own(now, number, decisions_now)], *(_beside(stats, number) for stats in alternatives)]
-        for number in now.sizes
-    ]
+def groups_of(
+    now: AlternativeStats, alternatives: list[AlternativeStats], decisions_now: DecisionView, crop: Callable[[int], str]
+) -> list[TileGroup]:
+    """Of each present cluster, the largest first: it in column 0, and where its masks are in every alternative.
+
+    Args:
+        crop: Data URL of a mask's crop, by its id.
+    """
+    groups = []
+    for number in now.sizes:
+        name, masks = decisions_now.name_of(number), f"{now.sizes[number]:,} masks"
+        tiles = _tiles(now.exemplars[number], crop)
+        groups.append(TileGroup(tiles, title=name, color=colors.cluster_colour(number), note=masks))
+        for column, stats in enumerate(alternatives, start=1):
+            groups += _beside(stats, number, column, crop)
+    return groups
 
 
-def _own(now: AlternativeStats, number: int, decisions_now: DecisionView) -> Cell:
-    masks = f"{now.sizes[number]:,} masks"
-    return Cell(decisions_now.name_of(number), masks, colors.cluster_colour(number), now.exemplars[number])
+def _tiles(mask_ids: Sequence[int], crop: Callable[[int], str]) -> list[Tile]:
+    return [Tile(mask_id, crop(mask_id), title=f"mask {mask_id}") for mask_id in mask_ids]
 
 
-def _beside(stats: AlternativeStats, number: int) -> list[Cell]:
+def _beside(stats: AlternativeStats, number: int, column: int, crop: Callable[[int], str]) -> list[TileGroup]:
     found = stats.comparison
     if found is None or number not in found.first:
         return []
     counts = found.counts[found.first.index(number)]
     own_colors = colors_of(stats)
-    total, cells = max(1, int(counts.sum())), []
-    for column in np.argsort(-counts, kind="stable"):
-        if counts[column] < _LEAST * total:
+    total, groups = max(1, int(counts.sum())), []
+    for place in np.argsort(-counts, kind="stable"):
+        if counts[place] < _LEAST * total:
             break
-        other = found.second[column]
-        share, held = counts[column] / total, counts[column] / max(1, found.counts[:, column].sum())
-        note = f"{share:.0%} of it · {held:.0%} of {stats.sizes[other]:,}"
-        strong = bool(held >= 0.5)
-        cells.append(Cell(f"cluster {other}", note, own_colors[other], stats.exemplars[other], strong))
-    return cells
+        other = found.second[place]
+        share, held = counts[place] / total, counts[place] / max(1, found.counts[:, place].sum())
+        groups.append(
+            TileGroup(
+                _tiles(stats.exemplars[other], crop),
+                title=f"cluster {other}",
+                color=own_colors[other],
+                note=f"{share:.0%} of it · {held:.0%} of {stats.sizes[other]:,}",
+                column=column,
+                pale=bool(held < 0.5),
+            )
+        )
+    return groups

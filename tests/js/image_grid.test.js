@@ -3,9 +3,9 @@ import { test } from "node:test";
 import { load } from "./load.js";
 
 const FILES = ["components/_base.js", "images/sent_images.js", "components/image_grid.js"];
-const NAMES = ["nextPlace", "tabStops", "between", "scrollToShow"];
+const NAMES = ["nextPlace", "tabStops", "between", "scrollToShow", "tableRows"];
 const WORLD = { document: { addEventListener() {} }, addEventListener() {}, location: { pathname: "/" } };
-const { nextPlace, tabStops, between, scrollToShow } = load(FILES, NAMES, WORLD);
+const { nextPlace, tabStops, between, scrollToShow, tableRows } = load(FILES, NAMES, WORLD);
 
 // Tiles of 10 pixels in rows of that many columns.
 function grid(count, columns) {
@@ -52,4 +52,9 @@ test("a strip is scrolled only if the tile is out of sight", () => {
   assert.equal(scrollToShow(150, 50, box), 100);
   assert.equal(scrollToShow(280, 50, box), 180);
   assert.equal(scrollToShow(90, 50, box), -10);
+});
+
+test("a group of the first column begins a row; a cell holds any number of groups", () => {
+  const groups = [0, 1, 1, 2, 0, 2].map((column) => ({ column }));
+  assert.equal(JSON.stringify(tableRows(groups, 3)), "[[[0],[1,2],[3]],[[4],[],[5]]]");
 });

@@ -130,9 +130,11 @@ def test_alternatives_can_be_colored_and_compared(editable_run):
     assert beside[0].comparison.agreement == pytest.approx(1)
     assert alternatives_stats.colors_of(beside[0]) == alternatives_stats.colors_of(now)
     assert len(set(alternatives_stats.colors_of(beside[1]).values())) == 5
-    rows = alternatives_stats.rows_of(now, beside, done)
-    assert [len(row) for row in rows] == [3, 3, 3]
-    assert rows[0][1][0].note.startswith("100% of it")
+    groups = alternatives_stats.groups_of(now, beside, done, str)
+    assert [group.column for group in groups].count(0) == 3
+    assert {group.column for group in groups} == {0, 1, 2}
+    assert groups[1].note.startswith("100%")
+    assert not groups[1].pale
     assert describe(beside[0].comparison, done).startswith("3 of 3 ")
     assert "5" in describe(beside[1].comparison, done) or beside[1].comparison.splits()
     assert np.asarray(matrix(beside[1].comparison, done).data[0]["z"]).shape == (3, 5)
