@@ -8,7 +8,7 @@ import pytest
 from maskdistill.jobs import list_jobs
 from maskdistill.storage.database import writing
 
-TRIES = 50
+TRIES = 15
 RIVAL = Path(jobs_data.__file__).with_name("rival.py")
 
 

@@ -26,7 +26,7 @@ from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, worker
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.propose import Shard, hold_masks, shards_of
-from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.stages.tasks import WorkerSpec, settle_precision
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
@@ -442,7 +442,8 @@ def test_record_of_the_run(start, config, photos, tmp_path):
     assert {"maskdistill", "python", "torch", "timm"} <= set(info["versions"])
 
 
-def test_settled_config_holds_no_auto(config, tmp_path):
+def test_settled_config_holds_no_auto(config, tmp_path, monkeypatch):
+    monkeypatch.setattr(propose, "ask_precision", settle_precision)  # which does it in a process of its own
     features = dataclasses.replace(config.features, precision="auto", shorter_side=0)
     choice = choose_backbone(features.backbone, features.architecture)
     settled = propose._settle(dataclasses.replace(config, features=features), choice, Run(tmp_path / "none"))

@@ -1,8 +1,8 @@
+import multiprocessing
 import sqlite3
-import subprocess
-import sys
 import threading
 import time
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
@@ -10,6 +10,8 @@ from maskdistill.errors import RunError
 from maskdistill.storage import database
 from maskdistill.storage.database import connect, database_path, reading, transaction, writing
 from maskdistill.storage.schema import MIGRATIONS
+
+SPAWN = multiprocessing.get_context("spawn")
 
 
 def add_note(run, text):
@@ -150,38 +152,48 @@ def test_folder_that_cannot_be_written_is_still_read(run, monkeypatch):
     assert notes(run) == ["first"]
 
 
-CREATE = """
-import sys
-from pathlib import Path
-from maskdistill.storage.database import writing
-for run in sys.stdin.read().split():
-    with writing(Path(run)) as db:
-        db.execute(
-            "INSERT INTO jobs (title, arguments, folder, device, state, turn, token, created)"
-            " VALUES (?, '', '', '', '', 0, '', 0)", (sys.argv[1],)
-        )
-"""
+def add_job(run, title):
+    with writing(run) as db:
+        columns = "(title, arguments, folder, device, state, turn, token, created)"
+        db.execute(f"INSERT INTO jobs {columns} VALUES (?, '', '', '', '', 0, '', 0)", (title,))
 
 
-def test_two_processes_make_the_same_file_at_once(tmp_path):
-    runs = [tmp_path / str(number) for number in range(30)]
-    text = "\n".join(map(str, runs))
+@pytest.mark.parametrize(
+    "pool", [ThreadPoolExecutor, pytest.param(lambda count: ProcessPoolExecutor(count, SPAWN), marks=pytest.mark.slow)]
+)
+def test_two_make_the_same_file_at_once(tmp_path, pool):
+    """Sessions of one server, or two servers: one of them makes the tables, the other finds them."""
+    runs = [tmp_path / str(number) for number in range(12)]
     for run in runs[::3]:  # some are there before
         with writing(run):
             pass
-    errors = []
-
-    def create(name):
-        command = [sys.executable, "-c", CREATE, name]
-        done = subprocess.run(command, input=text, text=True, capture_output=True, check=False)
-        errors.append(done.stderr)
-
-    threads = [threading.Thread(target=create, args=(name,)) for name in ("one", "two")]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert errors == ["", ""]
+    with pool(2) as workers:
+        for run in runs:
+            for task in [workers.submit(add_job, run, title) for title in ("one", "two")]:
+                task.result(60)
     for run in runs:
         with reading(run) as db:
             assert sorted(row["title"] for row in db.execute("SELECT title FROM jobs")) == ["one", "two"]
+
+
+def test_old_file_is_brought_up_to_date_once_by_two_threads(tmp_path, monkeypatch):
+    """Both see the old version before one of them changes it."""
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS[:1])
+    with writing(tmp_path):
+        pass
+    monkeypatch.setattr(database, "MIGRATIONS", MIGRATIONS)
+    version, both = database._version, threading.Barrier(2)
+
+    def read_together(connection):
+        found = version(connection)
+        if not connection.in_transaction and found == 1:
+            both.wait(20)
+        return found
+
+    monkeypatch.setattr(database, "_version", read_together)
+    with ThreadPoolExecutor(2) as workers:
+        for task in [workers.submit(add_job, tmp_path, title) for title in ("one", "two")]:
+            task.result(60)
+    with reading(tmp_path) as db:
+        assert version(db) == len(MIGRATIONS)
+        assert sorted(row["title"] for row in db.execute("SELECT title FROM jobs")) == ["one", "two"]

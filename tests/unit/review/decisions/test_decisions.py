@@ -1,13 +1,15 @@
 import csv
 import io
+import multiprocessing
 import subprocess
 import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import decisions_data
 import numpy as np
 import pytest
-from decisions_data import cluster_anew, make_run, mark
+from decisions_data import cluster_anew, frame_of, make_run, mark
 
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.review.decisions import (
@@ -20,6 +22,7 @@ from maskdistill.review.decisions import (
     claimed_by_others,
     decide,
     decide_undecided,
+    effective,
     exclude,
     history,
     merge,
@@ -344,49 +347,45 @@ class TestClaims:
         assert claim(run, "ann", [0], 60) == []
 
 
-WRITE = """
-import sys
-from pathlib import Path
-sys.path[:0] = [sys.argv[3]]
-from decisions_data import IDS, mark
-from maskdistill.review.decisions import Scope, decide, merge, rename, undo
-from maskdistill.storage.run_folder import Run
-run, name = Run(Path(sys.argv[1])), sys.argv[2]
-print("ready", flush=True)
-sys.stdin.readline()
-for mask_id in IDS * 3:
-    decide(run, name, [mark(mask_id)], scope=Scope.LABELS)
-    rename(run, name, 1 + mask_id % 4, f"{name} {mask_id}")
-decide(run, name, [mark(0, "accept")], scope=Scope.LABELS)
-undo(run, name, scope=Scope.LABELS)
-"""
-
-
-def test_two_processes_lose_nothing(run):
-    folder = str(Path(decisions_data.__file__).parent)
-    workers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITE, str(run.path), name, folder],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("ann", "bob")
-    ]
-    for worker in workers:
-        assert worker.stdout.readline() == "ready\n"
-    for worker in workers:
-        worker.stdin.write("go\n")
-        worker.stdin.flush()
-    for worker in workers:
-        worker.communicate(timeout=60)
-        assert worker.returncode == 0
+def assert_all_is_there(run, *names):
     table = read_marks(run)
-    expected = [mask_id for _ in range(3) for mask_id in (0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32)]
-    for name in ("ann", "bob"):
-        assert table.loc[table["reviewer"] == name, "mask_id"].tolist() == expected
-        assert len(steps(run, reviewer=name, limit=1000)) == 2 * len(expected) + 1
-    assert version(run) == 2 * (2 * len(expected) + 2)
+    for name in names:
+        assert table.loc[table["reviewer"] == name, "mask_id"].tolist() == decisions_data.IDS
+        assert len(steps(run, reviewer=name, limit=1000)) == 2 * len(decisions_data.IDS) + 1
+    assert version(run) == len(names) * (2 * len(decisions_data.IDS) + 2)
+
+
+def test_two_sessions_of_a_server_lose_nothing(run):
+    with ThreadPoolExecutor(2) as pool:
+        for task in [pool.submit(decisions_data.write_many, run, name) for name in ("ann", "bob")]:
+            task.result(60)
+    assert_all_is_there(run, "ann", "bob")
+
+
+def test_two_sessions_that_decide_on_one_mask_come_one_after_the_other(run):
+    """Each step has a number of its own, and the last one counts for both."""
+    with ThreadPoolExecutor(2) as pool:
+        tasks = [
+            pool.submit(decide, run, name, [mark(0, action)], scope=LABELS)
+            for name, action in (("ann", "accept"), ("bob", "reject"))
+            for _ in range(10)
+        ]
+        for task in tasks:
+            task.result(60)
+    marks = read_marks(run)
+    assert version(run) == marks["step"].nunique() == 20
+    last = {"accept": 1, "reject": -1}[marks["action"].iloc[-1]]
+    assert marks["step"].is_monotonic_increasing
+    assert effective(marks, frame_of()).decision[0] == last
+
+
+@pytest.mark.slow
+def test_two_processes_lose_nothing(run):
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, context) as pool:
+        for task in [pool.submit(decisions_data.write_many, run, name) for name in ("ann", "bob")]:
+            task.result(60)
+    assert_all_is_there(run, "ann", "bob")
 
 
 KILLED = """
@@ -401,6 +400,7 @@ os.kill(os.getpid(), signal.SIGKILL)
 """
 
 
+@pytest.mark.slow
 def test_what_was_decided_is_there_after_a_kill(run):
     command = [sys.executable, "-c", KILLED, str(run.path), str(Path(decisions_data.__file__).parent)]
     assert subprocess.run(command, check=False).returncode == -9
