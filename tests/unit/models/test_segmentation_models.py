@@ -93,6 +93,7 @@ def test_deeplab_has_output_stride_8_and_frozen_stages(deeplab):
     assert frozen == {"conv1", "bn1", "layer1"}
 
 
+@pytest.mark.slow  # a whole ResNet-50 is made anew
 def test_without_initial_weights_nothing_is_frozen_and_the_seed_decides():
     first, second, other = (DeepLab(2, CONFIG, seed=seed) for seed in (0, 0, 1))
     assert all(parameter.requires_grad for parameter in first.parameters())
@@ -165,6 +166,7 @@ def test_deeplab_labels_are_checked(photos):
         DeepLabTask(Recorder(), photos, lambda _: np.full((24, 32), 7, np.uint8), CONFIG).loss([0], generator())
 
 
+@pytest.mark.slow  # a whole ResNet-50 is made anew
 def test_deeplab_probabilities_have_the_photos_size_and_come_back_from_a_file(photos, deeplab, tmp_path):
     probabilities = DeepLabPredictor(deeplab, CONFIG).probabilities(photos[0])
     assert (probabilities.shape, probabilities.dtype) == ((3, 24, 32), np.float32)
@@ -189,6 +191,7 @@ def test_mask_rcnn_freezes_batch_norm_and_stages_with_initial_weights(mask_rcnn)
     assert num_classes_of(mask_rcnn) == 2
 
 
+@pytest.mark.slow  # a whole ResNet-50 is made anew
 def test_mask_rcnn_without_initial_weights_trains_all():
     model = build_mask_rcnn(3, CONFIG)
     assert isinstance(model.backbone.body.bn1, nn.BatchNorm2d)
@@ -292,6 +295,7 @@ def test_mask_rcnn_agreement_wants_the_right_label(photos):
     assert none.metrics() == {}
 
 
+@pytest.mark.slow  # a whole ResNet-50 is made anew
 def test_mask_rcnn_comes_back_from_a_file(photos, mask_rcnn, tmp_path):
     write_tensors(tmp_path / "model.safetensors", mask_rcnn.state_dict(), {})
     loaded = MaskRcnnPredictor.load(tmp_path / "model.safetensors", CONFIG, torch.device("cpu"))

@@ -1,9 +1,12 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from maskdistill.errors import RunError
+from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
@@ -94,3 +97,27 @@ def test_a_run_that_found_no_mask_has_none(run):
     write(run.path, {})
     codes = MaskCodes.open(run)
     assert (len(codes), codes.of_photo(0), 0 in codes) == (0, [], False)
+
+
+def test_threads_that_read_while_it_is_replaced_see_one_state_or_the_other(tmp_path):
+    """A page reads the masks of a run while a command makes them anew."""
+    run = Run(tmp_path)
+    states = [[annotation(10 * number, number, rectangle(1, 1, 4, 4)) for number in range(count)] for count in (3, 300)]
+    expected = [{item["id"]: item["bbox"] for item in items} for items in states]
+    stop = threading.Event()
+
+    def read():
+        while not stop.is_set():
+            codes = MaskCodes.open(run)
+            found = {int(mask_id): list(codes.box(mask_id)) for mask_id in codes.ids}
+            assert found in expected
+            assert codes.code(10)["counts"]
+
+    write_json(run.proposals_path, {"annotations": states[0]})
+    with ThreadPoolExecutor(2) as pool:
+        readers = [pool.submit(read) for _ in range(2)]
+        for number in range(40):
+            write_json(run.proposals_path, {"annotations": states[number % 2]}, indent=None)
+        stop.set()
+        for reader in readers:
+            reader.result(60)

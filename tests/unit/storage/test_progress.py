@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 
 import psutil
@@ -210,3 +211,23 @@ class TestReporter:
         error = capsys.readouterr().err
         assert "proposals" in error
         assert "4/4" in error
+
+    def test_is_whole_whenever_it_is_read(self, tmp_path, monkeypatch):
+        """A page reads the file twice a second while a stage writes it."""
+        monkeypatch.setattr(progress, "FILE_INTERVAL", 0.0)
+        path, total = tmp_path / "progress.json", 300
+        reporter = Reporter(path, "proposals", total, quiet=True)
+
+        def work():
+            for _ in range(total):
+                reporter.advance()
+
+        with ThreadPoolExecutor(1) as pool:
+            writer = pool.submit(work)
+            seen = [read_progress_file(path)]
+            while not writer.done():
+                seen.append(read_progress_file(path))
+            writer.result()
+        assert None not in seen
+        assert [item.done for item in seen] == sorted(item.done for item in seen)
+        assert {item.state for item in seen} == {"running"}
