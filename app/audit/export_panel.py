@@ -29,7 +29,11 @@ def draw(run_view: RunView) -> None:
             on_click="ignore",
         )
         st.caption("Every decision with its time, name, photo, mask and class, undone ones too. To export kept masks:")
-        st.code(f"maskdistill export --run {run_view.run.path} --format coco --out DIR --kept-only", language="bash")
+        st.code(
+            f"maskdistill export --run {run_view.run.path} --format coco --out DIR --kept-only",
+            language=None,
+            wrap_lines=True,
+        )
 
 
 def _draw_labels(run: Run) -> None:
