@@ -14,13 +14,6 @@ function ringAround([row, col], { rows, cols, fx, fy }) {
   return Object.fromEntries(Object.entries(box).map(([name, value]) => [name, `${value}%`]));
 }
 
-function element(tag, className, text = "") {
-  const node = document.createElement(tag);
-  node.className = className;
-  node.textContent = text;
-  return node;
-}
-
 function caption(step) {
   const box = element("figcaption", "");
   box.append(element("strong", "", step.title), element("span", "text", step.caption));

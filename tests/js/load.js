@@ -4,7 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import vm from "node:vm";
 
-const APP = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "app");
+export const APP = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "app");
 
 // files: paths in app/; names: what they declare at the top; world: stand-ins for what a browser has.
 export function load(files, names, world = {}) {
