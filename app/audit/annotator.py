@@ -7,7 +7,7 @@ from typing import Any
 from app import session
 from app.audit.review_session import ReviewSession
 from app.components._register import register
-from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_colour
+from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_color
 
 _MOST_EXAMPLES = 80  # clusters up to which a crop of each is sent, 3 kB
 _KEYS = (
@@ -94,7 +94,7 @@ def annotator(review: ReviewSession, *, key: str) -> None:
         {
             "cluster": id,
             "name": cards.name_of(id),
-            "colour": cluster_colour(id),
+            "colour": cluster_color(id),
             "size": size,
             "example": src,
         }

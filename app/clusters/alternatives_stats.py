@@ -101,7 +101,7 @@ def colors_of(stats: AlternativeStats) -> dict[int, str]:
     """Colors of a clustering's clusters: one that is nearly the same as a present one has its color."""
     taken = {} if stats.comparison is None else {other: own for own, other in stats.comparison.pairs}
     free = (number for number in range(1, 600) if number not in set(taken.values()))
-    return {number: colors.cluster_colour(taken.get(number) or next(free)) for number in sorted(stats.sizes)}
+    return {number: colors.cluster_color(taken.get(number) or next(free)) for number in sorted(stats.sizes)}
 
 
 def groups_of(
@@ -116,7 +116,7 @@ def groups_of(
     for number in now.sizes:
         name, masks = decisions_now.name_of(number), f"{now.sizes[number]:,} masks"
         tiles = _tiles(now.exemplars[number], crop)
-        groups.append(TileGroup(tiles, title=name, color=colors.cluster_colour(number), note=masks))
+        groups.append(TileGroup(tiles, title=name, color=colors.cluster_color(number), note=masks))
         for column, stats in enumerate(alternatives, start=1):
             groups += _beside(stats, number, column, crop)
     return groups

@@ -69,7 +69,7 @@ def _row(row: ClusterRow, crops: list[list[Any]], truth_name: Callable[[int], st
         "cluster": row.cluster,
         "name": row.name,
         "given": row.given_name,
-        "color": colors.NONE if row.excluded else colors.cluster_colour(row.cluster),
+        "color": colors.NONE if row.excluded else colors.cluster_color(row.cluster),
         "excluded": row.excluded,
         "crops": crops,
         "size": row.size,

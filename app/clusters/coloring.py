@@ -60,7 +60,7 @@ def coloring(mode: str, run_view: RunView, decisions_now: DecisionView, points: 
         mode,
         values,
         lambda number: names[number] if number >= 0 else "unknown",
-        colors.truth_colour,
+        colors.cluster_color,
         note="Ground truth is for reporting only: no stage sees it.",
     )
 
@@ -74,7 +74,7 @@ def _cluster_name(decisions_now: DecisionView, number: int) -> str:
 
 def _cluster_color(decisions_now: DecisionView) -> Callable[[int], str]:
     excluded = decisions_now.classes.excluded if decisions_now.classes is not None else frozenset()
-    return lambda number: colors.NONE if number in excluded else colors.cluster_colour(number)
+    return lambda number: colors.NONE if number in excluded else colors.cluster_color(number)
 
 
 def _by_class(
@@ -106,7 +106,7 @@ def _by_score(run_view: RunView, points: PointMap) -> Coloring:
     low, high = np.percentile(values[known], _ENDS) if known.any() else (0.0, 1.0)
     steps = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (_STEPS - 1)
     codes = np.where(known, np.nan_to_num(steps).round(), _STEPS).astype(np.uint8)
-    palette = [*colors.score_colours(np.linspace(0, 1, _STEPS)), colors.NONE]
-    scale = ColorScale(colors.score_gradient(), f"{low:.2f}", f"{high:.2f}")
+    palette = [*colors.score_colors(np.linspace(0, 1, _STEPS)), colors.NONE]
+    scale = ColorScale(colors.css_gradient("sequential"), f"{low:.2f}", f"{high:.2f}")
     note = "" if known.all() else f"Grey: {np.count_nonzero(~known):,} masks that the first model has not judged."
     return Coloring(codes, palette, scale=scale, note=note)

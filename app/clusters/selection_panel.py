@@ -172,7 +172,7 @@ def _tile(
         crop_url(run_view, mask_id),
         caption=name,
         badge=_BADGES.get(decision, ""),
-        color=colors.cluster_colour(cluster),
+        color=colors.cluster_color(cluster),
         title=", ".join(words),
     )
 

@@ -114,7 +114,7 @@ def as_html(summary: SelectionSummary, name_of: Callable[[int], str]) -> str:
 
 def _bar(share: Share, name_of: Callable[[int], str]) -> str:
     name = name_of(share.cluster) if share.cluster else "left out"
-    colour = colors.cluster_colour(share.cluster)
+    colour = colors.cluster_color(share.cluster)
     return (
         f'<div class="share" title="{share.selected:.1%} of the selection, {share.all:.1%} of all masks">'
         f'<span class="what"><i style="background:{colour}"></i><em>{escape(name)}</em></span>'

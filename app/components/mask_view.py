@@ -10,7 +10,7 @@ from PIL import Image
 from app import photo_cache, widgets
 from app.components._register import register
 from app.images import drawing, sent_images
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.run_view import RunView, decision_view
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError
@@ -57,7 +57,7 @@ def mask_view(run_view: RunView, mask_id: int, *, key: str, max_height: int, oth
         st.warning(f"The mask cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
     beside = [id for id in run_view.codes.of_photo(number) if id != mask_id] if others else []
-    layers = [_layer(run_view, mask_id, photo, cluster_colour(int(decision_view(run_view).cluster[row])))]
+    layers = [_layer(run_view, mask_id, photo, cluster_color(int(decision_view(run_view).cluster[row])))]
     layers += [_layer(run_view, id, photo, _OTHERS) for id in beside]
     names, new = sent_images.sent().pack([photo_url, *layers])
     box = [int(run_view.frame[name].iat[row]) for name in "xywh"]

@@ -5,13 +5,12 @@ from typing import Any
 
 from app import photo_cache
 from app.components._register import register
-from app.images import drawing
+from app.images import colors, drawing
 from app.images.derivation import DerivationStep
-from app.images.part_names import part_name
 from app.photo_cache import LiveProposals
 from maskdistill.datasets import Photo
 from maskdistill.proposals.propose import Proposal
-from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
+from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 
 _HTML = """
 <div class="view">
@@ -78,14 +77,14 @@ def photo_view(
 
 
 def _mask_data(rank: int, proposal: Proposal) -> dict[str, Any]:
-    colour = drawing.mask_colour(rank)
+    colour = colors.mask_color(rank)
     return {
         "name": f"Mask {rank + 1}",
         "colour": colour,
         "src": drawing.png_url(drawing.mask_layer(proposal.mask, colour)),
         "score": f"{proposal.score:.2f}",
         "parts": [
-            {"name": part_name(name), "value": value, "help": f"{PART_HELP[name]} (weight {WEIGHTS[name]:g})"}
+            {"name": PART_NAMES[name], "value": value, "help": f"{PART_HELP[name]} (weight {WEIGHTS[name]:g})"}
             for name, value in proposal.parts.items()
         ],
     }
@@ -96,6 +95,6 @@ def _map_data(step: DerivationStep, fractions: dict[str, float]) -> dict[str, An
         "src": drawing.png_url(step.image),
         "patch": None if step.mark is None else list(step.mark),
         "ends": list(step.ends or ("", "")),
-        "gradient": drawing.css_gradient(step.scale),
+        "gradient": colors.css_gradient(step.scale),
         **fractions,
     }

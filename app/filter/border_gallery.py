@@ -139,7 +139,7 @@ def _tile(found: Candidates, row: int, caption: str) -> Tile:
         crop_url(found.run_view, mask_id),
         caption=caption,
         badge="" if name == f"cluster {cluster}" else name,
-        color=colors.cluster_colour(cluster),
+        color=colors.cluster_color(cluster),
         title=f"photo {found.photos[row]}, {name}, {caption}",
     )
 

@@ -61,7 +61,7 @@ def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult)
             max(item.total for item in counts.values()),
             f"{count.kept:,} / {count.total:,}",
             fill="color",
-            color=colors.cluster_colour(cluster),
+            color=colors.cluster_color(cluster),
             warning=f"Fewer than {least} masks are kept." if cluster in few else "",
         )
         for cluster, count in counts.items()

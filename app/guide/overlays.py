@@ -7,8 +7,8 @@ import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from app.images import drawing
-from app.images.label_colors import label_colours
+from app.images import colors, drawing
+from app.images.colors import label_colors
 
 FILL = 120  # opacity of a mask's inside, of 255
 LEVELS = 8  # steps of opacity from unsure to sure
@@ -33,7 +33,7 @@ def mask_layer(mask: np.ndarray, colour: str, *, dropped: bool = False) -> Image
         rows, cols = np.indices(mask.shape)
         dash = max(2, round(_DASH * scale))
         index = np.where(rim & ((rows + cols) // dash % 2 == 0), np.uint8(2), np.uint8(0))
-    return _palette_picture(index, [(0, 0, 0), drawing.rgb(colour), drawing.rgb(colour)], [0, FILL, _OPAQUE])
+    return _palette_picture(index, [(0, 0, 0), colors.rgb(colour), colors.rgb(colour)], [0, FILL, _OPAQUE])
 
 
 def belief_layer(probabilities: np.ndarray) -> Image.Image:
@@ -50,7 +50,7 @@ def belief_layer(probabilities: np.ndarray) -> Image.Image:
     # A class wins with little more than 1 / (K + 1) at least; from there to 1 the colour grows.
     level = np.clip((probabilities.max(axis=0) * levels).astype(int), 0, levels - 1)
     index = np.where(labels > 0, 1 + place[labels] * levels + level, 0).astype(np.uint8)
-    colours = [(0, 0, 0)] + [label_colours()[label] for label in present for _ in range(levels)]
+    colours = [(0, 0, 0)] + [label_colors()[label] for label in present for _ in range(levels)]
     opacities = [0] + [round(_STRONGEST * (step + 1) / levels) for _ in present for step in range(levels)]
     return _palette_picture(index, colours, opacities)
 
@@ -61,7 +61,7 @@ def class_layer(labels: np.ndarray) -> Image.Image:
     Args:
         labels: (H, W) uint8, 0 background.
     """
-    return _palette_picture(labels, list(label_colours()), [0] + [_CLASS] * 255)
+    return _palette_picture(labels, list(label_colors()), [0] + [_CLASS] * 255)
 
 
 def anchor_of(mask: np.ndarray) -> tuple[float, float]:
@@ -92,7 +92,7 @@ def crop_with_rim(image: Image.Image, mask: np.ndarray, colour: str, side: int) 
     size = max(1, round(scale * (box[2] - box[0]))), max(1, round(scale * (box[3] - box[1])))
     pixels = np.array(image.resize(size, Image.Resampling.BICUBIC, box=box))
     share = Image.fromarray(mask.astype(np.float32)).resize(size, Image.Resampling.BILINEAR, box=box)
-    pixels[drawing.outline(np.asarray(share) > 0.5, max(1, side // 110))] = drawing.rgb(colour)
+    pixels[drawing.outline(np.asarray(share) > 0.5, max(1, side // 110))] = colors.rgb(colour)
     return Image.fromarray(pixels)
 
 

@@ -22,7 +22,7 @@ from app.guide.steps.filter import draw_filter
 from app.guide.steps.models import draw_final_model, draw_first_model
 from app.guide.steps.proposals import draw_affinity, draw_cut, draw_patches, draw_photo
 from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
-from app.images import drawing
+from app.images import colors
 from app.mask_detail.dialog import show_detail
 from app.run_context import RunContext, current_photo
 from app.selection import Option
@@ -163,7 +163,7 @@ def _say(words: Words, context: StepContext) -> None:
 
 def _draw_mask_only(context: StepContext) -> str:
     masks = context.live.proposals.proposals
-    layers = [Layer.of_image(mask_layer(item.mask, drawing.mask_colour(0))) for item in masks[:1]]
+    layers = [Layer.of_image(mask_layer(item.mask, colors.mask_color(0))) for item in masks[:1]]
     alt = f"The mask of {context.photo.id}" if masks else context.photo.id
     geometry = context.live.view.geometry
     draw_scene(Scene(photo=context.photo, alt=alt, geometry=geometry, layers=tuple(layers)), key="guide:photo")

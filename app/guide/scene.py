@@ -8,7 +8,7 @@ from PIL import Image
 
 from app import photo_cache, session
 from app.components._register import register
-from app.images import drawing, sent_images
+from app.images import colors, drawing, sent_images
 from app.images.derivation import DerivationStep, Patch
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
@@ -166,7 +166,7 @@ def _data(scene: Scene) -> dict[str, Any]:
         "canPick": scene.can_pick,
         "ring": None if scene.ring is None else list(scene.ring),
         "scale": scale
-        and {"title": scene.scale_title, "ends": scale.ends, "gradient": drawing.css_gradient(scale.scale)},
+        and {"title": scene.scale_title, "ends": scale.ends, "gradient": colors.css_gradient(scale.scale)},
         "keys": [{"colour": colour, "text": text} for colour, text in scene.keys],
         "tags": [asdict(tag) for tag in scene.tags],
         "slider": scene.slider and asdict(scene.slider),

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from app.images import drawing
+from app.images import colors, drawing
 from app.photo_cache import LiveProposals
 from maskdistill.proposals.affinity import key_affinity, stacked_features
 from maskdistill.proposals.normalized_cut import Cut
@@ -29,7 +29,7 @@ class DerivationStep:
     image: Image.Image
     on_patches: bool = True  # one pixel a patch; False: one pixel of the explored photo
     ends: tuple[str, str] | None = None  # what the two ends of the colour scale mean; None for masks
-    scale: drawing.Scale = "sequential"
+    scale: colors.Scale = "sequential"
     mark: Patch | None = None  # patch to be ringed
 
 
@@ -56,7 +56,7 @@ def affinity_step(live: LiveProposals, patch: Patch, title: str) -> DerivationSt
     values = affinity_map(live, patch)
     low = min(0.0, float(values.min()))
     return DerivationStep(
-        title, caption, drawing.colour_map(values, low, 1.0, "sequential"), ends=(_number(low), "1"), mark=patch
+        title, caption, drawing.color_map(values, low, 1.0, "sequential"), ends=(_number(low), "1"), mark=patch
     )
 
 
@@ -146,7 +146,7 @@ def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[Derivati
 
 
 def _refined_steps(live: LiveProposals, proposal: Proposal, rank: int) -> list[DerivationStep]:
-    colour = drawing.mask_colour(rank)
+    colour = colors.mask_color(rank)
     config = live.recipe.config
     steps = []
     if config.engine == "ncut" and config.refine_steps:
@@ -168,18 +168,18 @@ def _refined_steps(live: LiveProposals, proposal: Proposal, rank: int) -> list[D
 
 def _plain(title: str, caption: str, values: np.ndarray, mark: Patch | None = None) -> DerivationStep:
     low, high = float(values.min()), float(values.max())
-    image = drawing.colour_map(values, low, high, "sequential")
+    image = drawing.color_map(values, low, high, "sequential")
     return DerivationStep(title, caption, image, ends=(_number(low), _number(high)), mark=mark)
 
 
 def _attention(title: str, caption: str, values: np.ndarray) -> DerivationStep:
     high = float(values.max())
-    return DerivationStep(title, caption, drawing.colour_map(values, 0, high, "sequential"), ends=("0", f"{high:.1%}"))
+    return DerivationStep(title, caption, drawing.color_map(values, 0, high, "sequential"), ends=("0", f"{high:.1%}"))
 
 
 def _signed(title: str, caption: str, values: np.ndarray, mark: Patch | None) -> DerivationStep:
     top = max(float(np.abs(values).max()), 1e-9)
-    image = drawing.colour_map(values, -top, top, "diverging")
+    image = drawing.color_map(values, -top, top, "diverging")
     return DerivationStep(title, caption, image, ends=(_number(-top), _number(top)), scale="diverging", mark=mark)
 
 
@@ -190,11 +190,11 @@ def _number(value: float) -> str:
 
 def _seed(caption: str, live: LiveProposals, seed: Patch) -> DerivationStep:
     nothing = np.zeros(live.view.features.grid, dtype=bool)
-    return DerivationStep("Seed", caption, drawing.mask_layer(nothing, drawing.mask_colour(0)), mark=seed)
+    return DerivationStep("Seed", caption, drawing.mask_layer(nothing, colors.mask_color(0)), mark=seed)
 
 
 def _mask(title: str, caption: str, mask: np.ndarray) -> DerivationStep:
-    return DerivationStep(title, caption, drawing.mask_layer(mask, drawing.mask_colour(0)))
+    return DerivationStep(title, caption, drawing.mask_layer(mask, colors.mask_color(0)))
 
 
 def _pixel_mask(title: str, caption: str, mask: np.ndarray, colour: str) -> DerivationStep:

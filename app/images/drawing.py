@@ -1,63 +1,35 @@
-"""Pictures from arrays: colour maps, mask layers, overlays, and the strip that is downloaded. No Streamlit in here."""
+"""Pictures from arrays: color maps, layers, overlays, and the sheet that is downloaded. No Streamlit here."""
 
 import base64
 import io
-from typing import Literal
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-Scale = Literal["sequential", "diverging"]
+from app.images.colors import MASK_COLORS, Scale, label_colors, mask_color, rgb, scale_pixels
 
-# Okabe and Ito's colours with a lighter blue that stands out on photos, then darker ones. Any two lie 10 CIELAB units
-# apart or more, also to eyes without one kind of cone (Machado et al., 2009), and stand out on a light and a dark page.
-MASK_COLOURS = (
-    *("#3FC8E4", "#E69F00", "#CC79A7", "#00B386", "#F0E442"),
-    *("#FF7A33", "#5B8CFF", "#B3261E", "#6F3CC4", "#12705F"),
-)
-# Anchors of viridis (van der Walt and Smith, 2015), even to colour-blind eyes, and a blue-orange scale for signed maps.
-_SCALES = {
-    "sequential": (
-        *("#440154", "#482878", "#3E4A89", "#31688E", "#26828E"),
-        *("#1F9E89", "#35B779", "#6DCD59", "#B4DE2C", "#FDE725"),
-    ),
-    "diverging": (
-        *("#0B4F8A", "#3273A6", "#6699C2", "#A3C1DB", "#E8ECEF"),
-        *("#EBC79F", "#DC9A57", "#C26F1C", "#8A4600"),
-    ),
-}
+_IGNORED_ALPHA = 110  # of 255
 
 
-def rgb(colour: str) -> tuple[int, int, int]:
-    """``#RRGGBB`` as three numbers of 255."""
-    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
+def color_map(values: np.ndarray, low: float, high: float, scale: Scale) -> Image.Image:
+    """(rows, cols) values as an RGB picture of the same size; values outside [low, high] take the end's color."""
+    return Image.fromarray(scale_pixels((values - low) / max(high - low, 1e-9), scale))
 
 
-def mask_colour(rank: int) -> str:
-    """Colour of the mask of that rank, 0 for the best."""
-    return MASK_COLOURS[rank % len(MASK_COLOURS)]
-
-
-def css_gradient(scale: Scale) -> str:
-    """The scale from low to high, for a legend."""
-    return f"linear-gradient(90deg, {', '.join(_SCALES[scale])})"
-
-
-def colour_map(values: np.ndarray, low: float, high: float, scale: Scale) -> Image.Image:
-    """(rows, cols) values as an RGB picture of the same size; values outside [low, high] take the end's colour."""
-    anchors = np.array([rgb(colour) for colour in _SCALES[scale]], dtype=np.float32)
-    position = np.clip((values - low) / max(high - low, 1e-9), 0, 1) * (len(anchors) - 1)
-    below = np.minimum(position.astype(int), len(anchors) - 2)
-    weight = (position - below)[..., None]
-    return Image.fromarray((anchors[below] * (1 - weight) + anchors[below + 1] * weight).astype(np.uint8))
-
-
-def mask_layer(mask: np.ndarray, colour: str) -> Image.Image:
-    """A mask as a two-colour picture, transparent outside: about 1 kB as PNG."""
+def mask_layer(mask: np.ndarray, color: str) -> Image.Image:
+    """A mask as a two-color picture, transparent outside: about 1 kB as PNG."""
     layer = Image.fromarray(mask.astype(np.uint8)).convert("L")
     layer = Image.frombytes("P", layer.size, layer.tobytes())
-    layer.putpalette([0, 0, 0, *rgb(colour)])
+    layer.putpalette([0, 0, 0, *rgb(color)])
     layer.info["transparency"] = 0
+    return layer
+
+
+def label_layer(labels: Image.Image) -> Image.Image:
+    """A palette picture of a label map in the colors of labels: background transparent, 255 half transparent."""
+    layer = Image.frombytes("P", labels.size, labels.tobytes())
+    layer.putpalette([part for color in label_colors() for part in color])
+    layer.info["transparency"] = bytes([0, *[255] * 254, _IGNORED_ALPHA])
     return layer
 
 
@@ -73,10 +45,10 @@ def overlay(photo: Image.Image, masks: list[np.ndarray], opacity: float) -> Imag
     pixels = np.asarray(photo).astype(np.float32)
     width = max(1, round(min(photo.size) / 240))
     for rank in reversed(range(len(masks))):
-        colour = np.array(rgb(mask_colour(rank)), dtype=np.float32)
+        color = np.array(rgb(mask_color(rank)), dtype=np.float32)
         inside, rim = masks[rank], outline(masks[rank], width)
-        pixels[inside] = pixels[inside] * (1 - opacity) + colour * opacity
-        pixels[rim] = colour
+        pixels[inside] = pixels[inside] * (1 - opacity) + color * opacity
+        pixels[rim] = color
     return Image.fromarray(pixels.round().astype(np.uint8))
 
 
@@ -91,7 +63,7 @@ def index_mask(masks: list[np.ndarray], size: tuple[int, int]) -> Image.Image:
     for rank in reversed(range(len(masks))):
         index[masks[rank]] = rank + 1
     picture = Image.frombytes("P", (size[1], size[0]), index.tobytes())
-    picture.putpalette([0, 0, 0] + [part for colour in MASK_COLOURS for part in rgb(colour)])
+    picture.putpalette([0, 0, 0] + [part for color in MASK_COLORS for part in rgb(color)])
     return picture
 
 

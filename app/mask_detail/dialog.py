@@ -231,6 +231,6 @@ def _tile(run_view: RunView, found: DecisionView, row: int, cosine: float) -> Ti
         mask_id,
         crop_url(run_view, mask_id),
         badge=f"{cosine:.2f}",
-        color=colors.cluster_colour(cluster),
+        color=colors.cluster_color(cluster),
         title=f"photo {run_view.frame['image_id'].iat[row]}, {name}, cosine {cosine:.3f}",
     )

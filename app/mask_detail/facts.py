@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 
 from app import cache
-from app.images.part_names import part_name
 from app.run_view import DecisionView, RunView
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
 from maskdistill.files import read_json
-from maskdistill.proposals.scoring import PART_HELP, WEIGHTS
+from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.pseudo_labels.signals import MaskSignals
 
@@ -166,7 +165,11 @@ def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[ScoreBar]:
     """The proposal's score part by part, those that were measured."""
     values = {name: float(row[f"part_{name}"]) for name in parts}
     return [
-        ScoreBar(part_name(name), value, f"{_capital(PART_HELP.get(name, name))} (weight {WEIGHTS.get(name, 0):g})")
+        ScoreBar(
+            PART_NAMES.get(name, name),
+            value,
+            f"{_capital(PART_HELP.get(name, name))} (weight {WEIGHTS.get(name, 0):g})",
+        )
         for name, value in values.items()
         if not math.isnan(value)
     ]

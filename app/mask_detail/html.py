@@ -23,7 +23,7 @@ def head(run_view: RunView, found: DecisionView, row: int) -> str:
     if cluster and name != f"cluster {cluster}":
         where.insert(0, f"cluster {cluster}")
     words = " · ".join(escape(str(item)) for item in where if isinstance(item, str) and item)
-    swatch = f'<span class="swatch" style="background:{colors.cluster_colour(cluster)}"></span>'
+    swatch = f'<span class="swatch" style="background:{colors.cluster_color(cluster)}"></span>'
     return f'<div class="mask-head"><div>{swatch}<b>{escape(name)}</b></div><small>{words}</small></div>'
 
 
@@ -38,7 +38,7 @@ def verdict(run_view: RunView, found: DecisionView, row: int, on_show: facts.Ver
     waits = judged is not None and judged.waits(int(mask["mask_id"]), decision, label)
     words = facts.decision_words(found, row) or ("Decision taken back" if waits else "")
     if words:
-        colour = colors.RELABELLED if label else colors.DECISION_COLOURS[decision]
+        colour = colors.RELABELLED if label else colors.DECISION_COLORS[decision]
         lines.append(_chip(colour, words, "Counts when the filter runs next." if waits else ""))
     return "".join(lines)
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from app import photo_cache
 from app.components._register import register
-from app.images import drawing
+from app.images import colors, drawing
 from app.images.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
@@ -64,6 +64,6 @@ def _step(step: DerivationStep) -> dict[str, object]:
         "src": drawing.png_url(step.image),
         "onPatches": step.on_patches,
         "ends": None if step.ends is None else list(step.ends),
-        "gradient": drawing.css_gradient(step.scale),
+        "gradient": colors.css_gradient(step.scale),
         "mark": None if step.mark is None else list(step.mark),
     }

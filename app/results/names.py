@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.results.figures import final_group, final_kind, measured
 from maskdistill.datasets import IGNORE_INDEX
 
@@ -42,7 +42,7 @@ class Names:
     def clusters(self) -> dict[int, dict[str, str]]:
         """name, colour and key of every value of a run's own label maps; values of one key mean the same."""
         found = {
-            label: {"name": self.cluster(label), "colour": cluster_colour(label), "key": self._key(label)}
+            label: {"name": self.cluster(label), "colour": cluster_color(label), "key": self._key(label)}
             for label in range(1, self.num_clusters + 1)
         }
         return _BASE | found
@@ -53,7 +53,7 @@ class Names:
         found = {IGNORE_INDEX: _UNKNOWN | {"name": "not labelled"}}
         for label, name in enumerate(self.classes, start=1):
             cluster = clusters.get(label, self.num_clusters + label)
-            found[label] = {"name": name, "colour": cluster_colour(cluster), "key": f"class {label}"}
+            found[label] = {"name": name, "colour": cluster_color(cluster), "key": f"class {label}"}
         return _BASE | found
 
     def other_run(self, names: Sequence[str], matching: Mapping[int, int]) -> dict[int, dict[str, str]]:
@@ -70,7 +70,7 @@ class Names:
                 entry = {"name": f"{name} = {self.cluster(own)}", "key": self._key(own)}
             else:
                 entry = {"name": f"{name}, only there", "key": f"other {label}"}
-            found[label] = entry | {"colour": cluster_colour(own or self.num_clusters + len(self.classes) + label)}
+            found[label] = entry | {"colour": cluster_color(own or self.num_clusters + len(self.classes) + label)}
         return _BASE | found
 
     def _key(self, label: int) -> str:

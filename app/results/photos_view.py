@@ -8,7 +8,7 @@ import streamlit as st
 
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, image_grid
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from app.results import cached_reads, choices, photo_strip
 from app.results.choices import ORDERS, TRUTH, StagePair
@@ -178,6 +178,6 @@ def _draw_masks(run_view: RunView, number: int) -> None:
         name = people.name_of(cluster) if cluster else "no cluster"
         caption = f"{name}, seen by stage 1" if seen else name
         src = crop_url(run_view, mask_id)
-        tiles.append(Tile(mask_id, src, caption, color=cluster_colour(cluster), title=caption))
+        tiles.append(Tile(mask_id, src, caption, color=cluster_color(cluster), title=caption))
     st.markdown("**Masks of this photo**")
     image_grid(tiles, key="photo masks", on_open=lambda mask: selection.select(mask=mask), label="Masks of this photo")

@@ -8,7 +8,7 @@ from PIL import Image
 
 from app import photo_cache
 from app.components._register import register
-from app.images.label_colors import label_layer_url
+from app.images import drawing
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.errors import DatasetError
 from maskdistill.stages.samples import Samples
@@ -86,5 +86,5 @@ def _read_layers(paths: tuple[Path, ...], changed: int) -> tuple[str, ...]:
     for path in paths:
         with Image.open(path) as labels:
             labels.load()
-        layers.append(label_layer_url(labels))
+        layers.append(drawing.png_url(drawing.label_layer(labels)))
     return tuple(layers)

@@ -28,6 +28,15 @@ WEIGHTS = {
 PLAIN_GAP = 0.2  # gap of eigenvalues from which a graph falls in two plainly enough
 PLAIN_CONTRAST = 0.4  # difference of cosines from which inside and outside differ plainly enough
 FLOOR = 0.01  # a part of 0 counts as this, so that the other parts still order the worst masks
+PART_NAMES = {
+    "view_agreement": "Views",
+    "stability": "Stability",
+    "contrast": "Contrast",
+    "eigengap": "Eigengap",
+    "crf_agreement": "CRF",
+    "area": "Area",
+    "border": "Border",
+}
 PART_HELP = {
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
     "stability": "IoU of the cut and the mask refined from it, on the patches",

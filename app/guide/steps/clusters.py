@@ -11,7 +11,7 @@ from app.guide.mask_detail import look_into
 from app.guide.photo_results import TrainedRun
 from app.guide.step_context import StepContext
 from app.images import drawing
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from maskdistill.clustering.neighbors import nearest_to
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO
@@ -73,11 +73,11 @@ def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
     like = "" if cosine is None else f"likeness {cosine:.2f}"
     title = ", ".join(part for part in (f"{image_id}: {name}", like) if part)
     src = crop_url(trained_run.masks, int(mask_id))
-    return Tile(int(mask_id), src, name, color=cluster_colour(cluster), title=title)
+    return Tile(int(mask_id), src, name, color=cluster_color(cluster), title=title)
 
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
-    colour = cluster_colour(cluster)
+    colour = cluster_color(cluster)
     crop = overlays.crop_with_rim(
         photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP
     )

@@ -10,7 +10,7 @@ from app.guide.mask_detail import look_into
 from app.guide.photo_results import TrainedRun
 from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
 from app.guide.step_context import StepContext
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from maskdistill.config import FilterConfig
 from maskdistill.pseudo_labels.filter import ACCEPTED, KEPT, PHOTO_BEST, RULES, FilterResult
@@ -29,7 +29,7 @@ def draw_filter(context: StepContext) -> str:
     judged = filter_photo(others, number, seen, context.subject.places(), config)
     layers, tags = [], []
     for item, kept, rule in zip(seen, judged.kept.tolist(), judged.rules, strict=True):
-        colour = cluster_colour(int(item.label))
+        colour = cluster_color(int(item.label))
         layers.append(Layer.of_image(overlays.mask_layer(item.mask, colour, dropped=not kept)))
         words = f"{item.score:.2f}{', back as the best' if rule == PHOTO_BEST else ''}"
         tags.append(Tag(*overlays.anchor_of(item.mask), words, colour, out=not kept))
@@ -75,5 +75,5 @@ def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, pass
     mask_id, image_id, cluster, score = (table[name].iat[row] for name in ("mask_id", "image_id", "cluster", "score"))
     fate = "kept" if passes else "back, as the best there is" if kept else "dropped"
     text, title = f"{'' if passes or not kept else '↩ '}{score:.2f}", f"{image_id}: {fate}, score {score:.2f}"
-    src, colour = crop_url(trained_run.masks, int(mask_id)), cluster_colour(int(cluster))
+    src, colour = crop_url(trained_run.masks, int(mask_id)), cluster_color(int(cluster))
     return Tile(int(mask_id), src, text, color=colour, title=title, muted=not kept)

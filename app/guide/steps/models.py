@@ -11,7 +11,7 @@ from app.guide.scene import Frame, Layer, Scene, Slider, draw_scene
 from app.guide.step_context import StepContext
 from app.guide.step_list import whole_number
 from app.images import drawing
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.selection import Option
 
 _MOST_KEYS = 5  # classes that are named on the picture
@@ -67,7 +67,7 @@ def _keys(trained_run: TrainedRun, labels: np.ndarray) -> tuple[tuple[str, str],
     counts = np.bincount(labels.ravel())
     counts[0] = 0
     largest = [int(label) for label in np.argsort(-counts, kind="stable")[:_MOST_KEYS] if counts[label]]
-    return tuple((cluster_colour(label), trained_run.decided.name_of(label)) for label in largest)
+    return tuple((cluster_color(label), trained_run.decided.name_of(label)) for label in largest)
 
 
 def _keep(option: Option, value: int, default: int) -> None:

@@ -6,7 +6,7 @@ from app import photo_cache, selection, session
 from app.guide import overlays
 from app.guide.scene import Layer, Scene, Slider, draw_scene
 from app.guide.step_context import StepContext
-from app.images import derivation, drawing
+from app.images import colors, derivation, drawing
 from app.selection import Option
 from maskdistill.config import Setting, describe_setting
 from maskdistill.datasets.transforms import pixel_to_patch
@@ -68,7 +68,7 @@ def _attention(context: StepContext, head: str) -> derivation.DerivationStep:
     values = maps.mean(axis=0) if head == MEAN else maps[int(head) - 1]
     high = float(np.quantile(values, BRIGHT))
     title = "All heads" if head == MEAN else f"Head {head}"
-    image = drawing.colour_map(values, 0, high, "sequential")
+    image = drawing.color_map(values, 0, high, "sequential")
     return derivation.DerivationStep(title, "", image, ends=("0", f"{high:.2%} and more"))
 
 
@@ -115,7 +115,7 @@ def draw_cut(context: StepContext) -> str:
     found = context.live.proposals
     sides = _sides(context) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
     masks = [
-        Layer.of_image(overlays.mask_layer(item.mask, drawing.mask_colour(rank)))
+        Layer.of_image(overlays.mask_layer(item.mask, colors.mask_color(rank)))
         for rank, item in reversed(list(enumerate(found.proposals)))
     ]
     scene = Scene(

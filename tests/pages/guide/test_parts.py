@@ -9,8 +9,7 @@ from PIL import Image
 from app.guide import overlays
 from app.guide.photo_results import resize_mask
 from app.guide.texts import STEPS
-from app.images.drawing import rgb
-from app.images.label_colors import label_colours
+from app.images.colors import label_colors, rgb
 
 BLUE = "#3FC8E4"
 
@@ -45,22 +44,22 @@ def test_a_label_is_fainter_where_the_model_is_less_sure():
     probabilities = np.array(pixel_by_pixel, np.float32).T[:, None]
     pixels = rgba(overlays.belief_layer(probabilities))[0]
     assert pixels[0, 3] == 0  # background
-    assert pixels[1, :3].tolist() == pixels[2, :3].tolist() == list(label_colours()[2])
-    assert pixels[3, :3].tolist() == list(label_colours()[1])
+    assert pixels[1, :3].tolist() == pixels[2, :3].tolist() == list(label_colors()[2])
+    assert pixels[3, :3].tolist() == list(label_colors()[1])
     assert pixels[1, 3] > pixels[3, 3] - 1 >= pixels[2, 3]
 
 
 def test_very_many_classes_still_fit_into_a_palette():
     probabilities = np.eye(201, dtype=np.float32).reshape(201, 1, 201)
     pixels = rgba(overlays.belief_layer(probabilities))[0]
-    assert [tuple(pixel[:3]) for pixel in pixels[1:]] == list(label_colours()[1:201])
+    assert [tuple(pixel[:3]) for pixel in pixels[1:]] == list(label_colors()[1:201])
     assert (pixels[1:, 3] > 0).all()
 
 
 def test_a_label_map_shows_the_photo_through():
     pixels = rgba(overlays.class_layer(np.array([[0, 1, 200]], np.uint8)))[0]
     assert pixels[0, 3] == 0
-    assert pixels[2, :3].tolist() == list(label_colours()[200])
+    assert pixels[2, :3].tolist() == list(label_colors()[200])
     assert 0 < pixels[1, 3] < 255
 
 

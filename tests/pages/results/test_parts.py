@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
-from app.images.colors import cluster_colour
+from app.images.colors import cluster_color
 from app.results import charts, choices, figures
 from app.results.choices import StagePair
 from app.results.names import Names, names_of
@@ -164,7 +164,7 @@ def test_matched_class_and_cluster_have_one_colour_and_one_meaning():
     clusters, truth = NAMES.clusters(), NAMES.truth()
     for label in (1, 2):
         assert clusters[label]["key"] == truth[label]["key"]
-        assert clusters[label]["colour"] == truth[label]["colour"] == cluster_colour(label)
+        assert clusters[label]["colour"] == truth[label]["colour"] == cluster_color(label)
     assert clusters[3]["key"] not in {entry["key"] for entry in truth.values()}
     assert truth[3]["colour"] not in {entry["colour"] for entry in clusters.values()}
     assert clusters[0]["key"] == truth[0]["key"]
@@ -172,7 +172,7 @@ def test_matched_class_and_cluster_have_one_colour_and_one_meaning():
 
 def test_clusters_of_another_run_take_the_colours_of_those_they_match():
     table = NAMES.other_run(("a", "b", "c"), {0: 0, 1: 2, 3: 1})
-    assert (table[1]["name"], table[1]["colour"]) == ("a = Cow", cluster_colour(2))
+    assert (table[1]["name"], table[1]["colour"]) == ("a = Cow", cluster_color(2))
     assert table[3]["key"] == NAMES.clusters()[1]["key"]
     assert table[2]["name"] == "b, only there"
     assert table[2]["key"] not in {entry["key"] for entry in NAMES.clusters().values()}

@@ -11,7 +11,7 @@ from skimage.color import rgb2lab
 from streamlit.testing.v1 import AppTest
 
 from app.images import colors
-from app.images.drawing import MASK_COLOURS, rgb
+from app.images.colors import MASK_COLORS, rgb
 from app.images.sent_images import Sent
 from app.mask_detail import facts
 from app.run_view import read_run_view
@@ -42,18 +42,18 @@ def seen(colour, eyes):
 
 @pytest.mark.parametrize("eyes", EYES)
 def test_colours_of_clusters_can_be_told_apart(eyes):
-    marks = [seen(colour, eyes) for colour in (*MASK_COLOURS, colors.NONE)]
+    marks = [seen(colour, eyes) for colour in (*MASK_COLORS, colors.NONE)]
     assert min(np.linalg.norm(one - other) for one, other in combinations(marks, 2)) > 9.5
 
 
 def test_colour_of_a_cluster_is_that_of_its_label_map_and_none_has_its_own():
-    assert colors.cluster_colour(1) == MASK_COLOURS[0]
-    assert colors.cluster_colour(0) == colors.NONE
-    assert colors.cluster_colour(255) == colors.cluster_colour(1)
+    assert colors.cluster_color(1) == MASK_COLORS[0]
+    assert colors.cluster_color(0) == colors.NONE
+    assert colors.cluster_color(255) == colors.cluster_color(1)
 
 
-def test_scores_have_the_scales_ends_and_nan_is_grey():
-    assert colors.score_colours(np.array([0.0, 1.0, np.nan])) == ["#440154", "#FDE725", colors.NONE]
+def test_scores_have_the_scales_ends():
+    assert colors.score_colors(np.array([0.0, 1.0, 2.0])) == ["#440154", "#FDE725", "#FDE725"]
 
 
 @pytest.mark.parametrize(("colour", "ink"), [("#F0E442", "#111820"), ("#6F3CC4", "#FFFFFF")])

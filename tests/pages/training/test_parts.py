@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.images.label_colors import label_colours, label_layer
+from app.images.colors import label_colors
+from app.images.drawing import label_layer
 from app.stage_names import LABELS, label_of, switched_off
 from app.training import curves, machine
 from app.training.epoch_player import FRAMES, chosen_epochs
@@ -189,7 +190,7 @@ def test_long_training_is_thinned_out_to_its_first_and_last_epoch_and_some_betwe
 
 
 def test_label_colours_differ_from_neighbour_to_neighbour():
-    colours = label_colours()
+    colours = label_colors()
     assert len(colours) == 256
     for first, second in pairwise(colours[1:255]):
         assert sum(abs(a - b) for a, b in zip(first, second, strict=True)) > 60
