@@ -97,7 +97,6 @@ class Scatter {
     for (const canvas of [this.points, this.over])
       if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
     if (!this.isReady()) return;
-    const began = performance.now();
     const ground = getComputedStyle(stage).backgroundColor;
     const look = {
       codes: this.codes,
@@ -109,7 +108,6 @@ class Scatter {
     };
     const toDevice = this.toPixels().map((value) => value * ratio);
     this.set.paint(this.points, look, toDevice, ratio);
-    this.root.host?.setAttribute("data-paint-ms", (performance.now() - began).toFixed(1));
     this.drawOver();
   }
 
@@ -134,7 +132,7 @@ class Scatter {
     if (this.drawn) drawOutline(context, this.drawn.map(toPixels), accent, false);
     if (this.hovered < 0) return;
     context.beginPath();
-    context.arc(...toPixels(this.placeOf(this.hovered)), this.set.radius(this.view.zoom) + 3, 0, 7);
+    context.arc(...toPixels(this.placeOf(this.hovered)), dotRadius(this.set.count, this.view.zoom) + 3, 0, 7);
     Object.assign(context, { strokeStyle: ink, lineWidth: 2 });
     context.stroke();
   }
@@ -219,7 +217,7 @@ class Scatter {
 
   pointsUnder(event) {
     const [scale] = this.toPixels(),
-      reach = (this.set.radius(this.view.zoom) + 5) / scale;
+      reach = (dotRadius(this.set.count, this.view.zoom) + 5) / scale;
     return this.set.near(...this.placeAt(event), reach, 1);
   }
 

@@ -19,10 +19,10 @@ const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) 
 const mix = (one, other, share) => one.map((part, i) => Math.round(part + (other[i] - part) * share));
 
 // A rim that parts a dot from its neighbours; a dark one on a dark ground gets a light rim, else nobody would see it.
-function rimOf(colour, ground, dark) {
-  if (!dark) return mix(colour, [20, 28, 36], 0.5);
-  const dim = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 75;
-  return dim ? mix(colour, [255, 255, 255], 0.4) : mix(colour, ground, 0.75);
+function rimOf(color, ground, dark) {
+  if (!dark) return mix(color, [20, 28, 36], 0.5);
+  const dim = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] < 75;
+  return dim ? mix(color, [255, 255, 255], 0.4) : mix(color, ground, 0.75);
 }
 
 // A dot as pixels around its middle: how much of each is dot, and how much is rim.
@@ -92,12 +92,9 @@ class PointSet {
     const cell = (value) => Math.max(0, Math.min(CELLS - 1, Math.floor((value * CELLS) / (SIDE + 1))));
     const found = [];
     for (let row = cell(y - reach); row <= cell(y + reach); row += 1) {
-      for (
-        let item = this.starts[row * CELLS + cell(x - reach)];
-        item < this.starts[row * CELLS + cell(x + reach) + 1];
-        item += 1
-      ) {
-        const i = this.items[item];
+      const first = this.starts[row * CELLS + cell(x - reach)],
+        end = this.starts[row * CELLS + cell(x + reach) + 1];
+      for (const i of this.items.subarray(first, end)) {
         const distance = Math.hypot(this.places[2 * i] - x, this.places[2 * i + 1] - y);
         if (distance <= reach) found.push([distance, i]);
       }
@@ -108,59 +105,58 @@ class PointSet {
       .map(([, i]) => i);
   }
 
-  radius(zoom) {
-    return dotRadius(this.count, zoom);
-  }
-
   // Paint all points. look: {codes, palette, selected, code, ground, zoom}; to: grid to pixels, as [scale, left, top].
   paint(canvas, look, to, ratio) {
-    const context = canvas.getContext("2d", { willReadFrequently: false });
-    const { width, height } = canvas;
+    const context = canvas.getContext("2d"),
+      { width, height } = canvas;
     if (!width || !height) return;
-    if (!this.image || this.image.width !== width || this.image.height !== height)
+    if (this.image?.width !== width || this.image.height !== height)
       this.image = context.createImageData(width, height);
     const pixels = new Uint32Array(this.image.data.buffer);
-    const ground = rgbOf(look.ground);
-    pixels.fill(pack(ground));
-    const dark = ground[0] + ground[1] + ground[2] < 384;
-    const radius = this.radius(look.zoom) * ratio;
-    const rim = Math.min(1, radius / (3 * ratio)) * ratio;
-    const stencil = dotStencil(radius - rim / 2, rim);
-    const fills = look.palette.map((colour) => pack(rgbOf(colour)));
-    const rims = look.palette.map((colour) => pack(rimOf(rgbOf(colour), ground, dark)));
-    const dots = (opacity, isWanted) =>
-      this.dots(pixels, width, height, to, stencil, look.codes, fills, rims, opacity, isWanted);
-    const { codes, selected, code } = look;
+    const { codes, selected, code, palette } = look,
+      ground = rgbOf(look.ground),
+      dark = ground[0] + ground[1] + ground[2] < 384;
+    const radius = dotRadius(this.count, look.zoom) * ratio,
+      rim = Math.min(1, radius / (3 * ratio)) * ratio;
+    const style = {
+      stencil: dotStencil(radius - rim / 2, rim),
+      codes,
+      fills: palette.map((color) => pack(rgbOf(color))),
+      rims: palette.map((color) => pack(rimOf(rgbOf(color), ground, dark))),
+    };
     const isBright = code === null ? selected && ((i) => selected[i] === 1) : (i) => codes[i] === code;
-    if (isBright) dots(FADED, (i) => !isBright(i));
-    dots(1, isBright);
+    pixels.fill(pack(ground));
+    if (isBright) paintDots({ pixels, width, height }, this, to, style, FADED, (i) => !isBright(i));
+    paintDots({ pixels, width, height }, this, to, style, 1, isBright);
     context.putImageData(this.image, 0, 0);
   }
+}
 
-  dots(pixels, width, height, [scale, left, top], { reach, cells }, codes, fills, rims, opacity, isWanted) {
-    const offsets = Int32Array.from(cells, ({ dx, dy }) => dy * width + dx);
-    const inner = Uint16Array.from(cells, (cell) => Math.round(256 * cell.inner * opacity));
-    const outer = Uint16Array.from(cells, (cell) => Math.round(256 * (cell.outer - cell.inner) * opacity));
-    const { places, order } = this;
-    for (let step = 0; step < order.length; step += 1) {
-      const i = order[step];
-      if (isWanted && !isWanted(i)) continue;
-      const x = Math.round(places[2 * i] * scale + left),
-        y = Math.round(places[2 * i + 1] * scale + top);
-      if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
-      const at = y * width + x,
-        fill = fills[codes[i]],
-        edge = rims[codes[i]];
-      for (let cell = 0; cell < offsets.length; cell += 1) {
-        const spot = at + offsets[cell],
-          below = pixels[spot],
-          a = inner[cell],
-          b = outer[cell],
-          rest = 256 - a - b;
-        const redBlue = ((below & 0xff00ff) * rest + (fill & 0xff00ff) * a + (edge & 0xff00ff) * b) / 256;
-        const green = ((below & 0x00ff00) * rest + (fill & 0x00ff00) * a + (edge & 0x00ff00) * b) / 256;
-        pixels[spot] = (0xff000000 | (redBlue & 0xff00ff) | (green & 0x00ff00)) >>> 0;
-      }
+// Blend the dots of points into pixels; those that do not lie wholly in the picture are left out.
+function paintDots({ pixels, width, height }, { places, order }, [scale, left, top], style, opacity, isWanted) {
+  const { codes, fills, rims } = style,
+    { reach, cells } = style.stencil;
+  const offsets = Int32Array.from(cells, ({ dx, dy }) => dy * width + dx);
+  const inner = Uint16Array.from(cells, (cell) => Math.round(256 * cell.inner * opacity));
+  const outer = Uint16Array.from(cells, (cell) => Math.round(256 * (cell.outer - cell.inner) * opacity));
+  for (let step = 0; step < order.length; step += 1) {
+    const i = order[step];
+    if (isWanted && !isWanted(i)) continue;
+    const x = Math.round(places[2 * i] * scale + left),
+      y = Math.round(places[2 * i + 1] * scale + top);
+    if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
+    const at = y * width + x,
+      fill = fills[codes[i]],
+      edge = rims[codes[i]];
+    for (let cell = 0; cell < offsets.length; cell += 1) {
+      const spot = at + offsets[cell],
+        below = pixels[spot],
+        a = inner[cell],
+        b = outer[cell],
+        rest = 256 - a - b;
+      const redBlue = ((below & 0xff00ff) * rest + (fill & 0xff00ff) * a + (edge & 0xff00ff) * b) / 256;
+      const green = ((below & 0x00ff00) * rest + (fill & 0x00ff00) * a + (edge & 0x00ff00) * b) / 256;
+      pixels[spot] = (0xff000000 | (redBlue & 0xff00ff) | (green & 0x00ff00)) >>> 0;
     }
   }
 }

@@ -15,7 +15,19 @@ const { SIDE, PointSet, ...map } = load(
   DRAWING,
   [
     ...["SIDE", "ZOOMS", "PointSet", "wholeView", "gridToPixels", "zoomed", "wheelFactor", "extendLasso"],
-    ...["boxCorners", "notePlace", "boundsOf", "shuffled", "unpackBits", "rgbOf", "rimOf", "dotStencil", "dotRadius"],
+    ...[
+      "boxCorners",
+      "notePlace",
+      "boundsOf",
+      "shuffled",
+      "unpackBits",
+      "rgbOf",
+      "rimOf",
+      "dotStencil",
+      "dotRadius",
+      "paintDots",
+      "pack",
+    ],
   ],
   { atob },
 );
@@ -146,6 +158,18 @@ test("dots are smaller where there are more, and larger as the map is zoomed", (
   const middle = cells.find(({ dx, dy }) => dx === 0 && dy === 0);
   assert.deepEqual([middle.inner, middle.outer], [1, 1]);
   assert.ok(cells.every(({ inner, outer }) => inner <= outer));
+});
+
+test("a dot is painted at its place in its color; a faded one lets the ground through, one beyond the edge is left out", () => {
+  const paint = (opacity, isWanted) => {
+    const picture = { pixels: new Uint32Array(400).fill(map.pack([0, 0, 0])), width: 20, height: 20 };
+    const style = { stencil: map.dotStencil(2, 1), codes: [0, 1, 0], fills: [map.pack([200, 0, 0]), 0], rims: [0, 0] };
+    map.paintDots(picture, { places: [10, 8, 4, 4, 19, 19], order: [0, 1, 2] }, [1, 0, 0], style, opacity, isWanted);
+    return (x, y) => picture.pixels[20 * y + x] & 0xff;
+  };
+  const red = paint(1, (i) => i !== 1);
+  assert.deepEqual([red(10, 8), red(4, 4), red(19, 19)], [200, 0, 0]);
+  assert.ok(paint(0.16, null)(10, 8) < 50);
 });
 
 // A map without a page: what it draws is noted, and flush() lets the next frame come.
