@@ -100,7 +100,8 @@ def _truth(run_view: RunView, cluster: np.ndarray) -> float | None:
 def colors_of(stats: AlternativeStats) -> dict[int, str]:
     """Colors of a clustering's clusters: one that is nearly the same as a present one has its color."""
     taken = {} if stats.comparison is None else {other: own for own, other in stats.comparison.pairs}
-    free = (number for number in range(1, 600) if number not in set(taken.values()))
+    used = set(taken.values())
+    free = (number for number in range(1, 600) if number not in used)
     return {number: colors.cluster_color(taken.get(number) or next(free)) for number in sorted(stats.sizes)}
 
 

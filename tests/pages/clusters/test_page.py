@@ -1,15 +1,18 @@
 """The Clusters page on a small finished run; the map and the table themselves are driven in a browser's tests."""
 
+import os
 import re
 import shutil
 
 import pytest
+from jobs_data import add_row
 
 from app import stage_jobs
 from app.session import Key
 from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
 from maskdistill.errors import RunError
-from maskdistill.jobs import Submitted
+from maskdistill.jobs import JobState, Submitted, list_jobs
+from maskdistill.jobs.processes import ProcessId
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope
 from maskdistill.storage.run_folder import Run
@@ -277,3 +280,13 @@ def test_error_in_one_part_of_the_page_leaves_the_others(open_page, finished_run
     app = open_clusters(open_page, picked="cluster:1")
     assert "locked" in app.error[0].value
     assert number_selected(app) > 0
+
+
+@pytest.mark.parametrize(("command", "stop"), [("project", "stop:map:tiny"), ("try", "stop:alternatives:tiny")])
+def test_running_job_is_followed_and_can_be_stopped(open_page, editable_run, command, stop):
+    process = ProcessId.of(os.getpid())
+    add_row(editable_run.path, arguments=[command], stage="3 of it", done=1, total=4, process=process)
+    app = open_clusters(open_page, below="trials")
+    assert "Make the UMAP" not in labels(app) or command == "try"
+    app.button(key=stop).click().run()
+    assert list_jobs(editable_run.path)[0].state is JobState.STOPPING
