@@ -1,4 +1,4 @@
-"""Files: written in one step, read with an error that names them; full disks told apart from other faults."""
+"""Files: written in one step, read with an error that names them; full disks recognized."""
 
 import errno
 import json
@@ -26,7 +26,7 @@ def is_disk_full(error: BaseException | None) -> bool:
 
 
 def says_full(text: str) -> bool:
-    """Whether a message, or a log, speaks of a full disk."""
+    """Whether a message, or a log, is about a full disk."""
     return _PHRASES.search(text) is not None
 
 

@@ -47,7 +47,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def says_no_memory(text: str) -> bool:
-    """Whether a message, or a log, tells of a lack of memory."""
+    """Whether a message, or a log, is about a lack of memory."""
     return _NO_MEMORY.search(text) is not None
 
 

@@ -26,7 +26,7 @@ from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
     from maskdistill.datasets.transforms import PatchGeometry
-    from maskdistill.pseudo_labels.candidates import Seen
+    from maskdistill.pseudo_labels.candidates import PredictedMask
 
 DRAWN_SIDE = 512  # pixels, longer side of what models draw here: enough for a projector, a quarter of the time
 FRAME_SIDE = 384  # the same of each epoch
@@ -126,7 +126,7 @@ class PhotoOnRun:
         """(K + 1, height, width) of ``drawn_photo``, by the run's ``stage1`` or ``final`` model; do not change it."""
         return _probabilities(*self._key, stage, self)
 
-    def seen(self) -> "Sequence[Seen]":
+    def seen(self) -> "Sequence[PredictedMask]":
         """Its masks, and further objects, as the first model sees them, of the size of ``drawn_photo``."""
         return _seen(*self._key, self.proposals, self.crf, self)
 
@@ -184,14 +184,16 @@ def _labels(stamp: Any, key: str, stage: str, _subject: PhotoOnRun) -> np.ndarra
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _seen(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun) -> "Sequence[Seen]":
-    from maskdistill.pseudo_labels.candidates import see_masks
+def _seen(
+    stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun
+) -> "Sequence[PredictedMask]":
+    from maskdistill.pseudo_labels.candidates import compare_with_prediction
 
     size = (_subject.drawn_photo.height, _subject.drawn_photo.width)
     masks = [resize_mask(item.mask, size) for item in _subject.live.proposals.proposals]
     clusters = _subject.places().clusters.tolist()
     min_area = _subject.trained.config.candidates.min_area
-    return see_masks(_subject.probabilities("stage1"), masks, clusters, min_area)
+    return compare_with_prediction(_subject.probabilities("stage1"), masks, clusters, min_area)
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

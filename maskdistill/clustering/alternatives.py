@@ -1,7 +1,7 @@
 """Other clusterings of a run's masks, under another number of classes or seed, kept beside its own to be compared.
 
 They are made from the vectors that the run stores, in the spaces that its clusters were found in, and lie in the run
-folder under ``trials/``. Nothing else reads them: to go by one, a person adopts it
+folder under ``trials/``. Nothing else reads them: to use one, a person adopts it
 (``maskdistill.review.decisions.adopt``).
 """
 
@@ -32,7 +32,7 @@ OnStep = Callable[[int, int], None]  # number of steps done, and their total
 
 @dataclass(frozen=True)
 class AlternativeKey:
-    """What a trial is made with, besides the vectors."""
+    """What an alternative is made with, besides the vectors."""
 
     num_classes: int
     seed: int
@@ -87,8 +87,8 @@ def make_alternatives(run: Run, keys: Sequence[AlternativeKey], on_step: OnStep 
 
     Args:
         run: A run with clusters.
-        keys: What to try.
-        on_step: Told how far it is; reading the vectors is a step too.
+        keys: What to make them with.
+        on_step: Called with how far it is; reading the vectors is a step too.
 
     Raises:
         ConfigError: If there cannot be so many classes.
@@ -96,50 +96,50 @@ def make_alternatives(run: Run, keys: Sequence[AlternativeKey], on_step: OnStep 
     """
     for key in keys:
         check_key(key)
-    ground = ClusteringInputs.read(run)
-    missing = [key for key in dict.fromkeys(keys) if _read(run, key, ground) is None]
-    tell = on_step or (lambda _done, _total: None)
+    inputs = ClusteringInputs.read(run)
+    missing = [key for key in dict.fromkeys(keys) if _read(run, key, inputs) is None]
+    report = on_step or (lambda _done, _total: None)
     if missing:
-        views = _views(run, ground)
+        views = _views(run, inputs)
         vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")
         for left, key in zip(range(len(missing), 0, -1), missing, strict=True):
-            tell(len(keys) + 1 - left, len(keys) + 1)
-            _write(run, ground, _cluster(ground, views, vectors, key))
-    tell(len(keys) + 1, len(keys) + 1)
-    return [trial for key in keys if (trial := _read(run, key, ground)) is not None]
+            report(len(keys) + 1 - left, len(keys) + 1)
+            _write(run, inputs, _cluster(inputs, views, vectors, key))
+    report(len(keys) + 1, len(keys) + 1)
+    return [found for key in keys if (found := _read(run, key, inputs)) is not None]
 
 
 def list_alternatives(run: Run) -> list[Alternative]:
-    """The trials of the run's masks as they are embedded now, by number of classes and seed; others do not count.
+    """The alternatives for the run's masks as they are embedded now, by number of classes and seed.
 
     Raises:
         RunError: If the clusters are missing.
     """
-    ground = ClusteringInputs.read(run)
+    inputs = ClusteringInputs.read(run)
     found = (re.fullmatch(r"k(\d+)-s(\d+)", path.stem) for path in (run.path / FOLDER).glob("k*.npz"))
     keys = sorted((int(match[1]), int(match[2])) for match in found if match)
-    trials = (_read(run, AlternativeKey(*key), ground) for key in keys)
-    return [trial for trial in trials if trial is not None]
+    alternatives = (_read(run, AlternativeKey(*key), inputs) for key in keys)
+    return [found for found in alternatives if found is not None]
 
 
 def delete_alternative(run: Run, key: AlternativeKey) -> None:
-    """Let a trial go; nothing happens if it is not there."""
+    """Delete an alternative; nothing happens if it is not there."""
     _path(run, key).unlink(missing_ok=True)
 
 
 def make_curve(run: Run, on_step: OnStep | None = None) -> KCurve:
-    """The curve that suggests a number of classes, kept beside the trials.
+    """The curve that suggests a number of classes, kept beside the alternatives.
 
     Raises:
         ConfigError: If there are too few masks.
         RunError: If the clusters are missing.
     """
-    ground = ClusteringInputs.read(run)
+    inputs = ClusteringInputs.read(run)
     seed = read_json(run.stage_path("clusters"))["made_from"].get("seed", 0)
-    vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")[ground.fitted]
+    vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")[inputs.fitted]
     curve = suggest_num_classes(vectors, seed=seed, on_step=on_step)
     (run.path / FOLDER).mkdir(exist_ok=True)
-    write_json(run.path / FOLDER / _CURVE, {"clusters": ground.clusters, "curve": asdict(curve)})
+    write_json(run.path / FOLDER / _CURVE, {"clusters": inputs.clusters, "curve": asdict(curve)})
     return curve
 
 
@@ -219,7 +219,7 @@ def _write(run: Run, inputs: ClusteringInputs, alternative: Alternative) -> None
 
 
 def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternative | None:
-    """A trial; None if there is none, or it is of vectors that were made anew since."""
+    """An alternative; None if there is none, or its vectors were made anew since."""
     try:
         with np.load(_path(run, key), allow_pickle=False) as file:
             cluster, clusters = file["cluster"], str(file["clusters"])

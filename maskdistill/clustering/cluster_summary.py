@@ -1,4 +1,4 @@
-"""What a person looks at in clusters: a table of them, and the parts that one may be split into."""
+"""Clusters for people: a table of them, and the parts that one may be split into."""
 
 from typing import Any
 

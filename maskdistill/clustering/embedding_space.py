@@ -30,7 +30,7 @@ class EmbeddingSpace:
     components: np.ndarray | None  # (d, D) float64 orthonormal rows, largest variance first
     spread: np.ndarray  # (d,) float64, std along each component if whitened, else 1
     normalise: bool
-    note: str | None = None  # what could not be done as asked
+    note: str | None = None  # what could not be done as set
 
     @classmethod
     def fit(
@@ -58,7 +58,7 @@ class EmbeddingSpace:
         weights = _inverse_std(sample, scale=standardise or (whiten and dimensions == NO_PCA))
         if not weights.any():
             raise ConfigError(
-                f"All {len(vectors)} embeddings are the same, so nothing tells their masks apart. Add other photos."
+                f"All {len(vectors)} embeddings are the same, so their masks cannot be distinguished. Add other photos."
             )
         if dimensions == NO_PCA:
             return cls(weights, np.zeros_like(weights), None, np.ones_like(weights), normalise)

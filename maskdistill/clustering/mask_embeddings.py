@@ -46,12 +46,12 @@ def embed_masks(
     request = FeatureRequest(token_blocks=pooled_blocks, cls_blocks=cls_blocks)
     boxes = [_crop_box(mask, config.margin) for mask in masks]
     crops = torch.stack([_crop(backbone, image, mask, box, config) for mask, box in zip(masks, boxes, strict=True)])
-    found = _look(backbone, crops, request)
+    found = _extract(backbone, crops, request)
     inside = [_inside(mask, box, features.grid) for mask, box, features in zip(masks, boxes, found, strict=True)]
     result = _vectors(found, inside, cls_blocks, pooled_blocks)
     if config.mirror:
         mirrored = [weights[:, ::-1] for weights in inside]
-        other = _vectors(_look(backbone, crops.flip(-1), request), mirrored, cls_blocks, pooled_blocks)
+        other = _vectors(_extract(backbone, crops.flip(-1), request), mirrored, cls_blocks, pooled_blocks)
         result = {name: (values + other[name]) / 2 for name, values in result.items()}
     patches = tokens.reshape(-1, tokens.shape[-1]).astype(np.float32)
     weights = [pixels_to_patches(mask, geometry) for mask in masks]
@@ -79,7 +79,7 @@ def _crop(
     return crop_to_pixels(image, box, side, mean=backbone.mean, std=backbone.std)
 
 
-def _look(backbone: Backbone, crops: torch.Tensor, request: FeatureRequest) -> list[Features]:
+def _extract(backbone: Backbone, crops: torch.Tensor, request: FeatureRequest) -> list[Features]:
     return [features for batch in crops.split(CROPS_PER_PASS) for features in backbone.forward(batch, request)]
 
 

@@ -15,13 +15,13 @@ def nearest(vectors: np.ndarray, row: int, count: int) -> tuple[np.ndarray, np.n
 
     Returns:
         (n,) rows, n at most ``count`` and N - 1, and (n,) cosines in [-1, 1], most alike first. The one itself is not
-        among them. A vector of zeros is as unlike to all as can be told: cosine 0.
+        among them. A vector of zeros has cosine 0 with all.
 
     Raises:
         ConfigError: If there is no such row, or ``count`` is negative.
     """
     if not 0 <= row < len(vectors) or count < 0:
-        raise ConfigError(f"Neighbours of row {row} of {len(vectors)} were asked for, {count} of them.")
+        raise ConfigError(f"Neighbours of row {row} of {len(vectors)} were requested, {count} of them.")
     return _nearest(vectors, np.asarray(vectors[row]), min(count, len(vectors) - 1), row)
 
 
@@ -32,7 +32,7 @@ def nearest_to(vectors: np.ndarray, wanted: np.ndarray, count: int) -> tuple[np.
         ConfigError: If ``count`` is negative.
     """
     if count < 0:
-        raise ConfigError(f"{count} neighbours were asked for.")
+        raise ConfigError(f"{count} neighbours were requested.")
     return _nearest(vectors, wanted, min(count, len(vectors)), None)
 
 

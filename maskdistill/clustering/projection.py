@@ -6,7 +6,7 @@ from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.config import ProjectionConfig
 from maskdistill.errors import ShapeError
 
-PCA_FIRST = 50  # dimensions that UMAP sees at most: neighbours stay, time falls
+PCA_FIRST = 50  # dimensions that UMAP is given at most: neighbours stay, time falls
 SAME = 1e-5  # difference, as a fraction of the largest value, that rounding makes of one photo met twice
 FEWEST = 5  # with fewer vectors every one is a neighbour of every other, and UMAP has nothing to unfold
 

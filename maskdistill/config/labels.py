@@ -8,7 +8,7 @@ from maskdistill.config.settings import check_values, setting
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateConfig:
-    """Objects that the first model sees where no proposal was."""
+    """Objects that the first model finds where no proposal was."""
 
     min_area: float = setting(
         0.005, "fraction of the photo below which such an object is left out", "[0, 1]", step=0.001, basic=True
@@ -20,9 +20,9 @@ class CandidateConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class FilterConfig:
-    """Which masks the first model believes enough to keep. A threshold at its neutral end, the default, does nothing.
+    """Which masks the filter keeps. A threshold at its neutral end, the default, does nothing.
 
-    ``maskdistill.pseudo_labels.filter`` says in which order they apply and what a person's decision does.
+    ``maskdistill.pseudo_labels.filter`` documents in which order they apply and what a person's decision does.
     """
 
     min_score: float = setting(
@@ -42,7 +42,7 @@ class FilterConfig:
         1.0, "share of each cluster that is kept, the best by score among all of it", "(0, 1]", basic=True
     )
     min_per_cluster: int = setting(
-        0, "a cluster gets its best back up to so many masks, whatever the thresholds say", "[0, 1000000]"
+        0, "a cluster gets its best back up to so many masks, whatever the thresholds", "[0, 1000000]"
     )
     empty_photos: Literal["best", "none"] = setting(
         "best", "a photo left without a mask keeps its best one (published), or none"
@@ -54,7 +54,7 @@ class FilterConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class LabelConfig:
-    """How kept masks become a label map; 255 is uncertain, and no loss sees it."""
+    """How kept masks become a label map; 255 is uncertain, and left out of every loss."""
 
     masks: Literal["stage1", "proposals"] = setting(
         "stage1", "as stage 1 draws them (published), or the proposals themselves", basic=True

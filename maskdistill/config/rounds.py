@@ -1,4 +1,4 @@
-"""Settings of the further rounds after stage 2, in which the final model teaches itself."""
+"""Settings of the further rounds after stage 2, in which the final model is trained on its own label maps."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ class RoundsConfig:
     """The model labels the training photos, and is trained again on that, with the settings and the seed of stage 2."""
 
     count: int = setting(0, "most rounds after stage 2; 0: none", "[0, 100]", unit="rounds", basic=True)
-    crf: bool = setting(True, "refine what the model says by the dense CRF before it becomes labels", basic=True)
+    crf: bool = setting(True, "refine the model's predictions by the dense CRF before they become labels", basic=True)
     stop_at: float = setting(
         0.99, "no round follows once this share of the labelled pixels keeps its label", "(0, 1]", basic=True
     )

@@ -84,13 +84,13 @@ class Setting:
 
     @property
     def allowed(self) -> str:
-        """What it may be, in words that follow "must be"; empty if anything of its type."""
+        """What it may be, as text after "must be"; empty if anything of its type."""
         if self.choices:
             return f"one of {', '.join(self.choices)}"
         if self.within is None:
             return ""
-        words = f"{self.within} {self.unit}".rstrip()
-        return f"0 ({self.zero}) or {words}" if self.zero else words
+        text = f"{self.within} {self.unit}".rstrip()
+        return f"0 ({self.zero}) or {text}" if self.zero else text
 
     def value_in(self, config: Any) -> Any:
         """The setting's value in a ``RunConfig``."""
@@ -146,9 +146,9 @@ def setting(
     basic: bool = False,
 ) -> Any:
     """A field of a settings dataclass. Intervals are written as "(0, 1]"; ``Setting`` explains the rest."""
-    allowed, tried = (Interval.parse(text) if text else None for text in (within, usual))
+    allowed, ordinary = (Interval.parse(text) if text else None for text in (within, usual))
     known = Setting(
-        help=help, label=label, within=allowed, usual=tried, unit=unit, zero=zero, step=step, advanced=not basic
+        help=help, label=label, within=allowed, usual=ordinary, unit=unit, zero=zero, step=step, advanced=not basic
     )
     return dataclasses.field(default=default, metadata={_KEY: known})
 

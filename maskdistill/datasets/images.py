@@ -24,7 +24,7 @@ from maskdistill.datasets.views import apply_view
 from maskdistill.errors import DatasetError
 from maskdistill.machine import explain_lack_of_memory
 
-MAX_PIXELS = 178_956_970  # height * width; where Pillow too speaks of a decompression bomb
+MAX_PIXELS = 178_956_970  # height * width; where Pillow too warns of a decompression bomb
 
 _TAIL = 64 * 1024  # bytes at the end of a file that are searched for its end marker
 _TRANSPOSE = {

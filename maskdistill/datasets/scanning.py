@@ -1,4 +1,4 @@
-"""From files to photos: look at many of them at once, keep the usable ones and say why the others are not."""
+"""From files to photos: read many of them at once, keep the usable ones, and the reason for each of the others."""
 
 import hashlib
 import os

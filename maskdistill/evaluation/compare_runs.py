@@ -60,7 +60,7 @@ def compare_runs(
         first: Label maps of one run.
         second: Of the other.
         pairs: Photos that are in both.
-        on_progress: Told how many photos are done.
+        on_progress: Called with how many photos are done.
 
     Raises:
         RunError: If a label map is damaged, or of another size than its counterpart.

@@ -21,9 +21,9 @@ Matching = dict[int, int]  # cluster -> class, 0 -> 0 among them; a cluster that
 class Confusion:
     """Counts of pixels by ground truth and prediction, filled photo by photo; exact, as the counts are int64.
 
-    Pixels whose ground truth is 255 are left out. A prediction of 255 says nothing about its pixel: it counts as a
+    Pixels whose ground truth is 255 are left out. A prediction of 255 is no label for its pixel: it counts as a
     wrong answer there (so it lowers the IoU of the true class), unless ``skip_unknown`` leaves such pixels out, which
-    judges pseudo-labels by what they do say. Only ``coverage`` then tells how little that may be: report both.
+    judges pseudo-labels where they have a label. ``coverage`` is the share of such pixels: report both.
     """
 
     num_classes: int  # of the ground truth, without background, 1 to 254
@@ -54,16 +54,16 @@ class Confusion:
         """
         if labels.ndim != 2 or labels.shape != prediction.shape:
             raise ShapeError("prediction", f"(H, W), as the labels with {labels.shape}", prediction.shape)
-        stray = _stray_value(labels, self.num_classes)
-        if stray is not None:
+        invalid = _invalid_value(labels, self.num_classes)
+        if invalid is not None:
             raise DatasetError(
-                f"The labels hold the value {stray}; wanted 0 to {self.num_classes}, or {IGNORE_INDEX} for ignored. "
+                f"The labels hold the value {invalid}; wanted 0 to {self.num_classes}, or {IGNORE_INDEX} for ignored. "
                 "Name every class of the ground truth (classes.txt in a VOC folder)."
             )
-        stray = _stray_value(prediction, self.num_clusters)
-        if stray is not None:
+        invalid = _invalid_value(prediction, self.num_clusters)
+        if invalid is not None:
             raise ConfigError(
-                f"The prediction holds the value {stray}; wanted 0 to {self.num_clusters}, or {IGNORE_INDEX} for "
+                f"The prediction holds the value {invalid}; wanted 0 to {self.num_clusters}, or {IGNORE_INDEX} for "
                 "unknown. Give the number of clusters that it was made with."
             )
         pairs = labels.astype(np.uint16) * np.uint16(256) + prediction.astype(np.uint16)
@@ -104,8 +104,8 @@ class Confusion:
     @property
     def coverage(self) -> float | None:
         """Share of the pixels with ground truth that have an answer, in [0, 1]; None without any pixel."""
-        answered, silent = int(self.counts.sum()), int(self.unknown.sum())
-        return answered / (answered + silent) if answered + silent else None
+        labelled, unknown = int(self.counts.sum()), int(self.unknown.sum())
+        return labelled / (labelled + unknown) if labelled + unknown else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -205,12 +205,12 @@ def mean_and_std(values: Sequence[float]) -> tuple[float, float | None]:
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
-def _stray_value(values: np.ndarray, largest: int) -> int | None:
+def _invalid_value(values: np.ndarray, largest: int) -> int | None:
     """A value of the map that is neither in 0..largest nor 255, or None."""
     if values.dtype.kind not in "uib":
         raise ConfigError(f"A map of classes must hold integers, got {values.dtype}. Take the argmax of probabilities.")
-    stray = values[((values < 0) | (values > largest)) & (values != IGNORE_INDEX)]
-    return int(stray[0]) if len(stray) else None
+    invalid = values[((values < 0) | (values > largest)) & (values != IGNORE_INDEX)]
+    return int(invalid[0]) if len(invalid) else None
 
 
 def _checked_names(class_names: Sequence[str], num_classes: int) -> list[str]:

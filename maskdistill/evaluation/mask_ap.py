@@ -33,7 +33,7 @@ _STDOUT_LOCK = threading.Lock()
 def instances_of(labels: np.ndarray, min_area: int = MIN_REGION) -> list[dict[str, Any]]:
     """Ground-truth instances of a photo from its semantic labels: each 4-connected region of one class.
 
-    VOC's SegmentationClass and most label maps do not tell objects apart. So two objects of a class that touch count
+    VOC's SegmentationClass and most label maps do not separate objects. So two objects of a class that touch count
     as one, and an object cut in two by what stands before it counts as two: the result is comparable between our own
     runs, not with figures from instance labels.
 
@@ -207,7 +207,7 @@ def _check(ground_truth: Sequence[Sequence[Instance]], predictions: Sequence[Seq
         raise ShapeError("predictions", f"({len(ground_truth)},), a list for each photo", (len(predictions),))
     for truth, predicted in zip(ground_truth, predictions, strict=True):
         items = [*truth, *predicted]
-        for item in items:  # pycocotools gives IoU -1 for two sizes, without a word
+        for item in items:  # pycocotools gives IoU -1 for two sizes, without an error
             size, wanted = tuple(item["segmentation"]["size"]), tuple(items[0]["segmentation"]["size"])
             if size != wanted:
                 raise ShapeError("A mask", f"{wanted}, as the others of its photo", size)

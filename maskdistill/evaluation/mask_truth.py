@@ -1,4 +1,4 @@
-"""What ground truth says of each mask, for reporting only: nothing that trains or selects reads it."""
+"""The ground truth of each mask, for reporting only: nothing that trains or selects reads it."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -75,7 +75,7 @@ class PhotoTruth:
 def read_truth(run: Run) -> Truth | None:
     """mask_truth.parquet, as far as it is of the masks that there are now; None if it is not, or there is none.
 
-    ``make_truth`` makes it where ``lacks_truth`` says that it is missing.
+    ``make_truth`` makes it where ``lacks_truth`` finds it missing.
     """
     path = run.path / FILE
     if not path.is_file():
@@ -101,9 +101,9 @@ def make_truth(run: Run, source: PhotoSource, on_progress: ProgressCallback | No
     """Compare every mask of a run with ground truth and write mask_truth.parquet.
 
     Args:
-        run: Run with masks; what the first model sees where no proposal was is compared too, if there is any.
+        run: Run with masks; what the first model found where no proposal was is compared too, if there is any.
         source: Its photos.
-        on_progress: Told how many photos are done.
+        on_progress: Called with how many photos are done.
 
     Returns:
         What ``read_truth`` gives; None, and nothing written, if the photos have no ground truth.

@@ -28,7 +28,7 @@ class PhotoResults:
 
     Columns of ``counts``: number, kind, truth (class, 255 where it is ignored or the photo has none), label, pixels:
     one row for each pair of values that occurs in a photo. Of ``changes``: number, first, second (kinds, in the order
-    of the method), changed: the share of pixels, among those where both say something, that differ.
+    of the method), changed: the share of pixels, among those where both have a label, that differ.
     """
 
     num_photos: int
@@ -141,7 +141,7 @@ def count_pairs(truth: np.ndarray | None, labels: np.ndarray) -> list[tuple[int,
 
 
 def share_changed(first: np.ndarray, second: np.ndarray) -> float:
-    """Share of the pixels where both (H, W) label maps say something (not 255) that differ; 0 if there are none."""
+    """Share of the pixels where both (H, W) label maps have a label (not 255) that differ; 0 if there are none."""
     both = (first != IGNORE_INDEX) & (second != IGNORE_INDEX)
     known = np.count_nonzero(both)
     return np.count_nonzero((first != second) & both) / known if known else 0.0
@@ -173,7 +173,7 @@ def make_photo_results(
     Args:
         run: Run with masks, as far as it came.
         source: Its photos, for ground truth; None does without.
-        on_progress: Told how many photos are done.
+        on_progress: Called with how many photos are done.
 
     Raises:
         RunError: If there are no masks yet, or a label map is damaged.

@@ -1,4 +1,4 @@
-"""The folder of an export, with a marker that tells its files from those of anybody else."""
+"""The folder of an export, with a marker that distinguishes its files from others."""
 
 import json
 import os

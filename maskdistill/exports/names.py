@@ -17,7 +17,7 @@ _WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 def clean_class_names(class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Class names on one line each, none empty, all different; and a note if that changed any.
 
-    Readers tell classes by name and lists by line: an empty or repeated name would shift or join classes.
+    Readers identify classes by name and lists by line: an empty or repeated name would shift or join classes.
     """
     cleaned: list[str] = []
     for number, name in enumerate(class_names, start=1):

@@ -76,7 +76,7 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
 
 
 def _read_content(run: Run, kept_only: bool) -> Content:
-    run.info()  # says what is wrong if this is no run
+    run.info()  # raises if this is no run
     if not _fits(run, "proposals") or not run.proposals_path.is_file():
         raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
     if kept_only and not _fits(run, "filter"):
@@ -109,7 +109,7 @@ def _fits(run: Run, name: str) -> bool:
     if name == "predictions" and _predicting_model(run) != run.final_model:
         return False
     made_from = record["made_from"].get("from", {})
-    if name == "stage1" and "classes" not in made_from and _heeded(run, "classes"):
+    if name == "stage1" and "classes" not in made_from and _decisions_used(run, "classes"):
         return False
     return all(_fits(run, need) and found == _fingerprint(run, need) for need, found in made_from.items())
 
@@ -195,13 +195,13 @@ def _notes(run: Run, lost: int) -> tuple[str, ...]:
     """What differs from what people may expect: old stages, decisions that no stage has heeded yet, masks left out."""
     notes = _old_notes(run, ("clusters", "classes", "candidates", "filter"))
     for name, need, digest in (("classes", "clusters", class_digest), ("filter", "candidates", decisions_digest)):
-        if _fits(run, need) and _heeded(run, name) != digest(run):
+        if _fits(run, need) and _decisions_used(run, name) != digest(run):
             notes = (*notes, f"People decided something since the stage {name} was made, which is not in it.")
             break
     return (*notes, f"{lost} masks in no class were left out.") if lost else notes
 
 
-def _heeded(run: Run, name: str) -> str:
+def _decisions_used(run: Run, name: str) -> str:
     """Digest of the decisions that a stage was made with."""
     record = read_record(run, name)
     return record["made_from"].get("decisions", "") if record else ""

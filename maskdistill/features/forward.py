@@ -1,4 +1,4 @@
-"""One forward pass through a frozen vision transformer, returning only what the caller asked for."""
+"""One forward pass through a frozen vision transformer, returning only what is requested."""
 
 import threading
 from collections.abc import Iterator
@@ -51,7 +51,7 @@ def forward_features(
 
     Raises:
         ShapeError: If a side of the photo is not a whole number of patches.
-        ConfigError: If nothing is asked for, or the model has no CLS token and one is.
+        ConfigError: If nothing is requested, or the model has no CLS token and one is.
     """
     _check_request(model, request)
     patch = model.patch_embed.patch_size[0]

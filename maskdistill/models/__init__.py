@@ -19,7 +19,7 @@ class Predictor(Protocol):
 
 
 class Candidate(NamedTuple):
-    """One object that a model sees in a photo."""
+    """One object that a model finds in a photo."""
 
     mask: np.ndarray  # (H, W) bool at the photo's size
     label: int  # 1 to K

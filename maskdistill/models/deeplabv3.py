@@ -76,7 +76,7 @@ class DeepLabTask:
         photos: What to train on.
         label_of: Number of a photo -> its (H, W) uint8 label map at the photo's size: 0 background, 1 to K, 255 ignore.
         config: ``image_side``, ``hard_pixels``, ``class_balance``, ``label_smoothing``.
-        num_checked: Photos that ``metrics`` looks at, spread over all.
+        num_checked: Photos that ``metrics`` uses, spread over all.
     """
 
     def __init__(

@@ -57,7 +57,7 @@ def hard_pixel_cross_entropy(
 def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
     """Mean of (1 - p ** q) / q, p the probability of the label: between cross-entropy (q = 0) and mean error (q = 1).
 
-    Its gradient is that of cross-entropy times p ** q, so a label that the model does not believe at all pulls less.
+    Its gradient is that of cross-entropy times p ** q, so a label that the model finds improbable has less weight.
 
     Args:
         logits: (M, C).

@@ -94,7 +94,7 @@ class MaskRcnnTask:
         masks_of: Number of a photo -> its masks (M, H, W) bool at the photo's size and their labels (M,), 1 to K.
             A photo may have none: then all of it is background.
         config: ``image_side``.
-        num_checked: Photos that ``metrics`` looks at, spread over all.
+        num_checked: Photos that ``metrics`` uses, spread over all.
     """
 
     def __init__(

@@ -59,7 +59,7 @@ class PatchHead(nn.Module):
     def standardise(self, tokens: ArrayStore, numbers: Sequence[int]) -> None:
         """Take mean and spread of every dimension from (at most 256, evenly spread) photos.
 
-        The spread is the one inside a photo, so that what tells photos apart keeps its size.
+        The spread is the one inside a photo, so that differences between photos keep their size.
         """
         chosen = numbers[:: max(1, -(-len(numbers) // STATISTICS_PHOTOS))]
         flat = [tokens.read(number).reshape(-1, len(self.mean)).astype(np.float32) for number in chosen]
@@ -191,7 +191,7 @@ class PatchHeadPredictor:
     ) -> None:
         self.model, self.num_classes = model.eval(), model.num_classes
         self._config, self._read = config, read
-        self._kept: tuple[str, Tensor] | None = None  # affinity of the photo asked for last
+        self._kept: tuple[str, Tensor] | None = None  # affinity of the last photo
 
     @classmethod
     def load(
@@ -224,7 +224,7 @@ class PatchHeadPredictor:
         return upsample(grid, geometry).softmax(dim=1)[0].cpu().numpy()
 
     def _affinity(self, photo: Photo, tokens: Tensor) -> Tensor:
-        """Of the photo's patches; while a model is trained, the same photos are asked for again and again."""
+        """Of the photo's patches; while a model is trained, the same photos come again and again."""
         kept = self._kept
         if kept is None or kept[0] != photo.id:
             kept = (photo.id, patch_affinity(tokens, self._config.smoothing))

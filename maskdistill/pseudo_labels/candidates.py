@@ -1,4 +1,4 @@
-"""What the first model says of each mask, and which objects it sees where there was none: candidates for the labels."""
+"""What the first model predicts for each mask, and objects it finds where there was none: candidates for the labels."""
 
 import math
 from collections.abc import Sequence
@@ -13,8 +13,8 @@ SAME_OBJECT = 0.5  # IoU from which a component and a proposal are the same obje
 
 
 @dataclass(frozen=True)
-class Seen:
-    """A mask as the first model sees it."""
+class PredictedMask:
+    """A mask as the first model predicts it."""
 
     mask: np.ndarray  # (H, W) bool: what the model draws; the proposal itself where it draws nothing there
     proposal: int | None  # index of the proposal; None for an object that no proposal had
@@ -26,9 +26,9 @@ class Seen:
     border: float  # share of the photo's border that ``mask`` covers
 
 
-def see_masks(
+def compare_with_prediction(
     probabilities: np.ndarray, masks: Sequence[np.ndarray], clusters: Sequence[int], min_area: float
-) -> list[Seen]:
+) -> list[PredictedMask]:
     """Compare a model's prediction with the proposals of a photo.
 
     Args:
@@ -75,7 +75,7 @@ def _number_components(predicted: np.ndarray) -> np.ndarray:
 
 def _see(
     probabilities: np.ndarray, predicted: np.ndarray, components: np.ndarray, index: int, mask: np.ndarray, cluster: int
-) -> Seen:
+) -> PredictedMask:
     if not mask.any():
         return _seen(mask, index, cluster, 0.0, 0.0, 0.0)
     score = float(probabilities[cluster][mask].mean())
@@ -88,5 +88,7 @@ def _see(
     return _seen(drawn if drawn.any() else mask, index, label, score, mask_iou(mask, drawn), agreement)
 
 
-def _seen(mask: np.ndarray, proposal: int | None, label: int, score: float, iou: float, agreement: float) -> Seen:
-    return Seen(mask, proposal, label, score, iou, agreement, float(mask.mean()), border_share(mask))
+def _seen(
+    mask: np.ndarray, proposal: int | None, label: int, score: float, iou: float, agreement: float
+) -> PredictedMask:
+    return PredictedMask(mask, proposal, label, score, iou, agreement, float(mask.mean()), border_share(mask))

@@ -1,9 +1,9 @@
-"""The filter, third idea of the method: keep the masks that the first model believes, drop the rest.
+"""The filter, third idea of the method: keep the masks that the first model is confident about, drop the rest.
 
-Rules apply in a fixed order; a mask is dropped by the first that says so:
+Rules apply in a fixed order; a mask is dropped by the first that applies:
 
 1. A person's rejection drops, and nothing brings the mask back. A person's acceptance keeps, whatever follows.
-2. The thresholds of ``THRESHOLDS``, in that order. Each looks at a mask's own signal, or at its place in its whole
+2. The thresholds of ``THRESHOLDS``, in that order. Each compares a mask's own signal, or at its place in its whole
    cluster, dropped masks and rejected ones included: so moving one slider never shifts the cutoff of another.
 3. Each cluster gets its best-scored dropped masks back until it has ``min_per_cluster``.
 4. A photo left empty gets its best-scored mask back, unless ``empty_photos`` is ``"none"``.
@@ -118,7 +118,7 @@ def rules_in_force(config: FilterConfig) -> tuple[Threshold, ...]:
 def filter_masks(signals: MaskSignals, config: FilterConfig) -> FilterResult:
     """Apply every rule in its order; the same input gives the same result."""
     rule = np.zeros(len(signals.image), np.int8)  # index of KEPT
-    for threshold in reversed(rules_in_force(config)):  # so that the first rule has the last word
+    for threshold in reversed(rules_in_force(config)):  # so that the first rule counts
         rule[threshold.drops(signals, getattr(config, threshold.field))] = RULES.index(threshold.rule)
     rule[(rule != RULES.index(KEPT)) & (signals.decision > 0)] = RULES.index(ACCEPTED)
     rule[signals.decision < 0] = RULES.index(REJECTED)

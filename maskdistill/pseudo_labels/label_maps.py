@@ -36,7 +36,7 @@ def paint_labels(
         masks: M arrays, each (H, W) bool; they may overlap. None at all gives background.
         labels: (M,) each mask's cluster, 1 to 254.
         confidences: (M,) higher paints over lower, the lower index over the higher if they are equal; NaN is lowest.
-        kept: (M,) bool, what the filter says.
+        kept: (M,) bool, which masks the filter keeps.
         config: What becomes 255.
         probability: (H, W) stage 1's probability, in [0, 1], of what it predicts at each pixel; NaN passes.
 

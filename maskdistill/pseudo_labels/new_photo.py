@@ -16,7 +16,7 @@ from maskdistill.clustering.kmeans import assign
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
 from maskdistill.files import read_json
-from maskdistill.pseudo_labels.candidates import Seen
+from maskdistill.pseudo_labels.candidates import PredictedMask
 from maskdistill.pseudo_labels.filter import RULES, FilterResult, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.storage.run_folder import Run
@@ -97,14 +97,14 @@ class Judgement:
 
 
 def filter_photo(
-    table: pd.DataFrame, number: int | None, seen: Sequence[Seen], places: Places, config: FilterConfig
+    table: pd.DataFrame, number: int | None, seen: Sequence[PredictedMask], places: Places, config: FilterConfig
 ) -> Judgement:
     """Filter a photo's masks among those of a run, so that what depends on the whole cluster is right too.
 
     Args:
         table: The run's candidates, with people's decisions as far as there are any.
-        number: Of the photo in the run, whose rows then give way to ``seen``; None if it is not among its photos.
-        seen: The photo's masks as the first model sees them: those with a place, then objects without one.
+        number: Of the photo in the run, whose rows are then replaced by ``seen``; None if it is not among its photos.
+        seen: The photo's masks as the first model predicts them: those with a place, then objects without one.
         places: Of the first of them.
         config: Thresholds.
     """

@@ -105,7 +105,7 @@ def histogram(
         config: The settings; those of this signal's own thresholds do not matter.
         signal: One of those that ``THRESHOLDS`` name.
         edges: (B + 1,) ascending; values outside fall into the first or last bin.
-        bins: What ``bins_of`` says of the signal, where that is at hand.
+        bins: What ``bins_of`` returns for the signal, where that is at hand.
     """
     values = getattr(signals, signal)
     bins = bins_of(values, edges) if bins is None else bins
@@ -245,7 +245,7 @@ def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
 
 
 def _dropped_by(signals: MaskSignals, config: FilterConfig, which: Callable[[Threshold], bool]) -> np.ndarray:
-    """(N,) bool: masks that one of these thresholds drops, whatever people said."""
+    """(N,) bool: masks that one of these thresholds drops, whatever people decided."""
     dropped = np.zeros(len(signals.image), bool)
     for threshold in filter(which, rules_in_force(config)):
         dropped |= threshold.drops(signals, getattr(config, threshold.field))

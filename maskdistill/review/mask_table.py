@@ -1,4 +1,4 @@
-"""All masks of a run in one table: proposals and what the first model sees itself, with all that is known of each.
+"""All masks of a run in one table: proposals and objects that the first model found, with all that is known of each.
 
 People's decisions are not in it (``maskdistill.review.decisions``): they change at every action, the table only with a
 stage.
@@ -72,7 +72,7 @@ class MaskTable:
 
 
 def read_mask_table(run: Run) -> MaskTable:
-    """Everything the run's files say of its masks; of stages that were not made yet the columns are empty.
+    """Everything the run's files hold about its masks; of stages that were not made yet the columns are empty.
 
     Raises:
         RunError: If there are no masks yet, or a file is damaged.

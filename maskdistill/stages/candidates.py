@@ -11,7 +11,7 @@ from maskdistill.errors import DatasetError
 from maskdistill.files import read_json, write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
-from maskdistill.pseudo_labels.candidates import Seen, see_masks
+from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
 from maskdistill.stages.context import Context
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 
@@ -74,7 +74,7 @@ def write_seen_thumbnails(context: Context) -> None:
         photo = context.photo(number)
         try:
             image = read_photo(photo, min_short_side=SHORT_SIDE)
-        except DatasetError:  # it went away since; whoever shows the mask says so
+        except DatasetError:  # it was removed since; the page that shows the mask reports that
             continue
         for item in items:
             path = context.run.thumbnail(item["id"])
@@ -85,13 +85,15 @@ def _judge(context: Context, number: int, probabilities: np.ndarray, table: pd.D
     items = [item for item in context.annotations[number] if item["id"] in table.index]
     masks = [decode_mask(item["segmentation"]) for item in items]
     clusters = [int(table.at[item["id"], "cluster"]) for item in items]
-    seen = see_masks(probabilities, masks, clusters, context.config.candidates.min_area)
+    seen = compare_with_prediction(probabilities, masks, clusters, context.config.candidates.min_area)
     numbered = _numbered(number, items, seen, len(context.annotations[number]))
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
     return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
 
 
-def _numbered(number: int, items: list[dict[str, Any]], seen: list[Seen], taken: int) -> list[tuple[int, Seen]]:
+def _numbered(
+    number: int, items: list[dict[str, Any]], seen: list[PredictedMask], taken: int
+) -> list[tuple[int, PredictedMask]]:
     """Ids: proposals keep theirs, new objects take what is left of the photo's ten."""
     new = [item for item in seen if item.proposal is None][: max(0, MASKS_PER_PHOTO - taken)]
     old = [(items[item.proposal]["id"], item) for item in seen if item.proposal is not None]
@@ -102,7 +104,7 @@ def _row(
     context: Context,
     number: int,
     mask_id: int,
-    seen: Seen,
+    seen: PredictedMask,
     items: list[dict[str, Any]],
     table: pd.DataFrame,
     origin: str,
@@ -125,7 +127,7 @@ def _row(
     }
 
 
-def _annotation(number: int, mask_id: int, seen: Seen) -> dict[str, Any]:
+def _annotation(number: int, mask_id: int, seen: PredictedMask) -> dict[str, Any]:
     return {
         "id": mask_id,
         "image_id": number,

@@ -22,7 +22,7 @@ from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
 
-# The stages that heed people's decisions, and what tells whether these are still the same.
+# The stages that use people's decisions, and a digest of these that changes with them.
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
 
@@ -56,7 +56,7 @@ def run_stages(
         preset: Name of the preset they came from, for the record.
         wanted: Names of stages.
         options: How to work.
-        on_stage: Told the name of each stage that is done, with a sentence on what it made or found there.
+        on_stage: Called with the name of each stage that is done, and a sentence on what it made or found there.
 
     Raises:
         ConfigError: If a setting cannot work.

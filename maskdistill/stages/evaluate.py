@@ -78,7 +78,7 @@ def compare(
         num_clusters: K of these label maps; 0 is the run's.
 
     Returns:
-        By the same names what ``SegmentationReport.to_dict`` says, ``majority_miou``, and ``num_training``, how many
+        By the same names what ``SegmentationReport.to_dict`` returns, ``majority_miou``, and ``num_training``, how many
         of the photos training saw; None if no photo has ground truth.
     """
     num_classes = len(context.source.classes)
@@ -130,7 +130,7 @@ def _prediction_kinds(context: Context) -> dict[str, LabelsOf]:
 
 
 def _training_kinds(context: Context) -> dict[str, LabelsOf]:
-    """On the photos trained on: the same, and the pseudo-labels before and after the filter, as far as they say."""
+    """On the photos trained on: the same, and the pseudo-labels before and after the filter, where they have one."""
     kinds, config = _prediction_kinds(context), context.config.labels
     kept = set(read_json(context.run.path / "pseudo_labels.json")["photos"])
     codes = mask_codes(context.run, config)
@@ -194,7 +194,7 @@ def _seeds(context: Context) -> dict[str, Any]:
 
 
 def _counts(context: Context) -> dict[str, Any]:
-    """What can be said without ground truth."""
+    """What can be counted without ground truth."""
     kept = context.run.kept()
     rules = pd.Series(kept["rule"]).value_counts().to_dict()
     clusters = context.run.clusters()

@@ -97,7 +97,7 @@ def clustered_labels(context: Context, number: int, clusters: dict[int, int]) ->
 
 
 def flat_labels(context: Context, number: int, value: int = 0) -> np.ndarray:
-    """(H, W) uint8 label map that says the same of every pixel of a photo: background, or 255 for unknown."""
+    """(H, W) uint8 label map with the same label for every pixel of a photo: background, or 255 for unknown."""
     photo = context.photo(number)
     return np.full((photo.height, photo.width), value, np.uint8)
 

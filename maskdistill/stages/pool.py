@@ -85,6 +85,6 @@ def _shut_down(pool: ProcessPoolExecutor) -> None:
 
 
 def ask_precision(precision: str, device: str) -> str:
-    """``settle_precision`` in a process of its own, so that this one does not load torch for one word."""
+    """``settle_precision`` in a process of its own, so that this one does not load torch for it."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         return pool.submit(settle_precision, precision, device).result()

@@ -232,7 +232,7 @@ def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
 
 
 def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dict[str, Any]:
-    """What run.json says of the photos and settings that are wanted."""
+    """What stands in run.json about the photos and settings that are wanted."""
     return {
         "format": 1,
         "data": source.spec,
@@ -268,7 +268,7 @@ def _begin(
 
 
 def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str) -> None:
-    """The finished masks are the wanted ones: let the run speak of them, whatever was tried or moved since."""
+    """The finished masks are the wanted ones: write that into run.json, whatever was started or moved since."""
     follow_move(run, source)
     info, record = run.info(), read_json(run.stage_path(STAGE))
     made_by = {name: record[name] for name in MADE_BY if name in record}
@@ -317,7 +317,7 @@ def _run_shards(
 
 def _failure(error: Exception) -> str:
     if isinstance(error, OSError):
-        return f"{error.strerror or error}. Finished photos are kept: make room or mend the folder, then start again."
+        return f"{error.strerror or error}. Finished photos are kept: make room or repair the folder, then start again."
     return str(error)
 
 

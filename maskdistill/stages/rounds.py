@@ -74,8 +74,8 @@ def do_rounds(context: Context) -> str:
     return _sentence(rounds)
 
 
-def look(context: Context, model: str) -> Generator[tuple[int, np.ndarray], None, None]:
-    """What a model says of the training photos.
+def predict_training_photos(context: Context, model: str) -> Generator[tuple[int, np.ndarray], None, None]:
+    """What a model predicts for the training photos.
 
     Args:
         context: The run.
@@ -118,8 +118,8 @@ def _label(context: Context, model: str, before: LabelFolder, folder: LabelFolde
     if path.is_file() and (known := read_json(path))["key"] == context.key:
         return Round(**known)
     _remove(folder.path)  # of other settings, or half made
-    with closing(look(context, model)) as views:
-        write_candidates(context, views, folder, origin=model)
+    with closing(predict_training_photos(context, model)) as predictions:
+        write_candidates(context, predictions, folder, origin=model)
     kept = write_kept(context.run, folder, context.config.filter).kept
     write_label_maps(context, folder, model)
     agreement = compare_labels(before, folder)

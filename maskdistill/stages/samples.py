@@ -1,8 +1,8 @@
-"""What a model in training says of the same few photos after each epoch, so that one sees it learn. Loads no torch.
+"""Predictions of a model in training for the same few photos after each epoch: they show how it learns. No torch.
 
 In ``<run>/<stage>/samples``: samples.json names the photos and the training, target/<number>.png is what a photo should
-become, epoch-000/<number>.png what the model says before its training, epoch-001/<number>.png after one epoch. A small
-model's own weights lie beside them, so that any other photo can be asked for too.
+become, epoch-000/<number>.png what the model predicts before its training, epoch-001/<number>.png after one epoch. A
+small model's own weights lie beside them, so that any other photo can be predicted too.
 """
 
 import json
@@ -36,7 +36,7 @@ Keep = Callable[[Path], None]  # writes the model as it is now
 
 @dataclass(frozen=True)
 class SamplePhoto:
-    """One of the photos that are looked at."""
+    """One of the sample photos."""
 
     number: int  # in the run
     id: str
@@ -62,11 +62,11 @@ class Samples:
         return [epoch for epoch, path in folders.items() if names <= {file.name for file in path.iterdir()}]
 
     def target(self, photo: SamplePhoto) -> Path:
-        """Palette PNG of what the model is taught to say of a photo."""
+        """Palette PNG of what the model learns to predict for a photo."""
         return self.folder / "target" / f"{photo.number}.png"
 
     def label_map(self, epoch: int, photo: SamplePhoto) -> Path:
-        """Palette PNG of what the model says of a photo after so many epochs."""
+        """Palette PNG of what the model predicts for a photo after so many epochs."""
         return _epoch_folder(self.folder, epoch) / f"{photo.number}.png"
 
     def weights(self, epoch: int) -> Path:
@@ -91,7 +91,7 @@ def choose_samples(numbers: Sequence[int], clusters: pd.DataFrame, count: int = 
     over the rest follow. No ground truth is read.
 
     Args:
-        numbers: Photos that the training sees.
+        numbers: Photos that the training uses.
         clusters: clusters.parquet.
         count: Photos wanted.
 
@@ -118,8 +118,8 @@ class SampleWriter:
         stage: Folder of the model in the run, as ``stage1``.
         about: ``training``, ``num_epochs`` and ``num_classes`` as in ``Samples``.
         photos: Number, id, height and width of each photo, at its own size.
-        label_of: What the training teaches.
-        predict: What the model says by now; it must change neither the model nor the state of random numbers.
+        label_of: Label map that the training uses.
+        predict: What the model predicts by now; it must change neither the model nor the state of random numbers.
         keep: Writes the model's weights, where they are small; None keeps none.
     """
 
@@ -139,7 +139,7 @@ class SampleWriter:
         self._label_of, self._predict, self._keep = label_of, predict, keep
 
     def __call__(self, epoch: int) -> None:
-        """Write what the model says after ``epoch`` epochs; those of another training, and later ones, are removed."""
+        """Write the predictions after ``epoch`` epochs; those of another training, and later ones, are removed."""
         try:
             if epoch == 0 or _read_index(self._folder) != self._index:
                 self._begin()

@@ -23,7 +23,7 @@ def select_masks(context: Context) -> str:
 
 
 def write_kept(run: Run, folder: LabelFolder, config: FilterConfig) -> FilterResult:
-    """Write kept.parquet beside the candidates: mask_id, kept, the rule that decided, and people's word.
+    """Write kept.parquet beside the candidates: mask_id, kept, the rule that decided, and people's decisions.
 
     That is ``decision`` (1 accepted, -1 rejected, 0 neither) and ``relabel`` (the class that a person gave the mask, 0
     for none). A relabelled mask is judged among those of its new class.
@@ -60,15 +60,15 @@ def decisions_digest(run: Run) -> str:
         return ""
     table = run.candidates()
     decision, relabel = read_decisions(run, run, table)
-    told = (decision != 0) | (relabel > 0)
-    if not told.any():
+    decided = (decision != 0) | (relabel > 0)
+    if not decided.any():
         return ""
-    words = np.stack([table["mask_id"].to_numpy()[told], decision[told], relabel[told]], axis=1, dtype=np.int64)
-    return hashlib.blake2b(words.tobytes(), digest_size=16).hexdigest()
+    rows = np.stack([table["mask_id"].to_numpy()[decided], decision[decided], relabel[decided]], axis=1, dtype=np.int64)
+    return hashlib.blake2b(rows.tobytes(), digest_size=16).hexdigest()
 
 
 def _places(run: Run, folder: LabelFolder, table: pd.DataFrame) -> pd.DataFrame:
-    """Photo and box of every mask: of all proposals, so that no mark strays from its own, and of what a model saw."""
+    """Photo and box of every mask: of all proposals, so that each mark finds its own, and of what a model predicted."""
     proposals = run.masks()[["mask_id", "image_id", *(f"bbox_{name}" for name in BOX)]]
     proposals = proposals.set_axis(["mask_id", "image_id", *BOX], axis=1)
     seen = table.loc[table["origin"] != "proposal", ["mask_id", "image_id"]]

@@ -54,7 +54,7 @@ STAGES = (
     ),
     Stage(
         "candidates",
-        "what the first model sees, and how far it believes each mask",
+        "what the first model predicts, and its confidence in each mask",
         "maskdistill.stages.candidates:find_candidates",
         ("stage1",),
         ("candidates",),

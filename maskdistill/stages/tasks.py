@@ -1,4 +1,4 @@
-"""What a pool's processes are asked to do. Torch is loaded inside them: the parent does without its 700 MB."""
+"""The work of a pool's processes. Torch is loaded inside them: the parent does without its 700 MB."""
 
 import signal
 from collections.abc import Callable
@@ -60,7 +60,7 @@ def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
             features = replace(spec.config.features, device=_own_device(spec.config.features.device, index))
             spec = replace(spec, config=replace(spec.config, features=features))
         _worker["worker"] = spec.make()
-    except MaskDistillError as error:  # raised here it would only say that the pool is broken
+    except MaskDistillError as error:  # raised here, only a broken pool would be reported
         _worker["error"] = error
 
 

@@ -30,7 +30,7 @@ MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo ->
 
 @dataclass(frozen=True)
 class Lesson:
-    """What a stage's model is taught."""
+    """What a stage's model learns from."""
 
     context: Context
     stage: str  # folder of its model in the run
@@ -81,7 +81,7 @@ def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
     """Train on the label maps of a folder with the settings of stage 2, from the initial weights again.
 
     Args:
-        context: The run; its key must tell apart what the label maps are made from.
+        context: The run; its key must differ where the label maps are made from other inputs.
         stage: Folder of the model in the run: ``stage2`` or ``rounds/<number>``.
         folder: Where the label maps lie.
     """
@@ -135,7 +135,7 @@ def _train(lesson: Lesson) -> str:
             calls=Callbacks(
                 on_epoch=None if context.quiet else _say,
                 on_step=lambda done, _total: reporter.reach(done),
-                on_look=_sample_writer(lesson, predict, task.model),
+                on_inspect=_sample_writer(lesson, predict, task.model),
             ),
         )
     return _sentence(result, len(lesson.numbers))

@@ -1,4 +1,4 @@
-"""What one process does with one photo: read, look, propose, encode, write the thumbnails."""
+"""What one process does with one photo: read, extract features, propose, encode, write the thumbnails."""
 
 import logging
 from dataclasses import replace

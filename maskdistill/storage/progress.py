@@ -153,7 +153,7 @@ def is_alive(progress: Progress) -> bool:
 
 
 def format_duration(seconds: float) -> str:
-    """Seconds as people say them: ``45 s``, ``3 min 20 s``, ``1 h 05 min``."""
+    """Seconds for people: ``45 s``, ``3 min 20 s``, ``1 h 05 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
         return f"{whole} s"

@@ -22,14 +22,14 @@ FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions
 
 
 class LabelFolder:
-    """Where a model's word on the training photos lies: what it sees, which of that is kept, and the label maps."""
+    """Where a model's candidates for the training photos lie, which of them are kept, and the label maps."""
 
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
 
     @property
     def candidates_path(self) -> Path:
-        """candidates.parquet: what the model says of each mask of the training photos."""
+        """candidates.parquet: what the model predicts for each mask of the training photos."""
         return self.path / "candidates.parquet"
 
     @property
@@ -47,9 +47,9 @@ class LabelFolder:
         return self._table(self.candidates_path, "train-stage1")
 
     def kept(self) -> pd.DataFrame:
-        """mask_id, kept, the rule that decided, and people's word: decision and relabel (class given, 0 for none)."""
+        """mask_id, kept, the rule that decided, and people's decision and relabel (class given, 0 for none)."""
         table = self._table(self.kept_path, "filter")
-        return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter that asked nobody
+        return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter without decisions
 
     def pseudo_label(self, number: int) -> Path:
         """Label map of a photo, palette PNG."""
@@ -269,7 +269,7 @@ def _view_text(view: Any) -> str | None:
 
 
 def final_measures(measured: Mapping[str, Any]) -> dict[str, Any] | None:
-    """What a part of metrics.json says of the final label maps; None if no photo had ground truth."""
+    """The part of metrics.json about the final label maps; None if no photo had ground truth."""
     return next((measured[kind] for kind in FINAL_KINDS if measured.get(kind)), None)
 
 

@@ -12,7 +12,7 @@ from filelock import FileLock, Timeout
 
 from maskdistill.errors import RunError
 
-PATIENCE = 0.5  # seconds to wait for a lock: whoever asks whether it is held, holds it for a moment
+PATIENCE = 0.2  # seconds to wait for a lock: whoever asks whether it is held, holds it for a moment
 _RUN = ".stages.lock"  # held while anything of the run as a whole is written
 _ONE_ASKS = threading.Lock()  # two threads of a server that ask at the same time would take each other for a command
 

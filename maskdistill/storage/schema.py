@@ -16,7 +16,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             attempts INTEGER NOT NULL DEFAULT 1,
             token TEXT NOT NULL,  -- of this attempt; marks its processes
             process TEXT,  -- JSON of ProcessId
-            beat INTEGER NOT NULL DEFAULT 0,  -- counts signs of life, over all attempts
+            beat INTEGER NOT NULL DEFAULT 0,  -- counts heartbeats, over all attempts
             oom_kills INTEGER,  -- the system's count when the attempt began to work
             created REAL NOT NULL, started REAL, ended REAL,  -- seconds since 1970
             seconds REAL NOT NULL DEFAULT 0,  -- at work, over all attempts
@@ -42,7 +42,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         """CREATE TABLE observations (
             job INTEGER NOT NULL REFERENCES jobs(id) ON DELETE CASCADE,
             observer TEXT NOT NULL,  -- a machine since it was switched on
-            beat INTEGER NOT NULL,  -- of the job when this machine looked
+            beat INTEGER NOT NULL,  -- of the job when this machine read it
             since REAL NOT NULL,  -- seconds of that machine's monotonic clock at which it first saw this beat
             PRIMARY KEY (job, observer)
         )""",
@@ -56,7 +56,7 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
             scope TEXT NOT NULL,
             kind TEXT NOT NULL,
             value TEXT NOT NULL,  -- JSON object
-            clusters TEXT NOT NULL,  -- fingerprint of the clustering whose numbers it speaks of; '' without one
+            clusters TEXT NOT NULL,  -- fingerprint of the clustering whose numbers it uses; '' without one
             base INTEGER NOT NULL,  -- step that took another clustering over instead, 0 if none had
             undoes INTEGER REFERENCES steps(id)
         )""",

@@ -197,7 +197,7 @@ def look(epoch):  # only the first process does, while the others wait for it
     with (Path(sys.argv[1]) / "looked.txt").open("a") as file:
         file.write(f"{epoch} by {os.environ.get('RANK', '0')}\\n")
 
-train(Plane(), config, folder=Path(sys.argv[1]), seed=1, calls=Callbacks(on_look=look))
+train(Plane(), config, folder=Path(sys.argv[1]), seed=1, calls=Callbacks(on_inspect=look))
 """
 
 

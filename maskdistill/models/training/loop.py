@@ -97,7 +97,7 @@ class Training:
     def run(self) -> None:
         """All steps that are left."""
         if self.step == 0:
-            self._look()
+            self._inspect()
         while True:
             if self.sums.steps == self.steps_per_epoch:
                 self._end_epoch()
@@ -219,7 +219,7 @@ class Training:
 
     def _end_epoch(self) -> None:
         report = self._report()
-        self._look()
+        self._inspect()
         if self.processes.is_first:
             append_history(self.folder, report)
         self.sums = EpochSums()
@@ -245,10 +245,10 @@ class Training:
         with self._kept_weights():
             return {name: float(value) for name, value in self.task.metrics().items()}
 
-    def _look(self) -> None:
-        if self.calls.on_look and self.processes.is_first:
+    def _inspect(self) -> None:
+        if self.calls.on_inspect and self.processes.is_first:
             with self._kept_weights():
-                self.calls.on_look(self.step // self.steps_per_epoch)
+                self.calls.on_inspect(self.step // self.steps_per_epoch)
 
     @contextlib.contextmanager
     def _kept_weights(self) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""What a training is given and what it gives back: the task, who is told, the result."""
+"""What a training is given and what it gives back: the task, callbacks, the result."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -35,13 +35,13 @@ class Task(Protocol):
 
 @dataclass(frozen=True)
 class Callbacks:
-    """Who is told how far a training has come, in its first process; raising KeyboardInterrupt stops it."""
+    """Called as a training goes on, in its first process; raising KeyboardInterrupt stops it."""
 
     on_epoch: Callable[[EpochReport], None] | None = None  # after each epoch done by this call
     on_step: Callable[[int, int], None] | None = None  # after each step, with (done, total) in steps
-    # With the epochs done, 0 before the first step, to look at the model: as ``Task.metrics`` finds it. An epoch whose
-    # end was not saved before the training was killed is looked at again.
-    on_look: Callable[[int], None] | None = None
+    # With the epochs done, 0 before the first step, to inspect the model as it is then. An epoch whose
+    # end was not saved before the training was killed is inspected again.
+    on_inspect: Callable[[int], None] | None = None
 
 
 @dataclass(frozen=True)

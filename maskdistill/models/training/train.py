@@ -39,7 +39,7 @@ def train(
             must share it.
         seed: Of the order of photos, their augmentation and dropout.
         key: Fingerprint of the data and of whatever else decides the result; another key starts afresh.
-        calls: Who is told how far it has come.
+        calls: Called as it goes on.
 
     Returns:
         At once, with the weights loaded, if this training was finished before.

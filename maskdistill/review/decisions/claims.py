@@ -1,4 +1,4 @@
-"""Who has which mask before them, so that two people who audit one run do not look at the same one."""
+"""Which reviewer has which mask open, so that two people who audit one run do not judge the same one."""
 
 import time
 from collections.abc import Sequence
@@ -32,7 +32,7 @@ def claim(run: Run, reviewer: str, mask_ids: Sequence[int], seconds: float) -> l
 
 
 def release(run: Run, reviewer: str) -> None:
-    """Give back all masks of a reviewer, and whatever nobody has had before them for long.
+    """Give back all masks of a reviewer, and claims that have expired.
 
     Raises:
         RunError: If there is no run, or its database cannot be written.
@@ -43,7 +43,7 @@ def release(run: Run, reviewer: str) -> None:
 
 
 def claimed_by_others(run: Run, reviewer: str) -> set[int]:
-    """Ids of the masks that others have before them."""
+    """Ids of the masks that others have open."""
     select = "SELECT mask_id FROM claims WHERE reviewer != ? AND until > ?"
     with reading(run.path) as db:
         return {row["mask_id"] for row in db.execute(select, (reviewer, time.time()))} if db else set()

@@ -39,7 +39,7 @@ class Classes:
     excluded: frozenset[int]
     num_classes: int  # the highest number there is
     num_edits: int  # changes of clusters and steps of marks that are in force
-    dormant: int  # steps that speak of an earlier clustering
+    dormant: int  # steps about an earlier clustering
     digest: str  # of what decides the training; "" if all is as the clustering left it
 
     @property
@@ -65,7 +65,7 @@ def read_classes(run: Run) -> Classes:
     before = table["cluster"].to_numpy().astype(np.int32)
     folded = fold(ids, before, num_classes, edits)
     marks = read_marks(run, Scope.CLUSTERS)
-    assigned, cluster = _heed_marks(run, folded, marks)
+    assigned, cluster = _apply_marks(run, folded, marks)
     cluster[np.isin(cluster, list(folded.excluded))] = 0
     changed = folded.num_classes != num_classes or not np.array_equal(cluster, before)
     return Classes(
@@ -133,7 +133,7 @@ def _count_dormant(db: sqlite3.Connection, numbering: Numbering) -> int:
     return db.execute(count, (numbering.clusters,)).fetchone()[0]
 
 
-def _heed_marks(run: Run, folded: Folded, marks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
+def _apply_marks(run: Run, folded: Folded, marks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     """(N,) cluster of each mask, with the classes that people gave single masks; the same, 0 for rejected masks."""
     if not len(marks):
         return folded.assigned, folded.assigned.copy()

@@ -1,4 +1,4 @@
-"""What stands of people's marks, mask by mask. Pure: no file is read."""
+"""What people's marks decide, mask by mask. Pure: no file is read."""
 
 from dataclasses import dataclass
 
@@ -13,22 +13,22 @@ BOX = ["x", "y", "w", "h"]
 
 @dataclass(frozen=True, eq=False)
 class Effective:
-    """People's latest word on each of N masks."""
+    """People's latest decision on each of N masks."""
 
     decision: np.ndarray  # (N,) int8: 1 accepted or relabelled, -1 rejected, 0 neither
     cluster: np.ndarray  # (N,) int32: the class that a person gave it, 0 for none
-    step: np.ndarray  # (N,) int64: where that was said, 0 for nowhere
+    step: np.ndarray  # (N,) int64: of that decision, 0 for none
     reviewer: np.ndarray  # (N,) str: by whom, "" for nobody
-    skipped: np.ndarray  # (N,) bool: whether the last that anybody did was to skip it; the word before it stands
+    skipped: np.ndarray  # (N,) bool: whether the last that anybody did was to skip it; an earlier decision stands
     orphaned: int  # marks on masks that are not here
 
 
 def effective(marks: pd.DataFrame, frame: pd.DataFrame) -> Effective:
-    """What marks come to on masks: the latest word on a mask counts, whoever said it.
+    """The decision on each mask that marks lead to: the latest on a mask counts, whoever made it.
 
     A mask is found by id, photo and box; one that was made anew, by the box of its photo that overlaps the mark's best,
-    by an IoU of ``SAME_MASK`` at least. A mark without a mask waits. One that speaks of an earlier clustering
-    (``dormant``) takes back what was said before it, and says nothing itself.
+    by an IoU of ``SAME_MASK`` at least. A mark without a mask waits. One about an earlier clustering
+    (``dormant``) takes back earlier decisions, and decides nothing itself.
 
     Args:
         marks: As ``read_marks`` gives them, in order.
@@ -49,7 +49,7 @@ def effective(marks: pd.DataFrame, frame: pd.DataFrame) -> Effective:
     reviewer = np.where(clear, "", marks["reviewer"].to_numpy(object)[found])
     skipped = np.zeros(number, bool)
     skipped[rows] = skips  # of equal indices the last one counts, here and below
-    words = rows[~skips]
+    decided = rows[~skips]
     result = Effective(
         decision=np.zeros(number, np.int8),
         cluster=np.zeros(number, np.int32),
@@ -59,7 +59,7 @@ def effective(marks: pd.DataFrame, frame: pd.DataFrame) -> Effective:
         orphaned=int(np.count_nonzero(~found)),
     )
     for name, values in (("decision", decision), ("cluster", cluster), ("step", step), ("reviewer", reviewer)):
-        getattr(result, name)[words] = values[~skips]
+        getattr(result, name)[decided] = values[~skips]
     return result
 
 

@@ -38,7 +38,7 @@ def history(run: Run, mask_id: int) -> list[DecisionEvent]:
     if edits:
         table = run.clusters()
         cluster = next(iter(table.loc[table["mask_id"] == mask_id, "cluster"].tolist()), 0)
-        events |= {edit.id: _told(edit) for edit in _touching(int(mask_id), cluster, marks, edits)}
+        events |= {edit.id: _edit_event(edit) for edit in _touching(int(mask_id), cluster, marks, edits)}
     return [events[step] for step in sorted(events, reverse=True)]
 
 
@@ -86,7 +86,7 @@ def _event(row: sqlite3.Row) -> DecisionEvent:
     )
 
 
-def _told(edit: Edit) -> DecisionEvent:
+def _edit_event(edit: Edit) -> DecisionEvent:
     return DecisionEvent(edit.time, edit.reviewer, describe(edit.kind, edit.value), False)
 
 

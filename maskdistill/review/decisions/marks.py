@@ -42,11 +42,11 @@ _MARKS = """SELECT step, mask_id, image_id, x, y, w, h, action, coalesce(cluster
 
 
 def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note: str = "") -> int:
-    """Write down what a person says of masks, as one step. It is on the disk when this returns.
+    """Write down what a person decides on masks, as one step. It is on the disk when this returns.
 
     Args:
         run: The run.
-        reviewer: Who says so.
+        reviewer: Who decides.
         marks: One for each mask.
         scope: From where on it counts.
         note: What else to remember of it, for people.
@@ -89,7 +89,7 @@ def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
     Returns:
         Columns step, time (seconds since 1970), reviewer, scope, mask_id, image_id, x, y, w, h, action, cluster (of a
         RELABEL, else 0; where merging and splitting since have taken it) and dormant (whether it is a RELABEL that
-        speaks of an earlier clustering).
+        is about an earlier clustering).
     """
     steps, rows, edits = [], [], []
     with reading(run.path) as db:
@@ -130,7 +130,7 @@ def _columns(rows: Sequence[tuple], kinds: dict[str, type]) -> dict[str, np.ndar
 
 
 def _join(steps: dict[str, np.ndarray], marks: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The marks of these steps, with what there is to say of the step."""
+    """The marks of these steps, with the values of the step."""
     rows = np.flatnonzero(np.isin(marks["step"], steps["step"]))
     marks = {name: values[rows] for name, values in marks.items()}
     places = np.searchsorted(steps["step"], marks["step"])
@@ -166,7 +166,7 @@ def _check(marks: Sequence[Mark]) -> None:
     if not marks:
         raise ConfigError("A decision needs at least one mask, got none. Choose some.")
     if len({mark.mask_id for mark in marks}) < len(marks):
-        raise ConfigError("A decision can say one thing of a mask, got two marks on the same one.")
+        raise ConfigError("A decision can hold one mark for a mask, got two for the same one.")
     for mark in marks:
         relabels = mark.action == Action.RELABEL
         if relabels != (mark.cluster is not None):

@@ -9,13 +9,13 @@ from typing import Any, Self
 
 
 class Action(StrEnum):
-    """What a person says of one mask."""
+    """What a person decides on one mask."""
 
     ACCEPT = "accept"
     REJECT = "reject"
     RELABEL = "relabel"  # a good mask of another class
-    SKIP = "skip"  # no word on it: what was said before stands
-    CLEAR = "clear"  # takes back what was said before
+    SKIP = "skip"  # decides nothing: an earlier decision stands
+    CLEAR = "clear"  # takes back earlier decisions
 
 
 class Scope(StrEnum):
@@ -58,7 +58,7 @@ _DONE = {
 
 @dataclass(frozen=True)
 class Mark:
-    """One word on one mask."""
+    """One decision on one mask."""
 
     mask_id: int
     image_id: str
@@ -118,7 +118,7 @@ def describe(kind: Kind, value: dict[str, Any]) -> str:
 
 
 def describe_mark(action: Action, cluster: int | None) -> str:
-    """What was said of one mask, as a sentence about it."""
+    """A decision on one mask, as a sentence."""
     if action is Action.CLEAR:
         return "Decision taken back."
     return f"{_DONE[action]}{f' as cluster {cluster}' if action is Action.RELABEL else ''}."

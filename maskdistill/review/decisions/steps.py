@@ -19,13 +19,13 @@ from maskdistill.storage.run_folder import Run
 UNDONE = """EXISTS (SELECT 1 FROM steps u WHERE u.undoes = s.id
     AND NOT EXISTS (SELECT 1 FROM steps r WHERE r.undoes = u.id))"""
 _SELECT = f"SELECT s.*, {UNDONE} AS undone FROM steps s"
-MOVING = (Kind.SPLIT, Kind.GATHER, Kind.ADOPT)  # the changes that say of each mask where it goes
+MOVING = (Kind.SPLIT, Kind.GATHER, Kind.ADOPT)  # the changes that name a cluster for each mask
 _EDITS = ", ".join(f"'{kind}'" for kind in EDITS)
 
 
 @dataclass(frozen=True)
 class Numbering:
-    """What gives cluster numbers their meaning. A step that speaks of another one's numbers is dormant."""
+    """What gives cluster numbers their meaning. A step about another one's numbers is dormant."""
 
     clusters: str  # fingerprint of the stage ``clusters``; "" before it was made
     base: int = 0  # the step that took over another clustering in its place, 0 if none did
@@ -120,12 +120,12 @@ def redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
 
 def next_undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
     """The step that ``undo`` would undo, as it stands."""
-    return _look(run, reviewer, scope, _latest_standing)
+    return _find_step(run, reviewer, scope, _latest_standing)
 
 
 def next_redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
     """The step that ``redo`` would do again, undone as it is."""
-    return _look(run, reviewer, scope, _latest_undo)
+    return _find_step(run, reviewer, scope, _latest_undo)
 
 
 def version(run: Run) -> int:
@@ -184,7 +184,7 @@ def _add(run: Run, reviewer: str, scope: Scope, kind: Kind, find: Find) -> Step 
         return _read_step(db, found[1])
 
 
-def _look(run: Run, reviewer: str, scope: Scope, find: Find) -> Step | None:
+def _find_step(run: Run, reviewer: str, scope: Scope, find: Find) -> Step | None:
     with reading(run.path) as db:
         if db is None:
             return None

@@ -5,7 +5,7 @@ import pytest
 from maskdistill.clustering.stored_vectors import read_vectors
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
-from maskdistill.pseudo_labels.candidates import Seen
+from maskdistill.pseudo_labels.candidates import PredictedMask
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places, filter_photo
 from maskdistill.storage.run_folder import Run
 
@@ -45,7 +45,7 @@ def test_vectors_of_another_kind_are_refused(space):
 
 
 def seen(score, proposal=0, label=1):
-    return Seen(np.ones((2, 2), bool), proposal, label, score, 0.9, 0.9, 0.2, 0.1)
+    return PredictedMask(np.ones((2, 2), bool), proposal, label, score, 0.9, 0.9, 0.2, 0.1)
 
 
 def table(*rows):

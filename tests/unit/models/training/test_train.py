@@ -178,10 +178,10 @@ def test_stopped_several_times_in_one_process(tmp_path, optimizer):
     same(load_file(tmp_path / "broken" / WEIGHTS), load_file(tmp_path / "whole" / WEIGHTS))
 
 
-@pytest.mark.parametrize("place", ["forward", "metrics", "on_epoch", "on_look"])
+@pytest.mark.parametrize("place", ["forward", "metrics", "on_epoch", "on_inspect"])
 def test_ctrl_c_in_the_middle_of_anything(tmp_path, whole, place):
     task = ToyTask()
-    arm = {"left": {"forward": 5, "on_look": 3}.get(place, 2)}  # looked at before the first epoch too
+    arm = {"left": {"forward": 5, "on_inspect": 3}.get(place, 2)}  # looked at before the first epoch too
 
     def count(*_):
         arm["left"] -= 1
@@ -476,7 +476,7 @@ def test_looking_finds_the_weights_that_would_be_kept_and_changes_nothing(tmp_pa
         torch.rand(epoch + 1)  # whatever it draws
         looked[epoch] = task.model[0].weight.detach().clone()
 
-    train(task, CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=look))
+    train(task, CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_inspect=look))
     assert list(looked) == [0, 1, 2, 3, 4]
     assert torch.equal(looked[0], first)
     assert torch.equal(looked[4], load_file(tmp_path / WEIGHTS)["0.weight"])
@@ -498,9 +498,9 @@ def test_only_the_first_process_tells(tmp_path):
 def test_a_training_that_goes_on_is_looked_at_after_the_epochs_left(tmp_path):
     looked = []
     interrupted(tmp_path, 7)
-    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=looked.append))
+    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_inspect=looked.append))
     assert looked == [3, 4]
-    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_look=looked.append))
+    train(ToyTask(), CONFIG, folder=tmp_path, seed=1, calls=Callbacks(on_inspect=looked.append))
     assert looked == [3, 4]  # finished: nothing is left to see
 
 

@@ -112,7 +112,7 @@ def test_numbers_of_numpy_are_stored_as_numbers(run):
     ("marks", "reviewer", "match"),
     [
         ([], "ann", "at least one mask, got none"),
-        ([mark(0), mark(0, "accept")], "ann", "two marks on the same one"),
+        ([mark(0), mark(0, "accept")], "ann", "one mark for a mask, got two"),
         ([mark(0)], "  ", "needs the name of who makes it"),
         ([mark(0, "relabel")], "ann", "Mask 0: to relabel got cluster None"),
         ([mark(0, "accept", 2)], "ann", "Mask 0: to accept got cluster 2"),
