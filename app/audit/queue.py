@@ -8,7 +8,7 @@ import pandas as pd
 
 from app import cache
 from app.audit.label_store import LabelStore, ReviewLabels
-from app.mask_detail.facts import judged
+from app.mask_detail.facts import filter_record
 from app.run_view import RunView
 from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt
 from maskdistill.review.audit.agreement import NO_LABEL
@@ -52,13 +52,13 @@ def label_store(run_view: RunView) -> LabelStore:
 
 @cache.newest(4)
 def _audit_pool(path: Path, stamp: str, run_view: RunView) -> AuditPool:
-    known, frame = judged(run_view), run_view.frame
-    if known is None or not len(known.mask_ids):
+    record, frame = filter_record(run_view), run_view.frame
+    if record is None or not len(record.mask_ids):
         return AuditPool(np.arange(len(frame)), frame, measure_doubt(frame, None))
-    order = np.argsort(known.mask_ids)
-    rows = run_view.table.rows_of(known.mask_ids[order])
-    own = frame.iloc[rows].reset_index(drop=True).assign(area=known.signals.area[order])
-    return AuditPool(rows, own, measure_doubt(own, known.config))
+    order = np.argsort(record.mask_ids)
+    rows = run_view.table.rows_of(record.mask_ids[order])
+    own = frame.iloc[rows].reset_index(drop=True).assign(area=record.signals.area[order])
+    return AuditPool(rows, own, measure_doubt(own, record.config))
 
 
 def audit_pool(run_view: RunView) -> AuditPool:

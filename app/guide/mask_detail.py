@@ -1,18 +1,18 @@
-"""A crop of the run that is clicked opens its detail, which takes the crop's photo along; the guide keeps its own."""
+"""Details of the run's masks in the guide: opening one selects its photo; closing it returns to the guide's."""
 
 from app import selection, session
 from app.mask_detail.dialog import open_mask
 from app.session import Key
 
 
-def look_into(mask_id: int) -> None:
+def open_detail(mask_id: int) -> None:
     """Callback: show a mask's detail."""
     _remember()
     open_mask(mask_id)
 
 
-def keep_photo() -> None:
-    """Go on with the photo of before, if a mask was looked into since."""
+def restore_photo() -> None:
+    """Select the guide's own photo again, if a mask's detail was opened since."""
     kept, chosen = session.recall(Key.GUIDE_PHOTO), selection.current()
     if kept is not None and kept[:2] == (chosen.run, chosen.data):
         selection.select(photo=kept[2], patch=kept[3])

@@ -9,7 +9,7 @@ import streamlit as st
 from app import job_status, photo_cache, selection, session, widgets
 from app.guide import reference
 from app.guide.controls import draw_control
-from app.guide.mask_detail import keep_photo
+from app.guide.mask_detail import restore_photo
 from app.guide.overlays import mask_layer
 from app.guide.photo_choice import draw_strip
 from app.guide.photo_results import PhotoOnRun, TrainedRun, read_trained
@@ -50,7 +50,7 @@ _PICTURES: tuple[Callable[[StepContext], str], ...] = (
 def draw(context: RunContext) -> None:
     """Everything of the page; guide.css knows by the container's key for which screen."""
     full, step = is_full_screen(), current_step()
-    keep_photo()
+    restore_photo()
     with st.container(key="guide-full" if full else "guide-page"):
         if not full:
             st.title("Guide")

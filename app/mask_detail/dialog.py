@@ -1,10 +1,11 @@
-"""One mask in detail, the same wherever it is met: what is known of it, what lies near it, and what people say of it.
+"""One mask in detail, from any page: what is known of it, the masks most similar to it, and decisions on it.
 
 A page calls ``show_detail`` once, at its end, and gives ``open_mask`` as what a click on a crop does: only the dialog
 is drawn then, not the page. After a decision the page is drawn anew when the dialog is closed.
 """
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,28 @@ from maskdistill.errors import MaskDistillError
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action, Mark, Scope
 
-OnShow = Callable[[RunView, int], Verdict | None]  # what a page's own thresholds say of a mask, by its id
+Preview = Callable[[RunView, int], Verdict | None]  # a mask's verdict by the thresholds on the page, by its id
 _FRAGMENT = "detail"
-_NUM_NEIGHBOURS = 12
+_NUM_NEIGHBORS = 12
 _MAX_HEIGHT = 420  # CSS pixels of the photo
-_NOTHING = "Nothing of yours is left to undo."
-_STEPS_BACK = 30  # within which the step that Undo takes back is looked for
+_NOTHING = "Nothing to undo."
+_NUM_STEPS = 30  # the latest ones, among which the step that Undo reverts is looked for
+
+
+@dataclass(frozen=True, eq=False)
+class _Detail:
+    """The mask on show, and where decisions on it go."""
+
+    run_view: RunView
+    decisions_now: DecisionView
+    row: int  # of the table
+    scope: Scope
+    key: str  # before the keys of its widgets
+
+    @property
+    def mask(self) -> Any:
+        """The mask's row of the table."""
+        return self.run_view.frame.iloc[self.row]
 
 
 def open_mask(mask_id: int) -> None:
@@ -39,17 +56,17 @@ def open_mask(mask_id: int) -> None:
 
 
 @st.fragment(key=_FRAGMENT)
-def show_detail(run_view: RunView, scope: Scope, on_show: OnShow | None = None) -> None:
-    """Open the dialog on the selected mask, if there is one; closing it forgets the selection.
+def show_detail(run_view: RunView, scope: Scope, preview: Preview | None = None) -> None:
+    """Open the dialog on the selected mask, if there is one; closing it clears the selection.
 
     Args:
         run_view: The run.
         scope: From where on decisions made here count.
-        on_show: What the page's own thresholds say of a mask, by its id; None where they do not reach it.
+        preview: A mask's verdict by the thresholds on the page, by its id; None where they do not apply to it.
     """
     if selection.current().mask is not None:
         session.remember(session.Key.DETAIL_VERSION, decisions.version(run_view.run))
-        _dialog(run_view, scope, on_show)
+        _dialog(run_view, scope, preview)
     selection.write_link()
 
 
@@ -59,178 +76,178 @@ def _dismiss(run_view: RunView) -> None:
         st.rerun()  # the page beneath shows what was decided
 
 
-def _dialog(run_view: RunView, scope: Scope, on_show: OnShow | None) -> None:
+def _dialog(run_view: RunView, scope: Scope, preview: Preview | None) -> None:
     @st.dialog("Mask", width="large", icon=":material/center_focus_strong:", on_dismiss=lambda: _dismiss(run_view))
     def opened() -> None:
         mask_id = selection.current().mask
         if mask_id is None:
             return
-        if run_view.table.has(mask_id):  # the photo follows to pages that show photos
+        if run_view.table.has(mask_id):  # pages that show photos go to the mask's
             selection.select(photo=run_view.frame["image_id"].iat[run_view.table.rows_of([mask_id])[0]])
-        draw_detail(run_view, mask_id, scope=scope, on_show=on_show)
+        draw_detail(run_view, mask_id, scope=scope, preview=preview)
         selection.write_link()
 
     opened()
 
 
 def draw_detail(
-    run_view: RunView,
-    mask_id: int,
-    *,
-    scope: Scope,
-    key: str = "detail",
-    on_show: OnShow | None = None,
+    run_view: RunView, mask_id: int, *, scope: Scope, key: str = "detail", preview: Preview | None = None
 ) -> None:
-    """Draw everything there is to know of a mask, and the buttons to decide on it.
+    """Draw all that is known of a mask, and the buttons to decide on it.
 
     Args:
         run_view: The run.
         mask_id: The mask.
         scope: From where on decisions made here count.
         key: Before the keys of its widgets.
-        on_show: As ``show_detail`` has it.
+        preview: As in ``show_detail``.
     """
     if not run_view.table.has(mask_id):
         st.info(f"The run has no mask {mask_id}. The masks may have been made anew: choose another one.")
         return
     try:
-        found = decision_view(run_view)
+        now = decision_view(run_view)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
-    st.html(Path(__file__).with_suffix(".css"))
     row = int(run_view.table.rows_of([mask_id])[0])
+    detail = _Detail(run_view, now, row, scope, key)
+    st.html(Path(__file__).with_suffix(".css"))
     left, right = st.columns([11, 9], gap="medium")
     with left:
         mask_view(run_view, mask_id, key=f"{key}:view", max_height=_MAX_HEIGHT)
-        _neighbours(run_view, found, row, key)
+        _draw_neighbors(detail)
     with right:
-        st.html(
-            html.head(run_view, found, row) + html.verdict(run_view, found, row, on_show and on_show(run_view, mask_id))
-        )
-        _buttons(run_view, found, row, scope, key)
+        previewed = preview and preview(run_view, mask_id)
+        st.html(html.head(run_view, now, row) + html.verdict(run_view, now, row, previewed))
+        _draw_buttons(detail)
+        _draw_relabel(detail)
+        _draw_error()
         st.html(html.bars(run_view, row) + html.history(run_view, mask_id))
 
 
-def _buttons(run_view: RunView, found: DecisionView, row: int, scope: Scope, key: str) -> None:
-    decision, label = int(found.effective.decision[row]), int(found.effective.cluster[row])
-    looks = {True: "primary", False: "secondary"}
+def _draw_buttons(detail: _Detail) -> None:
+    effective = detail.decisions_now.effective
+    decision, relabeled = int(effective.decision[detail.row]), effective.cluster[detail.row] > 0
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.button(
-            "Accept",
-            key=f"{key}:accept",
-            icon=":material/check:",
-            type=looks[decision > 0 and not label],
-            on_click=lambda: _decide(run_view, row, Action.ACCEPT, scope),
-        )
-        st.button(
-            "Reject",
-            key=f"{key}:reject",
-            icon=":material/close:",
-            type=looks[decision < 0],
-            on_click=lambda: _decide(run_view, row, Action.REJECT, scope),
-        )
-        _undo_button(run_view, scope, key)
+        for action, icon, is_current in (
+            (Action.ACCEPT, ":material/check:", decision > 0 and not relabeled),
+            (Action.REJECT, ":material/close:", decision < 0),
+        ):
+            st.button(
+                action.capitalize(),
+                key=f"{detail.key}:{action}",
+                icon=icon,
+                type="primary" if is_current else "secondary",
+                on_click=_decide,
+                args=(detail, action),
+            )
+        _draw_undo(detail)
         st.caption(f"as {widgets.escape(selection.reviewer())}", width="content")
-    _relabel(run_view, found, row, scope, key)
-    error = session.recall(session.Key.DETAIL_ERROR)
-    if error:
-        st.error(widgets.escape(error))
-        session.remember(session.Key.DETAIL_ERROR, None)
 
 
-def _relabel(run_view: RunView, found: DecisionView, row: int, scope: Scope, key: str) -> None:
-    if found.classes is None:
+def _draw_relabel(detail: _Detail) -> None:
+    classes = detail.decisions_now.classes
+    if classes is None:
         return
-    box = f"{key}:relabel"
+    key = f"{detail.key}:relabel"
 
     def chosen() -> None:
-        cluster = session.widget_value(box)
-        session.put_widget(box, None)
+        cluster = session.widget_value(key)
+        session.put_widget(key, None)
         if cluster is not None:
-            _decide(run_view, row, Action.RELABEL, scope, cluster)
+            _decide(detail, Action.RELABEL, cluster)
 
-    there = np.flatnonzero(np.bincount(np.maximum(found.classes.cluster, 0))[1:]) + 1
+    numbers = np.flatnonzero(np.bincount(np.maximum(classes.cluster, 0))[1:]) + 1
     st.selectbox(
         "Relabel",
-        [int(cluster) for cluster in there if cluster != found.cluster[row]],
+        [int(number) for number in numbers if number != detail.decisions_now.cluster[detail.row]],
         index=None,
-        key=box,
-        format_func=found.name_of,
+        key=key,
+        format_func=detail.decisions_now.name_of,
         placeholder="Relabel as …",
         label_visibility="collapsed",
         on_change=chosen,
     )
 
 
-def _undo_button(run_view: RunView, scope: Scope, key: str) -> None:
+def _draw_undo(detail: _Detail) -> None:
     """Not disabled where nothing is left: Escape, pressed on a disabled button, would not close the dialog."""
-    own = decisions.steps(run_view.run, reviewer=selection.reviewer(), scope=scope, limit=_STEPS_BACK)
-    last = next((step for step in own if not step.undone), None)
+    steps = decisions.steps(detail.run_view.run, reviewer=selection.reviewer(), scope=detail.scope, limit=_NUM_STEPS)
+    last = next((step for step in steps if not step.undone), None)
     st.button(
         "Undo",
-        key=f"{key}:undo",
+        key=f"{detail.key}:undo",
         icon=":material/undo:",
-        help=_NOTHING if last is None else f"Takes back: {widgets.escape(last.text)}",
-        on_click=lambda: _undo(run_view, scope),
+        help=_NOTHING if last is None else f"Reverts: {widgets.escape(last.text)}",
+        on_click=_undo,
+        args=(detail,),
     )
 
 
-def _undo(run_view: RunView, scope: Scope) -> None:
-    if _try(lambda: decisions.undo(run_view.run, selection.reviewer(), scope=scope)) is None:
-        session.remember(session.Key.DETAIL_ERROR, session.recall(session.Key.DETAIL_ERROR) or _NOTHING)
+def _draw_error() -> None:
+    error = session.recall(session.Key.DETAIL_ERROR)
+    if error:
+        st.error(widgets.escape(error))
+        session.remember(session.Key.DETAIL_ERROR, None)
 
 
-def _decide(run_view: RunView, row: int, action: Action, scope: Scope, cluster: int | None = None) -> None:
-    mask = run_view.frame.iloc[row]
-    box = tuple(int(mask[name]) for name in "xywh")
-    mark = Mark(int(mask["mask_id"]), mask["image_id"], box, action, cluster)
-    _try(lambda: decisions.decide(run_view.run, selection.reviewer(), [mark], scope=scope))
-
-
-def _try(act: Callable[[], Any]) -> Any:
-    """Do it; what goes wrong is told in place at the next drawing, and None comes back."""
+def _undo(detail: _Detail) -> None:
     try:
-        return act()
+        undone = decisions.undo(detail.run_view.run, selection.reviewer(), scope=detail.scope)
+        error = None if undone else _NOTHING
+    except MaskDistillError as failure:
+        error = str(failure)
+    session.remember(session.Key.DETAIL_ERROR, error)
+
+
+def _decide(detail: _Detail, action: Action, cluster: int | None = None) -> None:
+    mask = detail.mask
+    x, y, width, height = (int(mask[name]) for name in "xywh")
+    mark = Mark(int(mask["mask_id"]), mask["image_id"], (x, y, width, height), action, cluster)
+    try:
+        decisions.decide(detail.run_view.run, selection.reviewer(), [mark], scope=detail.scope)
     except MaskDistillError as error:
         session.remember(session.Key.DETAIL_ERROR, str(error))
-        return None
 
 
-def _neighbours(run_view: RunView, found: DecisionView, row: int, key: str) -> None:
-    st.markdown("###### Nearest in embedding space")
-    vector = int(run_view.frame["vector"].iat[row])
-    if vector < 0 or run_view.vectors is None:
-        seen = run_view.frame["origin"].iat[row] != "proposal"
-        why = "Stage 1 sees it itself, and only proposals are embedded." if seen else "Its vector is not made yet."
-        st.caption(f"This mask has no place there. {why}")
+def _draw_neighbors(detail: _Detail) -> None:
+    st.html(html.heading("Nearest in embedding space"))
+    run_view, mask = detail.run_view, detail.mask
+    if mask["vector"] < 0 or run_view.vectors is None:
+        predicted = mask["origin"] != "proposal"
+        st.caption(
+            "This mask has no embedding: it is a prediction of stage 1, and only proposals are embedded."
+            if predicted
+            else "This mask has no embedding yet."
+        )
         return
-    rows, cosines = _nearest(run_view.run.path, run_view.stamp, vector, run_view)
-    tiles = [_tile(run_view, found, int(near), float(cosine)) for near, cosine in zip(rows, cosines, strict=True)]
+    rows, cosines = _nearest(run_view.run.path, run_view.stamp, int(mask["vector"]), run_view)
     image_grid(
-        tiles,
-        key=f"{key}:near",
+        [_tile(detail, int(row), float(cosine)) for row, cosine in zip(rows, cosines, strict=True)],
+        key=f"{detail.key}:near",
         size=84,
         label="Nearest masks",
         on_open=lambda mask_id: selection.select(mask=mask_id),
-        empty="It is the only mask with a vector.",
+        empty="It is the only mask with an embedding.",
     )
 
 
 @st.cache_data(max_entries=512, show_spinner=False)
 def _nearest(path: Path, stamp: Any, vector: int, _run_view: RunView) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the table, and cosines."""
-    near, cosines = nearest(_run_view.vectors, vector, _NUM_NEIGHBOURS)
+    near, cosines = nearest(_run_view.vectors, vector, _NUM_NEIGHBORS)
     return _run_view.row_of_vector[near], cosines
 
 
-def _tile(run_view: RunView, found: DecisionView, row: int, cosine: float) -> Tile:
-    mask_id, cluster = int(run_view.frame["mask_id"].iat[row]), int(found.cluster[row])
-    name = found.name_of(cluster) if cluster else "no cluster"
+def _tile(detail: _Detail, row: int, cosine: float) -> Tile:
+    frame, now = detail.run_view.frame, detail.decisions_now
+    mask_id, cluster = int(frame["mask_id"].iat[row]), int(now.cluster[row])
+    name = now.name_of(cluster) if cluster else "no cluster"
     return Tile(
         mask_id,
-        crop_url(run_view, mask_id),
+        crop_url(detail.run_view, mask_id),
         badge=f"{cosine:.2f}",
         color=colors.cluster_color(cluster),
-        title=f"photo {run_view.frame['image_id'].iat[row]}, {name}, cosine {cosine:.3f}",
+        title=f"photo {frame['image_id'].iat[row]}, {name}, cosine {cosine:.3f}",
     )

@@ -1,4 +1,4 @@
-"""What is known of one mask, in the order it is told: the verdict, its scores, stage 1's signals, the truth."""
+"""What is known of one mask: the filter's verdict, stage 1's signals, the proposal's score, ground truth, decisions."""
 
 import math
 from dataclasses import dataclass
@@ -17,14 +17,14 @@ from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.pseudo_labels.signals import MaskSignals
 
-SIGNALS = {  # of MaskSignals: what they are called, and what they say
+SIGNALS = {  # of MaskSignals: their names and what they mean
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),
-    "iou": ("IoU", "of the proposal with what stage 1 predicts there"),
+    "iou": ("IoU", "IoU of the proposal with stage 1's prediction there"),
     "agreement": ("Agreement", "share of the mask in which stage 1 predicts its cluster"),
-    "distance_quantile": ("Distance to centre", "share of its cluster that lies nearer to the cluster's centre"),
+    "distance_quantile": ("Distance to centre", "share of its cluster's masks that are nearer to the centre"),
     "area": ("Area", "fraction of the photo that stage 1's version of the mask covers"),
     "border": ("Border", "share of the photo's border that the mask covers"),
-    "standing": ("Place in cluster", "share of its cluster with a better score; 0 is the best"),
+    "standing": ("Rank in cluster", "share of its cluster's masks with a better score; 0 is the best"),
 }
 
 
@@ -33,7 +33,7 @@ class Verdict:
     """Whether a mask is kept, and why."""
 
     tone: Literal["good", "bad", "plain"]
-    word: str
+    label: str
     reason: str  # one sentence
 
 
@@ -50,17 +50,17 @@ class ScoreBar:
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """What the filter went by."""
+class FilterRecord:
+    """The input and the settings of the filter."""
 
     mask_ids: np.ndarray  # (C,) int64, as in candidates.parquet
     signals: MaskSignals
     config: FilterConfig | None = None  # None if no filter has run
-    decision: np.ndarray | None = None  # (C,) people's word when the filter ran: 1, -1 or 0
-    relabel: np.ndarray | None = None  # (C,) class that people had given then, 0 for none
+    decision: np.ndarray | None = None  # (C,) people's decisions when the filter ran: 1, -1 or 0
+    relabel: np.ndarray | None = None  # (C,) classes that people had given then, 0 for none
 
-    def waits(self, mask_id: int, decision: int, relabel: int) -> bool:
-        """Whether what people say of a mask now counts only when the filter runs next."""
+    def is_outdated(self, mask_id: int, decision: int, relabel: int) -> bool:
+        """Whether the filter ran before people's present decision on a mask."""
         row = self.row_of(mask_id)
         if row is None or self.decision is None or self.relabel is None:
             return False
@@ -72,27 +72,29 @@ class Judged:
         return int(rows[0]) if len(rows) else None
 
 
-def judged(run_view: RunView) -> Judged | None:
+def filter_record(run_view: RunView) -> FilterRecord | None:
     """The signals of all candidates and the filter's settings; None before stage 1."""
-    return _judged(run_view.run.path, run_view.stamp, run_view) if run_view.run.candidates_path.is_file() else None
+    if not run_view.run.candidates_path.is_file():
+        return None
+    return _filter_record(run_view.run.path, run_view.stamp, run_view)
 
 
 @cache.newest(4)
-def _judged(path: Path, stamp: str, run_view: RunView) -> Judged:
+def _filter_record(path: Path, stamp: str, run_view: RunView) -> FilterRecord:
     run, table = run_view.run, run_view.run.candidates()
     ids, none = table["mask_id"].to_numpy(), np.zeros(len(table), np.int8)
     kept = run.kept() if run.kept_path.is_file() else None
     if kept is None or not np.array_equal(kept["mask_id"], ids):
-        return Judged(ids, MaskSignals.from_columns(table))
+        return FilterRecord(ids, MaskSignals.from_columns(table))
     decision, relabel = (np.asarray(kept.get(name, none)) for name in ("decision", "relabel"))
     cluster = np.where(relabel > 0, relabel, table["cluster"])  # the filter judged a mask among those of its new class
     record = run.stage_path("filter")
     config = _filter_config(read_json(record)) if record.is_file() else None
-    return Judged(ids, MaskSignals.from_columns(table.assign(cluster=cluster)), config, decision, relabel)
+    return FilterRecord(ids, MaskSignals.from_columns(table.assign(cluster=cluster)), config, decision, relabel)
 
 
 def _filter_config(record: dict[str, Any]) -> FilterConfig | None:
-    """What the kept masks were chosen by; None of a record of another version."""
+    """The filter's settings; None of a record of another version."""
     settings = record.get("made_from", {}).get("settings", {}).get("filter")
     try:
         return None if settings is None else FilterConfig(**settings)
@@ -111,12 +113,12 @@ def verdict(row: pd.Series, *, any_judged: bool, cluster: int) -> Verdict:
     if row["candidate"] and row["rule"]:
         return verdict_by(row["rule"], kept=row["kept"])
     if row["candidate"]:
-        return Verdict("plain", "Not filtered", "No filter has gone over the masks of this run yet.")
+        return Verdict("plain", "Not filtered", "The filter has not run yet.")
     return Verdict("plain", "Not judged", _why_not_judged(row["split"], any_judged, cluster))
 
 
 def verdict_by(rule: str, *, kept: bool) -> Verdict:
-    """What one of the filter's rules says of a mask."""
+    """The verdict of one of the filter's rules."""
     text = RULE_HELP.get(rule, rule)
     reason = text if rule == KEPT else f"{rule}: {text}"
     return Verdict("good" if kept else "bad", "Kept" if kept else "Dropped", f"{_capital(reason)}.")
@@ -128,41 +130,39 @@ def _why_not_judged(split: str | None, any_judged: bool, cluster: int) -> str:
     if isinstance(split, str) and split != "train":
         return f"Photo of the {split} split: only masks of training photos are filtered."
     if not cluster:
-        return "It is in no cluster: a person rejected it or its cluster, and the first model never saw it."
-    return "The first model was not asked about it: it came later than the candidates."
+        return "It is in no cluster: it or its cluster was rejected before the first model was trained."
+    return "It is newer than the last predictions of the first model."
 
 
-def signal_bars(found: Judged, mask_id: int) -> list[ScoreBar]:
+def signal_bars(record: FilterRecord, mask_id: int) -> list[ScoreBar]:
     """Stage 1's signals of a mask with the filter's thresholds; empty if it was not judged."""
-    row = found.row_of(mask_id)
-    if row is None:
-        return []
-    return [_signal_bar(found, row, signal) for signal in SIGNALS]
+    row = record.row_of(mask_id)
+    return [] if row is None else [_signal_bar(record, row, signal) for signal in SIGNALS]
 
 
-def _signal_bar(found: Judged, row: int, signal: str) -> ScoreBar:
+def _signal_bar(record: FilterRecord, row: int, signal: str) -> ScoreBar:
     name, text = SIGNALS[signal]
-    value = min(max(float(getattr(found.signals, signal)[row]), 0.0), 1.0)
-    set_ones = [] if found.config is None else _limits(found.config, signal)
+    value = min(max(float(getattr(record.signals, signal)[row]), 0.0), 1.0)
+    active = [] if record.config is None else _limits(record.config, signal)
     signs = {True: "≥", False: "≤"}
     return ScoreBar(
         name,
         value,
         text,
-        limits=tuple(limit for _, limit in set_ones),
-        limit_text=", ".join(f"{signs[below]} {limit:.3g}" for below, limit in set_ones),
-        fails=any(value < limit if below else value > limit for below, limit in set_ones),
+        limits=tuple(limit for _, limit in active),
+        limit_text=", ".join(f"{signs[below]} {limit:.3g}" for below, limit in active),
+        fails=any(value < limit if below else value > limit for below, limit in active),
     )
 
 
 def _limits(config: FilterConfig, signal: str) -> list[tuple[bool, float]]:
-    """Thresholds on a signal that do something: whether they drop what is below, and where they are."""
-    found = [(item, getattr(config, item.field)) for item in THRESHOLDS if item.signal == signal]
-    return [(item.drops_below, limit) for item, limit in found if limit != item.neutral]
+    """Active thresholds on a signal: whether they drop what is below, and their values."""
+    limits = [(item, getattr(config, item.field)) for item in THRESHOLDS if item.signal == signal]
+    return [(item.drops_below, limit) for item, limit in limits if limit != item.neutral]
 
 
 def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[ScoreBar]:
-    """The proposal's score part by part, those that were measured."""
+    """The measured parts of the proposal's score."""
     values = {name: float(row[f"part_{name}"]) for name in parts}
     return [
         ScoreBar(
@@ -176,7 +176,7 @@ def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[ScoreBar]:
 
 
 def truth_sentence(row: pd.Series, names: tuple[str, ...]) -> str:
-    """What ground truth says of a mask; "" where there is none."""
+    """The ground truth of a mask; "" where there is none."""
     truth = int(row["truth"])
     if not 0 <= truth < len(names):
         return ""
@@ -185,15 +185,16 @@ def truth_sentence(row: pd.Series, names: tuple[str, ...]) -> str:
     return f"{names[truth]}{share}{iou}"
 
 
-def decision_words(found: DecisionView, row: int) -> str:
-    """What stands of people's words on a mask: "Accepted by anna", "Relabelled as cluster 3 by anna", or ""."""
-    said = found.effective
-    if not said.decision[row]:
-        return f"Skipped by {said.reviewer[row]}" if said.skipped[row] and said.reviewer[row] else ""
-    word = "Rejected" if said.decision[row] < 0 else "Accepted"
-    if said.cluster[row]:
-        word = f"Relabelled as {found.name_of(int(said.cluster[row]))}"
-    return f"{word} by {said.reviewer[row]}"
+def decision_text(decisions_now: DecisionView, row: int) -> str:
+    """The decision on a mask that stands: "Accepted by anna", "Relabelled as cluster 3 by anna", or ""."""
+    effective = decisions_now.effective
+    if not effective.decision[row]:
+        skipped = effective.skipped[row] and effective.reviewer[row]
+        return f"Skipped by {effective.reviewer[row]}" if skipped else ""
+    text = "Rejected" if effective.decision[row] < 0 else "Accepted"
+    if effective.cluster[row]:
+        text = f"Relabelled as {decisions_now.name_of(int(effective.cluster[row]))}"
+    return f"{text} by {effective.reviewer[row]}"
 
 
 def _capital(text: str) -> str:

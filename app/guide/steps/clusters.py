@@ -7,7 +7,7 @@ import numpy as np
 from app import photo_cache, selection, session
 from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.guide import overlays
-from app.guide.mask_detail import look_into
+from app.guide.mask_detail import open_detail
 from app.guide.photo_results import TrainedRun
 from app.guide.step_context import StepContext
 from app.images import drawing
@@ -27,7 +27,7 @@ def draw_clusters(context: StepContext) -> str:
     rows, cosines = _typical(trained, chosen) if chosen else _nearest(context, places.vectors[0])
     tiles = [_tile(trained, int(row), cosine) for row, cosine in zip(rows, cosines, strict=True)]
     groups = [TileGroup([_own_tile(context, own)]), TileGroup(tiles)]
-    grouped_images(groups, key="guide:board", layout="board", on_open=look_into)
+    grouped_images(groups, key="guide:board", layout="board", on_open=open_detail)
     cluster = trained.decided.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
     return f"{trained.decided.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"

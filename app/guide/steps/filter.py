@@ -6,7 +6,7 @@ import pandas as pd
 from app import selection
 from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.guide import overlays
-from app.guide.mask_detail import look_into
+from app.guide.mask_detail import open_detail
 from app.guide.photo_results import TrainedRun
 from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
 from app.guide.step_context import StepContext
@@ -68,7 +68,7 @@ def _draw_border(trained_run: TrainedRun, table: pd.DataFrame, result: FilterRes
     below = [_border_tile(trained_run, table, int(row), passes=False, kept=bool(result.kept[row])) for row in fails]
     above = [_border_tile(trained_run, table, int(row), passes=True, kept=True) for row in stays]
     groups = [TileGroup(below), TileGroup(above, title="threshold")]
-    grouped_images(groups, key="guide:border", layout="line", on_open=look_into)
+    grouped_images(groups, key="guide:border", layout="line", on_open=open_detail)
 
 
 def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, passes: bool, kept: bool) -> Tile:
