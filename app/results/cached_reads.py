@@ -1,4 +1,4 @@
-"""What the Results page reads of label maps, kept until the files behind it change."""
+"""What the Results page reads of label maps, cached until their files change."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from PIL import Image
 
 from app import cache, photo_cache, widgets
 from app.images import drawing
-from app.results.names import Names, names_of
+from app.results.label_names import LabelNames, names_of
 from app.run_view import RunView, decision_view
 from maskdistill.datasets import read_label
 from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
@@ -28,22 +28,23 @@ _FILES = ("predictions.json", "pseudo_labels.json", "photo_counts.parquet")
 
 @dataclass(frozen=True)
 class LabelLayer:
-    """A label map of a photo as a picture: grey, the value of a pixel is its label. Empty if there is none."""
+    """A label map of a photo as a grey picture whose pixels hold the labels. Empty if there is none."""
 
     kind: str
     src: str  # data URL
 
 
-def names(run_view: RunView) -> Names:
-    """What the run's clusters and classes are called."""
-    people = decision_view(run_view)
-    found = 1 if run_view.clusters is None else run_view.clusters["num_classes"]
-    most = found if people.classes is None else max(found, people.classes.num_classes)
-    return names_of(most, people.name_of, run_view.metrics)
+def names(run_view: RunView) -> LabelNames:
+    """Names of the run's clusters and classes."""
+    decisions_now = decision_view(run_view)
+    num_classes = 1 if run_view.clusters is None else run_view.clusters["num_classes"]
+    if decisions_now.classes is not None:
+        num_classes = max(num_classes, decisions_now.classes.num_classes)
+    return names_of(num_classes, decisions_now.name_of, run_view.metrics)
 
 
 def photo_results(run: Run) -> PhotoResults:
-    """Counts of each photo; where they are missing they are made now, with a bar.
+    """Counts of each photo; where they are missing they are made now, with a progress bar.
 
     Raises:
         MaskDistillError: If a file is damaged.
@@ -54,7 +55,7 @@ def photo_results(run: Run) -> PhotoResults:
 
 @st.cache_resource(max_entries=1, show_spinner=False)
 def _shelf() -> cache.Shelf:
-    return cache.Shelf(size=8)  # unlike a cached function it may draw a bar while something is made
+    return cache.Shelf(size=8)  # unlike a cached function it may draw a progress bar
 
 
 def _make_results(run: Run) -> PhotoResults:
@@ -76,7 +77,7 @@ def _label_maps(path: Path, stamp: Any) -> LabelMaps:
     return LabelMaps(Run(path))
 
 
-def ious(run: Run, kind: str, names: Names) -> np.ndarray:
+def ious(run: Run, kind: str, names: LabelNames) -> np.ndarray:
     """(photos,) mean IoU of each photo with ground truth, by the matching that the names hold; do not change it."""
     return _ious(run.path, stamp(run), kind, tuple(sorted(names.matching.items())))
 
@@ -117,8 +118,8 @@ def layers(run: Run, number: int, kinds: Sequence[str]) -> list[LabelLayer]:
     Raises:
         MaskDistillError: If a label map is damaged.
     """
-    found = [LabelLayer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
-    return [layer for layer in found if layer.src]
+    layers = [LabelLayer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
+    return [layer for layer in layers if layer.src]
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
@@ -145,7 +146,7 @@ def label_url(labels: np.ndarray) -> str:
 
 
 def comparison(first: Run, second: Run) -> RunComparison:
-    """The final label maps of two runs laid over each other, once; it shows a bar.
+    """The final label maps of two runs compared, once; it shows a progress bar.
 
     Raises:
         MaskDistillError: If a file is damaged.
@@ -156,7 +157,7 @@ def comparison(first: Run, second: Run) -> RunComparison:
 
 def _compare(first: Run, second: Run) -> RunComparison:
     pairs = common_photos(photos_of(first), photos_of(second))
-    with widgets.scan_progress("Laying the label maps of both runs over each other") as on_progress:
+    with widgets.scan_progress("Comparing the label maps of both runs") as on_progress:
         return compare_runs(label_maps(first), label_maps(second), pairs, on_progress)
 
 

@@ -1,4 +1,4 @@
-"""Plotly figures of the Results page, made from tables of ``figures``. No Streamlit in here."""
+"""Plotly figures of the Results page, made from tables of ``metric_tables``. No Streamlit in here."""
 
 import html
 from collections.abc import Mapping, Sequence
@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.results.figures import kind_name, measured, signed, stage_table
+from app.results.metric_tables import PhotoGroup, kind_name, measured, signed, stage_table
 
-_ROW = 30  # pixels a bar with its gap
-_PAIR, _NARROW = 34, 24  # pixels two bars of a class with their gap; of many classes
+_ROW = 30  # pixels of a bar with its gap
+_PAIR, _NARROW = 34, 24  # pixels of two bars of a class with their gap; where there are many classes
 _EDGES = {"l": 8, "r": 16, "t": 8, "b": 36}
 _MOST_WIDE = 20  # classes up to which their bars are wide
 _MOST_WRITTEN = 16  # classes up to which a confusion has its numbers written in
@@ -30,17 +30,17 @@ def plain(name: str) -> str:
     return html.escape(name, quote=False)
 
 
-def stage_bars(metrics: Mapping[str, Any], group: str, colour: str) -> go.Figure:
-    """mIoU of each kind of label maps on a group of photos, in the order of the method, with what it gained."""
+def stage_bars(metrics: Mapping[str, Any], group: PhotoGroup, color: str) -> go.Figure:
+    """mIoU of each kind of label maps on a group of photos, in the order of the method, with its gain."""
     table = stage_table(measured(metrics, group))
     gains = ["" if np.isnan(gain) else signed(gain / 100) for gain in table["Gain"]]
-    words = [f"{miou:.1f} ({gain})" if gain else f"{miou:.1f}" for miou, gain in zip(table["mIoU"], gains, strict=True)]
+    texts = [f"{miou:.1f} ({gain})" if gain else f"{miou:.1f}" for miou, gain in zip(table["mIoU"], gains, strict=True)]
     bars = go.Bar(
         x=table["mIoU"],
         y=table["Label maps"],
         orientation="h",
-        marker_color=colour,
-        text=words,
+        marker_color=color,
+        text=texts,
         customdata=[
             f", {gain} points against {against}" if gain else ""
             for gain, against in zip(gains, table["Against"], strict=True)
@@ -59,19 +59,19 @@ def class_bars(table: pd.DataFrame, first: str, second: str) -> go.Figure:
     """IoU of each class in two kinds side by side, in the order of the table.
 
     Args:
-        table: class, first, second in percent, as ``figures.class_table`` gives it.
+        table: class, first, second in percent, as ``metric_tables.class_table`` gives it.
         first: Name of the one.
         second: Of the other.
     """
     places = list(range(len(table)))
     figure = go.Figure()
-    for column, name, colour in (("second", second, SECOND), ("first", first, FIRST)):
+    for column, name, color in (("second", second, SECOND), ("first", first, FIRST)):
         figure.add_bar(
             x=table[column],
             y=places,
             name=plain(name),
             orientation="h",
-            marker_color=colour,
+            marker_color=color,
             customdata=table["class"].map(plain),
             hovertemplate=f"%{{customdata}}, {plain(name)}: %{{x:.1f}} %<extra></extra>",
             texttemplate="%{x:.0f}" if column == "second" else None,
@@ -91,26 +91,26 @@ def class_bars(table: pd.DataFrame, first: str, second: str) -> go.Figure:
 
 
 def confusion_map(counts: Sequence[Sequence[int]], names: Sequence[str], scale: Sequence[str]) -> go.Figure:
-    """Where the pixels of each class went, each row as shares of its class; hover tells the counts.
+    """Confusion matrix, each row in shares of its class; hover shows the counts.
 
     Args:
         counts: Pixels, rows ground truth, columns predicted class, the last one "no class".
         names: Of the classes, background first.
-        scale: Colours from 0 to 100 %.
+        scale: Colors from 0 to 100 %.
     """
     pixels = np.asarray(counts, dtype=np.int64)
     columns = [*names, "no class"]
     if not pixels[:, -1].any():
         pixels, columns = pixels[:, :-1], columns[:-1]
     shares = 100 * pixels / np.maximum(pixels.sum(axis=1, keepdims=True), 1)
-    hover = "%{customdata[0]} seen as %{customdata[1]}<br>%{z:.1f} % · %{customdata[2]} pixels<extra></extra>"
-    words = [
+    hover = "%{customdata[0]} predicted as %{customdata[1]}<br>%{z:.1f} % · %{customdata[2]} pixels<extra></extra>"
+    cells = [
         [(plain(row), plain(column), f"{pixels[i, j]:,}") for j, column in enumerate(columns)]
         for i, row in enumerate(names)
     ]
     heat = go.Heatmap(
         z=shares,
-        customdata=words,
+        customdata=cells,
         hovertemplate=hover,
         zmin=0,
         zmax=100,
@@ -123,9 +123,9 @@ def confusion_map(counts: Sequence[Sequence[int]], names: Sequence[str], scale: 
     figure = go.Figure(heat).update_layout(height=side, margin={"l": 8, "r": 8, "t": 8, "b": 8})
     ends = [short(name, 16) for name in columns]
     places = list(range(len(columns)))
-    figure.update_xaxes(tickvals=places, ticktext=ends, tickangle=-45, title="seen as", showgrid=False)
+    figure.update_xaxes(tickvals=places, ticktext=ends, tickangle=-45, title="prediction", showgrid=False)
     rows = {"tickvals": places[: len(names)], "ticktext": ends[: len(names)]}
-    figure.update_yaxes(autorange="reversed", title="is", showgrid=False, **rows)
+    figure.update_yaxes(autorange="reversed", title="ground truth", showgrid=False, **rows)
     return figure.update_layout(annotations=_written(shares, shares > _PALE) if len(names) <= _MOST_WRITTEN else [])
 
 
@@ -144,14 +144,14 @@ def _written(shares: np.ndarray, light: np.ndarray, digits: int = 0) -> list[dic
 
 
 def agreement_map(table: pd.DataFrame, scale: Sequence[str]) -> go.Figure:
-    """How far kinds of label maps agree, in percent of the pixels; empty where no photo has both."""
+    """Agreement of the kinds of label maps, in percent of the pixels; empty where no photo has both."""
     names = [kind_name(kind) for kind in table.index]
     values = 100 * table.to_numpy()
     low = min(90.0, 10 * np.floor(float(np.nanmin(values)) / 10))
-    words = [[(one, other) for other in names] for one in names]
+    pairs = [[(one, other) for other in names] for one in names]
     heat = go.Heatmap(
         z=values,
-        customdata=words,
+        customdata=pairs,
         zmin=low,
         zmax=100,
         colorscale=list(scale),
@@ -169,20 +169,20 @@ def agreement_map(table: pd.DataFrame, scale: Sequence[str]) -> go.Figure:
     return figure.update_layout(annotations=_written(values, light, digits=1))
 
 
-def size_bars(sizes: pd.DataFrame, names: Sequence[str], colours: Sequence[str]) -> go.Figure:
-    """How much of the photos each class takes.
+def size_bars(sizes: pd.DataFrame, names: Sequence[str], colors: Sequence[str]) -> go.Figure:
+    """Share of the photos' pixels that each class takes.
 
     Args:
         sizes: share (of all pixels) and photos, a row a class.
         names: A name a row.
-        colours: A colour a row.
+        colors: A color a row.
     """
     places = list(range(len(sizes)))
     bars = go.Bar(
         x=100 * sizes["share"],
         y=places,
         orientation="h",
-        marker_color=list(colours),
+        marker_color=list(colors),
         marker_line={"color": "rgba(128,128,128,0.6)", "width": 1},
         customdata=[[plain(name), f"{count:,}"] for name, count in zip(names, sizes["photos"], strict=True)],
         hovertemplate="%{customdata[0]}: %{x:.1f} % of the pixels, in %{customdata[1]} photos<extra></extra>",

@@ -1,4 +1,4 @@
-"""Choices of the Results page that stand in the link, and what they come to for the run on show."""
+"""Choices of the Results page that stand in the link, as far as the run on show has them."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ import numpy as np
 
 from app import selection, session
 from app.results.compare_view import PHOTO
-from app.results.figures import kind_name
+from app.results.metric_tables import kind_name
 from maskdistill.evaluation.photo_metrics import order_photos
 
 ORDERS = {
@@ -33,22 +33,19 @@ class StagePair:
 
     def changed(self, fallback: "StagePair") -> "StagePair":
         """The two kinds of label maps that "most changed" is about: ground truth and the photo are none."""
-        good = {self.first, self.second}.isdisjoint((TRUTH, PHOTO)) and self.first != self.second
-        return self if good else fallback
+        differ = {self.first, self.second}.isdisjoint((TRUTH, PHOTO)) and self.first != self.second
+        return self if differ else fallback
 
     @property
-    def words(self) -> str:
+    def text(self) -> str:
         """For people."""
         return f"{kind_name(self.first)} to {kind_name(self.second)}"
 
 
 def pair(sides: Sequence[str], default: StagePair) -> StagePair:
     """The chosen pair, as far as this run has it."""
-    values = [selection.option(option) for option in (selection.Option.FIRST, selection.Option.SECOND)]
-    first, second = (
-        value if value in sides else other for value, other in zip(values, (default.first, default.second), strict=True)
-    )
-    return StagePair(first, second)
+    first, second = selection.option(selection.Option.FIRST), selection.option(selection.Option.SECOND)
+    return StagePair(first if first in sides else default.first, second if second in sides else default.second)
 
 
 def choose_pair(first: str, second: str) -> None:

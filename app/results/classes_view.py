@@ -1,4 +1,4 @@
-"""Class by class: IoU in two stages, what is taken for what, and which cluster stands for which class."""
+"""Class by class: IoU in two stages, the confusion matrix, and the clusters with the classes they are matched to."""
 
 import pandas as pd
 import streamlit as st
@@ -6,34 +6,33 @@ import streamlit as st
 from app import selection, session, widgets
 from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.images.crops import crop_url
-from app.results import cached_reads, charts, choices, figures
-from app.results.figures import GROUPS, Group, Measures, kind_name
-from app.results.names import Names
+from app.results import cached_reads, charts, choices, metric_tables, metric_texts
+from app.results.label_names import LabelNames
+from app.results.metric_tables import GROUPS, Measures, PhotoGroup, kind_name
 from app.run_view import RunView, decision_view
 
-_GROUPS: dict[Group, str] = {"reported": "Photos of the report", "training": "Photos trained on"}
 _CROPS = 10  # of a cluster
 _ROWS = 12  # clusters a page
 _SIDE_BY_SIDE = 20  # classes up to which bars and confusion stand beside each other
 
 
-def draw(run_view: RunView, names: Names) -> None:
+def draw(run_view: RunView, names: LabelNames) -> None:
     """The whole view."""
     metrics = run_view.metrics or {}
-    groups = [group for group in GROUPS if figures.measured(metrics, group)]
+    groups = [group for group in GROUPS if metric_tables.measured(metrics, group)]
     if groups:
         group, first, second = _choose(metrics, groups)
-        found = figures.measured(metrics, group)
+        measures = metric_tables.measured(metrics, group)
         many = len(metrics["classes"]) > _SIDE_BY_SIDE
         left, right = (st.container(), st.container()) if many else st.columns(2, gap="large")
         with left:
-            _draw_ious(found, first, second)
+            _draw_ious(measures, first, second)
         with right, st.container(key="wide-chart"):  # page.css gives it a least width
-            _draw_confusion(found[second], list(metrics["classes"]), second)
-    _draw_matched(run_view, names, figures.measured(metrics, figures.final_group(metrics)))
+            _draw_confusion(measures[second], list(metrics["classes"]), second)
+    _draw_matched(run_view, names, metric_tables.final_measures(run_view.metrics))
 
 
-def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
+def _choose(metrics: dict, groups: list[PhotoGroup]) -> tuple[PhotoGroup, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         group = selection.option(selection.Option.MEASURED, groups[0], groups)
         if len(groups) > 1:
@@ -41,22 +40,21 @@ def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
                 "Measured on",
                 groups,
                 required=True,
-                format_func=lambda name: _GROUPS[name],
+                format_func=lambda name: GROUPS[name],
                 key=session.sync_widget("results:measured", group),
                 on_change=choices.keep(selection.Option.MEASURED, "results:measured"),
             )
             group = picked or group
-        found = figures.measured(metrics, group)
-        kinds = list(found)
-        second = _known(selection.Option.SECOND, kinds, figures.final_kind(found))
+        kinds = list(metric_tables.measured(metrics, group))
+        second = _known(selection.Option.SECOND, kinds, metric_tables.final_kind(dict.fromkeys(kinds)))
         first = _known(selection.Option.FIRST, kinds, kinds[0])
-        for option, words, value in (
+        for option, label, value in (
             (selection.Option.FIRST, "Compare", first),
             (selection.Option.SECOND, "with", second),
         ):
             key = f"results:class {option}"
             st.selectbox(
-                words,
+                label,
                 kinds,
                 format_func=kind_name,
                 key=session.sync_widget(key, value),
@@ -67,46 +65,46 @@ def _choose(metrics: dict, groups: list[Group]) -> tuple[Group, str, str]:
 
 
 def _known(option: selection.Option, kinds: list[str], default: str) -> str:
-    """The choice, if these photos have it; that of the slider may be the photo itself or ground truth."""
+    """The choice, if these photos have it; the Photos part may have chosen the photo itself or ground truth."""
     value = selection.option(option)
     return value if value in kinds else default
 
 
-def _draw_ious(found: dict[str, Measures], first: str, second: str) -> None:
+def _draw_ious(kinds: dict[str, Measures], first: str, second: str) -> None:
     st.subheader("IoU of each class")
-    table = figures.class_table(found, first, second)
+    table = metric_tables.class_table(kinds, first, second)
     known = table[table["second"].notna() | table["first"].notna()]
     escaped = table.assign(**{"class": table["class"].map(widgets.escape)})
-    st.markdown(f"{figures.extremes(escaped)} {figures.greatest_gain(escaped, kind_name(first))}")
+    st.markdown(f"{metric_texts.extremes(escaped)} {metric_texts.greatest_gain(escaped, kind_name(first))}")
     figure = charts.class_bars(known, kind_name(first), kind_name(second))
     st.plotly_chart(figure, key="class bars", config={"displayModeBar": False})
     absent = table.loc[~table.index.isin(known.index), "class"].tolist()
     without = f" No photo holds: {widgets.escape(', '.join(absent))}." if absent else ""
-    st.caption(f"Sorted by {kind_name(second)}. Intersection over union of the pixels of all photos together.{without}")
+    st.caption(f"Sorted by {kind_name(second)}. Intersection over union over the pixels of all photos.{without}")
 
 
 def _draw_confusion(measures: Measures, classes: list[str], kind: str) -> None:
-    st.subheader(f"What is taken for what, {kind_name(kind)}")
-    st.markdown(figures.worst_confusion(measures["confusion"], ["background", *map(widgets.escape, classes)]))
+    st.subheader(f"Confusion matrix, {kind_name(kind)}")
+    st.markdown(metric_texts.worst_confusion(measures["confusion"], ["background", *map(widgets.escape, classes)]))
     scale = st.get_option("theme.chartSequentialColors")
     figure = charts.confusion_map(measures["confusion"], ["background", *classes], scale)
     st.plotly_chart(figure, key="confusion", config={"displayModeBar": False})
     st.caption(
         f"Each row is one class of the ground truth, in percent of its pixels; hover for counts. "
-        f"{measures['num_images']:,} photos. Clusters without a class of their own are in the column “no class”."
+        f"{measures['num_images']:,} photos. Clusters without a matched class are in the column “no class”."
     )
 
 
-def _draw_matched(run_view: RunView, names: Names, found: dict[str, Measures]) -> None:
+def _draw_matched(run_view: RunView, names: LabelNames, measures: Measures | None) -> None:
     if run_view.clusters is None:
-        st.info("The masks of this run are not clustered yet, so there are no classes to look at.")
+        st.info("The masks of this run are not clustered yet, so there are no classes.")
         return
-    st.subheader("Which cluster stands for which class" if found else "What the clusters hold")
-    iou = found[figures.final_kind(found)]["iou"] if found else {}
+    st.subheader("Clusters and their matched classes" if measures else "Clusters")
+    iou = measures["iou"] if measures else {}
     kind = cached_reads.label_maps(run_view.run).final
     sizes = cached_reads.class_sizes(run_view.run, kind).set_index("label")
-    worth = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(run_view)}
-    labels = sorted(worth, key=lambda label: (-worth[label], -sizes["share"].get(label, 0.0)))
+    own_iou = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(run_view)}
+    labels = sorted(own_iou, key=lambda label: (-own_iou[label], -sizes["share"].get(label, 0.0)))
     pages = -(-len(labels) // _ROWS)
     page = 1
     if pages > 1:
@@ -121,18 +119,18 @@ def _draw_matched(run_view: RunView, names: Names, found: dict[str, Measures]) -
         button="Photos",
         on_button=_show_photos,
     )
-    words = "Matched one-to-one on the final label maps, for reporting only. " if found else ""
-    st.caption(f"{words}Crops: the masks nearest to the middle of each cluster; a click opens one.")
+    matching = "Matched one-to-one on the final label maps, for reporting only. " if measures else ""
+    st.caption(f"{matching}Crops: the masks nearest to the centre of each cluster; click one to open it.")
 
 
 def _clusters(run_view: RunView) -> list[int]:
-    """Clusters that hold a mask now."""
+    """Clusters that have a mask."""
     present = decision_view(run_view).cluster
     return sorted(set(present[present > 0].tolist()))
 
 
 def _exemplars(run_view: RunView) -> pd.DataFrame:
-    """mask_id and where: masks with a distance, the nearest to its cluster's middle first."""
+    """mask_id, cluster, distance: of each cluster the masks nearest to its centre, the nearest first."""
     frame = run_view.frame
     table = pd.DataFrame(
         {"mask_id": frame["mask_id"], "cluster": decision_view(run_view).cluster, "distance": frame["distance"]},
@@ -143,7 +141,7 @@ def _exemplars(run_view: RunView) -> pd.DataFrame:
 
 def _row(
     run_view: RunView,
-    names: Names,
+    names: LabelNames,
     label: int,
     iou: dict[str, float | None],
     sizes: pd.DataFrame,
@@ -151,7 +149,7 @@ def _row(
 ) -> TileGroup:
     name, matched = names.cluster_names[label - 1], names.class_of(label)
     value = iou.get(matched) if matched else None
-    detail = "" if not iou else matched or "no class of its own"
+    detail = "" if not iou else matched or "no matched class"
     count = int(sizes["photos"].get(label, 0))
     share = float(sizes["share"].get(label, 0.0))
     ids = exemplars.loc[exemplars["cluster"] == label, "mask_id"].tolist()
@@ -161,7 +159,7 @@ def _row(
         color=names.clusters()[label]["colour"],
         detail=f"→ {detail}" if value is not None else detail,
         share=None if value is None else (value, f"IoU {value:.0%}"),
-        note=f"{count:,} photo{'' if count == 1 else 's'} · {figures.percent(share)} of pixels",
+        note=f"{count:,} photo{'' if count == 1 else 's'} · {metric_tables.percent(share)} of pixels",
         id=label,
     )
 

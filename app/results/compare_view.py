@@ -8,7 +8,7 @@ from app import session
 from app.components._register import register
 from app.images import sent_images
 
-Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``Names`` gives it
+Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``LabelNames`` gives it
 
 PHOTO = "photo"  # the side of the slider that shows the photo without a label map
 _HTML = """

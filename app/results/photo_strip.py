@@ -15,7 +15,7 @@ PAGE = 24  # thumbnails
 
 
 def current(photos: Sequence[Photo], numbers: np.ndarray) -> int:
-    """Number of the photo on show; one that is not listed gives way to the first.
+    """Number of the photo on show; the first one if it is not listed.
 
     Args:
         photos: Of the run, by number.
@@ -32,7 +32,7 @@ def current(photos: Sequence[Photo], numbers: np.ndarray) -> int:
 
 
 def draw_steps(photos: Sequence[Photo], numbers: np.ndarray, number: int) -> None:
-    """Buttons to the photo before and after, and how far one is."""
+    """Buttons to the photo before and after, and the place of this one."""
     place = _place(numbers, number)
     _step_button("Previous", "chevron_left", "p", photos, numbers, place - 1)
     _step_button("Next", "chevron_right", "n", photos, numbers, place + 1)
@@ -54,15 +54,15 @@ def draw(
         photos: Of the run, by number.
         numbers: Those that are listed, in their order.
         number: The one on show.
-        badge: What is written on the thumbnail of a photo.
-        shown_for: Names the list: a change of it turns to the page of the photo on show.
-        pages_in: Where its pages are offered.
+        badge: Text on the thumbnail of a photo.
+        shown_for: Name of the list; with another list the strip turns to the page of the photo on show.
+        pages_in: Where its page numbers are drawn.
     """
     pages = -(-len(numbers) // PAGE)
     page = 1
     if pages > 1:
         page = _place(numbers, number) // PAGE + 1
-        key = f"results page:{shown_for}:{len(numbers)}:{number}"  # another photo turns to its page, leafing does not
+        key = f"results page:{shown_for}:{len(numbers)}:{number}"  # another photo turns to its own page
         with pages_in:
             page = st.pagination(pages, default=page, key=key, max_visible_pages=5)
     items = [photo_tile(photos[item], badge(item)) for item in numbers[(page - 1) * PAGE : page * PAGE].tolist()]

@@ -1,4 +1,4 @@
-"""Photo by photo: any two label maps on either side of a slider, the worst, the best or the most changed first."""
+"""Photo by photo: any two label maps on either side of a slider; sorted by IoU, change or source."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from app.images.crops import crop_url
 from app.results import cached_reads, choices, photo_strip
 from app.results.choices import ORDERS, TRUTH, StagePair
 from app.results.compare_view import PHOTO, Side, compare_view
-from app.results.figures import kind_name, percent
-from app.results.names import Names
+from app.results.label_names import LabelNames
+from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView, decision_view
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
@@ -26,7 +26,7 @@ HEIGHT = 500  # CSS pixels of the large picture
 
 @dataclass(frozen=True)
 class Listing:
-    """The photos in their order, and the figures that put them there; both by number."""
+    """The photos in their order, and the values they are sorted by; both by number of the photo."""
 
     numbers: np.ndarray
     ious: np.ndarray  # of the right side of the pair; NaN where unknown
@@ -35,30 +35,30 @@ class Listing:
     pair: StagePair
 
     def badge(self, number: int) -> str:
-        """What is written on a thumbnail: the figure that the order goes by."""
+        """Text on a thumbnail: the value that the photos are sorted by."""
         value = self.changed[number] if self.order == "changed" else self.ious[number]
         return "" if np.isnan(value) else percent(float(value), 0)
 
 
-def draw(run_view: RunView, names: Names) -> None:
+def draw(run_view: RunView, names: LabelNames) -> None:
     """The whole view."""
     try:
-        found = cached_reads.photo_results(run_view.run)
+        results = cached_reads.photo_results(run_view.run)
         maps = cached_reads.label_maps(run_view.run)
     except (MaskDistillError, OSError) as error:
         st.error(widgets.escape(str(error)))
         return
-    with_truth = bool(names.classes) and found.has_truth
+    with_truth = bool(names.classes) and results.has_truth
     sides = (PHOTO, *((TRUTH,) if with_truth else ()), *maps.kinds)
     default = StagePair(TRUTH if with_truth else PROPOSALS if len(maps.kinds) > 1 else PHOTO, maps.final)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with bar:
         steps = st.container(horizontal=True, vertical_alignment="center", gap="small", width="content")
         listing = _list(
-            run_view, names, found, choices.pair(sides, default), StagePair(PROPOSALS, maps.final), with_truth
+            run_view, names, results, choices.pair(sides, default), StagePair(PROPOSALS, maps.final), with_truth
         )
     if not len(listing.numbers):
-        st.info("No photo holds this class. Choose another one, or any class.", icon=":material/search_off:")
+        st.info("No photo has this class. Choose another class, or any class.", icon=":material/search_off:")
         return
     number = photo_strip.current(run_view.photos, listing.numbers)
     with steps:
@@ -69,35 +69,35 @@ def draw(run_view: RunView, names: Names) -> None:
 
 
 def _list(
-    run_view: RunView, names: Names, found: PhotoResults, pair: StagePair, fallback: StagePair, with_truth: bool
+    run_view: RunView, names: LabelNames, results: PhotoResults, pair: StagePair, fallback: StagePair, with_truth: bool
 ) -> Listing:
     """Ask for order and class, and sort."""
-    judged = pair.second if pair.second in found.kinds else fallback.second
-    between = pair.changed(fallback)
-    ious = cached_reads.ious(run_view.run, judged, names) if with_truth else np.full(found.num_photos, np.nan)
-    can_change = len(found.kinds) > 1
-    without = {*(() if with_truth else ("worst", "best")), *(() if can_change else ("changed",))}
+    evaluated = pair.second if pair.second in results.kinds else fallback.second
+    compared = pair.changed(fallback)
+    ious = cached_reads.ious(run_view.run, evaluated, names) if with_truth else np.full(results.num_photos, np.nan)
+    has_changes = len(results.kinds) > 1
+    without = {*(() if with_truth else ("worst", "best")), *(() if has_changes else ("changed",))}
     offered = [name for name in ORDERS if name not in without]
-    changed = found.changed(between.first, between.second) if can_change else np.full(found.num_photos, np.nan)
-    words = {**ORDERS, "worst": f"Worst first, {kind_name(judged)}", "best": f"Best first, {kind_name(judged)}"}
-    words["changed"] = f"Most changed from {between.words}"
-    order = _choose("Order", selection.Option.PHOTO_ORDER, offered, words, width=290)
+    changed = results.changed(compared.first, compared.second) if has_changes else np.full(results.num_photos, np.nan)
+    labels = {**ORDERS, "worst": f"Worst first, {kind_name(evaluated)}", "best": f"Best first, {kind_name(evaluated)}"}
+    labels["changed"] = f"Most changed from {compared.text}"
+    order = _choose("Order", selection.Option.PHOTO_ORDER, offered, labels, width=290)
     holding = _choose_class(run_view, names, fallback.second)
     numbers = choices.sort_photos(order, ious, changed)
     if holding:
-        rows = found.counts[(found.counts["kind"] == fallback.second) & (found.counts["label"] == holding)]
+        rows = results.counts[(results.counts["kind"] == fallback.second) & (results.counts["label"] == holding)]
         numbers = numbers[np.isin(numbers, rows["number"].to_numpy())]
     return Listing(numbers, ious, changed, order, pair)
 
 
-def _choose(label: str, option: selection.Option, offered: Sequence[str], words: dict[str, str], width: int) -> str:
+def _choose(label: str, option: selection.Option, offered: Sequence[str], labels: dict[str, str], width: int) -> str:
     chosen = selection.option(option, offered[0], offered)
     key = f"results:{option}"
     st.selectbox(
         label,
         offered,
         key=session.sync_widget(key, chosen),
-        format_func=lambda name: words[name],
+        format_func=lambda name: labels[name],
         on_change=choices.keep(option, key),
         label_visibility="collapsed",
         width=width,
@@ -105,17 +105,17 @@ def _choose(label: str, option: selection.Option, offered: Sequence[str], words:
     return chosen
 
 
-def _choose_class(run_view: RunView, names: Names, kind: str) -> int:
+def _choose_class(run_view: RunView, names: LabelNames, kind: str) -> int:
     """The class that photos must hold in the final label maps; 0 for any."""
     sizes = cached_reads.class_sizes(run_view.run, kind)
     sizes = sizes[sizes["label"] > 0]
-    words = {"": "Any class"}
+    labels = {"": "Any class"}
     for label, count in zip(sizes["label"].tolist(), sizes["photos"].tolist(), strict=True):
-        words[str(label)] = f"{names.cluster(label)} ({count:,})"
-    return int(_choose("Holding", selection.Option.HOLDING, list(words), words, width=190) or 0)
+        labels[str(label)] = f"{names.cluster(label)} ({count:,})"
+    return int(_choose("Holding", selection.Option.HOLDING, list(labels), labels, width=190) or 0)
 
 
-def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[str], pair: StagePair) -> None:
+def _draw_photo(run_view: RunView, names: LabelNames, number: int, sides: Sequence[str], pair: StagePair) -> None:
     photo = run_view.photos[number]
     try:
         url = photo_cache.photo_url(photo)
@@ -123,10 +123,10 @@ def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[st
     except MaskDistillError as error:
         st.warning(f"This photo cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
-    found = [Side(PHOTO, kind_name(PHOTO), "")]
+    shown = [Side(PHOTO, kind_name(PHOTO), "")]
     for layer in layers:
         table = TRUTH if layer.kind == TRUTH else "clusters"
-        found.append(
+        shown.append(
             Side(layer.kind, kind_name(layer.kind), layer.src, table, _note(run_view, names, number, layer.kind))
         )
     tables = {"clusters": names.clusters(), TRUTH: names.truth()}
@@ -134,7 +134,7 @@ def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[st
         url,
         photo.width / photo.height,
         f"Photo {photo.id}",
-        found,
+        shown,
         tables,
         (pair.first, pair.second),
         key="compare view",
@@ -144,7 +144,7 @@ def _draw_photo(run_view: RunView, names: Names, number: int, sides: Sequence[st
     st.caption(_explain(photo, names))
 
 
-def _note(run_view: RunView, names: Names, number: int, kind: str) -> str:
+def _note(run_view: RunView, names: LabelNames, number: int, kind: str) -> str:
     """Mean IoU of one label map of a photo."""
     if kind == TRUTH or not names.classes:
         return ""
@@ -152,15 +152,15 @@ def _note(run_view: RunView, names: Names, number: int, kind: str) -> str:
     return "" if np.isnan(value) else percent(float(value), 0)
 
 
-def _explain(photo: Photo, names: Names) -> str:
+def _explain(photo: Photo, names: LabelNames) -> str:
     facts = [f"**{widgets.escape(photo.id)}**", f"{photo.width} × {photo.height} px"]
     facts += [f"{photo.split} split"] if photo.split else []
     head = f"{', '.join(facts)}. Drag the border, or use the arrow keys. "
     if not names.classes:
-        return f"{head}A colour means the same cluster everywhere."
+        return f"{head}A cluster has the same colour everywhere."
     return (
-        f"{head}A class of the ground truth has the colour of the cluster that stands for it. Percent: mean IoU over "
-        "the classes that the photo's ground truth holds, background among them; for reporting only."
+        f"{head}A class of the ground truth has the colour of the cluster matched to it. Percent: mean IoU over the "
+        "classes in the photo's ground truth, background included; for reporting only."
     )
 
 
@@ -170,13 +170,12 @@ def _draw_masks(run_view: RunView, number: int) -> None:
     rows = np.flatnonzero(frame["image"].to_numpy() == number)
     if not len(rows):
         return
-    people = decision_view(run_view)
+    decisions_now = decision_view(run_view)
     tiles = []
     for row in rows.tolist():
-        mask_id, cluster = int(frame["mask_id"].iat[row]), int(people.cluster[row])
-        seen = frame["origin"].iat[row] != "proposal"
-        name = people.name_of(cluster) if cluster else "no cluster"
-        caption = f"{name}, seen by stage 1" if seen else name
+        mask_id, cluster = int(frame["mask_id"].iat[row]), int(decisions_now.cluster[row])
+        name = decisions_now.name_of(cluster) if cluster else "no cluster"
+        caption = name if frame["origin"].iat[row] == "proposal" else f"{name}, found by stage 1"
         src = crop_url(run_view, mask_id)
         tiles.append(Tile(mask_id, src, caption, color=cluster_color(cluster), title=caption))
     st.markdown("**Masks of this photo**")

@@ -1,4 +1,4 @@
-"""Another run on the same photos beside this one: figures, settings, classes, and where the two disagree."""
+"""Another run on the same photos beside this one: metrics, settings, classes, and the photos that differ most."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import pandas as pd
 import streamlit as st
 
 from app import photo_cache, selection, session, widgets
-from app.results import cached_reads, charts, choices, figures, photo_strip
+from app.results import cached_reads, charts, choices, metric_tables, photo_strip
 from app.results.compare_view import PHOTO, Side, compare_view
-from app.results.figures import kind_name, percent
-from app.results.names import Names, names_of
+from app.results.label_names import LabelNames, names_of
+from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView
 from app.settings_difference import differences
 from maskdistill.errors import MaskDistillError
@@ -25,7 +25,7 @@ _ROWS = 12  # of a table without scrolling
 _ROW, _HEAD = 35, 36  # pixels
 
 
-def draw(run_view: RunView, names: Names) -> None:
+def draw(run_view: RunView, names: LabelNames) -> None:
     """The whole view."""
     others = {run.name: run for run in comparable_runs(run_view.run, list_runs(runs_folder()))}
     if not run_view.run.path.joinpath("predictions.json").is_file() or not others:
@@ -39,7 +39,7 @@ def draw(run_view: RunView, names: Names) -> None:
     metrics = _json(other, "metrics.json")
     left, right = st.columns(2, gap="large")
     with left:
-        _draw_figures(run_view, other, metrics)
+        _draw_metrics(run_view, other, metrics)
         _draw_settings(run_view, other)
     with right:
         _draw_classes(run_view, other, metrics)
@@ -58,12 +58,12 @@ def _choose(others: list[str]) -> str:
     return chosen
 
 
-def _draw_figures(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
+def _draw_metrics(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
     if not run_view.metrics or not metrics:
-        st.info("One of the runs was not evaluated yet: its stage Evaluation makes the figures.")
+        st.info("One of the runs is not evaluated yet. Run its stage Evaluation.")
         return
-    table = figures.run_table(run_view.metrics, metrics, (run_view.run.name, other.name))
-    st.subheader("Figures")
+    table = metric_tables.run_table(run_view.metrics, metrics, (run_view.run.name, other.name))
+    st.subheader("Metrics")
     number = st.column_config.NumberColumn
     st.dataframe(
         table,
@@ -76,8 +76,8 @@ def _draw_figures(run_view: RunView, other: Run, metrics: dict[str, Any] | None)
         },
     )
     st.caption(
-        f"Difference: {widgets.escape(other.name)} against {widgets.escape(run_view.run.name)}. Ground truth is used "
-        "for reporting only; one run of each says little: compare with the spread over clustering seeds."
+        f"Difference: {widgets.escape(other.name)} minus {widgets.escape(run_view.run.name)}. Ground truth is used for "
+        "reporting only. One run of each says little: compare the difference with the spread over clustering seeds."
     )
 
 
@@ -91,52 +91,53 @@ def _draw_settings(run_view: RunView, other: Run) -> None:
 
 
 def _draw_classes(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
-    pair = [_final_measures(item) for item in (run_view.metrics, metrics)]
+    pair = [metric_tables.final_measures(item) for item in (run_view.metrics, metrics)]
     if None in pair:
         return
     st.subheader("IoU of each class, final label maps")
     names = (run_view.run.name, other.name)
-    table = figures.class_table(dict(zip(names, pair, strict=True)), *names)
+    table = metric_tables.class_table(dict(zip(names, pair, strict=True)), *names)
     with st.container(height=620 if len(table) > _ROWS else "content", border=False):
         st.plotly_chart(charts.class_bars(table, *names), key="run classes", config={"displayModeBar": False})
 
 
-def _final_measures(metrics: dict[str, Any] | None) -> dict[str, Any] | None:
-    found = figures.measured(metrics, figures.final_group(metrics)) if metrics else {}
-    return found[figures.final_kind(found)] if found else None
-
-
-def _draw_photos(run_view: RunView, names: Names, other: Run, metrics: dict[str, Any] | None) -> None:
-    st.subheader("Photos on which they differ most")
+def _draw_photos(run_view: RunView, names: LabelNames, other: Run, metrics: dict[str, Any] | None) -> None:
+    st.subheader("Photos that differ most")
     try:
-        found = cached_reads.comparison(run_view.run, other)
+        comparison = cached_reads.comparison(run_view.run, other)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
-    if found.agreement is None:
+    if comparison.agreement is None:
         st.info("The two runs have no photo in common.")
         return
     st.markdown(
-        f"Their final label maps agree on **{percent(found.agreement)}** of the pixels of {len(found.pairs):,} photos, "
-        "once the clusters of one are matched to those of the other by what they cover; no ground truth is used for it."
+        f"Their final label maps agree on **{percent(comparison.agreement)}** of the pixels of "
+        f"{len(comparison.pairs):,} photos, after the clusters of one run are matched to those of the other by "
+        "overlap, without ground truth."
     )
-    order = np.argsort(-found.changed, kind="stable")
-    numbers = np.array([found.pairs[place].first for place in order])
-    changed = {found.pairs[place].first: float(found.changed[place]) for place in order}
+    order = np.argsort(-comparison.changed, kind="stable")
+    numbers = np.array([comparison.pairs[place].first for place in order])
+    changed = {comparison.pairs[place].first: float(comparison.changed[place]) for place in order}
     number = photo_strip.current(run_view.photos, numbers)
     bar = st.container(horizontal=True, vertical_alignment="center", gap="small")
     with bar:
         photo_strip.draw_steps(run_view.photos, numbers, number)
     badges = {item: percent(share, 0) for item, share in changed.items()}
     photo_strip.draw(run_view.photos, numbers, number, badges.__getitem__, shown_for=other.name, pages_in=bar)
-    _draw_photo(run_view, names, other, metrics, found, number)
+    _draw_photo(run_view, names, other, metrics, comparison, number)
 
 
 def _draw_photo(
-    run_view: RunView, names: Names, other: Run, metrics: dict[str, Any] | None, found: RunComparison, number: int
+    run_view: RunView,
+    names: LabelNames,
+    other: Run,
+    metrics: dict[str, Any] | None,
+    comparison: RunComparison,
+    number: int,
 ) -> None:
     photo = run_view.photos[number]
-    second = next(pair.second for pair in found.pairs if pair.first == number)
+    second = next(pair.second for pair in comparison.pairs if pair.first == number)
     kinds = (cached_reads.label_maps(run_view.run).final, cached_reads.label_maps(other).final)
     try:
         url = photo_cache.photo_url(photo)
@@ -152,7 +153,7 @@ def _draw_photo(
     tables = {
         "clusters": names.clusters(),
         _TRUTH: names.truth(),
-        _OTHER: names.other_run(_cluster_names(other, metrics), found.matching),
+        _OTHER: names.other_run(_cluster_names(other, metrics), comparison.matching),
     }
     aspect = photo.width / photo.height
     pair = (_THIS, _OTHER)
@@ -162,8 +163,8 @@ def _draw_photo(
 def _cluster_names(run: Run, metrics: dict[str, Any] | None) -> tuple[str, ...]:
     given = read_names(run)
     record = _json(run, "clusters.json")
-    most = max([record["num_classes"] if record else 1, *given])
-    return names_of(most, lambda label: given.get(label) or f"cluster {label}", metrics).cluster_names
+    num_classes = max([record["num_classes"] if record else 1, *given])
+    return names_of(num_classes, lambda label: given.get(label) or f"cluster {label}", metrics).cluster_names
 
 
 def _json(run: Run, name: str) -> dict[str, Any] | None:

@@ -1,4 +1,4 @@
-"""A photo that no model saw, labelled by both models of a run."""
+"""A new photo, labelled by both models of a run."""
 
 import tempfile
 import threading
@@ -30,17 +30,17 @@ FINAL, FINAL_CRF = "final", "final_crf"
 
 
 @dataclass(frozen=True, eq=False)
-class Segmented:
-    """What the models say of a photo."""
+class SegmentedPhoto:
+    """The label maps that the models predict for a photo."""
 
     name: str  # of the file
     size: tuple[int, int]  # height, width of the upright photo, pixels
-    image: Image.Image  # a copy of at most ``cache.LIVE_SIDE`` pixels, which the models were given
+    image: Image.Image  # a copy of at most ``photo_cache.LIVE_SIDE`` pixels, which the models read
     maps: dict[str, np.ndarray]  # (H, W) uint8 label map of the copy, by model
     seconds: dict[str, float]  # that each took
 
     def palette_png(self, kind: str) -> Image.Image:
-        """A label map at the photo's own size, in VOC's colours: 0 background, 1 to K clusters."""
+        """A label map at the photo's own size, in VOC's colors: 0 background, 1 to K clusters."""
         labels = Image.fromarray(self.maps[kind]).resize(self.size[::-1], Image.Resampling.NEAREST)
         labels.putpalette(palette().tobytes())
         return labels
@@ -48,14 +48,14 @@ class Segmented:
 
 @dataclass(frozen=True, eq=False)
 class Models:
-    """The trained models of a run, in the order of the method; a forward pass of a photo serves both."""
+    """The trained models of a run, in the order of the method; they share the tokens of a photo."""
 
     config: RunConfig
     predictors: dict[str, "Predictor"]
 
 
 class KeptTokens:
-    """Patch tokens of the photo asked for last, so that a second model does not make them again."""
+    """Patch tokens of the last photo, so that a second model does not compute them again."""
 
     def __init__(self, read: Callable[[Photo], tuple[np.ndarray, "PatchGeometry"]]) -> None:
         self._read = read
@@ -99,32 +99,32 @@ def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
     return Models(config, {kind: load_model(run, name, tokens) for kind, name in zip(kinds, names, strict=False)})
 
 
-def segment(content: bytes, name: str, found: Models, *, crf: bool) -> Segmented:
+def segment(content: bytes, name: str, models: Models, *, crf: bool) -> SegmentedPhoto:
     """Label a picture file.
 
     Args:
         content: Of the file.
         name: Of the file.
-        found: The models.
-        crf: Whether the last model's word is refined along the photo's edges too, where that can be done.
+        models: The models.
+        crf: Whether the last prediction is refined along the photo's edges too, where pydensecrf is installed.
 
     Raises:
-        DatasetError: If it is no usable picture; the message says why, without a path.
+        DatasetError: If it is no usable picture; the message has no path.
     """
     with tempfile.TemporaryDirectory(prefix="maskdistill-") as folder:
         photo, size = _as_photo(content, name, Path(folder))
         image = read_photo(photo)
         maps, seconds = {}, {}
-        for kind, predictor in found.predictors.items():
+        for kind, predictor in models.predictors.items():
             with photo_cache.forward_lock():
                 began = time.perf_counter()
                 probabilities = predictor.probabilities(photo)
             maps[kind], seconds[kind] = _classes(probabilities), time.perf_counter() - began
         if crf and crf_available():
             began = time.perf_counter()
-            refined = refine_classes(np.asarray(image), probabilities, found.config.crf)
+            refined = refine_classes(np.asarray(image), probabilities, models.config.crf)
             maps[FINAL_CRF], seconds[FINAL_CRF] = _classes(refined), time.perf_counter() - began
-        return Segmented(name, size, image, maps, seconds)
+        return SegmentedPhoto(name, size, image, maps, seconds)
 
 
 def _classes(probabilities: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Photos that no model saw: drop them in and see what the run's models make of them."""
+"""New photos: drop them in to see what the run's models predict."""
 
 import hashlib
 from functools import partial
@@ -9,8 +9,8 @@ from app import session, uploads, widgets
 from app.images import drawing
 from app.results import cached_reads
 from app.results.compare_view import PHOTO, Side, compare_view
-from app.results.names import Names
-from app.results.segmenting import FINAL, FINAL_CRF, Models, Segmented, models, segment, too_large, trained_models
+from app.results.label_names import LabelNames
+from app.results.segmenting import FINAL, FINAL_CRF, Models, SegmentedPhoto, models, segment, too_large, trained_models
 from app.run_view import RunView
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.run_label_maps import STAGE1
@@ -19,10 +19,9 @@ from maskdistill.proposals.crf import crf_available
 HEIGHT = 560  # CSS pixels of the large picture
 _MOST = 12  # photos kept in a session
 _TITLES = {STAGE1: "Stage 1", FINAL: "Final", FINAL_CRF: "Final + CRF"}
-_AT_WORK = {STAGE1: "stage 1", FINAL: "the final model", FINAL_CRF: "the CRF"}
 
 
-def draw(run_view: RunView, names: Names) -> None:
+def draw(run_view: RunView, names: LabelNames) -> None:
     """The whole view."""
     if not trained_models(run_view.run):
         st.info("No model of this run is trained yet. Train it first, then drop in photos.", icon=":material/school:")
@@ -31,11 +30,11 @@ def draw(run_view: RunView, names: Names) -> None:
     left, right = st.columns([1, 2.6], gap="large")
     with left:
         files = st.file_uploader(
-            "Photos the model never saw",
+            "New photos",
             accept_multiple_files=True,
             max_upload_size=uploads.MAX_FILE_MB,
             key="results:upload",
-            help="They are read in memory for this session alone and not kept with the run.",
+            help="They are kept in memory for this session only, not in the run.",
         )
         crf = crf_available() and st.toggle(
             "Refine with the CRF",
@@ -50,17 +49,17 @@ def draw(run_view: RunView, names: Names) -> None:
                 st.warning(f"**{widgets.escape(name)}** is left out. {widgets.escape(reason)}", icon=":material/block:")
             chosen = _choose(kept)
         if chosen is None:
-            st.info("Drop in a JPEG, PNG, WebP, BMP or TIFF on the left: both models label it in a few seconds.")
+            st.info("Drop a JPEG, PNG, WebP, BMP or TIFF file on the left. Both models label it in a few seconds.")
             return
         _draw_photo(chosen, names)
     with left:
-        _draw_words(chosen)
+        _draw_facts(chosen)
 
 
-def _segment_all(run_view: RunView, files: list, crf: bool) -> tuple[dict[str, Segmented], list[tuple[str, str]]]:
-    """Photos of this session by digest, the last dropped first, and files that are no pictures, with the reason."""
+def _segment_all(run_view: RunView, files: list, crf: bool) -> tuple[dict[str, SegmentedPhoto], list[tuple[str, str]]]:
+    """Photos of this session by digest, the last dropped first; and files that were refused, with the reason."""
     key = str(run_view.run.path), crf
-    kept: dict[str, Segmented] = session.recall(session.Key.DROPPED_PHOTOS, {}).get(key, {})
+    kept: dict[str, SegmentedPhoto] = session.recall(session.Key.DROPPED_PHOTOS, {}).get(key, {})
     refused = []
     for file in files or []:
         content = file.getvalue()
@@ -86,14 +85,14 @@ def _models(run_view: RunView) -> Models:
     return models(run_view.run)
 
 
-def _choose(kept: dict[str, Segmented]) -> Segmented | None:
+def _choose(kept: dict[str, SegmentedPhoto]) -> SegmentedPhoto | None:
     if len(kept) < 2:
         return next(iter(kept.values()), None)
     digest = st.selectbox("Photo", list(kept), format_func=lambda item: kept[item].name, key="results:dropped")
     return kept.get(digest) or next(iter(kept.values()))
 
 
-def _draw_photo(chosen: Segmented, names: Names) -> None:
+def _draw_photo(chosen: SegmentedPhoto, names: LabelNames) -> None:
     sides = [Side(PHOTO, "Photo", "")]
     sides += [Side(kind, _TITLES[kind], cached_reads.label_url(labels)) for kind, labels in chosen.maps.items()]
     kinds = [side.kind for side in sides]
@@ -110,13 +109,13 @@ def _draw_photo(chosen: Segmented, names: Names) -> None:
     )
 
 
-def _draw_words(chosen: Segmented) -> None:
+def _draw_facts(chosen: SegmentedPhoto) -> None:
     height, width = chosen.size
-    times = [f"{_AT_WORK[kind]} {seconds:.1f} s" for kind, seconds in chosen.seconds.items()]
+    times = [f"{_TITLES[kind]} {seconds:.1f} s" for kind, seconds in chosen.seconds.items()]
     small = max(chosen.size) > max(chosen.image.size)
-    copy = f" The models were given a copy of {chosen.image.width} × {chosen.image.height} px." if small else ""
+    copy = f" The models read a copy of {chosen.image.width} × {chosen.image.height} px." if small else ""
     st.caption(
-        f"**{widgets.escape(chosen.name)}**, {width} × {height} px, upright.{copy} Reading it with the transformer and "
+        f"**{widgets.escape(chosen.name)}**, {width} × {height} px.{copy} Time, transformer included: "
         f"{', '.join(times)}."
     )
     kind = list(chosen.maps)[-1]
@@ -132,5 +131,5 @@ def _draw_words(chosen: Segmented) -> None:
     )
 
 
-def _png(chosen: Segmented, kind: str) -> bytes:
+def _png(chosen: SegmentedPhoto, kind: str) -> bytes:
     return drawing.png_bytes(chosen.palette_png(kind))
