@@ -128,17 +128,17 @@ def _tiles(mask_ids: Sequence[int], crop: Callable[[int], str]) -> list[Tile]:
 
 
 def _beside(stats: AlternativeStats, number: int, column: int, crop: Callable[[int], str]) -> list[TileGroup]:
-    found = stats.comparison
-    if found is None or number not in found.first:
+    comparison = stats.comparison
+    if comparison is None or number not in comparison.first:
         return []
-    counts = found.counts[found.first.index(number)]
+    counts = comparison.counts[comparison.first.index(number)]
     own_colors = colors_of(stats)
     total, groups = max(1, int(counts.sum())), []
     for place in np.argsort(-counts, kind="stable"):
         if counts[place] < _LEAST * total:
             break
-        other = found.second[place]
-        share, held = counts[place] / total, counts[place] / max(1, found.counts[:, place].sum())
+        other = comparison.second[place]
+        share, held = counts[place] / total, counts[place] / max(1, comparison.counts[:, place].sum())
         groups.append(
             TileGroup(
                 _tiles(stats.exemplars[other], crop),

@@ -1,4 +1,4 @@
-"""The map of the masks, and above it the choice of the map and of its colours."""
+"""The map of the masks, and above it the choice of the map and of its colors."""
 
 from collections.abc import Sequence
 from functools import partial

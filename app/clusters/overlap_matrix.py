@@ -19,18 +19,20 @@ def draw(alternatives: Sequence[AlternativeStats], decisions_now: DecisionView) 
     with st.expander("Which clusters split, which merge"):
         titles = [stats.title for stats in alternatives]
         title = st.segmented_control("Alternative", titles, default=titles[0], required=True, key="clusters:overlap of")
-        found = alternatives[titles.index(title)].comparison if title in titles else None
-        if found is None:
+        comparison = alternatives[titles.index(title)].comparison if title in titles else None
+        if comparison is None:
             return
-        st.markdown(widgets.escape(describe(found, decisions_now)))
-        st.plotly_chart(matrix(found, decisions_now), key="clusters:overlap", config={"displayModeBar": False})
+        st.markdown(widgets.escape(describe(comparison, decisions_now)))
+        st.plotly_chart(matrix(comparison, decisions_now), key="clusters:overlap", config={"displayModeBar": False})
 
 
-def describe(found: Comparison, decisions_now: DecisionView) -> str:
+def describe(comparison: Comparison, decisions_now: DecisionView) -> str:
     """The changes in sentences."""
-    parts = [f"{len(found.same)} of {len(found.first)} clusters stay nearly the same."]
-    splits = [f"{decisions_now.name_of(name)} into {_join(into)}" for name, into in _first(found.splits()).items()]
-    merges = [f"{_join(map(decisions_now.name_of, of))} into {name}" for name, of in _first(found.merges()).items()]
+    parts = [f"{len(comparison.same)} of {len(comparison.first)} clusters stay nearly the same."]
+    splits = [f"{decisions_now.name_of(name)} into {_join(into)}" for name, into in _first(comparison.splits()).items()]
+    merges = [
+        f"{_join(map(decisions_now.name_of, of))} into {name}" for name, of in _first(comparison.merges()).items()
+    ]
     if splits:
         parts.append(f"Split: {'; '.join(splits)}.")
     if merges:
@@ -38,16 +40,16 @@ def describe(found: Comparison, decisions_now: DecisionView) -> str:
     return " ".join(parts)
 
 
-def matrix(found: Comparison, decisions_now: DecisionView) -> go.Figure:
+def matrix(comparison: Comparison, decisions_now: DecisionView) -> go.Figure:
     """Rows: the present clusters; columns: those of the alternative; cells: the share of the row."""
-    order = diagonal_order(found.counts)
-    counts = found.counts[:, order]
+    order = diagonal_order(comparison.counts)
+    counts = comparison.counts[:, order]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
-    names = [decisions_now.name_of(number)[:28] for number in found.first]
+    names = [decisions_now.name_of(number)[:28] for number in comparison.first]
     chart = go.Figure(
         go.Heatmap(
             z=shares,
-            x=[str(found.second[column]) for column in order],
+            x=[str(comparison.second[column]) for column in order],
             y=names,
             customdata=counts,
             zmin=0,
@@ -68,8 +70,8 @@ def matrix(found: Comparison, decisions_now: DecisionView) -> go.Figure:
     return chart
 
 
-def _first(found: Mapping[int, list[int]]) -> dict[int, list[int]]:
-    return dict(list(found.items())[:_LISTED])
+def _first(changes: Mapping[int, list[int]]) -> dict[int, list[int]]:
+    return dict(list(changes.items())[:_LISTED])
 
 
 def _join(items: Iterable[object]) -> str:

@@ -61,8 +61,8 @@ def _draw_selection(
 
 def _marked(text: str) -> list[int]:
     """Ids of the masks that are marked among those selected; another selection begins without."""
-    owner, found = session.recall(session.Key.MARKED, ("", []))
-    return found if owner == text else []
+    owner, marked = session.recall(session.Key.MARKED, ("", []))
+    return marked if owner == text else []
 
 
 def _say_how_to_select(num_off_map: int) -> None:
@@ -164,16 +164,16 @@ def _tile(
     run_view: RunView, decisions_now: DecisionView, mask_id: int, photo: str, cluster: int, kept: int, decision: int
 ) -> Tile:
     name = decisions_now.name_of(cluster) if cluster else "left out"
-    words = [f"mask {mask_id}", str(photo), name]
-    words += [mask_selection.KEPT_LABELS[kept]] if kept else []
-    words += [mask_selection.DECISION_LABELS[decision]] if decision else []
+    details = [f"mask {mask_id}", str(photo), name]
+    details += [mask_selection.KEPT_LABELS[kept]] if kept else []
+    details += [mask_selection.DECISION_LABELS[decision]] if decision else []
     return Tile(
         mask_id,
         crop_url(run_view, mask_id),
         caption=name,
         badge=_BADGES.get(decision, ""),
         color=colors.cluster_color(cluster),
-        title=", ".join(words),
+        title=", ".join(details),
     )
 
 

@@ -29,11 +29,11 @@ _SIZE = 70  # least side of a crop, CSS pixels
 _HOW_TO_MARK = "Mark crops with the box in their corner, Ctrl- or Shift-click, or Space."
 
 
-def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
+def draw(candidates: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
     """The border of a threshold, or the masks of the chosen rule; of the chosen cluster only, if there is one.
 
     Args:
-        found: The masks.
+        candidates: The masks.
         config: The thresholds on show.
         result: What they keep.
         field: The threshold, or ``ALL``.
@@ -42,19 +42,19 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
     cluster = selection.current().cluster
     with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
         _choose_border(field, bool(rule))
-        _draw_decisions(found)
+        _draw_decisions(candidates)
     if rule or cluster:
         with st.container(horizontal=True, vertical_alignment="center", gap="xsmall"):
             st.markdown("Only", width="content")
             if rule:
                 _clear_button(rule, lambda: selection.set_option(selection.Option.RULE, ""), "rule")
             if cluster:
-                _clear_button(found.decisions_now.name_of(cluster), lambda: selection.select(cluster=0), "cluster")
-    among = np.ones(len(found.mask_ids), bool) if not cluster else found.signals.cluster == cluster
+                _clear_button(candidates.decisions_now.name_of(cluster), lambda: selection.select(cluster=0), "cluster")
+    among = np.ones(len(candidates.mask_ids), bool) if not cluster else candidates.signals.cluster == cluster
     if rule:
-        _draw_rule(found, config, result, rule, among)
+        _draw_rule(candidates, config, result, rule, among)
     else:
-        _draw_border(found, config, result, field, among)
+        _draw_border(candidates, config, result, field, among)
     _draw_marks()
 
 
@@ -83,36 +83,42 @@ def _clear_button(name: str, clear: Callable[[], None], what: str) -> None:
     )
 
 
-def _draw_border(found: Candidates, config: FilterConfig, result: FilterResult, field: str, among: np.ndarray) -> None:
+def _draw_border(
+    candidates: Candidates, config: FilterConfig, result: FilterResult, field: str, among: np.ndarray
+) -> None:
     border = find_border(result, config, "" if field == ALL else field)
     kept, dropped = border.kept[among[border.kept]], border.dropped[among[border.dropped]]
     left, right = st.columns(2, gap="small")
     with left:
-        _draw_side(found, "Just kept", "kept", kept, _why_none_kept(result), partial(_caption, found, border, field))
+        _draw_side(
+            candidates, "Just kept", "kept", kept, _why_none_kept(result), partial(_caption, candidates, border, field)
+        )
     with right:
         empty = _why_none_dropped(config, field)
-        _draw_side(found, "Just dropped", "dropped", dropped, empty, partial(_caption, found, border, field))
+        _draw_side(candidates, "Just dropped", "dropped", dropped, empty, partial(_caption, candidates, border, field))
 
 
-def _draw_rule(found: Candidates, config: FilterConfig, result: FilterResult, rule: str, among: np.ndarray) -> None:
+def _draw_rule(
+    candidates: Candidates, config: FilterConfig, result: FilterResult, rule: str, among: np.ndarray
+) -> None:
     rows = masks_under(result, config, rule)
     signal = next((item.signal for item in THRESHOLDS if item.rule == rule), "score")
     side = "kept" if len(rows) and result.kept[rows[0]] else "dropped"
     st.caption(f"{RULE_HELP[rule][0].upper()}{RULE_HELP[rule][1:]}.")
     title, empty = f"{rule[0].upper()}{rule[1:]}", "This rule decides on no mask now."
-    _draw_side(found, title, side, rows[among[rows]], empty, lambda row: value_text(found, row, signal))
+    _draw_side(candidates, title, side, rows[among[rows]], empty, lambda row: value_text(candidates, row, signal))
 
 
-def _caption(found: Candidates, border: Border, field: str, row: int) -> str:
+def _caption(candidates: Candidates, border: Border, field: str, row: int) -> str:
     """A mask's value, and which signal decides where several do."""
     if field != ALL:
-        return value_text(found, row, threshold_of(field).signal)
+        return value_text(candidates, row, threshold_of(field).signal)
     signal = THRESHOLDS[border.rule[row]].signal
-    return f"{value_text(found, row, signal)} {SIGNALS[signal][0].lower()}"
+    return f"{value_text(candidates, row, signal)} {SIGNALS[signal][0].lower()}"
 
 
 def _draw_side(
-    found: Candidates, title: str, side: str, rows: np.ndarray, empty: str, caption: Callable[[int], str]
+    candidates: Candidates, title: str, side: str, rows: np.ndarray, empty: str, caption: Callable[[int], str]
 ) -> None:
     sign = colors.SIGNS["good" if side == "kept" else "bad"]
     st.markdown(f"**{sign} {widgets.escape(title)}** :small[{len(rows):,}]")
@@ -120,7 +126,7 @@ def _draw_side(
     shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
     with grid:
         image_grid(
-            [_tile(found, row, caption(row)) for row in shown],
+            [_tile(candidates, row, caption(row)) for row in shown],
             key=f"filter:{side}",
             marked=session.recall(session.Key.FILTER_MARKED, ()),
             on_open=open_mask,
@@ -131,22 +137,22 @@ def _draw_side(
         )
 
 
-def _tile(found: Candidates, row: int, caption: str) -> Tile:
-    mask_id, cluster = int(found.mask_ids[row]), int(found.signals.cluster[row])
-    name = found.decisions_now.name_of(cluster)
+def _tile(candidates: Candidates, row: int, caption: str) -> Tile:
+    mask_id, cluster = int(candidates.mask_ids[row]), int(candidates.signals.cluster[row])
+    name = candidates.decisions_now.name_of(cluster)
     return Tile(
         mask_id,
-        crop_url(found.run_view, mask_id),
+        crop_url(candidates.run_view, mask_id),
         caption=caption,
         badge="" if name == f"cluster {cluster}" else name,
         color=colors.cluster_color(cluster),
-        title=f"photo {found.photos[row]}, {name}, {caption}",
+        title=f"photo {candidates.photos[row]}, {name}, {caption}",
     )
 
 
-def value_text(found: Candidates, row: int, signal: str) -> str:
+def value_text(candidates: Candidates, row: int, signal: str) -> str:
     """A mask's value of a signal, for people, rounded towards what is dropped: 0.7999 must not read as 0.8."""
-    value = float(getattr(found.signals, signal)[row])
+    value = float(getattr(candidates.signals, signal)[row])
     if np.isnan(value):
         return "not measured"
     thousandths = max(0, (floor if _DROPS_BELOW[signal] else ceil)(1000 * value))
@@ -165,9 +171,9 @@ def _why_none_dropped(config: FilterConfig, field: str) -> str:
     return "Every mask that it drops here is dropped by another rule too."
 
 
-def _draw_decisions(found: Candidates) -> None:
-    marked = _marked(found)
-    last = _last_step(found)
+def _draw_decisions(candidates: Candidates) -> None:
+    marked = _marked(candidates)
+    last = _last_step(candidates)
     for action, label, icon in ((Action.ACCEPT, "Accept", "check"), (Action.REJECT, "Reject", "close")):
         st.button(
             f"{label} {len(marked)}" if marked else label,
@@ -175,7 +181,7 @@ def _draw_decisions(found: Candidates) -> None:
             key=f"filter:{action}",
             disabled=not marked,
             help=f"Overrule the filter. {_HOW_TO_MARK}",
-            on_click=lambda action=action: _decide(found, marked, action),
+            on_click=lambda action=action: _decide(candidates, marked, action),
         )
     st.button(
         "",
@@ -184,7 +190,7 @@ def _draw_decisions(found: Candidates) -> None:
         disabled=last is None,
         help="Nothing to undo" if last is None else f"Undo: {widgets.escape(last.text)}",
         on_click=lambda: widgets.attempt(
-            lambda: decisions.undo(found.run_view.run, selection.reviewer(), scope=Scope.LABELS)
+            lambda: decisions.undo(candidates.run_view.run, selection.reviewer(), scope=Scope.LABELS)
         ),
     )
 
@@ -195,12 +201,14 @@ def _draw_marks() -> None:
         st.button("Unmark all", key="filter:unmark", type="tertiary", on_click=_unmark)
 
 
-def _marked(found: Candidates) -> list[int]:
-    return [mask_id for mask_id in session.recall(session.Key.FILTER_MARKED, ()) if found.run_view.table.has(mask_id)]
+def _marked(candidates: Candidates) -> list[int]:
+    return [
+        mask_id for mask_id in session.recall(session.Key.FILTER_MARKED, ()) if candidates.run_view.table.has(mask_id)
+    ]
 
 
-def _last_step(found: Candidates) -> decisions.Step | None:
-    own = decisions.steps(found.run_view.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
+def _last_step(candidates: Candidates) -> decisions.Step | None:
+    own = decisions.steps(candidates.run_view.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
     return next((step for step in own if not step.undone), None)
 
 
@@ -208,9 +216,11 @@ def _unmark() -> None:
     session.remember(session.Key.FILTER_MARKED, ())
 
 
-def _decide(found: Candidates, mask_ids: Sequence[int], action: Action) -> None:
-    table = found.run_view.frame.iloc[found.run_view.table.rows_of(list(mask_ids))]
+def _decide(candidates: Candidates, mask_ids: Sequence[int], action: Action) -> None:
+    table = candidates.run_view.frame.iloc[candidates.run_view.table.rows_of(list(mask_ids))]
     columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
     marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
-    if widgets.attempt(lambda: decisions.decide(found.run_view.run, selection.reviewer(), marks, scope=Scope.LABELS)):
+    if widgets.attempt(
+        lambda: decisions.decide(candidates.run_view.run, selection.reviewer(), marks, scope=Scope.LABELS)
+    ):
         _unmark()

@@ -41,7 +41,7 @@ class Candidates:
         return (self.run_view.run.path, self.run_view.stamp, self.decisions_now.version)
 
 
-def candidates(run_view: RunView) -> Candidates:
+def read_candidates(run_view: RunView) -> Candidates:
     """Read again when a file or a decision has changed.
 
     Raises:
@@ -85,18 +85,20 @@ def verdict_on_show(run_view: RunView, mask_id: int) -> Verdict | None:
     Raises:
         RunError: If a file or the database of the run cannot be read.
     """
-    found = candidates(run_view)
-    rows = np.flatnonzero(found.mask_ids == mask_id)
+    candidates = read_candidates(run_view)
+    rows = np.flatnonzero(candidates.mask_ids == mask_id)
     if not len(rows):
         return None
     config, _ = selection.apply_changes(run_config(run_view.run.info()), selection.current().changes)
-    result = filter_masks(found.signals, config.filter)
+    result = filter_masks(candidates.signals, config.filter)
     return verdict_by(RULES[result.rule[rows[0]]], kept=bool(result.kept[rows[0]]))
 
 
-def result_of(found: Candidates, config: FilterConfig) -> FilterResult:
+def result_of(candidates: Candidates, config: FilterConfig) -> FilterResult:
     """What thresholds keep; kept in memory, for thresholds that are often asked for, as those of a preset."""
-    return _results(found.run_view.run.path, found.key).get(config, lambda: filter_masks(found.signals, config))
+    return _results(candidates.run_view.run.path, candidates.key).get(
+        config, lambda: filter_masks(candidates.signals, config)
+    )
 
 
 @cache.newest(2)

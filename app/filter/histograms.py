@@ -49,11 +49,11 @@ class _Axis:
     @property
     def stops(self) -> np.ndarray:
         """Every value that a handle stops at."""
-        found = [0.0]
+        stops = [0.0]
         for end, step in self.steps:
-            low = round(found[-1] / step)
-            found += [place * step for place in range(low + 1, round(end / step) + 1)]
-        return np.round(found, 6)
+            low = round(stops[-1] / step)
+            stops += [place * step for place in range(low + 1, round(end / step) + 1)]
+        return np.round(stops, 6)
 
 
 _SMALL = _Axis(power=2, percent=True, ticks=(0, 0.01, 0.05, 0.2, 0.5, 1), steps=((0.1, 0.001), (1, 0.01)))
@@ -65,7 +65,7 @@ _FIELDS = tuple(threshold.field for threshold in THRESHOLDS if threshold.signal 
 
 
 def histograms(
-    found: Candidates,
+    candidates: Candidates,
     config: FilterConfig,
     result: FilterResult,
     *,
@@ -77,7 +77,7 @@ def histograms(
     """Draw the component.
 
     Args:
-        found: The masks.
+        candidates: The masks.
         config: The thresholds on show.
         result: What they keep.
         active: Threshold that the page looks at.
@@ -104,15 +104,19 @@ def histograms(
         "numPhotos": photos.total,
         "active": active,
         "turn": (session.component_value(key, "moved") or {}).get("turn", 0),  # of the move that is answered
-        "cards": [_card(found, config, signal) for signal in _AXES],
+        "cards": [_card(candidates, config, signal) for signal in _AXES],
     }
     _component(data=data, key=key, on_moved_change=moved, on_choose_change=chosen)
 
 
-def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:
+def _card(candidates: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:
     axis, (title, help) = _AXES[signal], SIGNALS[signal]
     bins = histogram(
-        found.signals, config, signal, axis.edges, _bins((found.run_view.run.path, signal), found.key, found)
+        candidates.signals,
+        config,
+        signal,
+        axis.edges,
+        _bins((candidates.run_view.run.path, signal), candidates.key, candidates),
     )
     return {
         "signal": signal,
@@ -126,18 +130,18 @@ def _card(found: Candidates, config: FilterConfig, signal: str) -> dict[str, Any
         "elsewhere": bins.elsewhere.tolist(),
         "unmeasured": bins.unmeasured,
         "steps": axis.steps,
-        "handles": [_handle(found, config, axis, item) for item in THRESHOLDS if item.signal == signal],
+        "handles": [_handle(candidates, config, axis, item) for item in THRESHOLDS if item.signal == signal],
     }
 
 
 @cache.newest(4 * len(_AXES))
-def _bins(place: tuple[Path, str], key: Hashable, found: Candidates) -> np.ndarray:
+def _bins(place: tuple[Path, str], key: Hashable, candidates: Candidates) -> np.ndarray:
     signal = place[1]
-    return bins_of(getattr(found.signals, signal), _AXES[signal].edges).astype(np.int16)
+    return bins_of(getattr(candidates.signals, signal), _AXES[signal].edges).astype(np.int16)
 
 
-def _handle(found: Candidates, config: FilterConfig, axis: _Axis, threshold: Threshold) -> dict[str, Any]:
-    counts = curve(found.signals, config, threshold.field, axis.stops)
+def _handle(candidates: Candidates, config: FilterConfig, axis: _Axis, threshold: Threshold) -> dict[str, Any]:
+    counts = curve(candidates.signals, config, threshold.field, axis.stops)
     return {
         "field": threshold.field,
         "label": "least" if threshold.drops_below else "most",

@@ -43,7 +43,7 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
     )
 
 
-def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult) -> None:
+def draw_clusters(candidates: Candidates, config: FilterConfig, result: FilterResult) -> None:
     """Kept masks of every cluster."""
     counts = result.clusters()
     least = config.min_per_cluster or FEW
@@ -56,7 +56,7 @@ def draw_clusters(found: Candidates, config: FilterConfig, result: FilterResult)
     items = [
         Bar(
             str(cluster),
-            found.decisions_now.name_of(cluster),
+            candidates.decisions_now.name_of(cluster),
             count.kept,
             max(item.total for item in counts.values()),
             f"{count.kept:,} / {count.total:,}",

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import selection, widgets
 from app.filter import border_gallery, kept_counts, other_settings, presets, quality, train_button
-from app.filter.data import active_field, candidates, change, settings_on_show
+from app.filter.data import active_field, change, read_candidates, settings_on_show
 from app.filter.histograms import histograms
 from app.run_view import read_run_view
 from maskdistill.pseudo_labels.filter import filter_masks
@@ -18,10 +18,10 @@ _FEW_CLUSTERS = 20  # that fit below the galleries; more take the whole width
 def draw(run: Run) -> None:
     """Everything below the title, from the run's files as they are now."""
     top = st.container()
-    found = candidates(read_run_view(run))
+    candidates = read_candidates(read_run_view(run))
     base, config = settings_on_show(run)
     shown = config.filter
-    result = filter_masks(found.signals, shown)
+    result = filter_masks(candidates.signals, shown)
     field = active_field(shown)
     known = presets.known_presets(run, base)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -32,7 +32,7 @@ def draw(run: Run) -> None:
     left, right = st.columns([1, 1], gap="medium")
     with left:
         histograms(
-            found,
+            candidates,
             shown,
             result,
             active=field,
@@ -40,16 +40,16 @@ def draw(run: Run) -> None:
             on_move=lambda values: change(base, **values),
             on_choose=_show_border,
         )
-        train_button.draw_disk(found.kept_on_disk, result)
+        train_button.draw_disk(candidates.kept_on_disk, result)
         other_settings.draw(base, shown)
         kept_counts.draw_rules(shown, result)
     with right:
-        border_gallery.draw(found, shown, result, field)
-    with right if len(found.signals.clusters.ids) <= _FEW_CLUSTERS else st.container():
-        kept_counts.draw_clusters(found, shown, result)
-    if found.truth_iou is not None:
-        quality.draw(found, shown, result, field)
-    presets.draw_table(found, base, shown, result, known)
+        border_gallery.draw(candidates, shown, result, field)
+    with right if len(candidates.signals.clusters.ids) <= _FEW_CLUSTERS else st.container():
+        kept_counts.draw_clusters(candidates, shown, result)
+    if candidates.truth_iou is not None:
+        quality.draw(candidates, shown, result, field)
+    presets.draw_table(candidates, base, shown, result, known)
     with top:
         widgets.notices()
     selection.write_link()

@@ -32,10 +32,10 @@ def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, Filte
     name = next((name for name, preset in known.items() if preset == config), _OWN)
     key = session.sync_widget("filter:preset", name)
 
-    def chosen() -> None:
-        picked = session.widget_value(key)
-        if picked in known:
-            show(base, known[picked])
+    def show_chosen() -> None:
+        chosen = session.widget_value(key)
+        if chosen in known:
+            show(base, known[chosen])
 
     st.selectbox(
         "Preset",
@@ -43,7 +43,7 @@ def draw_choice(base: RunConfig, config: FilterConfig, known: Mapping[str, Filte
         key=key,
         label_visibility="collapsed",
         width=230,
-        on_change=chosen,
+        on_change=show_chosen,
     )
 
 
@@ -66,14 +66,18 @@ def _save(run: Run, config: FilterConfig, key: str) -> None:
 
 
 def draw_table(
-    found: Candidates, base: RunConfig, config: FilterConfig, result: FilterResult, known: Mapping[str, FilterConfig]
+    candidates: Candidates,
+    base: RunConfig,
+    config: FilterConfig,
+    result: FilterResult,
+    known: Mapping[str, FilterConfig],
 ) -> None:
     """Every preset with what it keeps; chosen ones can be loaded, deleted and compared."""
     st.markdown("**Presets** :small[choose one to load or delete it, two or more to compare them]")
     configs = {SHOWN: config, **known}
-    results = {SHOWN: result, **{name: result_of(found, preset) for name, preset in known.items()}}
+    results = {SHOWN: result, **{name: result_of(candidates, preset) for name, preset in known.items()}}
     rows = compare(results, result)
-    table = pd.DataFrame([_row(found, name, configs[name], kept) for name, kept in rows.items()])
+    table = pd.DataFrame([_row(candidates, name, configs[name], kept) for name, kept in rows.items()])
     event = st.dataframe(
         table,
         hide_index=True,
@@ -95,13 +99,13 @@ def draw_table(
     names = list(configs)
     chosen = [names[row] for row in event.selection.rows if row < len(names)]
     if len(chosen) == 1:
-        _draw_one(found.run_view.run, base, chosen[0], known)
+        _draw_one(candidates.run_view.run, base, chosen[0], known)
     elif chosen:
-        _draw_comparison(found, {name: results[name] for name in chosen})
+        _draw_comparison(candidates, {name: results[name] for name in chosen})
 
 
-def _row(found: Candidates, name: str, config: FilterConfig, kept: PresetResult) -> dict[str, str | int | float]:
-    weakest = f"{kept.least:,} ({found.decisions_now.name_of(kept.weakest)})" if kept.weakest else ""
+def _row(candidates: Candidates, name: str, config: FilterConfig, kept: PresetResult) -> dict[str, str | int | float]:
+    weakest = f"{kept.least:,} ({candidates.decisions_now.name_of(kept.weakest)})" if kept.weakest else ""
     return {
         "Preset": name,
         "Masks": kept.masks,
@@ -132,7 +136,7 @@ def _draw_one(run: Run, base: RunConfig, name: str, known: Mapping[str, FilterCo
             )
 
 
-def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> None:
+def _draw_comparison(candidates: Candidates, results: Mapping[str, FilterResult]) -> None:
     """What each two share, and what each keeps of every cluster."""
     left, right = st.columns(2, gap="medium")
     with left:
@@ -147,7 +151,7 @@ def _draw_comparison(found: Candidates, results: Mapping[str, FilterResult]) -> 
         clusters = {name: result.clusters() for name, result in results.items()}
         of_each = {name: {id: count.kept for id, count in counts.items()} for name, counts in clusters.items()}
         table = pd.DataFrame(of_each)
-        table.index = [found.decisions_now.name_of(cluster) for cluster in table.index]
+        table.index = [candidates.decisions_now.name_of(cluster) for cluster in table.index]
         st.dataframe(table, key="filter:of clusters", height=240)
 
 

@@ -18,21 +18,21 @@ _MEASURES = {"mean": ("mean IoU", colors.NOTE), "fits": (f"share with IoU ≥ {G
 _HEIGHT = 230  # CSS pixels
 
 
-def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
+def draw(candidates: Candidates, config: FilterConfig, result: FilterResult, field: str) -> None:
     """The curve of the threshold on show, with its present place; nothing without ground truth.
 
     Args:
-        found: The masks.
+        candidates: The masks.
         config: The thresholds on show.
         result: What they keep.
         field: The threshold that moves, or ``ALL``, which takes the first in force.
     """
-    if found.truth_iou is None:
+    if candidates.truth_iou is None:
         return
     if field == ALL:
         field = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
-    points = _curve(found.key, replace(config, **{field: threshold_of(field).neutral}), field, found)
-    now = _now(found, result)
+    points = _curve(candidates.key, replace(config, **{field: threshold_of(field).neutral}), field, candidates)
+    now = _now(candidates, result)
     st.markdown(f"**Quality against number of kept masks** :small[as {NAMES[field].lower()} moves]")
     chart, text = st.columns([3, 2], gap="medium", vertical_alignment="center")
     with chart:
@@ -51,12 +51,12 @@ def draw(found: Candidates, config: FilterConfig, result: FilterResult, field: s
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
-def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _found: Candidates) -> list[dict[str, float]]:
+def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _candidates: Candidates) -> list[dict[str, float]]:
     """A point for each number of masks, with the loosest threshold that keeps so many."""
     values = _VALUES[1:] if field == "keep_share" else _VALUES
-    found = quality_curve(_found.signals, config, field, values, _found.truth_iou)
-    known = np.flatnonzero(~np.isnan(found.mean_iou))
-    columns = (column[known].round(4).tolist() for column in found)
+    curve = quality_curve(_candidates.signals, config, field, values, _candidates.truth_iou)
+    known = np.flatnonzero(~np.isnan(curve.mean_iou))
+    columns = (column[known].round(4).tolist() for column in curve)
     points = {
         masks: {"threshold": value, "masks": masks, "mean": mean, "fits": fits}
         for value, masks, mean, fits in zip(*columns, strict=True)
@@ -64,9 +64,9 @@ def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _found: Candi
     return list(points.values())
 
 
-def _now(found: Candidates, result: FilterResult) -> list[dict[str, float]]:
+def _now(candidates: Candidates, result: FilterResult) -> list[dict[str, float]]:
     """The same of the thresholds on show; empty if no kept mask has ground truth."""
-    iou = found.truth_iou[result.kept]
+    iou = candidates.truth_iou[result.kept]
     iou = iou[~np.isnan(iou)]
     if not len(iou):
         return []

@@ -10,7 +10,7 @@ import pytest
 from jobs_data import add_row
 
 from app import stage_jobs
-from app.filter.data import candidates, result_of, verdict_on_show
+from app.filter.data import read_candidates, result_of, verdict_on_show
 from app.mask_detail.facts import verdict_by
 from app.run_context import run_config
 from app.run_view import read_run_view
@@ -165,7 +165,7 @@ def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editabl
     app.run()
     button(app, "Reject 1").click().run()
     config = replace(run_config(editable_run.info()).filter, min_score=0.5)
-    found = candidates(read_run_view(editable_run))
+    found = read_candidates(read_run_view(editable_run))
     written = write_kept(editable_run, editable_run, config)
     np.testing.assert_array_equal(filter_masks(found.signals, config).rule, written.rule)
     assert verdict_on_show(read_run_view(editable_run), rejected) == verdict_by(REJECTED, kept=False)
@@ -288,7 +288,7 @@ def test_locked_database_is_an_error_on_the_page(open_page, finished_run, monkey
 
 
 def test_sessions_that_ask_for_the_same_thresholds_get_the_same_result(finished_run):
-    found, config = candidates(read_run_view(finished_run)), run_config(finished_run.info()).filter
+    found, config = read_candidates(read_run_view(finished_run)), run_config(finished_run.info()).filter
     configs = [replace(config, min_score=step / 50) for step in range(50)] * 2
     with ThreadPoolExecutor(4) as sessions:
         results = list(sessions.map(lambda one: result_of(found, one), configs))
