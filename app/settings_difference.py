@@ -12,7 +12,7 @@ _NOTHING = "–"
 
 
 def differences(first: tuple[str, Mapping[str, Any]], second: tuple[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Settings in which two differ: the setting in words, its value in each, and its name.
+    """Settings in which two differ: the setting's label, its value in each, and its name.
 
     A setting that one of them does not know, since it is of another version, shows as a dash.
 

@@ -40,7 +40,7 @@ def _had_active_job(run: Path, state: str) -> bool:
 
 
 def _state(run: Run) -> str:
-    """Names the state of the files that a job, or a command typed in a terminal, tells its progress in."""
+    """Names the state of the files that a job, or a command typed in a terminal, writes its progress to."""
     database = database_path(run.path)
     return cache.stamp([database, database.with_name(f"{database.name}-wal"), run.progress_path])
 

@@ -81,6 +81,6 @@ def stages_of(job: Job) -> tuple[str, ...]:
         return tuple(with_needs(MAP))
     if command != "run":
         return ()
-    words = [part for flag in flags for part in flag.split("=", 1)]
-    until = words[words.index("--until") + 1] if "--until" in words else NAMES[-1]
+    parts = [part for flag in flags for part in flag.split("=", 1)]
+    until = parts[parts.index("--until") + 1] if "--until" in parts else NAMES[-1]
     return NAMES[: NAMES.index(until) + 1]

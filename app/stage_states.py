@@ -23,12 +23,12 @@ from maskdistill.stages.time_estimates import estimate, estimate_stages, work_of
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 
-_MOST_ENTRIES = 1000  # of a folder of photos, among which its folders are looked for
+_MOST_ENTRIES = 1000  # of a folder of photos, read to find the folders in it
 _TTL = 300  # seconds until a change is noticed that touches none of the files of the stamp, as of a picture's content
 
 
 def stage_states(run: Run) -> list[StageState]:
-    """The state of every stage; the photos are looked at again only if something may have changed.
+    """The state of every stage; the photos are read again only if something may have changed.
 
     Raises:
         RunError: If a file of the run is damaged.
@@ -66,7 +66,7 @@ def stages_to_make(
         run: Run folder.
         config: Settings.
         wanted: Names of stages, those they need among them.
-        on_progress: Told how far the photos are looked at, the first time.
+        on_progress: Called while the photos are read, the first time.
 
     Raises:
         MaskDistillError: If the photos, the weights or the run cannot be used.
@@ -87,7 +87,7 @@ def _stages_to_make(path: Path, stamp: Any, config: str, wanted: tuple[str, ...]
 def time_needed(run: Run, config: RunConfig, stages: Sequence[str]) -> str:
     """A sentence on how long these stages will take here, one after the other; empty if there are none.
 
-    It is empty too if a file that it needs is damaged: a stage that makes that file anew can be started all the same.
+    It is empty too if a file that it needs is damaged: a stage that makes that file can still be started.
     """
     try:
         return _time_needed(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(stages)) if stages else ""

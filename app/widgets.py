@@ -14,7 +14,7 @@ _SHOW_EVERY = 25  # photos between two updates of a bar
 
 
 @contextmanager
-def scan_progress(doing: str = "Looking at the photos") -> Iterator[ProgressCallback]:
+def scan_progress(doing: str = "Reading the photos") -> Iterator[ProgressCallback]:
     """A bar for going through photos; it shows only if there is something to wait for."""
     place = st.empty()
 

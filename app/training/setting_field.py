@@ -51,7 +51,8 @@ def typed_change(setting: Setting, preset: Any) -> str | None:
 def _draw_number(setting: Setting, value: float, options: dict[str, Any]) -> None:
     """A slider for a range of few steps.
 
-    What is typed has no bounds in the browser: it would keep the whole form back, and say less than ``ConfigError``.
+    A number that is typed has no bounds in the browser: these would block the whole form, and explain less than
+    ``ConfigError`` does.
     """
     low, high = setting.slider_ends(value) or (0, float("inf"))
     if high - low > _SLIDER_STEPS * setting.step:

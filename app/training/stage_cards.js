@@ -1,4 +1,4 @@
-// The stages of a run: name, and its state by icon, colour and word; a click or the arrow keys choose one.
+// The stages of a run: name, and its state by icon, color and text; a click or the arrow keys choose one.
 const ICONS = {
   done: '<circle cx="12" cy="12" r="9.5"/><path d="m7.5 12.4 3 3 6-6.4"/>',
   stale: '<path d="M12 3 2.5 20h19z"/><path d="M12 10v4.5M12 17.2v.1"/>',
@@ -19,11 +19,11 @@ function card(item, selected, pick) {
   const label = document.createElement("span");
   label.className = "label";
   label.textContent = item.label;
-  const word = document.createElement("span");
-  word.className = "word";
-  word.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[item.mark]}</svg>`;
-  word.append(item.word);
-  button.append(label, word);
+  const state = document.createElement("span");
+  state.className = "state";
+  state.innerHTML = `<svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[item.mark]}</svg>`;
+  state.append(item.state);
+  button.append(label, state);
   button.onclick = () => pick(item.name);
   return button;
 }

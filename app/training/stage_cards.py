@@ -27,7 +27,7 @@ class Card:
     name: str
     label: str
     mark: Mark  # decides icon and color
-    word: str  # the state, for those who do not see colors
+    state: str  # in a word, for those who do not see colors
     text: str  # a sentence, for the tooltip and below the strip
 
 

@@ -14,7 +14,9 @@ class EmbeddingConfig:
     margin: float = setting(
         0.1, "context around the mask's box on each side, as a fraction of its width and height", "[0, 2]", basic=True
     )
-    crop_side: int = setting(224, "side the crop is read at, rounded to whole patches", "[28, 2048]", unit="pixels")
+    crop_side: int = setting(
+        224, "side to which the crop is resized, rounded to whole patches", "[28, 2048]", unit="pixels"
+    )
     background: Literal["keep", "mean"] = setting(
         "keep", "pixels outside the mask: as they are (published), or the mean colour", basic=True
     )
@@ -37,22 +39,22 @@ class ClusterConfig:
         basic=True,
     )
     method: Literal["consensus", "kmeans"] = setting(
-        "consensus", "what many K-means runs agree on, or the run of least inertia", basic=True
+        "consensus", "consensus: what many K-means runs agree on; kmeans: the run of least inertia", basic=True
     )
     embedding: str = setting("auto", 'which vectors, as "CLS 12"; auto: chosen by neighbour agreement', basic=True)
-    dimensions: int = setting(0, "after PCA; 0: chosen by neighbour agreement; -1: no PCA", "[-1, 4096]")
-    whiten: bool = setting(True, "each dimension to variance 1")
-    normalise: bool = setting(True, "each vector to length 1")
+    dimensions: int = setting(0, "dimensions after PCA; 0: chosen by neighbour agreement; -1: no PCA", "[-1, 4096]")
+    whiten: bool = setting(True, "scale each dimension to variance 1")
+    normalise: bool = setting(True, "scale each vector to length 1")
     num_seeds: int = setting(20, "kmeans: runs, the one of least inertia is kept", "[1, 1000]")
     num_spaces: int = setting(
-        12, "consensus: embeddings that the runs take in turn, the best by neighbour agreement", "[1, 1000]"
+        12, "consensus: embeddings that the runs use in turn, those of best neighbour agreement", "[1, 1000]"
     )
     num_rounds: int = setting(120, "consensus: runs, each with a number of clusters of its own", "[1, 10000]")
     overcluster: int = setting(
-        0, "kmeans: so many clusters first, merged by Ward's rule to num_classes; 0: as many as wanted", "[0, inf)"
+        0, "kmeans: clusters made first, then merged by Ward's rule to num_classes; 0: no merging", "[0, inf)"
     )
-    minibatch_from: int = setting(20_000, "number of masks from which K-means reads mini-batches", "[0, inf)")
-    support: str = setting("", "a second folder of photos that only helps the clustering")
+    minibatch_from: int = setting(20_000, "number of masks from which K-means works in mini-batches", "[0, inf)")
+    support: str = setting("", "a second folder of photos, used for the clustering only")
 
     def __post_init__(self) -> None:
         check_values(ClusterConfig, vars(self), "clusters.")
@@ -67,10 +69,10 @@ class ProjectionConfig:
     """UMAP of the embeddings to two dimensions (McInnes et al., 2018)."""
 
     num_neighbors: int = setting(
-        15, "masks that each mask is kept near to; more: the coarse picture", "[2, 200]", basic=True
+        15, "masks that each mask is placed near; more of them show the coarse structure", "[2, 200]", basic=True
     )
-    min_dist: float = setting(0.1, "how near to each other points may lie, in units of the map", "[0, 1]", basic=True)
-    num_epochs: int = setting(200, "rounds of moving the points", "[1, 5000]")
+    min_dist: float = setting(0.1, "least distance between points, in units of the map", "[0, 1]", basic=True)
+    num_epochs: int = setting(200, "rounds of optimization", "[1, 5000]")
 
     def __post_init__(self) -> None:
         check_values(ProjectionConfig, vars(self), "projection.")

@@ -11,7 +11,7 @@ class CandidateConfig:
     """Objects that the first model finds where no proposal was."""
 
     min_area: float = setting(
-        0.005, "fraction of the photo below which such an object is left out", "[0, 1]", step=0.001, basic=True
+        0.005, "smallest object that is added, as a fraction of the photo", "[0, 1]", step=0.001, basic=True
     )
 
     def __post_init__(self) -> None:
@@ -39,13 +39,13 @@ class FilterConfig:
     max_area: float = setting(1.0, "largest mask, as a fraction of the photo", "[0, 1]")
     max_border: float = setting(1.0, "largest share of the photo's border that a mask may cover", "[0, 1]")
     keep_share: float = setting(
-        1.0, "share of each cluster that is kept, the best by score among all of it", "(0, 1]", basic=True
+        1.0, "share of each cluster that is kept, those of highest score among all its masks", "(0, 1]", basic=True
     )
     min_per_cluster: int = setting(
-        0, "a cluster gets its best back up to so many masks, whatever the thresholds", "[0, 1000000]"
+        0, "least masks that each cluster keeps, those of highest score, whatever the thresholds", "[0, 1000000]"
     )
     empty_photos: Literal["best", "none"] = setting(
-        "best", "a photo left without a mask keeps its best one (published), or none"
+        "best", "a photo left without a mask keeps its best one (best, published), or none"
     )
 
     def __post_init__(self) -> None:

@@ -58,7 +58,7 @@ def test_cards_show_state_by_word_and_say_why():
             predictions=("stale", "pseudo_labels is stale"),
         )
     )
-    words = {card.name: (card.word, card.text) for card in found}
+    words = {card.name: (card.state, card.text) for card in found}
     assert words["stage2"] == ("stopped", "Stopped; start again to go on.")
     assert words["proposals"] == ("done", "Up to date.")
     assert words["clusters"] == ("stale", "Stale, because clusters.method was changed.")
@@ -74,7 +74,7 @@ def test_first_stage_that_is_missing_is_next_and_the_others_wait():
 
 def test_rounds_that_nobody_asked_for_are_off_and_never_next():
     found = cards_of(state_of(rounds="missing", predictions="missing"), off=switched_off(RunConfig()))
-    words = {card.name: card.word for card in found}
+    words = {card.name: card.state for card in found}
     assert (words["rounds"], words["predictions"]) == ("off", "next")
     assert not switched_off(RunConfig().with_overrides(["rounds.count=2"]))
 

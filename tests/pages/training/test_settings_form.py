@@ -7,7 +7,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from app import session
-from maskdistill.config import describe_settings, load_preset, section_names
+from maskdistill.config import describe_setting, describe_settings, load_preset, section_names
 
 FORM = """
 import streamlit as st
@@ -95,7 +95,7 @@ def test_basic_settings_come_first_and_the_rest_is_folded_away(open_form):
 
 def test_help_says_what_it_is_the_presets_value_and_the_range(open_form):
     text = fields(open_form("stage1"))["stage1.learning_rate"].help.replace("\\", "")
-    assert text.startswith("Step size of the optimiser")
+    assert text.startswith(describe_setting("stage1.learning_rate").sentence)
     assert "Preset: 0.001." in text
     assert "in [0, 100]" in text
     assert "stage1.learning_rate" in text
