@@ -76,20 +76,20 @@ def test_only_the_engines_own_controls_are_drawn(open_proposals):
 
 
 @pytest.mark.parametrize(
-    ("link", "words"),
+    ("link", "named"),
     [
-        ({"photo": "zebra"}, "no photo 'zebra'"),
-        ({"run": "gone"}, "no run 'gone'"),
-        ({"patch": "90-90"}, "lies outside"),
-        ({"patch": "one-two"}, "means nothing here"),
-        ({"compare": "everything"}, "means nothing here"),
-        ({"shade": "blue"}, "means nothing here"),
+        ({"photo": "zebra"}, "zebra"),
+        ({"run": "gone"}, "gone"),
+        ({"patch": "90-90"}, "90-90"),
+        ({"patch": "one-two"}, "one-two"),
+        ({"compare": "everything"}, "everything"),
+        ({"shade": "blue"}, "shade"),
     ],
 )
-def test_broken_link_falls_back_with_a_notice(open_proposals, link, words):
+def test_broken_link_falls_back_with_a_notice(open_proposals, link, named):
     app = open_proposals(**link)
     assert not app.exception
-    assert words in app.warning[0].value.replace("\\", "")
+    assert named in app.warning[0].value.replace("\\", "")
 
 
 @pytest.mark.parametrize(
@@ -98,7 +98,7 @@ def test_broken_link_falls_back_with_a_notice(open_proposals, link, words):
 def test_broken_setting_is_left_out_with_a_notice(open_proposals, setting):
     app = open_proposals(setting)
     assert not app.exception
-    assert "was left out" in app.warning[0].value
+    assert setting.partition("=")[0] in app.warning[0].value.replace("\\", "")
     assert setting not in selection(app).changes
 
 
@@ -147,7 +147,7 @@ def test_next_photo_forgets_the_patch(open_proposals):
 def test_missing_data_is_explained(open_page, tmp_path):
     app = open_page("proposals", data=str(tmp_path / "nowhere"))
     assert not app.exception
-    assert "No file or folder" in app.error[0].value
+    assert str(tmp_path / "nowhere") in app.error[0].value
 
 
 def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weights, open_proposals):

@@ -49,7 +49,7 @@ def test_job_at_work_shows_how_far_it_is(add_job, open_page):
     app = open_page("start")
     assert not app.exception
     assert progress_texts(app)[-1] == "Proposals: 3 of 12 photos · 0.5 photos per second · 18 s left"
-    assert "1 more waits." in [item.value for item in app.caption]
+    assert any(item.value.startswith("1 more") for item in app.caption)
     assert buttons(app, "Find masks")[0].disabled
 
 
@@ -91,7 +91,7 @@ def test_sidebar_says_once_how_what_it_saw_at_work_ended(add_job, open_page):
     with writing(run) as db:
         db.execute("UPDATE jobs SET state = 'done'")
     app.run()
-    assert "Stage 1 · **sample**: done." in [item.value for item in app.sidebar.success]
+    assert [item.value.count("sample") for item in app.sidebar.success] == [1]
     buttons(app, "Dismiss")[0].click().run()
     assert not app.sidebar.success
     assert not open_page("start").sidebar.success  # a session that saw nothing at work is told nothing
@@ -161,7 +161,7 @@ def test_arrival_waits_until_nothing_of_the_old_page_is_left(add_job, open_page)
     with writing(run) as db:
         db.execute("UPDATE jobs SET state = 'done'")
     app.run()
-    assert "Opening Proposals …" in [item.value for item in app.caption]
+    assert any("Proposals" in item.value for item in app.caption)
     assert not app.title
     assert not app.exception
     app.session_state[Key.SWITCH_SIGNAL] = {"shown": True}
@@ -172,7 +172,7 @@ def test_arrival_waits_until_nothing_of_the_old_page_is_left(add_job, open_page)
 def test_link_taken_while_a_page_is_being_opened_counts(runs_folder, open_page):
     app = open_page("start")
     buttons(app, "Try settings first")[0].click().run()
-    assert "Opening Proposals …" in [item.value for item in app.caption]
+    assert any("Proposals" in item.value for item in app.caption)
     app.switch_page("../pages/guide.py").run()
     assert app.title[0].value == "Guide"
     assert not app.exception
