@@ -80,7 +80,7 @@ def _draw_ious(kinds: dict[str, Measures], first: str, second: str) -> None:
     st.plotly_chart(figure, key="class bars", config={"displayModeBar": False})
     absent = table.loc[~table.index.isin(known.index), "class"].tolist()
     without = f" No photo holds: {widgets.escape(', '.join(absent))}." if absent else ""
-    st.caption(f"Sorted by {kind_name(second)}. Intersection over union over the pixels of all photos.{without}")
+    st.caption(f"Sorted by {kind_name(second)}. Intersection over union on the pixels of all photos.{without}")
 
 
 def _draw_confusion(measures: Measures, classes: list[str], kind: str) -> None:
@@ -158,7 +158,7 @@ def _row(
         title=name,
         color=names.clusters()[label]["colour"],
         detail=f"→ {detail}" if value is not None else detail,
-        share=None if value is None else (value, f"IoU {value:.0%}"),
+        share=None if value is None else (value, f"IoU {metric_tables.percent(value, 0)}"),
         note=f"{count:,} photo{'' if count == 1 else 's'} · {metric_tables.percent(share)} of pixels",
         id=label,
     )

@@ -40,10 +40,10 @@ def _draw_headline(metrics: dict[str, Any]) -> None:
     kind = metric_tables.final_kind(kinds)
     final, base = kinds[kind], kinds.get("proposals")
     with st.container(horizontal=True, gap="large"):
-        gain = None if base is None or kind == "proposals" else points(final["miou"] - base["miou"])
+        gain = None if base is None or kind == "proposals" else _delta(final["miou"] - base["miou"])
         help = "Mean intersection over union of the classes, background included. Below: gain over the proposals."
         st.metric(f"mIoU, {metric_tables.kind_name(kind)}", percent(final["miou"]), gain, help=help, width="content")
-        right = None if gain is None else points(final["pixel_accuracy"] - base["pixel_accuracy"])
+        right = None if gain is None else _delta(final["pixel_accuracy"] - base["pixel_accuracy"])
         help = "Share of the pixels with ground truth that have the right class."
         st.metric("Pixels right", percent(final["pixel_accuracy"]), right, help=help, width="content")
         for name in ("corloc", "mask_ap50"):
@@ -53,6 +53,11 @@ def _draw_headline(metrics: dict[str, Any]) -> None:
                 st.metric(f"{label}, proposals", percent(value), help=help, width="content")
     sentences = [f"**{metric_texts.headline(metrics)}**", *metric_texts.step_sentences(kinds)]
     st.markdown(" ".join(sentences))
+
+
+def _delta(difference: float) -> str:
+    """For ``st.metric``, which takes only an ASCII minus for a loss."""
+    return points(difference).replace("−", "-")
 
 
 def _draw_groups(metrics: dict[str, Any], groups: list[PhotoGroup]) -> None:
@@ -77,7 +82,7 @@ def _draw_groups(metrics: dict[str, Any], groups: list[PhotoGroup]) -> None:
     matching = widgets.escape(str(metrics.get("matching", "")))
     st.caption(
         "In brackets: gain in points over the step before, which the pointer shows. Clusters are matched to classes "
-        f"for each kind of label maps apart: {matching}. Pixels without a label, and pixels that the ground truth "
+        f"separately for each kind of label maps: {matching}. Pixels without a label, and pixels that the ground truth "
         "ignores, do not count. Ground truth is used for reporting only: nothing that trains, selects or sets a "
         "threshold sees it."
     )

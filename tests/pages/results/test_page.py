@@ -3,6 +3,7 @@
 import shutil
 
 import pytest
+from streamlit.proto.Metric_pb2 import Metric
 
 from app.results.metric_tables import percent
 from app.results.page import VIEWS, why_outdated
@@ -59,6 +60,12 @@ def test_stages_have_the_final_metric_and_say_that_labels_only_report(open_page,
     assert app.metric[0].value == percent(final)
     assert f"Stage 2 + CRF reaches {100 * final:.1f} % mIoU on 4 photos" in text_of(app)
     assert "for reporting only" in text_of(app)
+
+
+def test_a_loss_against_the_proposals_is_shown_as_a_loss(open_page, finished_run):
+    measures = read_json(finished_run.path / "metrics.json")["reported"]
+    assert measures["stage2_crf"]["miou"] < measures["proposals"]["miou"]
+    assert open_page("results", run="tiny").metric[0].proto.direction == Metric.MetricDirection.DOWN
 
 
 def test_without_a_run_it_says_what_to_do(open_page):
