@@ -26,9 +26,9 @@ class MaskTable:
     Columns of ``frame``:
         mask_id: int64.
         image, image_id, split: number and id of its photo, and the photo's split or None.
-        origin: "proposal", or the model that saw an object where no proposal was ("stage1").
+        origin: "proposal", or the model that predicted an object where no proposal was ("stage1").
         x, y, w, h: int32 box in pixels; area: fraction of the photo.
-        quality and ``part_*``: the proposal's own score and its parts, [0, 1]; NaN for what no proposal was.
+        quality and ``part_*``: the proposal's own score and its parts, [0, 1]; NaN for other origins.
         cluster: int32 from the stage ``clusters``, 0 for none; distance, margin: NaN without a vector.
         vector: int64 row in embeddings.npy, -1 for none.
         candidate: bool, whether the first model judged it; label (its class, 0 for none), score, iou, agreement,
@@ -108,16 +108,16 @@ def _with_candidates(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
         empty = {name: np.nan for name in _JUDGED if name != "label"}
         return frame.assign(candidate=False, label=0, **empty)
     judged = run.candidates()
-    seen = judged[judged["origin"] != "proposal"]
-    if len(seen):
-        frame = pd.concat([frame, _seen(run, seen)], ignore_index=True)
+    predicted = judged[judged["origin"] != "proposal"]
+    if len(predicted):
+        frame = pd.concat([frame, _predicted(run, predicted)], ignore_index=True)
     frame = frame.merge(judged[["mask_id", *_JUDGED]].assign(candidate=True), on="mask_id", how="left")
     frame["candidate"] = frame["candidate"].notna()
     frame["label"] = frame["label"].fillna(0).astype(np.int32)
     return frame.sort_values("mask_id", ignore_index=True)
 
 
-def _seen(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
+def _predicted(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
     """Objects where no proposal was. Their cluster is the class that the model gives them."""
     codes = MaskCodes.open(run, "candidates")
     boxes = codes.boxes[np.searchsorted(codes.ids, rows["mask_id"])]

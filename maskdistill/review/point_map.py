@@ -1,4 +1,4 @@
-"""Masks as points on a plane, and which of them lie inside a line drawn by hand."""
+"""Masks as points on a plane, and which of them lie inside a lasso."""
 
 import heapq
 from dataclasses import dataclass
@@ -14,10 +14,10 @@ SIDE = 65535  # places are whole numbers from 0 to this, along the longer side o
 
 @dataclass(frozen=True, eq=False)
 class PointMap:
-    """Masks as points on a grid, the very one that is drawn: what is seen inside a lasso is what is meant."""
+    """Masks as points on the grid that is drawn: what is shown inside a lasso is what it selects."""
 
     name: str
-    stamp: str  # of the places: a lasso on a map that was made anew would mean other masks
+    stamp: str  # of the places: on a map that was made again a lasso would select other masks
     places: np.ndarray  # (M, 2) uint16: x, y in [0, SIDE]
     rows: np.ndarray  # (M,) int64, of the table
 
@@ -37,7 +37,7 @@ class PointMap:
         if coordinates.shape != (len(rows), 2):
             raise ShapeError("coordinates", f"({len(rows)}, 2)", coordinates.shape)
         if not np.isfinite(coordinates).all():
-            raise ConfigError(f"The map '{name}' holds places that are not finite. Make it again.")
+            raise ConfigError(f"The map '{name}' has coordinates that are not finite. Make it again.")
         places = np.zeros((len(rows), 2), np.uint16)
         if len(rows):
             low, high = coordinates.min(axis=0).astype(float), coordinates.max(axis=0).astype(float)

@@ -2,7 +2,7 @@
 
 A text is one or more terms joined by ``~``, and stands for all masks of any of them:
 
-    cluster:3,5          masks whose field "cluster" is 3 or 5; so for every field that the ground knows
+    cluster:3,5          masks whose field "cluster" is 3 or 5; the same for every field of ``SelectionData``
     ids:12,30            these masks; of many the ids are packed: ids:*...
     lasso:umap.1f3a:...  masks inside a polygon on the map "umap", which must be the one it was drawn on
     box:umap.1f3a:10,20,300,400
@@ -23,15 +23,15 @@ from maskdistill.review.point_map import SIDE, PointMap, inside, simplify
 
 LONGEST = 6000  # characters that a link may spend on a selection; browsers and proxies take 8000 in all
 MOST_CORNERS = 80  # of a lasso
-_CLOSE = SIDE / 1000  # a lasso need not be followed closer than this
-_PLAIN = 12  # ids up to which they are written as numbers
-_MOST_IDS = 1_000_000  # a packed list that says it holds more is damaged
+_CLOSE = SIDE / 1000  # accuracy to which a lasso is stored
+_PLAIN = 12  # this many ids are written as numbers, more are packed
+_MOST_IDS = 1_000_000  # a longer packed list counts as damaged
 _JOIN, _PACKED = "~", "*"
 
 
 @dataclass(frozen=True, eq=False)
 class SelectionData:
-    """What texts are resolved against; arrays run with the rows of the table."""
+    """The data that texts refer to; arrays have one entry a row of the table."""
 
     ids: np.ndarray  # (N,) int64, rising
     fields: Mapping[str, np.ndarray] = field(default_factory=dict)  # (N,) whole numbers, by the field's name
@@ -40,7 +40,7 @@ class SelectionData:
 
 
 @dataclass(frozen=True, eq=False)
-class Picked:
+class Resolved:
     """The masks that a text stands for."""
 
     rows: np.ndarray  # (n,) int64, rising, each once
@@ -63,7 +63,7 @@ def ids_text(mask_ids: np.ndarray | Sequence[int]) -> str:
 
 
 def lasso_text(found: PointMap, corners: np.ndarray | Sequence[Sequence[float]]) -> str:
-    """Masks inside a polygon on a map, drawn by hand: of long ones the corners that matter are kept.
+    """Masks inside a polygon on a map, drawn by hand; long ones are simplified.
 
     Args:
         found: The map.
@@ -110,12 +110,12 @@ def terms(text: str) -> list[tuple[str, str]]:
     return found
 
 
-def resolve(text: str, data: SelectionData) -> Picked:
+def resolve(text: str, data: SelectionData) -> Resolved:
     """The masks that a text stands for.
 
     Raises:
         ConfigError: If it cannot be read, names a map or field that there is not, or one that was made anew since.
-        Whatever ``ground.view`` raises.
+        Whatever ``data.view`` raises.
     """
     chosen, missing = np.zeros(len(data.ids), bool), 0
     for kind, rest in terms(text):
@@ -137,7 +137,7 @@ def resolve(text: str, data: SelectionData) -> Picked:
             chosen |= np.isin(data.fields[kind], _numbers(rest, f"{kind}:{rest}"))
         else:
             raise _damaged(f"{kind}:{rest}", f"there is {', '.join((*data.fields, 'ids', 'lasso', 'box', 'view'))}")
-    return Picked(np.flatnonzero(chosen), missing)
+    return Resolved(np.flatnonzero(chosen), missing)
 
 
 def outlines(text: str, found: PointMap) -> list[np.ndarray]:
@@ -150,7 +150,7 @@ def outlines(text: str, found: PointMap) -> list[np.ndarray]:
     return shapes
 
 
-def _saved(name: str, data: SelectionData) -> Picked:
+def _saved(name: str, data: SelectionData) -> Resolved:
     if data.view is None:
         raise _damaged(view_text(name), "nothing is saved here")
     text = data.view(name)
@@ -177,15 +177,15 @@ def _read_shape(kind: str, rest: str, maps: Mapping[str, PointMap]) -> tuple[Poi
     title, _, body = rest.partition(":")
     name, _, stamp = title.partition(".")
     if name not in maps:
-        raise ConfigError(f"The selection was drawn on the map '{name[:40]}', which there is not. Select anew.")
+        raise ConfigError(f"This run has no map '{name[:40]}', on which the selection was drawn. Select again.")
     if stamp != maps[name].stamp:
-        raise ConfigError(f"The map '{name}' was made anew since the selection was drawn on it. Select the masks anew.")
+        raise ConfigError(f"The map '{name}' has changed since the selection was drawn on it. Select again.")
     if kind == "box":
         values = _numbers(body, f"box:{rest}")
         if len(values) != 4 or max(values) > SIDE:
             raise _damaged(f"box:{rest}", f"a box has four numbers up to {SIDE}")
         x0, y0, x1, y1 = values
-        # Half a step beyond the corners, so that points on the rim are in, as they look.
+        # Half a step beyond the corners, so that points on the border are inside, as drawn.
         return maps[name], np.array([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], float) + 0.5 * np.array(
             [(-1, -1), (1, -1), (1, 1), (-1, 1)]
         )
@@ -205,7 +205,7 @@ def _on_grid(corners: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
 
 def _numbers(text: str, whole: str) -> list[int]:
     if not re.fullmatch(r"\d{1,15}(,\d{1,15})*", text):
-        raise _damaged(whole, "whole numbers with commas between them are wanted")
+        raise _damaged(whole, "it should be whole numbers with commas between them")
     return [int(part) for part in text.split(",")]
 
 
@@ -221,4 +221,4 @@ def _to_bytes(text: str) -> bytes:
 
 def _damaged(term: str, why: str) -> ConfigError:
     short = term if len(term) <= 40 else f"{term[:37]}..."
-    return ConfigError(f"The selection '{short}' cannot be read: {why}. Select the masks anew.")
+    return ConfigError(f"The selection '{short}' cannot be read: {why}. Select the masks again.")
