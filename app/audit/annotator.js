@@ -78,8 +78,8 @@ class Annotator {
     this.data = data;
     this.list.clusters = data.clusters;
     this.find(".version").textContent = "";
-    for (const [name, colour] of Object.entries(data.colours))
-      this.find(".annotator").style.setProperty(`--${name}`, colour);
+    for (const [name, color] of Object.entries(data.colors))
+      this.find(".annotator").style.setProperty(`--${name}`, color);
     this.render();
   }
 

@@ -94,14 +94,14 @@ def annotator(review: ReviewSession, *, key: str) -> None:
         {
             "cluster": id,
             "name": cards.name_of(id),
-            "colour": cluster_color(id),
+            "color": cluster_color(id),
             "size": size,
             "example": src,
         }
         for id, size, src in zip(ids, sizes, examples, strict=True)
     ]
-    colours = {"accepted": ACCEPTED, "rejected": REJECTED, "relabelled": RELABELLED, "skipped": SKIPPED}
-    _annotator(data={"clusters": clusters, "colours": colours}, key=key)
+    colors = {"accepted": ACCEPTED, "rejected": REJECTED, "relabelled": RELABELLED, "skipped": SKIPPED}
+    _annotator(data={"clusters": clusters, "colors": colors}, key=key)
 
 
 def sync(

@@ -181,7 +181,7 @@ class Cards:
             "photo": str(columns["image_id"][row]),
             "cluster": cluster,
             "name": self.name_of(cluster),
-            "colour": cluster_color(cluster),
+            "color": cluster_color(cluster),
             "reason": self._reason(row),
             "verdict": {"text": verdict, "kept": kept, "help": RULE_HELP.get(rule, "")},
             "facts": list(self._facts(row)),
@@ -213,7 +213,7 @@ class Cards:
         own = None if vector < 0 or self.run_view.vectors is None else np.asarray(self.run_view.vectors[vector])
         excluded = () if classes is None else classes.excluded
         offered = suggest_clusters(cluster, int(columns["label"][row]), self.centres, own, excluded)
-        return [{"cluster": id, "name": self.name_of(id), "colour": cluster_color(id)} for id in offered]
+        return [{"cluster": id, "name": self.name_of(id), "color": cluster_color(id)} for id in offered]
 
     def _verb(self, label: int) -> str:
         return {ACCEPTED: "accepted", REJECTED: "rejected"}.get(label) or f"moved it to {self.name_of(label)}"

@@ -44,7 +44,7 @@ function drawFinished(find, finished) {
 function drawCard(annotator, card) {
   const { picture, find } = annotator;
   find(".name").textContent = card.name;
-  find(".swatch").style.background = card.colour;
+  find(".swatch").style.background = card.color;
   Object.assign(find(".mask-id"), { textContent: `mask ${card.id} · ${card.photo}`, title: card.photo });
   find(".reason").textContent = card.reason;
   const { text, kept, help } = card.verdict;
@@ -89,7 +89,7 @@ function fact({ label, value, share, help }) {
 }
 
 function keyButton(annotator, choice, place) {
-  const sample = example(annotator.list.find(choice.cluster)?.example, choice.colour);
+  const sample = example(annotator.list.find(choice.cluster)?.example, choice.color);
   const name = element("span", "", choice.name);
   const onClick = () => annotator.relabel(choice);
   return button([element("kbd", "", String(place)), sample, name], onClick, { title: `Move it to ${choice.name}` });
@@ -105,10 +105,10 @@ function button(children, onclick, properties = {}) {
   return made;
 }
 
-// A mask of the cluster, framed in its colour: numbers alone say little.
-function example(src, colour) {
+// A mask of the cluster, framed in its color: numbers alone say little.
+function example(src, color) {
   const frame = element("i", src ? "example" : "swatch");
-  frame.style.background = frame.style.borderColor = colour;
+  frame.style.background = frame.style.borderColor = color;
   if (src) frame.append(Object.assign(element("img"), { src, alt: "" }));
   return frame;
 }
@@ -181,8 +181,8 @@ class ClusterList {
     this.dialog.querySelector(".rows").replaceChildren(...rows.map((item) => this.row(item)));
   }
 
-  row({ cluster, name, colour, size, example: src }) {
-    const children = [example(src, colour), element("span", "", name), element("small", "", `${number(size)} masks`)];
+  row({ cluster, name, color, size, example: src }) {
+    const children = [example(src, color), element("span", "", name), element("small", "", `${number(size)} masks`)];
     return button(children, () => {
       this.dialog.close();
       this.choose(cluster);

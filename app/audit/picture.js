@@ -28,7 +28,7 @@ class Picture {
     this.cards.set(card.key, card);
     while (this.cards.size > MOST_CARDS) this.cards.delete(this.cards.keys().next().value);
     const [photo, mask, other] = await Promise.all([card.photo_src, card.mask, card.other].map(decoded));
-    card.images = { photo, mask: tinted(mask, card.colour), other: tinted(other, card.colour) };
+    card.images = { photo, mask: tinted(mask, card.color), other: tinted(other, card.color) };
     onReady(card);
   }
 
@@ -76,13 +76,13 @@ async function decoded(src) {
   return image;
 }
 
-function tinted(image, colour) {
+function tinted(image, color) {
   if (!image) return null;
   const layer = new OffscreenCanvas(image.naturalWidth, image.naturalHeight);
   const pen = layer.getContext("2d");
   pen.drawImage(image, 0, 0);
   pen.globalCompositeOperation = "source-in";
-  pen.fillStyle = colour;
+  pen.fillStyle = color;
   pen.fillRect(0, 0, layer.width, layer.height);
   return layer;
 }

@@ -20,7 +20,7 @@ _LEAST = 0.3  # of the photo's longer side: a few pixels enlarged show nothing
 _QUALITY = 82
 _COARSE = 0.5  # of SIDE: a crop of fewer pixels is read from the file again
 _PROPOSED, _PREDICTED = "the mask as proposed", "the mask as stage 1 predicts it"
-_ANY = "#FFFFFF"  # the browser gives the layer its colour
+_ANY = "#FFFFFF"  # the browser gives the layer its color
 
 
 def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str, Any]:

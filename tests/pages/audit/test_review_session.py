@@ -173,7 +173,7 @@ def test_skipped_masks_come_back_when_nothing_else_is_left(open_review):
 def test_relabelling_offers_the_own_cluster_first_and_names_it(open_review, editable_run):
     tab = Browser(open_review())
     card = tab.answer["cards"][0]
-    assert card["keys"][0] == {"cluster": card["cluster"], "name": card["name"], "colour": card["colour"]}
+    assert card["keys"][0] == {"cluster": card["cluster"], "name": card["name"], "color": card["color"]}
     row = tab.review.at
     tab.press("relabel", cluster=card["keys"][1]["cluster"])
     assert tab.review.store.labels.everyone.labels[row] == card["keys"][1]["cluster"]
