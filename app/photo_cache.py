@@ -138,7 +138,7 @@ def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> LiveProposals:
-    from maskdistill.proposals.propose import Recipe, propose
+    from maskdistill.proposals.propose import Recipe, propose_from_views
 
     first, second = _looks(features, proposal.view_scale, key, _photo)
     image = pixels(_photo)
@@ -146,7 +146,7 @@ def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key
     recipe = Recipe.resolve(proposal, crf, backbone(features))
     height, width = live_size(_photo)
     view = replace(first, geometry=replace(first.geometry, height=height, width=width))
-    found = propose(view, second, image, recipe)
+    found = propose_from_views(view, second, image, recipe)
     return LiveProposals(found, recipe, view, 1000 * (time.perf_counter() - start))
 
 
@@ -161,7 +161,7 @@ def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, phot
 
 def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> "Proposals":
     """The masks at the photo's own size, for downloads."""
-    from maskdistill.proposals.propose import Recipe, propose
+    from maskdistill.proposals.propose import Recipe, propose_from_views
 
     first, second = _looks(features, proposal.view_scale, photo_key(photo), photo)
-    return propose(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))
+    return propose_from_views(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))

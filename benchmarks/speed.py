@@ -33,7 +33,7 @@ from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
-from maskdistill.proposals.propose import Recipe, extract_views, propose
+from maskdistill.proposals.propose import Recipe, extract_views, propose_from_views
 from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.run_folder import Run
 
@@ -144,7 +144,7 @@ def run_plain(source: PhotoSource, config: RunConfig) -> tuple[float, float]:
             image = read_photo(photo)
             size = (photo.height, photo.width)
             views = extract_views(backbone, image, size, config.features, recipe.request, view_scale=recipe.view_scale)
-            found = propose(*views, image, recipe)
+            found = propose_from_views(*views, image, recipe)
             seconds.append(time.perf_counter() - start)
             if found.proposals:
                 masks[photo.id] = found.proposals[0].mask

@@ -3,11 +3,13 @@
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
+from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
 from maskdistill.features.backbone import Backbone
 from maskdistill.features.forward import FeatureRequest, Features
@@ -151,8 +153,29 @@ def extract_views(
     return first, ImageView(backbone.features(image, small, request, mirror=True), small, mirrored=True)
 
 
-def propose(view: ImageView, second: ImageView | None, image: Image.Image | None, recipe: Recipe) -> Proposals:
-    """Masks of one photo.
+def propose(photo: Photo | Path, backbone: Backbone, config: RunConfig) -> Proposals:
+    """Masks of one photo, from its file.
+
+    Args:
+        photo: The photo, or the path of its file.
+        backbone: What ``load_backbone(config.features)`` gives.
+        config: Settings; its sections ``features``, ``proposals`` and ``crf`` are read.
+
+    Raises:
+        DatasetError: If the photo cannot be read.
+        ConfigError: If a setting cannot work with this backbone.
+    """
+    image = read_photo(photo)
+    recipe = Recipe.resolve(config.proposals, config.crf, backbone)
+    size = (image.height, image.width)
+    views = extract_views(backbone, image, size, config.features, recipe.request, view_scale=recipe.view_scale)
+    return propose_from_views(*views, image, recipe)
+
+
+def propose_from_views(
+    view: ImageView, second: ImageView | None, image: Image.Image | None, recipe: Recipe
+) -> Proposals:
+    """Masks of one photo, from its features.
 
     Args:
         view: Features of the photo.

@@ -17,7 +17,7 @@ from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for
 from maskdistill.files import is_disk_full
 from maskdistill.machine import is_out_of_memory
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
-from maskdistill.proposals.propose import Proposal, Recipe, extract_views, propose
+from maskdistill.proposals.propose import Proposal, Recipe, extract_views, propose_from_views
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
@@ -65,7 +65,7 @@ class PhotoWorker:
         )
         if self._tokens is not None:
             self._tokens.write(number, stack_tokens(first.features, self._blocks))
-        found = propose(first, second, image, self._recipe)
+        found = propose_from_views(first, second, image, self._recipe)
         annotations = [_annotation(number, rank, item) for rank, item in enumerate(found.proposals)]
         for annotation in annotations:
             write_thumbnail(thumbnail_in(self._thumbs, annotation["id"]), image, annotation["bbox"], size)

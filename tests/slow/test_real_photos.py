@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from maskdistill.config import RunConfig
-from maskdistill.datasets import open_source, read_photo
+from maskdistill.datasets import open_source
 from maskdistill.evaluation.region_metrics import best_iou, corloc
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.masks import mask_iou
-from maskdistill.proposals.propose import Recipe, extract_views, propose
+from maskdistill.proposals.propose import propose
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 
@@ -32,12 +32,7 @@ SMALL = ["--backbone", "focus_vits14", "--set", "features.shorter_side=112"]  # 
 
 
 def top_mask(backbone, photo, config):
-    recipe = Recipe.resolve(config.proposals, config.crf, backbone)
-    image = read_photo(photo)
-    views = extract_views(
-        backbone, image, (photo.height, photo.width), config.features, recipe.request, view_scale=recipe.view_scale
-    )
-    return propose(*views, image, recipe).proposals[0].mask
+    return propose(photo, backbone, config).proposals[0].mask
 
 
 def test_masks_agree_between_precisions():

@@ -5,14 +5,22 @@ import pytest
 import torch
 from PIL import Image
 
-from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
+from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets.transforms import patch_grid
 from maskdistill.errors import ConfigError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.forward import Features
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
-from maskdistill.proposals.propose import ImageView, Recipe, _drop_doubles, explore_request, extract_views, propose
+from maskdistill.proposals.propose import (
+    ImageView,
+    Recipe,
+    _drop_doubles,
+    explore_request,
+    extract_views,
+    propose,
+    propose_from_views,
+)
 
 PATCH = 8
 
@@ -53,7 +61,7 @@ SMALLER_MIRRORED = rectangles((9, 12), (3, 6, 3, 6))  # the same photo at three 
 @pytest.mark.parametrize("refine_steps", [0, 1, 2])
 def test_mask_is_the_drawn_rectangle(refine_steps):
     settings = recipe(views="none", smooth=False, refine_steps=refine_steps)
-    result = propose(planted_view(LABELS), None, None, settings)
+    result = propose_from_views(planted_view(LABELS), None, None, settings)
     assert len(result.proposals) == 1
     assert result.problem is None
     np.testing.assert_array_equal(result.proposals[0].mask, in_pixels(LABELS))
@@ -63,7 +71,7 @@ def test_mask_is_the_drawn_rectangle(refine_steps):
 
 
 def test_smooth_mask_rounds_the_corners_only():
-    mask = propose(planted_view(LABELS), None, None, recipe(views="none", smooth=True)).proposals[0].mask
+    mask = propose_from_views(planted_view(LABELS), None, None, recipe(views="none", smooth=True)).proposals[0].mask
     wrong = np.argwhere(mask != in_pixels(LABELS))
     corners = np.array([(row, col) for row in (32, 64) for col in (64, 96)])  # pixels
     distances = np.abs(wrong[:, None] + 0.5 - corners[None]).max(axis=2).min(axis=1)
@@ -72,7 +80,7 @@ def test_smooth_mask_rounds_the_corners_only():
 
 
 def test_mask_has_the_photos_size():
-    mask = propose(planted_view(LABELS, photo=(75, 100)), None, None, recipe(views="none")).proposals[0].mask
+    mask = propose_from_views(planted_view(LABELS, photo=(75, 100)), None, None, recipe(views="none")).proposals[0].mask
     assert mask.shape == (75, 100)
     expected = np.zeros((75, 100), bool)
     expected[25:50, 50:75] = True  # a third to two thirds of the height, a half to three quarters of the width
@@ -82,7 +90,7 @@ def test_mask_has_the_photos_size():
 @pytest.mark.parametrize("views", ["score", "merge"])
 def test_mirrored_view_agrees(views):
     second = planted_view(SMALLER_MIRRORED, photo=(96, 128), mirrored=True, seed=1)
-    item = propose(planted_view(LABELS), second, None, recipe(views=views, smooth=False)).proposals[0]
+    item = propose_from_views(planted_view(LABELS), second, None, recipe(views=views, smooth=False)).proposals[0]
     assert item.parts["view_agreement"] > 0.95
     np.testing.assert_array_equal(item.mask, in_pixels(LABELS))
 
@@ -90,28 +98,28 @@ def test_mirrored_view_agrees(views):
 def test_view_that_is_not_turned_back_would_disagree():
     """The same features, said not to be mirrored: the agreement must come from turning them."""
     second = planted_view(SMALLER_MIRRORED, photo=(96, 128), mirrored=False, seed=1)
-    item = propose(planted_view(LABELS), second, None, recipe(views="merge", smooth=False)).proposals[0]
+    item = propose_from_views(planted_view(LABELS), second, None, recipe(views="merge", smooth=False)).proposals[0]
     assert item.parts["view_agreement"] < 0.1
     np.testing.assert_array_equal(item.mask, in_pixels(LABELS))  # a view that disagrees is not averaged in
 
 
 def test_second_view_that_finds_nothing_agrees_in_nothing():
     second = planted_view(rectangles((1, 3)), photo=(32, 96), mirrored=True)  # too few patches for a cut
-    item = propose(planted_view(LABELS), second, None, recipe(views="merge")).proposals[0]
+    item = propose_from_views(planted_view(LABELS), second, None, recipe(views="merge")).proposals[0]
     assert item.parts["view_agreement"] == 0
 
 
 def test_without_views_there_is_no_such_part():
     second = planted_view(SMALLER_MIRRORED, photo=(96, 128), mirrored=True)
-    alone = propose(planted_view(LABELS), None, None, recipe(views="merge")).proposals[0]
-    switched_off = propose(planted_view(LABELS), second, None, recipe(views="none")).proposals[0]
+    alone = propose_from_views(planted_view(LABELS), None, None, recipe(views="merge")).proposals[0]
+    switched_off = propose_from_views(planted_view(LABELS), second, None, recipe(views="none")).proposals[0]
     assert "view_agreement" not in alone.parts
     assert "view_agreement" not in switched_off.parts
 
 
 def test_two_objects():
     labels = rectangles((12, 16), (1, 6, 1, 6), (6, 11, 9, 13))
-    result = propose(planted_view(labels), None, None, recipe(views="none", smooth=False, num_objects=2))
+    result = propose_from_views(planted_view(labels), None, None, recipe(views="none", smooth=False, num_objects=2))
     assert len(result.proposals) == 2
     scores = [item.score for item in result.proposals]
     assert scores == sorted(scores, reverse=True)
@@ -122,7 +130,7 @@ def test_two_objects():
 
 @pytest.mark.parametrize(("max_overlap", "count"), [(0.2, 1), (0.5, 2)])
 def test_double_is_dropped_and_the_better_one_kept(max_overlap, count):
-    base = propose(planted_view(LABELS), None, None, recipe(views="none", smooth=False)).proposals[0]
+    base = propose_from_views(planted_view(LABELS), None, None, recipe(views="none", smooth=False)).proposals[0]
     shifted = replace(base, mask=np.roll(base.mask, 16, axis=0), score=base.score / 2)  # IoU 1/3
     kept = _drop_doubles([shifted, base], ProposalConfig(max_overlap=max_overlap))
     assert kept == [base, shifted][:count]
@@ -133,7 +141,9 @@ def test_double_is_dropped_and_the_better_one_kept(max_overlap, count):
 def test_score_and_parts_lie_between_0_and_1(seed, views):
     """Also on features that are little more than noise."""
     second = planted_view(SMALLER_MIRRORED, photo=(96, 128), mirrored=True, noise=4, seed=seed + 10)
-    result = propose(planted_view(LABELS, noise=4, seed=seed), second, None, recipe(views=views, num_objects=3))
+    result = propose_from_views(
+        planted_view(LABELS, noise=4, seed=seed), second, None, recipe(views=views, num_objects=3)
+    )
     assert result.proposals
     for item in result.proposals:
         assert 0 <= item.score <= 1
@@ -143,15 +153,15 @@ def test_score_and_parts_lie_between_0_and_1(seed, views):
 
 
 def test_clear_object_scores_more_than_noise():
-    clear = propose(planted_view(LABELS), None, None, recipe(views="none")).proposals[0].score
-    noisy = propose(planted_view(LABELS, noise=8), None, None, recipe(views="none")).proposals[0].score
+    clear = propose_from_views(planted_view(LABELS), None, None, recipe(views="none")).proposals[0].score
+    noisy = propose_from_views(planted_view(LABELS, noise=8), None, None, recipe(views="none")).proposals[0].score
     assert clear > noisy
 
 
 def test_same_features_give_the_same_result():
     view = planted_view(LABELS, noise=2)
     second = planted_view(SMALLER_MIRRORED, photo=(96, 128), mirrored=True, noise=2)
-    runs = [propose(view, second, None, recipe(num_objects=3)) for _ in range(2)]
+    runs = [propose_from_views(view, second, None, recipe(num_objects=3)) for _ in range(2)]
     assert [item.score for item in runs[0].proposals] == [item.score for item in runs[1].proposals]
     for one, other in zip(runs[0].proposals, runs[1].proposals, strict=True):
         np.testing.assert_array_equal(one.mask, other.mask)
@@ -172,7 +182,7 @@ def test_published_engine_finds_the_drawn_rectangle():
     """Keys of the object point one way and its surroundings the other; CLS looks at the object."""
     sign = torch.from_numpy(np.where(LABELS.ravel() > 0, 1.0, -1.0).astype(np.float32))
     keys = sign.view(1, -1, 1).expand(2, -1, 4)
-    result = propose(keys_view(keys, torch.ones(2, 4)), None, None, published())
+    result = propose_from_views(keys_view(keys, torch.ones(2, 4)), None, None, published())
     assert len(result.proposals) == 1
     np.testing.assert_array_equal(result.proposals[0].mask, in_pixels(LABELS))
     assert "eigengap" not in result.proposals[0].parts
@@ -181,21 +191,23 @@ def test_published_engine_finds_the_drawn_rectangle():
 
 
 def test_whole_photo_is_named():
-    result = propose(keys_view(torch.ones(2, 192, 4), torch.ones(2, 4)), None, None, published())
+    result = propose_from_views(keys_view(torch.ones(2, 192, 4), torch.ones(2, 4)), None, None, published())
     assert result.proposals[0].mask.all()
     assert "covers 100% of the photo, nearly all of it" in result.problem
     assert "try the engine 'ncut'" in result.problem
 
 
 def test_nothing_found_is_named():
-    result = propose(keys_view(torch.zeros(2, 192, 4), torch.ones(2, 4)), None, None, published())
+    result = propose_from_views(keys_view(torch.zeros(2, 192, 4), torch.ones(2, 4)), None, None, published())
     assert result.proposals == ()
     assert result.problem.startswith("No object was found. ")
     assert "try the engine 'ncut'" in result.problem
 
 
 def test_photo_of_too_few_patches_is_named():
-    result = propose(planted_view(rectangles((1, 3)), photo=(8, 24)), None, None, recipe(views="none", tau=0.3))
+    result = propose_from_views(
+        planted_view(rectangles((1, 3)), photo=(8, 24)), None, None, recipe(views="none", tau=0.3)
+    )
     assert result.proposals == ()
     assert result.problem == "No object was found. Try the feature 'keys', a tau above 0.3, or foreground 'largest'."
 
@@ -204,7 +216,7 @@ def test_photo_of_too_few_patches_is_named():
 def test_single_patch_is_named(smooth, refine_steps):
     labels = rectangles(SHAPE, (5, 6, 7, 8))
     settings = recipe(views="none", smooth=smooth, refine_steps=refine_steps)
-    result = propose(planted_view(labels), None, None, settings)
+    result = propose_from_views(planted_view(labels), None, None, settings)
     assert result.proposals[0].mask.sum() <= PATCH**2
     assert result.problem.startswith("The mask is a single patch. Try the feature 'keys'")
 
@@ -222,7 +234,7 @@ class TestCrf:
 
             monkeypatch.setattr("maskdistill.proposals.propose.refine_probability", refine)
             settings = recipe(views="none", smooth=False, crf=CrfConfig(enabled=True, **values))
-            return propose(planted_view(LABELS), None, Image.new("RGB", (128, 96)), settings).proposals[0]
+            return propose_from_views(planted_view(LABELS), None, Image.new("RGB", (128, 96)), settings).proposals[0]
 
         return run
 
@@ -242,7 +254,7 @@ class TestCrf:
     def test_is_left_out_when_switched_off_or_without_the_photo(self):
         for image, enabled in ((None, True), (Image.new("RGB", (128, 96)), False)):
             settings = recipe(views="none", crf=CrfConfig(enabled=enabled))
-            item = propose(planted_view(LABELS), None, image, settings).proposals[0]
+            item = propose_from_views(planted_view(LABELS), None, image, settings).proposals[0]
             assert "crf_agreement" not in item.parts
             assert item.before_crf is None
 
@@ -285,14 +297,11 @@ class TestRecipe:
     @pytest.mark.parametrize("engine", ["ncut", "published"])
     @pytest.mark.parametrize("views", ["none", "merge"])
     @pytest.mark.parametrize("fit", ["resize", "pad"])
-    def test_its_request_is_enough_for_a_real_photo(self, backbone, feature, engine, views, fit):
-        config = ProposalConfig(feature=feature, engine=engine, views=views, num_heads=2, num_objects=2)
-        settings = Recipe.resolve(config, CrfConfig(), backbone)
-        image = Image.effect_noise((50, 38), 80).convert("RGB")
-        size = FeatureConfig(shorter_side=32, fit=fit)
-        first, second = extract_views(backbone, image, (38, 50), size, settings.request, view_scale=settings.view_scale)
-        assert (second is None) == (views == "none")
-        result = propose(first, second, image, settings)
+    def test_its_request_is_enough_for_a_real_photo(self, backbone, tmp_path, feature, engine, views, fit):
+        proposals = ProposalConfig(feature=feature, engine=engine, views=views, num_heads=2, num_objects=2)
+        config = RunConfig(features=FeatureConfig(shorter_side=32, fit=fit), proposals=proposals)
+        Image.effect_noise((50, 38), 80).convert("RGB").save(tmp_path / "photo.png")
+        result = propose(tmp_path / "photo.png", backbone, config)
         assert all(item.mask.shape == (38, 50) for item in result.proposals)
         assert all(("view_agreement" in item.parts) == (views != "none") for item in result.proposals)
 
@@ -334,7 +343,7 @@ def test_mirrored_view_of_a_padded_photo_agrees():
     first = ImageView(planted_view(rectangles((4, 5), (1, 3, 2, 4))).features, geometry)  # pixels 16 to 32 of 33
     whole = patch_grid(32, 33, shorter_side=32, patch_size=PATCH, mode="resize")
     second = ImageView(planted_view(rectangles((4, 4), (1, 3, 0, 2))).features, whole, mirrored=True)  # its right half
-    item = propose(first, second, None, recipe(views="score")).proposals[0]
+    item = propose_from_views(first, second, None, recipe(views="score")).proposals[0]
     assert item.parts["view_agreement"] > 0.8
 
 
@@ -343,7 +352,7 @@ def test_second_look_that_takes_the_other_side_agrees_by_half():
     settings = recipe(views="merge", smooth=False, foreground="largest")
     first = planted_view(rectangles((12, 16), (0, 12, 0, 7)))
     second = planted_view(rectangles((9, 12), (0, 9, 0, 5)), mirrored=True)  # turned back: the right side
-    alone = propose(first, None, None, recipe(views="none", smooth=False, foreground="largest")).proposals[0]
-    item = propose(first, second, None, settings).proposals[0]
+    alone = propose_from_views(first, None, None, recipe(views="none", smooth=False, foreground="largest")).proposals[0]
+    item = propose_from_views(first, second, None, settings).proposals[0]
     assert 0.3 < item.parts["view_agreement"] <= 0.5
     np.testing.assert_array_equal(item.mask, alone.mask)

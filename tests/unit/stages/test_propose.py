@@ -578,7 +578,7 @@ def test_failure_of_one_photo_is_returned_with_its_reason(tmp_path, photos, conf
     def fail(*_args, **_options):
         raise RuntimeError("no eigenvalues")
 
-    monkeypatch.setattr(worker, "propose", fail)
+    monkeypatch.setattr(worker, "propose_from_views", fail)
     result = PhotoWorker(tmp_path, config, tmp_path / "thumbs")(3, open_source(photos).photos[3])
     assert result == PhotoResult(3, error="RuntimeError: no eigenvalues")
 
