@@ -24,7 +24,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML)
+_component = register(__file__, _HTML, shared=("styles/slider.css",))
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ _HTML = """
 </div>
 """
 
-_component = register(__file__, _HTML)
+_component = register(__file__, _HTML, shared=("styles/slider.css",))
 
 
 def epoch_player(samples: Samples, source: PhotoSource | None, agreement: dict[int, float], *, key: str) -> None:

@@ -47,6 +47,8 @@ __all__ = [
     "setting_names",
 ]
 
+_PRESETS = resources.files("maskdistill.config") / "presets"
+
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
@@ -104,21 +106,24 @@ class RunConfig:
 
 def preset_names() -> list[str]:
     """Names of the presets that come with the package."""
-    folder = resources.files("maskdistill.config") / "presets"
-    return sorted(item.name.removesuffix(".toml") for item in folder.iterdir() if item.name.endswith(".toml"))
+    return sorted(item.name.removesuffix(".toml") for item in _PRESETS.iterdir() if item.name.endswith(".toml"))
 
 
+@functools.cache
 def load_preset(name: str) -> RunConfig:
-    """The preset of that name.
+    """The preset of that name; what it leaves out is as in the preset it is based on, or else the default.
 
     Raises:
         ConfigError: If there is none; the message lists those there are.
     """
     if name not in preset_names():
         raise ConfigError(f"No preset '{name}'. There are: {', '.join(preset_names())}.")
-    text = (resources.files("maskdistill.config") / "presets" / f"{name}.toml").read_text(encoding="utf-8")
-    values = tomllib.loads(text)
-    values.pop("about", None)
+    changes = tomllib.loads((_PRESETS / f"{name}.toml").read_text(encoding="utf-8"))
+    changes.pop("about", None)
+    base = changes.pop("based_on", None)
+    values = load_preset(base).to_dict() if base else {}
+    for section, value in changes.items():
+        values[section] = {**values.get(section, {}), **value} if isinstance(value, dict) else value
     return RunConfig.from_dict(values)
 
 
