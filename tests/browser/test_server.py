@@ -10,7 +10,8 @@ pytestmark = pytest.mark.browser
 PAGES = ("Start", "Proposals", "Clusters", "Filter", "Training", "Results", "Audit", "Guide")
 # What the server says of itself: where it can be seen.
 GREETING = re.compile(
-    r"\s*|.*You can now view your Streamlit app.*|\s*(Local |Network |External )?URL: .*|.*Uvicorn server.*|.*Stopping\.\.\."
+    r"\s*|.*You can now view your Streamlit app.*|\s*(Local |Network |External )?URL: .*"
+    r"|.*Uvicorn server.*|.*Stopping\.\.\."
 )
 
 
