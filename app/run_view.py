@@ -17,7 +17,7 @@ from maskdistill.clustering.projection import pca_map
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
@@ -197,8 +197,8 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         vectors=vectors,
         umap=_fitting(_mapped(run.path / "umap_xy.npy"), vectors),
         pca=None if vectors is None else pca_map(vectors),
-        clusters=_json(run.path / "clusters.json"),
-        metrics=_json(run.path / "metrics.json"),
+        clusters=read_json_if_there(run.path / "clusters.json"),
+        metrics=read_json_if_there(run.path / "metrics.json"),
     )
 
 
@@ -225,7 +225,3 @@ def _mapped(path: Path) -> np.ndarray | None:
 def _fitting(places: np.ndarray | None, vectors: np.ndarray | None) -> np.ndarray | None:
     """A map of other vectors is of no use."""
     return places if places is not None and vectors is not None and len(places) == len(vectors) else None
-
-
-def _json(path: Path) -> dict[str, Any] | None:
-    return read_json(path) if path.is_file() else None

@@ -79,6 +79,14 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
 
 
+def read_json_if_there(path: Path) -> Any | None:
+    """``read_json``; None if there is no such file, also where another process removes it just now."""
+    try:
+        return read_json(path)
+    except FileNotFoundError:
+        return None
+
+
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:
     """Write a JSON file in one step. None as indent writes a large one that nobody reads five times as fast."""
     write_atomically(path, json.dumps(value, indent=indent))

@@ -12,7 +12,7 @@ from app import cache
 from app.run_view import DecisionView, RunView
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.pseudo_labels.signals import MaskSignals
@@ -88,8 +88,8 @@ def _filter_record(path: Path, stamp: str, run_view: RunView) -> FilterRecord:
         return FilterRecord(ids, MaskSignals.from_columns(table))
     decision, relabel = (np.asarray(kept.get(name, none)) for name in ("decision", "relabel"))
     cluster = np.where(relabel > 0, relabel, table["cluster"])  # the filter judged a mask among those of its new class
-    record = run.stage_path("filter")
-    config = _filter_config(read_json(record)) if record.is_file() else None
+    record = read_json_if_there(run.stage_path("filter"))
+    config = _filter_config(record) if record else None
     return FilterRecord(ids, MaskSignals.from_columns(table.assign(cluster=cluster)), config, decision, relabel)
 
 

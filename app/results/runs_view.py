@@ -15,7 +15,7 @@ from app.run_view import RunView
 from app.settings_difference import differences
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.review.decisions import read_names
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
@@ -168,8 +168,7 @@ def _cluster_names(run: Run, metrics: dict[str, Any] | None) -> tuple[str, ...]:
 
 
 def _json(run: Run, name: str) -> dict[str, Any] | None:
-    path = run.path / name
-    return read_json(path) if path.is_file() else None
+    return read_json_if_there(run.path / name)
 
 
 def _height(table: pd.DataFrame) -> int:

@@ -22,7 +22,7 @@ from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.config import ClusterConfig
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.files import read_json, replace_atomically, write_json
+from maskdistill.files import read_json, read_json_if_there, replace_atomically, write_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 FOLDER = "trials"
@@ -149,13 +149,11 @@ def read_curve(run: Run) -> KCurve | None:
     Raises:
         RunError: If a file is damaged.
     """
-    path = run.path / FOLDER / _CURVE
-    if path.is_file():
-        record = read_json(path)
-        if record["clusters"] == run.fingerprint_of("clusters"):
-            return _curve(record["curve"])
-    path = run.path / "clusters.json"
-    own = read_json(path)["num_classes_curve"] if path.is_file() else None
+    record = read_json_if_there(run.path / FOLDER / _CURVE)
+    if record and record["clusters"] == run.fingerprint_of("clusters"):
+        return _curve(record["curve"])
+    clusters = read_json_if_there(run.path / "clusters.json")
+    own = clusters and clusters["num_classes_curve"]
     return _curve(own) if own else None
 
 

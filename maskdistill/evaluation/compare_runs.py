@@ -11,7 +11,7 @@ from maskdistill.errors import RunError
 from maskdistill.evaluation.confusion import Confusion, Matching, match_one_to_one
 from maskdistill.evaluation.photo_metrics import count_pairs
 from maskdistill.evaluation.run_label_maps import LabelMaps
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 _NO_CLASS = -1
@@ -118,4 +118,5 @@ def _data(run: Run) -> Any:
 
 def _has_labels(run: Run) -> bool:
     path = run.path / "predictions.json"
-    return path.is_file() and bool(read_json(path)["photos"])
+    found = read_json_if_there(path)
+    return found is not None and bool(found["photos"])

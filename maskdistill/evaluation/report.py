@@ -8,7 +8,7 @@ from maskdistill.datasets import PhotoSource, open_source, read_label
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
-from maskdistill.files import read_json
+from maskdistill.files import read_json, read_json_if_there
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import write_label_png
@@ -116,7 +116,7 @@ def _fingerprint_of(run: Run) -> str:
 def _mask_measures(run: Run, source: PhotoSource, split: str) -> dict[str, Any]:
     """CorLoc and mask AP of the run's proposals, if metrics.json has them for this split."""
     path = run.path / "metrics.json"
-    metrics = read_json(path) if path.is_file() else {}
+    metrics = read_json_if_there(path) or {}
     if "masks" not in metrics or reported_numbers(source, metrics["split"]) != reported_numbers(source, split):
         return {}
     return {name: metrics["masks"][name] for name in ("mask_ap50", "corloc")}

@@ -11,7 +11,7 @@ from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
-from maskdistill.files import read_json, write_json
+from maskdistill.files import read_json, read_json_if_there, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
@@ -161,8 +161,7 @@ class Plan:
 
 def read_record(run: Run, name: str) -> dict[str, Any] | None:
     """What a stage was made from when it was last finished; None if it never was."""
-    path = run.stage_path(name)
-    return read_json(path) if path.is_file() else None
+    return read_json_if_there(run.stage_path(name))
 
 
 def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:

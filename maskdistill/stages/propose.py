@@ -203,8 +203,7 @@ def _digest_weights(choice: BackboneChoice) -> str:
 
 def is_done(run: Run, key: str) -> bool:
     """Whether the stage was finished from exactly these inputs."""
-    path = run.stage_path(STAGE)
-    if not path.is_file() or read_json(path)["fingerprint"] != key:
+    if run.fingerprint_of(STAGE) != key:
         return False
     return all(path.is_file() for path in (run.proposals_path, run.masks_path, run.images_path))
 

@@ -19,7 +19,7 @@ import numpy as np
 
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import read_json_if_there, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.candidates import write_candidates
@@ -115,7 +115,7 @@ def compare_labels(before: LabelFolder, now: LabelFolder) -> float:
 def _label(context: Context, model: str, before: LabelFolder, folder: LabelFolder) -> Round:
     """Labels of a round by the model before it; they are made once, however often the training after it is stopped."""
     path = folder.path / "round.json"
-    if path.is_file() and (known := read_json(path))["key"] == context.key:
+    if (known := read_json_if_there(path)) and known["key"] == context.key:
         return Round(**known)
     _remove(folder.path)  # of other settings, or half made
     with closing(predict_training_photos(context, model)) as predictions:

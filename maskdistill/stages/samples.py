@@ -59,7 +59,7 @@ class Samples:
         """Epochs that every photo has a label map of, rising; 0 is before the training."""
         folders = _epoch_folders(self.folder)
         names = {f"{photo.number}.png" for photo in self.photos}
-        return [epoch for epoch, path in folders.items() if names <= {file.name for file in path.iterdir()}]
+        return [epoch for epoch, path in folders.items() if all((path / name).is_file() for name in names)]
 
     def target(self, photo: SamplePhoto) -> Path:
         """Palette PNG of what the model learns to predict for a photo."""

@@ -13,7 +13,7 @@ from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.features.backbone import choose_device
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.masks import decode_mask
 from maskdistill.models.training.checkpoint import EpochReport, write_tensors
 from maskdistill.models.training.task import Callbacks, Task, TrainResult
@@ -98,8 +98,8 @@ def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
 
 def _outlined_numbers(context: Context, clusters: dict[int, int]) -> list[int]:
     """The training photos without those whose objects people rejected all the masks of."""
-    path = context.run.path / "classes.json"
-    rejected = set(read_json(path)["rejected"]) if path.is_file() else set()
+    classes = read_json_if_there(context.run.path / "classes.json")
+    rejected = set(classes["rejected"]) if classes else set()
     ids = {number: {item["id"] for item in context.annotations[number]} for number in context.training_numbers}
     return [number for number, masks in ids.items() if not masks & rejected or masks & clusters.keys()]
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +15,7 @@ import pandas as pd
 
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, replace_atomically, write_json
+from maskdistill.files import read_json, read_json_if_there, replace_atomically, write_json
 from maskdistill.masks import decode_mask
 
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
@@ -60,9 +61,11 @@ class LabelFolder:
         return read_json(self.path / "pseudo_labels.json")["photos"]
 
     def _table(self, path: Path, command: str = "propose") -> pd.DataFrame:
-        if not path.is_file():
-            raise RunError(f"No {path.name} in {self.path}. Make it with: maskdistill {command} --run {self.path}")
-        return pd.read_parquet(path)
+        try:
+            return pd.read_parquet(path)
+        except FileNotFoundError as error:
+            remedy = f"Make it with: maskdistill {command} --run {self.path}"
+            raise RunError(f"No {path.name} in {self.path}. {remedy}") from error
 
 
 class Run(LabelFolder):
@@ -111,11 +114,8 @@ class Run(LabelFolder):
     @property
     def final_model(self) -> str:
         """Folder of the final model: ``rounds/<number>`` of the last round upon this very stage 2, else ``stage2``."""
-        record = self.stage_path("stage2")
-        if not self.rounds_path.is_file() or not record.is_file():
-            return "stage2"
-        rounds = read_json(self.rounds_path)
-        return rounds["model"] if rounds["stage2"] == read_json(record)["fingerprint"] else "stage2"
+        rounds = read_json_if_there(self.rounds_path)
+        return rounds["model"] if rounds and rounds["stage2"] == self.fingerprint_of("stage2") else "stage2"
 
     @property
     def progress_path(self) -> Path:
@@ -129,8 +129,8 @@ class Run(LabelFolder):
 
     def fingerprint_of(self, stage: str) -> str:
         """Of what a finished stage was made from; empty while it is not finished."""
-        record = self.stage_path(stage)
-        return read_json(record)["fingerprint"] if record.is_file() else ""
+        record = read_json_if_there(self.stage_path(stage))
+        return record["fingerprint"] if record else ""
 
     def parts_path(self, stage: str, fingerprint: str) -> Path:
         """Folder of a stage's finished shards, for one set of settings and photos."""
@@ -155,10 +155,10 @@ class Run(LabelFolder):
         Raises:
             RunError: If the masks are not finished.
         """
-        record = self.stage_path("proposals")
-        if not record.is_file():
+        fingerprint = self.fingerprint_of("proposals")
+        if not fingerprint:
             raise RunError(f"No finished masks in {self.path}. Finish them with: maskdistill propose --run {self.path}")
-        return self.thumbs_path(read_json(record)["fingerprint"])
+        return self.thumbs_path(fingerprint)
 
     def thumbnail(self, mask_id: int) -> Path:
         """96-pixel JPEG of a mask's crop.
@@ -206,8 +206,8 @@ class Run(LabelFolder):
     @property
     def num_classes(self) -> int:
         """K, the highest number of a class: people may have left some below it empty."""
-        path = self.path / "classes.json"
-        return read_json(path if path.is_file() else self.path / "clusters.json")["num_classes"]
+        classes = read_json_if_there(self.path / "classes.json")
+        return (classes or read_json(self.path / "clusters.json"))["num_classes"]
 
     def prediction(self, kind: str, number: int) -> Path:
         """Label map of a photo, palette PNG, by ``stage1`` or ``stage2``, or as one of ``FINAL_KINDS``."""
@@ -277,8 +277,11 @@ def list_runs(folder: Path) -> list[Run]:
     """Runs inside a folder, newest first; none if the folder is missing."""
     if not folder.is_dir():
         return []
-    runs = [Run(path) for path in folder.iterdir() if (path / "run.json").is_file()]
-    return sorted(runs, key=lambda run: (run.path / "run.json").stat().st_mtime, reverse=True)
+    found: list[tuple[float, Run]] = []
+    for path in folder.iterdir():
+        with suppress(OSError):  # no run, or one that is deleted just now
+            found.append(((path / "run.json").stat().st_mtime, Run(path)))
+    return [run for _, run in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
 def runs_folder() -> Path:

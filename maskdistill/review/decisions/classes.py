@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from maskdistill.files import read_json
+from maskdistill.files import read_json, read_json_if_there
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import Folded, fold
 from maskdistill.review.decisions.marks import read_marks
@@ -100,8 +100,7 @@ def class_names(run: Run) -> dict[int, str]:
         RunError: If a file is damaged.
     """
     numbering, edits, _ = _read_edits(run, load=())
-    path = run.path / "classes.json"
-    made = read_json(path) if path.is_file() else {}
+    made = read_json_if_there(run.path / "classes.json") or {}
     if made.get("clusters") != numbering.clusters:  # of another clustering, or not made
         made = {"adopted": 0, "names": {}}
     if made["adopted"] == numbering.base:

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json
+from maskdistill.files import read_json_if_there
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import fold
 from maskdistill.review.decisions.records import Action, Kind, Mark, Scope
@@ -179,8 +179,8 @@ def _check_classes(run: Run, db: sqlite3.Connection, numbering: Numbering, marks
     given = {mark.cluster for mark in marks if mark.cluster is not None}
     if not given:
         return
-    path = run.path / "clusters.json"
-    highest = highest_number(db, numbering, read_json(path)["num_classes"] if path.is_file() else 0)
+    clusters = read_json_if_there(run.path / "clusters.json")
+    highest = highest_number(db, numbering, clusters["num_classes"] if clusters else 0)
     if not 1 <= min(given) <= max(given) <= highest:
         raise ConfigError(
             f"There are clusters 1 to {highest}, got {sorted(given)} to relabel a mask. Choose one of them."

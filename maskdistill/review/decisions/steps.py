@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json
 from maskdistill.review.decisions.records import EDITS, Kind, Scope, Step
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
@@ -45,8 +44,7 @@ class Edit:
 
 def clusters_fingerprint(run: Run) -> str:
     """Fingerprint of the stage ``clusters``; "" before it was made."""
-    path = run.stage_path("clusters")
-    return read_json(path)["fingerprint"] if path.is_file() else ""
+    return run.fingerprint_of("clusters")
 
 
 def read_numbering(db: sqlite3.Connection, clusters: str) -> Numbering:

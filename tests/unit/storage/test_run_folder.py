@@ -1,4 +1,6 @@
 import os
+import shutil
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -148,3 +150,37 @@ def test_fingerprint_depends_on_the_values_only():
     assert fingerprint({"a": 1, "b": [1, 2]}) == fingerprint({"b": (1, 2), "a": 1})
     different = [{"a": 1}, {"a": "1"}, {"a": 2}, {"a": None}, {"b": 1}, {"a": [1]}, {}]
     assert len({fingerprint(value) for value in different}) == len(different)
+
+
+def test_runs_are_listed_while_some_are_deleted(tmp_path):
+    """Another session deletes a run while the sidebar lists them."""
+    Run(tmp_path / "stays").write_info({})
+
+    def come_and_go(name):
+        for _ in range(100):
+            Run(tmp_path / name).write_info({})
+            shutil.rmtree(tmp_path / name)
+
+    with ThreadPoolExecutor(2) as pool:
+        others = [pool.submit(come_and_go, name) for name in ("one", "two")]
+        while not all(other.done() for other in others):
+            assert "stays" in {run.name for run in list_runs(tmp_path)}
+        for other in others:
+            other.result()
+
+
+def test_records_are_read_while_a_stage_is_made_again(tmp_path):
+    """A page asks for what is finished while a command removes a record and writes it again."""
+    run = Run(tmp_path)
+
+    def make_again():
+        for _ in range(300):
+            write_json(run.stage_path("clusters"), {"fingerprint": "a"})
+            run.stage_path("clusters").unlink()
+
+    with ThreadPoolExecutor(1) as pool:
+        command = pool.submit(make_again)
+        while not command.done():
+            assert run.fingerprint_of("clusters") in ("", "a")
+            assert run.final_model == "stage2"
+        command.result()
