@@ -44,7 +44,6 @@ class Key(StrEnum):
     ALTERNATIVES = "alternatives shown"
     PICTURES = "pictures sent"
     DETAIL_VERSION = "decisions when the detail opened"
-    DETAIL_ERROR = "error in the detail"
     DROPPED_PHOTOS = "dropped photos"
     GUIDE_PHOTO = "guide photo"
     FILTER_OWN = "filter of the run"

@@ -10,15 +10,13 @@ class ActionQueue {
     this.number = this.seq = this.unanswered = 0;
     this.pending = [];
     this.waiting = false;
-    this.onEvent = (event) => this.receive(event.detail);
-    this.onUnload = (event) => {
-      if (this.pending.length) event.preventDefault();
-    };
+    this.listening = new AbortController();
   }
 
   start() {
-    document.addEventListener("audit-answer", this.onEvent);
-    window.addEventListener("beforeunload", this.onUnload);
+    const { signal } = this.listening;
+    document.addEventListener("audit-answer", (event) => this.receive(event.detail), { signal });
+    window.addEventListener("beforeunload", (event) => this.pending.length && event.preventDefault(), { signal });
     DOOR.hold = this.holder = (go) => this.hold(go);
     document.dispatchEvent(new CustomEvent("audit-hello")); // an answer may have come before
   }
@@ -107,8 +105,7 @@ class ActionQueue {
   end() {
     clearTimeout(this.timer);
     if (DOOR.hold === this.holder) DOOR.hold = null;
-    document.removeEventListener("audit-answer", this.onEvent);
-    window.removeEventListener("beforeunload", this.onUnload);
+    this.listening.abort();
   }
 }
 

@@ -55,15 +55,13 @@ class Annotator {
   }
 
   listen() {
-    const release = (event) => keyLetter(event) === "h" && this.hide(false);
-    this.listeners = [
-      [document, "keydown", (event) => this.press(event)],
-      [document, "keyup", release],
-      [window, "blur", () => this.hide(false)],
-      [document, "focusin", () => this.showActive()],
-      [document, "focusout", () => setTimeout(() => this.showActive())],
-    ];
-    for (const [target, name, handler] of this.listeners) target.addEventListener(name, handler);
+    this.listening = new AbortController();
+    const { signal } = this.listening;
+    document.addEventListener("keydown", (event) => this.press(event), { signal });
+    document.addEventListener("keyup", (event) => keyLetter(event) === "h" && this.hide(false), { signal });
+    window.addEventListener("blur", () => this.hide(false), { signal });
+    document.addEventListener("focusin", () => this.showActive(), { signal });
+    document.addEventListener("focusout", () => setTimeout(() => this.showActive()), { signal });
     for (const button of this.root.querySelectorAll("button[data-do]"))
       button.onclick = () => this.act(button.dataset.do);
     const hide = this.find(".hide");
@@ -291,7 +289,7 @@ class Annotator {
   }
 
   destroy() {
-    for (const [target, name, handler] of this.listeners) target.removeEventListener(name, handler);
+    this.listening.abort();
     clearTimeout(this.settling);
     this.actions.end();
     this.picture.end();

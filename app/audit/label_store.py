@@ -7,7 +7,7 @@ undo.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -155,13 +155,7 @@ class LabelStore:
         Raises:
             RunError: If the run's database cannot be written.
         """
-        with self._lock:
-            step = decisions.undo(self._run_view.run, name, scope=Scope.LABELS)
-            if step is None:
-                return None
-            rows = self._rows_of(step.id)
-            self._read_marks()
-            return step, rows
+        return self._revert(decisions.undo, name)
 
     def redo(self, name: str) -> tuple[Step, np.ndarray] | None:
         """Do again what a person undid last, as ``undo`` returns it.
@@ -169,12 +163,17 @@ class LabelStore:
         Raises:
             RunError: If the run's database cannot be written.
         """
+        return self._revert(decisions.redo, name)
+
+    def _revert(self, revert: Callable[..., Step | None], name: str) -> tuple[Step, np.ndarray] | None:
+        run = self._run_view.run
         with self._lock:
-            step = decisions.redo(self._run_view.run, name, scope=Scope.LABELS)
+            step = revert(run, name, scope=Scope.LABELS)
             if step is None:
                 return None
             self._read_marks()
-            return step, self._rows_of(step.id)
+            rows = self.rows_by_id(np.array(decisions.masks_of(run, step.id), np.int64))
+            return step, rows[rows >= 0]
 
     def _marks_on(self, rows: Sequence[int], action: Action, cluster: int | None = None) -> list[Mark]:
         ids, images, *sides = (column[np.asarray(rows, np.int64)].tolist() for column in self._columns.values())
@@ -185,7 +184,6 @@ class LabelStore:
         if step != self.labels.version + 1:  # somebody else wrote meanwhile
             self._read()
             return
-        self._added[step] = rows
         self.labels = self.labels.set_label(name, rows, label, step)
 
     def _read(self) -> None:
@@ -208,15 +206,7 @@ class LabelStore:
             times = own[own["action"].ne(Action.SKIP)].drop_duplicates("step")["time"]
             single = own.loc[~own["step"].duplicated(keep=False) & (own["row"] >= 0), "row"]
             reviewers[str(name)] = replace(stands, times=tuple(times.tolist()), recent=tuple(single.tolist()))
-        self._marks = marks
-        self._added: dict[int, np.ndarray] = {}  # rows of the steps since, by step
         self.labels = replace(labels, reviewers=reviewers)
-
-    def _rows_of(self, step: int) -> np.ndarray:
-        if step in self._added:
-            return self._added[step]
-        rows = self.rows_by_id(self._marks["mask_id"].to_numpy()[self._marks["step"].to_numpy() == step])
-        return rows[rows >= 0]
 
 
 def _label_of(action: Action, cluster: int | None) -> int | None:

@@ -37,7 +37,7 @@ function drawPanel(annotator) {
 function drawFinished(find, finished) {
   find(".annotator").classList.toggle("finished", Boolean(finished));
   find(".end-title").textContent = finished?.title || "";
-  find(".end-next").replaceChildren(...(finished?.lines || []).map((line) => element("li", "", line)));
+  find(".end-next").replaceChildren(...(finished?.lines || []).map((line) => build("li", {}, line)));
   find(".tick").hidden = Boolean(finished?.empty);
 }
 
@@ -76,41 +76,34 @@ function setPressed(button, pressed) {
 }
 
 function fact({ label, value, share, help }) {
-  const box = element("div", "fact");
-  box.title = help;
-  const line = element("span");
-  line.append(element("span", "", label), element("b", "", value));
-  const track = element("i");
-  const bar = element("u");
-  bar.style.width = `${100 * share}%`;
-  track.append(bar);
-  box.append(line, track);
-  return box;
+  const line = build("span", {}, build("span", {}, label), build("b", {}, value));
+  const bar = build("i", {}, build("u", { style: `width: ${100 * share}%` }));
+  return build("div", { className: "fact", title: help }, line, bar);
 }
 
 function keyButton(annotator, choice, place) {
   const sample = example(annotator.list.find(choice.cluster)?.example, choice.color);
-  const name = element("span", "", choice.name);
-  const onClick = () => annotator.relabel(choice);
-  return button([element("kbd", "", String(place)), sample, name], onClick, { title: `Move it to ${choice.name}` });
+  const properties = { type: "button", title: `Move it to ${choice.name}`, onclick: () => annotator.relabel(choice) };
+  return build("button", properties, build("kbd", {}, place), sample, build("span", {}, choice.name));
 }
 
 function more(annotator) {
-  return button([element("kbd", "", "0"), element("span", "", "another …")], () => annotator.act("clusters"));
-}
-
-function button(children, onclick, properties = {}) {
-  const made = Object.assign(element("button"), { type: "button", onclick, ...properties });
-  made.append(...children);
-  return made;
+  const properties = { type: "button", onclick: () => annotator.act("clusters") };
+  return build("button", properties, build("kbd", {}, 0), build("span", {}, "another …"));
 }
 
 // A mask of the cluster, framed in its color: numbers alone say little.
 function example(src, color) {
-  const frame = element("i", src ? "example" : "swatch");
-  frame.style.background = frame.style.borderColor = color;
-  if (src) frame.append(Object.assign(element("img"), { src, alt: "" }));
-  return frame;
+  const style = `background: ${color}; border-color: ${color}`;
+  return src
+    ? build("i", { className: "example", style }, build("img", { src, alt: "" }))
+    : build("i", { className: "swatch", style });
+}
+
+function build(tag, properties, ...children) {
+  const made = Object.assign(document.createElement(tag), properties);
+  made.append(...children);
+  return made;
 }
 
 function drawThumbnails(annotator) {
@@ -143,12 +136,13 @@ function tile(annotator, id) {
 }
 
 function newTile(annotator, id) {
-  const image = Object.assign(element("img"), { alt: `mask ${id}` });
-  return button([image, element("span", "sign")], () => {
+  const onclick = () => {
     const place = annotator.history.indexOf(id);
     if (place < 0) annotator.visit(id);
     else annotator.go(place);
-  });
+  };
+  const image = build("img", { alt: `mask ${id}` });
+  return build("button", { type: "button", onclick }, image, build("span", { className: "sign" }));
 }
 
 // All clusters to choose from, for masks that belong to none of the nine.
@@ -182,10 +176,11 @@ class ClusterList {
   }
 
   row({ cluster, name, color, size, example: src }) {
-    const children = [example(src, color), element("span", "", name), element("small", "", `${number(size)} masks`)];
-    return button(children, () => {
+    const onclick = () => {
       this.dialog.close();
       this.choose(cluster);
-    });
+    };
+    const texts = [build("span", {}, name), build("small", {}, `${number(size)} masks`)];
+    return build("button", { type: "button", onclick }, example(src, color), ...texts);
   }
 }

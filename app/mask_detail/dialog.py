@@ -30,7 +30,6 @@ _FRAGMENT = "detail"
 _NUM_NEIGHBORS = 12
 _MAX_HEIGHT = 420  # CSS pixels of the photo
 _NOTHING = "Nothing to undo."
-_NUM_STEPS = 30  # the latest ones, among which the step that Undo reverts is looked for
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +121,8 @@ def draw_detail(
         st.html(html.head(run_view, now, row) + html.verdict(run_view, now, row, previewed))
         _draw_buttons(detail)
         _draw_relabel(detail)
-        _draw_error()
+        for problem in session.take_notices():  # of the buttons
+            st.error(widgets.escape(problem))
         st.html(html.bars(run_view, row) + html.history(run_view, mask_id))
 
 
@@ -173,8 +173,7 @@ def _draw_relabel(detail: _Detail) -> None:
 
 def _draw_undo(detail: _Detail) -> None:
     """Not disabled where nothing is left: Escape, pressed on a disabled button, would not close the dialog."""
-    steps = decisions.steps(detail.run_view.run, reviewer=selection.reviewer(), scope=detail.scope, limit=_NUM_STEPS)
-    last = next((step for step in steps if not step.undone), None)
+    last = decisions.next_undo(detail.run_view.run, selection.reviewer(), scope=detail.scope)
     st.button(
         "Undo",
         key=f"{detail.key}:undo",
@@ -185,42 +184,23 @@ def _draw_undo(detail: _Detail) -> None:
     )
 
 
-def _draw_error() -> None:
-    error = session.recall(session.Key.DETAIL_ERROR)
-    if error:
-        st.error(widgets.escape(error))
-        session.remember(session.Key.DETAIL_ERROR, None)
-
-
 def _undo(detail: _Detail) -> None:
-    try:
-        undone = decisions.undo(detail.run_view.run, selection.reviewer(), scope=detail.scope)
-        error = None if undone else _NOTHING
-    except MaskDistillError as failure:
-        error = str(failure)
-    session.remember(session.Key.DETAIL_ERROR, error)
+    run, reviewer = detail.run_view.run, selection.reviewer()
+    widgets.attempt(lambda: decisions.undo(run, reviewer, scope=detail.scope) or session.notify(_NOTHING))
 
 
 def _decide(detail: _Detail, action: Action, cluster: int | None = None) -> None:
     mask = detail.mask
     x, y, width, height = (int(mask[name]) for name in "xywh")
     mark = Mark(int(mask["mask_id"]), mask["image_id"], (x, y, width, height), action, cluster)
-    try:
-        decisions.decide(detail.run_view.run, selection.reviewer(), [mark], scope=detail.scope)
-    except MaskDistillError as error:
-        session.remember(session.Key.DETAIL_ERROR, str(error))
+    widgets.attempt(lambda: decisions.decide(detail.run_view.run, selection.reviewer(), [mark], scope=detail.scope))
 
 
 def _draw_neighbors(detail: _Detail) -> None:
     st.html(html.heading("Nearest in embedding space"))
     run_view, mask = detail.run_view, detail.mask
     if mask["vector"] < 0 or run_view.vectors is None:
-        predicted = mask["origin"] != "proposal"
-        st.caption(
-            "This mask has no embedding: it is a prediction of stage 1, and only proposals are embedded."
-            if predicted
-            else "This mask has no embedding yet."
-        )
+        st.caption(f"This mask has no embedding{' yet' if mask['origin'] == 'proposal' else ': it is no proposal'}.")
         return
     rows, cosines = _nearest(run_view.run.path, run_view.stamp, int(mask["vector"]), run_view)
     image_grid(

@@ -8,14 +8,14 @@ const FILES = ["_layers", "actions", "picture", "panel", "annotator"].map((name)
 
 function browser() {
   const timers = [];
-  const target = { addEventListener() {}, removeEventListener() {}, dispatchEvent() {} };
+  const target = { addEventListener() {}, dispatchEvent() {} };
   const world = {
+    AbortController,
     DOOR: {},
     HTMLElement: class {},
     CustomEvent: class {},
     document: target,
     window: target,
-    element() {},
     mount() {},
     setTimeout: (call) => timers.push(call),
     clearTimeout: (number) => number && (timers[number - 1] = null),

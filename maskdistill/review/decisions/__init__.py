@@ -12,7 +12,7 @@ from maskdistill.review.decisions.effect import Effective, effective
 from maskdistill.review.decisions.listing import history, summarise, to_csv
 from maskdistill.review.decisions.marks import decide, decide_undecided, read_marks
 from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step
-from maskdistill.review.decisions.steps import next_redo, next_undo, redo, steps, undo, version
+from maskdistill.review.decisions.steps import masks_of, next_redo, next_undo, redo, steps, undo, version
 
 __all__ = [
     "Action",
@@ -34,6 +34,7 @@ __all__ = [
     "exclude",
     "gather",
     "history",
+    "masks_of",
     "merge",
     "next_redo",
     "next_undo",

@@ -147,6 +147,13 @@ def steps(run: Run, *, reviewer: str | None = None, scope: Scope | None = None, 
         return [Step.from_row(row) for row in db.execute(select, (reviewer, scope, limit))] if db else []
 
 
+def masks_of(run: Run, step: int) -> list[int]:
+    """Ids of the masks that a step decided on."""
+    with reading(run.path) as db:
+        rows = db.execute("SELECT mask_id FROM marks WHERE step = ? ORDER BY mask_id", (step,)) if db else ()
+        return [row["mask_id"] for row in rows]
+
+
 # Finds what a step would undo, and the step that people think of: the same, or the one that was undone.
 Found = tuple[int, int] | None
 Find = Callable[[sqlite3.Connection, str, Scope, Numbering], Found]
