@@ -68,9 +68,9 @@ function mount(make) {
   };
 }
 
-function element(tag, className = "", text = "") {
+function element(tag, className = "", ...children) {
   const made = document.createElement(tag);
   made.className = className;
-  made.textContent = text;
+  made.append(...children.map((child) => child ?? ""));
   return made;
 }

@@ -37,13 +37,12 @@ class ImageGrid {
     const { box, data } = this;
     box.className = classes("images", data.layout, data.canMark && "can-mark", data.canOpen && "can-open");
     box.style.setProperty("--size", `${data.size}px`);
-    this.sections.length = Math.min(this.sections.length, data.groups.length);
-    while (this.sections.length < data.groups.length) this.sections.push(makeGroup());
+    this.sections = data.groups.map((_, place) => this.sections[place] ?? makeGroup());
     this.items = data.groups.flatMap((group, place) => this.fillGroup(this.sections[place], group));
     if (data.columns?.length) this.drawTable();
     else setChildren(box, this.sections);
-    setRole(box, { rows: "list", table: "table" }[data.layout]);
-    for (const section of this.sections) setRole(section, data.layout === "rows" ? "listitem" : "");
+    box.role = { rows: "list", table: "table" }[data.layout] ?? null;
+    for (const section of this.sections) section.role = data.layout === "rows" ? "listitem" : null;
   }
 
   drawTable() {
@@ -51,20 +50,16 @@ class ImageGrid {
     const shape = JSON.stringify([columns, groups.map((group) => group.column)]);
     if (shape === this.shape) return;
     this.shape = shape;
+    const cell = (role, children) => Object.assign(element("div", "cell", ...children), { role });
     const line = (role, cells) =>
-      withRole("div", "row", "row", ...cells.map((cell) => withRole("div", "cell", role, ...cell)));
-    const rows = tableRows(groups, columns.length).map((cells) =>
-      cells.map((places) => (places.length ? places.map((place) => this.sections[place]) : ["–"])),
-    );
-    this.box.replaceChildren(
-      line(
-        "columnheader",
-        columns.map((title) => [title]),
-      ),
-      ...rows.map((cells) => line("cell", cells)),
-    );
+      Object.assign(element("div", "row", ...cells.map((children) => cell(role, children))), { role: "row" });
+    const sections = (places) => (places.length ? places.map((place) => this.sections[place]) : ["–"]);
+    const rows = tableRows(groups, columns.length).map((cells) => line("cell", cells.map(sections)));
+    const heads = columns.map((title) => [title]);
+    this.box.replaceChildren(line("columnheader", heads), ...rows);
   }
 
+  // Tiles that stay keep their nodes, so that nothing flickers and the page does not jump.
   fillGroup(section, group) {
     const { data } = this;
     const box = section.querySelector(".tiles");
@@ -75,7 +70,7 @@ class ImageGrid {
     for (const tile of group.tiles) fillTile(section.nodes.get(tile.id), tile);
     this.fillHeading(section, group);
     const chosen = group.tiles.filter((tile) => tile.id !== undefined);
-    setRole(box, chosen.length ? "listbox" : "");
+    box.role = chosen.length ? "listbox" : null;
     box.ariaLabel = group.title || data.label;
     box.ariaMultiSelectable = String(Boolean(data.canMark));
     return chosen.map(({ id }) => ({ id, node: section.nodes.get(id), group: section }));
@@ -83,24 +78,25 @@ class ImageGrid {
 
   fillHeading(section, group) {
     const { button } = this.data;
-    section.classList.toggle("pale", Boolean(group.pale));
+    section.className = classes("group", group.pale && "pale");
+    section.style.setProperty("--color", group.color || "transparent");
     section.querySelector(".heading")?.remove();
     if (!group.title) return;
-    const title = element("b", "", group.title);
-    title.title = group.title;
-    const first = [title],
-      second = [];
-    if (group.color) first.unshift(swatch(group.color));
-    if (group.detail) first.push(element("span", "detail", group.detail));
-    if (group.share) second.push(shareBar(...group.share));
-    if (group.note) second.push(element("span", "note", group.note));
-    if (button) second.push(headingButton(button, group, () => this.send("group", group.id)));
-    section.prepend(
-      withRole("div", "heading", "", withRole("span", "", "", ...first), withRole("span", "", "", ...second)),
-    );
+    const { title, color, detail, share, note, id } = group;
+    const press = { title: `${button}: ${title}`, onclick: () => this.send("group", id) };
+    const first = [
+      color && element("i"),
+      Object.assign(element("b", "", title), { title }),
+      detail && element("span", "detail", detail),
+    ];
+    const second = [
+      share && shareBar(...share),
+      note && element("span", "note", note),
+      button && Object.assign(element("button", "", button), press),
+    ];
+    section.prepend(element("div", "heading", element("span", "", ...first), element("span", "", ...second)));
   }
 
-  // Tiles that stay keep their nodes, so that nothing flickers and the page does not jump.
   keepFocus(focused) {
     const chosen = focused
       ? this.placeOf(focused)
@@ -168,8 +164,10 @@ class ImageGrid {
 
   toggle(place) {
     const { id } = this.items[place];
+    const marked = new Set(this.marked);
     this.anchor = place;
-    this.mark(this.marked.has(id) ? [...this.marked].filter((other) => other !== id) : [...this.marked, id]);
+    if (!marked.delete(id)) marked.add(id);
+    this.mark(marked);
   }
 
   markRange(from, to) {
@@ -248,56 +246,20 @@ function showSelected(strip) {
 }
 
 function makeGroup() {
-  const section = element("section", "group");
-  section.append(element("div", "tiles"));
-  section.nodes = new Map(); // tile by id
-  return section;
-}
-
-function withRole(tag, className, role, ...children) {
-  const made = element(tag, className);
-  setRole(made, role);
-  made.append(...children);
-  return made;
-}
-
-function setRole(node, role) {
-  node.role = role || null;
-}
-
-function swatch(color) {
-  const made = element("i");
-  made.style.background = color;
-  return made;
+  return Object.assign(element("section", "group", element("div", "tiles")), { nodes: new Map() }); // tiles by id
 }
 
 function shareBar(share, text) {
-  const box = element("span", "share", text),
-    bar = element("span", "bar"),
-    fill = element("b");
+  const fill = element("b");
   fill.style.width = `${100 * share}%`;
-  bar.append(fill);
-  box.prepend(bar);
-  return box;
-}
-
-function headingButton(text, group, press) {
-  const made = element("button", "", text);
-  made.title = `${text}: ${group.title}`;
-  made.onclick = press;
-  return made;
+  return element("span", "share", element("span", "bar", fill), text);
 }
 
 function makeTile() {
-  const tile = element("div", "tile"),
-    picture = element("span", "picture"),
-    image = element("img"),
-    check = element("span", "check", "✓");
-  Object.assign(image, { alt: "", draggable: false });
-  check.title = "Mark";
-  picture.append(image, check, element("span", "badge"));
-  tile.append(picture, element("span", "caption"));
-  return tile;
+  const image = Object.assign(element("img"), { alt: "", draggable: false });
+  const check = Object.assign(element("span", "check", "✓"), { title: "Mark" });
+  const picture = element("span", "picture", image, check, element("span", "badge"));
+  return element("div", "tile", picture, element("span", "caption"));
 }
 
 function fillTile(node, tile) {
@@ -307,7 +269,7 @@ function fillTile(node, tile) {
   else if (image.getAttribute("src") !== source) image.src = source;
   node.className = classes("tile", !source && "none", tile.warn && "warn", tile.muted && "muted");
   node.style.setProperty("--color", tile.color || "transparent");
-  setRole(node, tile.id === undefined ? "img" : "option");
+  node.role = tile.id === undefined ? "img" : "option";
   node.title = tile.title || tile.caption || `mask ${tile.id}`;
   node.ariaLabel = [node.title, tile.badge].filter(Boolean).join(", ");
   for (const name of ["badge", "caption"]) node.querySelector(`.${name}`).textContent = tile[name] || "";

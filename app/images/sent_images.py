@@ -1,6 +1,6 @@
 """Pictures travel to a browser once: what its session was sent is kept, so that later messages only name them.
 
-The browser's side is ``pictures.js``. It keeps more than is remembered here, and asks again for what it lacks, as after
+The browser's side is ``sent_images.js``. It keeps more than is remembered here, and asks again for what it lacks, as after
 a message that a newer run overtook.
 """
 
@@ -10,7 +10,7 @@ from hashlib import blake2b
 
 from app import session
 
-MOST = 24_000_000  # characters remembered as sent, the latest used; pictures.js keeps twice as many
+MOST = 24_000_000  # characters remembered as sent, the latest used; sent_images.js keeps twice as many
 
 
 class Sent:
