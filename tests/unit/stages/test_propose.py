@@ -589,7 +589,7 @@ def test_failure_of_one_photo_is_returned_with_its_reason(tmp_path, photos, conf
 )
 def test_lack_of_memory_is_no_fault_of_the_photo(start, tmp_path, monkeypatch, seen, error):
     """It ends the stage; finished photos are kept, and the one it happened to is done by the next run."""
-    interrupt_after(monkeypatch, 3, error, worker, "propose")
+    interrupt_after(monkeypatch, 3, error, worker, "propose_from_views")
     with pytest.raises(OutOfMemoryError, match="--workers 1"):
         start()
     assert read_progress_file(Run(tmp_path / "run").progress_path).state == "failed"
