@@ -19,7 +19,7 @@ from maskdistill.review import decisions
 from maskdistill.stages import status
 from maskdistill.stages.chain import Plan
 from maskdistill.stages.status import StageState
-from maskdistill.stages.time_estimates import estimate, estimate_stages, work_of_run, work_of_source
+from maskdistill.stages.time_estimates import estimate, work_of_run, work_of_source
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 
@@ -98,12 +98,8 @@ def time_needed(run: Run, config: RunConfig, stages: Sequence[str]) -> str:
 @st.cache_data(ttl=_TTL, max_entries=128, show_spinner=False)
 def _time_needed(path: Path, stamp: Any, config: str, stages: tuple[str, ...]) -> str:
     run, settings = Run(path), RunConfig.from_dict(json.loads(config))
-    if "proposals" in stages:
-        amount = work_of_source(_photos_of(run), settings)
-    else:
-        amount = work_of_run(run, settings)
-    found = estimate(amount, stages[0], settings) if len(stages) == 1 else estimate_stages(amount, stages, settings)
-    return found.sentence
+    work = work_of_source(_photos_of(run), settings) if "proposals" in stages else work_of_run(run)
+    return estimate(work, stages, settings).sentence
 
 
 def _photos_of(run: Run) -> PhotoSource:

@@ -178,7 +178,8 @@ def _offer_class_run(context: StepContext, why: str) -> None:
     if job is not None and job.state is not JobState.DONE:
         job_status.draw(folder, "guide")
         return
-    label = f"Prepare the class run (about {reference.seconds_needed(features)} s)"
+    seconds = reference.seconds_needed(features)
+    label = "Prepare the class run" + ("" if seconds is None else f" (about {seconds} s)")
     st.button(label, type="primary", icon=":material/play_arrow:", on_click=reference.prepare, args=(features,))
 
 

@@ -12,7 +12,7 @@ from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.files import read_json
 from maskdistill.stages.stage_list import NAMES
-from maskdistill.stages.time_estimates import estimate_stages, work_of_source
+from maskdistill.stages.time_estimates import estimate, work_of_source
 from maskdistill.storage.run_folder import Run, runs_folder
 
 FOLDER = "guide"
@@ -80,9 +80,9 @@ def prepare(features: FeatureConfig) -> None:
 
 
 @st.cache_data(ttl=600, max_entries=4, show_spinner=False)
-def seconds_needed(features: FeatureConfig) -> int:
-    """How long that takes on this machine from the beginning, to ten seconds."""
+def seconds_needed(features: FeatureConfig) -> int | None:
+    """How long that takes on this machine from the beginning, to ten seconds; None if nobody knows yet."""
     config = class_config(features)
     work = work_of_source(photo_cache.source(DATA).limited(NUM_PHOTOS), config)
-    stages = NAMES[: NAMES.index(_LAST) + 1]
-    return max(10, int(round(estimate_stages(work, stages, config).seconds, -1)))
+    seconds = estimate(work, NAMES[: NAMES.index(_LAST) + 1], config).seconds
+    return None if seconds is None else max(10, int(round(seconds, -1)))

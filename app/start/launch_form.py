@@ -103,7 +103,7 @@ def _is_free_or_same(name: str, source: PhotoSource) -> bool:
 def _estimate(source: PhotoSource, backbone: str) -> str:
     """How long the masks will take on this machine."""
     config = load_preset(PRESET).with_overrides([f"features.backbone={photo_cache.choice(backbone).spec.name}"])
-    return estimate(work_of_source(source, config), "proposals", config).sentence
+    return estimate(work_of_source(source, config), ["proposals"], config).sentence
 
 
 def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:

@@ -9,6 +9,7 @@ from maskdistill.errors import ConfigError
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.propose import Shard
 from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run
 
 
@@ -33,6 +34,7 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
         limit=options.limit or _known_limit(run, options.data),
         num_workers=options.workers,
         quiet=options.quiet,
+        on_finished=record_speed,
     )
     sentences: dict[str, str] = {}
 

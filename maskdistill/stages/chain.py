@@ -18,13 +18,14 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.propose import Shard, describe_inputs, hold_masks, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
-from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
 
 # The stages that use people's decisions, and a digest of these that changes with them.
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
+# The run, the stage, its settings, its seconds, and of how many photos where that is not all: ``record_speed``.
+OnFinished = Callable[[Run, str, RunConfig, float, int | None], None]
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Options:
     limit: int = 0  # photos, 0 for all
     num_workers: int = 0
     quiet: bool = False
+    on_finished: OnFinished = lambda *_: None  # called after a stage that was worked on from beginning to end
 
 
 def run_stages(
@@ -73,7 +75,7 @@ def run_stages(
             return
         settled = _note_settings(run, config, preset, options.limit)
         if options.shard is None:
-            record_speed(run, "proposals", settled, summary.seconds, summary.num_new)
+            options.on_finished(run, "proposals", settled, summary.seconds, summary.num_new)
         if "embeddings" in needed and settled.clusters.support:
             _embed_support(run, settled, options)
         plan = Plan(run, source, settled)
@@ -175,7 +177,7 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
         sentence = getattr(import_module(module), function)(plan.context(name, options))
     write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
     seconds = time.monotonic() - began
-    record_speed(plan.run, name, plan.config, seconds)
+    options.on_finished(plan.run, name, plan.config, seconds, None)
     on_stage(name, f"{sentence} ({format_duration(seconds)})")
 
 

@@ -1,134 +1,136 @@
-"""How long a stage will take here: by what this machine did before, else roughly, by a benchmark. Loads no torch."""
+"""How long stages will take on this machine, by what they took before. Loads no torch.
 
+The seconds of the last finished stages stand in ``speeds.json`` in the user's cache folder, by machine, since several
+machines may share that folder. What was never measured is said to be unknown.
+"""
+
+import json
 import logging
+import socket
+import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+from filelock import FileLock
 
-from maskdistill.config import RunConfig, TrainConfig
-from maskdistill.datasets import Photo, PhotoSource
-from maskdistill.datasets.splits import reported_numbers, training_numbers
-from maskdistill.errors import ConfigError, RunError
-from maskdistill.files import read_json
+from maskdistill.config import RunConfig
+from maskdistill.datasets import PhotoSource
+from maskdistill.datasets.splits import training_numbers
+from maskdistill.errors import RunError
+from maskdistill.features.registry import SPECS, likely_auto
+from maskdistill.files import write_atomically
 from maskdistill.machine import device_of, usable_cores
-from maskdistill.stages.cost_model import Network, Work, cost_of, stages_with_costs
-from maskdistill.stages.machine_speed import Measured, Speeds
 from maskdistill.storage.progress import format_duration, read_progress_file
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.user_folders import cache_dir
 
 logger = logging.getLogger(__name__)
 
-Basis = Literal["measured here", "rough"]
-USUAL_CLASSES = 20  # K while nobody has said how many
-SHORTEST = 2.0  # seconds; a stage that took less says nothing of longer ones
-FEWEST = 20  # photos, likewise
+Basis = Literal["measured here", "rough", "unknown"]
+VERSION = 2  # of speeds.json; older files are left unread
+KEPT = 5  # measurements of the same work, the newest
+SHORTEST = 2.0  # seconds; a stage that took less was mostly start-up: a rough measure of longer ones
+FEWEST = 20  # photos; less says nothing
 MOSTLY = 0.8  # share of the time from which several stages count as measured
+LOCK_SECONDS = 5.0  # to wait for another process that writes speeds.json
 RESUMABLE = ("embeddings", "stage1", "stage2")  # may have found part of their work done
-UNEVEN = ("rounds",)  # how much of it there is to do shows only while it is done
 NOTHING = "Nothing to do."
-WITHOUT_GPU = ("clusters", "classes", "filter", "pseudo_labels", "evaluation", "projection")
+UNKNOWN = "Not measured on this machine yet: the time left shows soon after the start."
+# Settings that decide how fast a stage is, those of the transformer aside.
+_SETTINGS = {
+    "proposals": ("proposals.engine", "proposals.views", "proposals.num_objects", "crf.enabled"),
+    "embeddings": ("embeddings.crop_side", "embeddings.mirror"),
+    "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes"),
+    "pseudo_labels": ("labels.min_probability",),
+    "predictions": ("predictions.crf", "rounds.count"),
+    "evaluation": ("evaluation.probe", "evaluation.num_seeds"),
+    "projection": ("projection.num_epochs",),
+}
+_TRAINING = ("model", "image_side", "hidden", "patch_share")
+_MODELS = {"candidates": ("stage1",), "predictions": ("stage1", "stage2")}  # that a stage applies to photos
+
+
+@dataclass(frozen=True, kw_only=True)
+class Work:
+    """How much there is to do."""
+
+    num_photos: int
+    num_training: int  # photos that training may see
+    num_masks: int
+
+    def units(self, stage: str, config: RunConfig) -> int:
+        """What the stage's time grows with: photos, masks, or photos times epochs."""
+        units = {
+            "stage1": self.num_training * config.stage1.epochs,
+            "stage2": self.num_training * config.stage2.epochs,
+            "rounds": self.num_training * config.stage2.epochs * config.rounds.count,
+            **dict.fromkeys(("proposals", "predictions", "evaluation"), self.num_photos),
+            **dict.fromkeys(("candidates", "pseudo_labels"), self.num_training),
+        }
+        return units.get(stage, self.num_masks)
 
 
 @dataclass(frozen=True)
 class Estimate:
     """How long something will take."""
 
-    seconds: float
+    seconds: float | None  # None while a part of it was never measured here
     basis: Basis
     sentence: str  # for people
 
 
+@dataclass(frozen=True)
+class Measured:
+    """One finished stage."""
+
+    kind: str  # stages of one kind run the same code
+    drivers: dict[str, Any]  # settings that decide its speed
+    seconds: float
+    units: int
+
+
 def work_of_source(source: PhotoSource, config: RunConfig) -> Work:
     """How much there is to do with photos of which nothing is known yet: every photo is taken to have all its masks."""
-    num_objects, num_training = config.proposals.num_objects, len(training_numbers(source))
-    return Work(
-        num_photos=len(source.photos),
-        num_training=num_training,
-        num_labelled=num_training,
-        num_reported=_count_reported(source, config),
-        num_masks=len(source.photos) * num_objects,
-        num_training_masks=num_training * num_objects,
-        num_classes=config.clusters.num_classes or USUAL_CLASSES,
-        height=_middle([photo.height for photo in source.photos]),
-        width=_middle([photo.width for photo in source.photos]),
-    )
+    num_photos = len(source.photos)
+    num_masks = num_photos * config.proposals.num_objects
+    return Work(num_photos=num_photos, num_training=len(training_numbers(source)), num_masks=num_masks)
 
 
-def work_of_run(run: Run, config: RunConfig) -> Work:
+def work_of_run(run: Run) -> Work:
     """How much there is to do in a run whose masks are made.
 
     Raises:
         RunError: If they are not made yet, or a file is damaged.
     """
     table = run.images()
-    table = table[table["readable"].astype(bool)]
-    rows = table[["id", "path", "height", "width", "digest", "split"]].itertuples(index=False)
-    photos = tuple(
-        Photo(row.id, Path(row.path), int(row.height), int(row.width), row.digest, row.split or None) for row in rows
-    )
-    source = PhotoSource("folder", "", None, photos)
-    masks = run.masks()
-    training = {photos[number].id for number in training_numbers(source)}
-    labels = run.path / "pseudo_labels.json"
-    work = work_of_source(source, config)
-    return replace(
-        work,
-        num_masks=len(masks),
-        num_training_masks=int(masks["image_id"].isin(training).sum()),
-        num_labelled=len(read_json(labels)["photos"]) if labels.is_file() else work.num_training,
-        num_classes=config.clusters.num_classes or _found_classes(run),
-    )
+    splits = table["split"][table["readable"].astype(bool)]
+    num_training = int((splits == "train").sum()) or len(splits)
+    return Work(num_photos=len(splits), num_training=num_training, num_masks=len(run.masks()))
 
 
-def estimate(work: Work, stage: str, config: RunConfig) -> Estimate:
-    """How long a stage will take on this machine, all of it.
-
-    The first rough estimate on a machine takes a third of a second: it times a product of matrices.
+def estimate(work: Work, stages: Sequence[str], config: RunConfig) -> Estimate:
+    """How long stages will take on this machine, one after the other, from the beginning.
 
     Args:
         work: How much there is to do.
-        stage: Name of a stage.
+        stages: Names of stages.
         config: Settings, with or without "auto".
-
-    Raises:
-        ConfigError: If there is no such stage.
     """
-    _check(stage)
-    num_cores = usable_cores()
-    speeds = Speeds(num_cores)
-    expected = cost_of(stage, work, config).seconds(num_cores)
-    if not expected:
-        return Estimate(0.0, "measured here", NOTHING)
-    known = speeds.slowness(*drivers_of(stage, config))
-    if known is None:
-        seconds = expected * speeds.benchmark()
-        return Estimate(seconds, "rough", _guess(seconds, stage, config))
-    factor, same = known
-    time = _say(expected * factor)
-    if same:
-        return Estimate(expected * factor, "measured here", f"About {time}, by what this machine did before.")
-    sentence = f"Roughly {time}, by what this machine did with other settings."
-    return Estimate(expected * factor, "rough", sentence)
-
-
-def estimate_stages(work: Work, stages: Sequence[str], config: RunConfig) -> Estimate:
-    """How long several stages will take, one after the other.
-
-    Raises:
-        ConfigError: If one of them is no stage.
-    """
-    parts = {stage: estimate(work, stage, config) for stage in stages}
-    total = sum(part.seconds for part in parts.values())
+    measured = _read(_file()).get(_machine(), [])
+    parts = [_estimate_stage(work.units(stage, config), *drivers_of(stage, config), measured) for stage in stages]
+    known = [part for part in parts if part is not None]
+    total, same = sum(seconds for seconds, _ in known), sum(seconds for seconds, is_same in known if is_same)
+    if len(known) < len(parts):
+        sentence = f"More than {_say(total)}: some of these stages were never measured on this machine."
+        return Estimate(None, "unknown", sentence if total else UNKNOWN)
     if not total:
         return Estimate(0.0, "measured here", NOTHING)
-    measured = sum(part.seconds for part in parts.values() if part.basis == "measured here")
-    if measured >= MOSTLY * total:
-        return Estimate(total, "measured here", f"About {_say(total)} in all, by what this machine did before.")
-    longest = max(parts, key=lambda stage: parts[stage].seconds)
-    sentence = f"Roughly {_say(total)} in all, {_say(parts[longest].seconds)} of them for {longest}."
+    if same >= MOSTLY * total:
+        return Estimate(total, "measured here", f"About {_say(total)}, as measured on this machine before.")
+    sentence = f"Roughly {_say(total)}, as measured on this machine with other settings or on little work."
     return Estimate(total, "rough", sentence)
 
 
@@ -141,26 +143,19 @@ def record_speed(run: Run, stage: str, config: RunConfig, seconds: float, num_ph
         config: Settings that it was made with.
         seconds: From beginning to end.
         num_photos: How many photos the time was spent on; None is all of the stage's.
-
-    Raises:
-        ConfigError: If there is no such stage.
     """
-    _check(stage)
-    if seconds < SHORTEST or not _did_all(run, stage, seconds):
+    if not _did_all(run, stage, seconds):
         return
     try:
-        work = work_of_run(run, config)
+        work = work_of_run(run)
     except RunError as error:  # a finished stage must not fail for this
         logger.warning("The time of %s is not remembered: %s", stage, error)
         return
     if num_photos is not None:
         work = replace(work, num_photos=num_photos)
-    if work.num_photos < FEWEST:
-        return
-    num_cores = usable_cores()
-    kind, drivers = drivers_of(stage, config)
-    expected = cost_of(stage, work, config).seconds(num_cores)
-    Speeds(num_cores).note(Measured(kind, drivers, round(seconds, 2), round(expected, 2)))
+    units = work.units(stage, config)
+    if units and work.num_photos >= FEWEST:
+        _note(Measured(*drivers_of(stage, config), round(seconds, 3), units))
 
 
 def drivers_of(stage: str, config: RunConfig) -> tuple[str, dict[str, Any]]:
@@ -169,62 +164,62 @@ def drivers_of(stage: str, config: RunConfig) -> tuple[str, dict[str, Any]]:
     Returns:
         The kind of work, which all trainings of a model have in common, and the settings; None where any value will do.
     """
-    network = Network.of(config.features)
-    precision = config.features.precision
-    photos = {
-        "backbone": network.name,
-        "shorter_side": network.shorter_side,
-        "precision": None if precision == "auto" else precision,  # what it comes to on a machine is always the same
-    }
-    device = {"device": device_of(config.features.device)}
     if stage in ("stage1", "stage2", "rounds"):
-        settings = config.stage1 if stage == "stage1" else config.stage2
-        return f"training of {settings.model}", device | _model_drivers(settings, photos)
-    models = {name: _model_drivers(getattr(config, name), photos) for name in ("stage1", "stage2")}
-    proposals, clusters = config.proposals, config.clusters
-    found: Mapping[str, dict[str, Any]] = {
-        "proposals": {
-            **device,
-            **photos,
-            "engine": proposals.engine,
-            "views": proposals.views,
-            "num_objects": proposals.num_objects,
-            "crf": config.crf.enabled,
-        },
-        "embeddings": {**device, **photos, "crop_side": config.embeddings.crop_side},
-        "clusters": {"method": clusters.method, "embedding": clusters.embedding, "open": not clusters.num_classes},
-        "candidates": {**device, "stage1": models["stage1"]},
-        "predictions": {**device, **models, "crf": config.predictions.crf},
-        "evaluation": {"probe": config.evaluation.probe},
+        section = config.stage1 if stage == "stage1" else config.stage2
+        return f"training of {section.model}", _features(config) | _values(section, _TRAINING)
+    models = {
+        f"{name}.{setting}": value
+        for name in _MODELS.get(stage, ())
+        for setting, value in _values(getattr(config, name), _TRAINING).items()
     }
-    return stage, found.get(stage, {})
+    features = _features(config) if models or stage in ("proposals", "embeddings") else {}
+    return stage, features | models | _values(config, _SETTINGS.get(stage, ()))
 
 
-def _model_drivers(config: TrainConfig, photos: dict[str, Any]) -> dict[str, Any]:
-    if config.model == "patch_head":
-        return {"model": config.model, **photos}
-    return {"model": config.model, "image_side": config.image_side, "weights": bool(config.weights)}
+def _features(config: RunConfig) -> dict[str, Any]:
+    """Device and transformer, with "auto" replaced by what it comes to; for the precision only torch knows that."""
+    features = config.features
+    name = likely_auto() if features.backbone == "auto" else features.backbone
+    return {
+        "device": device_of(features.device),
+        "backbone": Path(name).stem,
+        "shorter_side": features.shorter_side or (SPECS[name].shorter_side if name in SPECS else 0),
+        "precision": None if features.precision == "auto" else features.precision,
+    }
 
 
-def _check(stage: str) -> None:
-    if stage not in stages_with_costs():
-        raise ConfigError(f"No stage '{stage}'. There are: {', '.join(stages_with_costs())}.")
+def _values(config: object, names: Sequence[str]) -> dict[str, Any]:
+    return {name: attrgetter(name)(config) for name in names}
+
+
+def _estimate_stage(
+    units: int, kind: str, drivers: Mapping[str, Any], measured: Sequence[Measured]
+) -> tuple[float, bool] | None:
+    """Seconds, and whether they are by long enough work with the very same drivers; None if nothing is known."""
+    if not units:
+        return 0.0, True
+    known = [item for item in measured if item.kind == kind]
+    same = [item for item in known if _agrees(item.drivers, drivers)]
+    long = [item for item in same if item.seconds >= SHORTEST]
+    if not known:
+        return None
+    # The lower one of two: whatever else was at work then can only have slowed it down.
+    each = statistics.median_low(item.seconds / item.units for item in long or same or known)
+    return each * units, bool(long)
+
+
+def _agrees(known: Mapping[str, Any], asked: Mapping[str, Any]) -> bool:
+    return known.keys() == asked.keys() and all(value in (None, known[name]) for name, value in asked.items())
 
 
 def _did_all(run: Run, stage: str, seconds: float) -> bool:
     """Whether a stage that may find part of its work done has done it all in this time, at the rate it went on with."""
     if stage not in RESUMABLE:
-        return stage not in UNEVEN
+        return stage != "rounds"  # how much of it there is to do shows only while it is done
     progress = read_progress_file(run.progress_path)
     if progress is None or progress.stage != stage or not progress.rate:
         return False
     return progress.total / progress.rate <= seconds
-
-
-def _guess(seconds: float, stage: str, config: RunConfig) -> str:
-    if stage not in WITHOUT_GPU and device_of(config.features.device) != "cpu":
-        return f"At most {_say(seconds)}: a GPU is faster, and this one has not done it yet."
-    return f"Roughly {_say(seconds)}, by a benchmark of this machine."
 
 
 def _say(seconds: float) -> str:
@@ -232,16 +227,36 @@ def _say(seconds: float) -> str:
     return format_duration(max(1.0, float(f"{seconds:.1e}")))
 
 
-def _count_reported(source: PhotoSource, config: RunConfig) -> int:
+def _note(new: Measured) -> None:
+    """Add a measurement; threads and processes that do so at once wait for each other."""
     try:
-        return len(reported_numbers(source, config.predictions.split))
-    except ConfigError:  # no such split: the stage that needs it says so
-        return 0
+        path = _file()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):
+            machines = _read(path)
+            kept = machines.get(_machine(), [])
+            same = [item for item in kept if (item.kind, item.drivers) == (new.kind, new.drivers)]
+            machines[_machine()] = [*(item for item in kept if item not in same), *same[1 - KEPT :], new]
+            values = {name: [asdict(item) for item in items] for name, items in machines.items()}
+            write_atomically(path, json.dumps({"version": VERSION, "machines": values}, indent=1))
+    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home at all
+        logger.info("The speed of this machine is not remembered: %s", error)
 
 
-def _found_classes(run: Run) -> int:
-    return run.num_classes if (run.path / "clusters.json").is_file() else USUAL_CLASSES
+def _read(path: Path) -> dict[str, list[Measured]]:
+    """The measurements of each machine; none if there is no file, or one that cannot be used."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if content["version"] != VERSION:
+            return {}
+        return {name: [Measured(**item) for item in items] for name, items in content["machines"].items()}
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return {}
 
 
-def _middle(sides: Sequence[int]) -> int:
-    return int(np.median(sides)) if sides else 1
+def _machine() -> str:
+    return f"{socket.gethostname()}, {usable_cores()} cores"
+
+
+def _file() -> Path:
+    return cache_dir() / "speeds.json"

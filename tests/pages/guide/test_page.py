@@ -137,7 +137,7 @@ def test_without_a_run_one_button_prepares_it(open_guide, runs_folder, tiny_weig
     app = open_guide(step="6")
     assert "need many" in app.info[0].value
     assert component(app, "guide:photo")["alt"] == "The mask of ant"
-    button(app, "Prepare the class run (about").click().run()
+    button(app, "Prepare the class run").click().run()
     (folder, data), options = calls[0]
     assert (folder, data) == (runs_folder / "guide", "sample-views")
     assert options["until"] == "stage2"

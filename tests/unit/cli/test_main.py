@@ -16,6 +16,7 @@ from maskdistill.review.decisions import Scope, decide, to_csv
 from maskdistill.stages.chain import Options
 from maskdistill.stages.propose import Shard
 from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run
 
 
@@ -76,7 +77,7 @@ def test_flags_reach_the_stages(photos, stages, tmp_path):
     arguments += ["--num-classes", "7"]
     assert main([*arguments, "--backbone", "dinov2_vits14", "--preset", "paper-voc"]) == 0
     call = stages[0]
-    assert call["how"] == Options(shard=Shard(2, 3), limit=2, num_workers=4, quiet=True)
+    assert call["how"] == Options(shard=Shard(2, 3), limit=2, num_workers=4, quiet=True, on_finished=record_speed)
     assert (call["data"], call["preset"]) == (str(photos), "paper-voc")
     expected = ["features.backbone=dinov2_vits14", "features.shorter_side=0", "proposals.tau=0.4", "seed=11"]
     expected.append("clusters.num_classes=7")
