@@ -45,7 +45,7 @@ class Option(StrEnum):
     RULE = "rule"  # rule whose masks it shows in place of the border
     QUEUE = "queue"  # order of the masks on the Audit page
     SEED = "seed"  # of its random order
-    AT = "at"  # mask on its desk
+    AT = "at"  # mask on show in Audit
     OPINION = "opinion"  # "second": also masks that others judged
     PAIR = "pair"  # two people whose disagreements are gone through
 
