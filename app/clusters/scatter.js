@@ -253,12 +253,16 @@ class Scatter {
     const image = tip.querySelector("img");
     image.hidden = !note?.src;
     if (note?.src && image.src !== note.src) image.src = note.src;
-    tip.querySelector(".title").textContent = note?.title ?? this.data.names[this.codes[point]] ?? "";
+    tip.querySelector(".title").textContent = note?.title ?? this.nameOf(point) ?? "";
     tip.querySelector(".lines").replaceChildren(...(note?.lines ?? []).map((text) => element("div", "", text)));
     const { offsetWidth, offsetHeight } = tip,
       { width, height } = this.over.getBoundingClientRect();
     const [left, top] = notePlace(this.pixelOf(this.pointer), [offsetWidth, offsetHeight], [width, height]);
     Object.assign(tip.style, { left: `${left}px`, top: `${top}px` });
+  }
+
+  nameOf(point) {
+    return this.data.legend.find(({ code }) => code === this.codes[point])?.name;
   }
 
   // ---- zoom, tools, keys

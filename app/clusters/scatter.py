@@ -1,8 +1,9 @@
 """Component: all masks as points on a map. It sends what was drawn or clicked; the selection is the server's.
 
-Hidden components stand beside it. ``scatter_part`` brings places, colors and selection one by one: Streamlit sends what
-changed as a whole, and 50,000 points are 250 kB, so a selection would send them again. ``scatter_hover`` asks about the
-point under the pointer in a fragment of its own: a question of the map itself would draw the map's fragment again.
+Hidden components stand beside it. ``scatter_part`` brings places, colors and selection one by one: with any change of a
+component's data, Streamlit sends all of them again and the script too, for the map 35 kB of script and, at 50,000
+points, 250 kB. ``scatter_hover`` asks about the point under the pointer in a fragment of its own: a question of the map
+itself would draw the map again.
 """
 
 import base64
@@ -131,12 +132,10 @@ def scatter(
         if action is not None:
             on_action(action)
 
-    names = {entry.code: entry.name for entry in coloring.legend}
     data = {
         "points": points.stamp,
         "codes": coloring.stamp,
         "palette": list(coloring.palette),
-        "names": [names.get(code, "") for code in range(len(coloring.palette))],
         "legend": [asdict(entry) for entry in coloring.legend],
         "scale": coloring.scale and asdict(coloring.scale),
         "note": coloring.note,

@@ -2,12 +2,11 @@
 const CELLS = 128; // of the index, along each side
 const FADED = 0.16; // opacity of what is not selected
 
-function unpackBits(text, count) {
-  if (!text) return null;
-  const raw = Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
-  const bits = new Uint8Array(count);
-  for (let i = 0; i < count; i += 1) bits[i] = (raw[i >> 3] >> (7 - (i & 7))) & 1;
-  return bits;
+// 0 or 1 for each point; null if there is no selection.
+function unpackBits(base64, count) {
+  if (!base64) return null;
+  const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+  return Uint8Array.from({ length: count }, (_, i) => (packed[i >> 3] >> (7 - (i & 7))) & 1);
 }
 
 function rgbOf(text) {
@@ -69,8 +68,7 @@ const dotRadius = (count, zoom) => Math.max(1.3, Math.min(5.5, 13 * count ** -0.
 
 class PointSet {
   constructor(bytes) {
-    const copy = bytes.slice(); // aligned for 16-bit numbers
-    this.places = new Uint16Array(copy.buffer, 0, copy.length >> 1);
+    this.places = new Uint16Array(bytes.slice().buffer); // a copy, aligned for 16-bit numbers
     this.count = this.places.length >> 1;
     this.bounds = boundsOf(this.places);
     this.order = shuffled(this.count);
