@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from maskdistill.cli.settings import read_settings
 from maskdistill.errors import ConfigError
 from maskdistill.stages.chain import Options, run_stages
-from maskdistill.stages.propose import Shard
+from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run

@@ -15,8 +15,9 @@ from maskdistill.files import read_json, read_json_if_there, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
-from maskdistill.stages.propose import Shard, describe_inputs, hold_masks, token_folder
+from maskdistill.stages.propose import describe_inputs, hold_masks, token_folder
 from maskdistill.stages.select import decisions_digest
+from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.run_folder import Run, fingerprint

@@ -1,4 +1,4 @@
-"""Stage ``proposals``: masks of every photo of a source, in shards that survive being killed."""
+"""Stage ``proposals``: masks of every photo of a source."""
 
 import dataclasses
 import importlib.metadata
@@ -13,7 +13,7 @@ from typing import Any
 
 from maskdistill import __version__
 from maskdistill.config import RunConfig
-from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
@@ -21,6 +21,7 @@ from maskdistill.files import read_json, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
+from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
@@ -30,33 +31,9 @@ logger = logging.getLogger(__name__)
 
 STAGE = "proposals"
 CODE_VERSION = 1  # raise it when the same settings would make other masks
-PHOTOS_PER_SHARD = 32
 BEGIN_PATIENCE = 5.0  # seconds that a shard waits while others begin
 MERGE_PATIENCE = 60.0  # seconds that the last shard waits while another last one merges
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
-
-
-@dataclass(frozen=True)
-class Shard:
-    """Which part of the photos this process takes: the i-th of n, from 1."""
-
-    index: int = 1
-    count: int = 1
-
-    @classmethod
-    def parse(cls, text: str) -> "Shard":
-        """Read ``3/16``.
-
-        Raises:
-            ConfigError: If it is not two whole numbers with 1 <= i <= n.
-        """
-        left, slash, right = text.partition("/")
-        if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
-            raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
-        return cls(int(left), int(right))
-
-    def __str__(self) -> str:
-        return f"{self.index}-of-{self.count}"
 
 
 @dataclass(frozen=True)
@@ -145,8 +122,9 @@ def hold_masks(
         tokens = token_folder(run, source, config, choice) if config.features.store else None
         options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
-        new = _run_shards(run, source, spec, shard or Shard(), key, num_workers, quiet)
-        results, complete = _read_results(run, source, key), False
+        parts = Parts(run.parts_path(STAGE, key), len(source.photos))
+        new = _process(run, source, spec, shard or Shard(), parts, num_workers, quiet)
+        results, complete = parts.read_all(), False
         if len(results) == len(source.photos):
             complete = shard is None or _hold_again(of_run, run, key)
         if complete and not is_done(run, key):  # another shard may have been faster
@@ -206,12 +184,6 @@ def is_done(run: Run, key: str) -> bool:
     if run.fingerprint_of(STAGE) != key:
         return False
     return all(path.is_file() for path in (run.proposals_path, run.masks_path, run.images_path))
-
-
-def shards_of(source: PhotoSource) -> list[range]:
-    """Photo numbers of each shard."""
-    total = len(source.photos)
-    return [range(first, min(first + PHOTOS_PER_SHARD, total)) for first in range(0, total, PHOTOS_PER_SHARD)]
 
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
@@ -276,28 +248,24 @@ def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str) -> N
         run.write_info(wanted)
 
 
-def _run_shards(
-    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, key: str, num_workers: int, quiet: bool
+def _process(
+    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, parts: Parts, num_workers: int, quiet: bool
 ) -> int:
-    """Process what is missing of this process's shards; returns the number of photos processed."""
-    parts = run.parts_path(STAGE, key)
-    mine = [number for number in range(len(shards_of(source))) if number % shard.count == shard.index - 1]
-    done = {number: _read_part(run, key, number) for number in mine}
-    tasks = _missing_tasks(source, done)
-    num_mine = sum(len(shards_of(source)[number]) for number in mine)
-    reporter = Reporter(run.progress_path, STAGE, num_mine, num_mine - len(tasks), quiet=quiet)
+    """Process what is missing of a shard; returns the number of photos processed."""
+    done = {number: parts.read(number) for number in parts.of(shard)}
+    wanted = {photo: number for number in done for photo in parts.photos[number]}
+    tasks = [(photo, source.photos[photo]) for photo, number in wanted.items() if photo not in done[number]]
+    reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
     changed: set[int] = set()
-    new = 0
     results = map_photos(spec, tasks, num_workers)
     try:
         for result in results:
-            number = result.number // PHOTOS_PER_SHARD
+            number = wanted[result.number]
             done[number][result.number] = asdict(result)
             changed.add(number)
-            new += 1
             reporter.advance()
-            if len(done[number]) == len(shards_of(source)[number]):
-                _write_part(run, key, number, done[number])
+            if len(done[number]) == len(parts.photos[number]):
+                parts.write(number, done[number])
                 changed.discard(number)
     except KeyboardInterrupt:
         reporter.finish("stopped", "Stopped; start again to go on.")
@@ -307,45 +275,17 @@ def _run_shards(
         raise
     finally:
         results.close()
-        if parts.parent.parent.is_dir():
-            for number in sorted(changed):  # a shard cut short keeps the photos it has
-                _write_part(run, key, number, done[number])
-    reporter.finish("done", f"{new} photos processed.")
-    return new
+        if run.path.is_dir():
+            for number in sorted(changed):  # a part cut short keeps the photos it has
+                parts.write(number, done[number])
+    reporter.finish("done", f"{len(tasks)} photos processed.")
+    return len(tasks)
 
 
 def _failure(error: Exception) -> str:
     if isinstance(error, OSError):
         return f"{error.strerror or error}. Finished photos are kept: make room or repair the folder, then start again."
     return str(error)
-
-
-def _missing_tasks(source: PhotoSource, done: dict[int, dict[int, dict]]) -> list[tuple[int, Photo]]:
-    shards = shards_of(source)
-    return [
-        (number, source.photos[number])
-        for shard, results in sorted(done.items())
-        for number in shards[shard]
-        if number not in results
-    ]
-
-
-def _read_part(run: Run, key: str, number: int) -> dict[int, dict[str, Any]]:
-    path = run.parts_path(STAGE, key) / f"{number:06d}.json"
-    if not path.is_file():
-        return {}
-    return {item["number"]: item for item in read_json(path)}
-
-
-def _write_part(run: Run, key: str, number: int, results: dict[int, dict[str, Any]]) -> None:
-    ordered = [results[index] for index in sorted(results)]
-    write_json(run.parts_path(STAGE, key) / f"{number:06d}.json", ordered, indent=None)
-
-
-def _read_results(run: Run, source: PhotoSource, key: str) -> list[dict[str, Any]]:
-    """``PhotoResult`` of every photo that has one, of all shards, in the order of the photos."""
-    shards = range(len(shards_of(source)))
-    return [item for number in shards for _, item in sorted(_read_part(run, key, number).items())]
 
 
 def _merge(

@@ -129,7 +129,7 @@ def undisturbed(tmp_path_factory, command):
 
 def artifacts(run):
     """Every file that a run is made for: bytes, or of weights the tensors."""
-    paths = (path for path in run.rglob("*") if path.is_file() and path.suffix not in (".lock", ".log"))
+    paths = (path for path in run.rglob("*") if path.is_file() and path.suffix not in (".lock", ".log", ".arrow"))
     return {
         str(path.relative_to(run)): weights(path) if path.suffix == ".safetensors" else path.read_bytes()
         for path in paths

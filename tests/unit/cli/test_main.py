@@ -14,7 +14,7 @@ from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError
 from maskdistill.review.decisions import Scope, decide, to_csv
 from maskdistill.stages.chain import Options
-from maskdistill.stages.propose import Shard
+from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run

@@ -10,9 +10,9 @@ from tiny_run import WITHOUT_MAP, assert_same_artifacts, contents_of, draw_photo
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, OutOfMemoryError
-from maskdistill.stages import chain, predict, propose, worker
+from maskdistill.stages import chain, predict, propose, shards, worker
 from maskdistill.stages.chain import Plan, read_record
-from maskdistill.stages.propose import Shard
+from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import RunBusyError, hold_run
@@ -182,7 +182,7 @@ def test_limit_takes_so_many_photos(scene, tmp_path):
 
 
 def test_shard_waits_for_the_others_before_the_next_stage(scene, tmp_path, monkeypatch):
-    monkeypatch.setattr(propose, "PHOTOS_PER_SHARD", 4)
+    monkeypatch.setattr(shards, "PHOTOS_PER_PART", 4)
     path = tmp_path / "run"
     assert list(run_chain(path, *scene, wanted=("embeddings",), shard=Shard(1, 2))) == ["proposals"]
     assert not (path / "embeddings.json").exists()

@@ -23,9 +23,10 @@ from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
 from maskdistill.proposals import propose as proposing
 from maskdistill.proposals.thumbnails import THUMB_SIDE
-from maskdistill.stages import merge, propose, worker
+from maskdistill.stages import merge, propose, shards, worker
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.propose import Shard, hold_masks, shards_of
+from maskdistill.stages.propose import hold_masks
+from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.tasks import WorkerSpec, settle_precision
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
@@ -67,7 +68,7 @@ def config(tiny_weights):
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch):
-    monkeypatch.setattr(propose, "PHOTOS_PER_SHARD", 2)
+    monkeypatch.setattr(shards, "PHOTOS_PER_PART", 2)
 
 
 def make_masks(run, source, config, **options):
@@ -257,14 +258,13 @@ def test_shards_merge_to_the_files_of_one_run(start, tmp_path, seen):
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
-def test_shards_take_every_photo_once(photos, count):
-    source = open_source(photos)
+def test_shards_take_every_photo_once(tmp_path, count):
+    parts = Parts(tmp_path, NUM_PHOTOS)
     numbers = [
         number
         for index in range(1, count + 1)
-        for part, photo_numbers in enumerate(shards_of(source))
-        if part % count == index - 1
-        for number in photo_numbers
+        for part in parts.of(Shard(index, count))
+        for number in parts.photos[part]
     ]
     assert sorted(numbers) == list(range(NUM_PHOTOS))
 
@@ -495,18 +495,18 @@ def test_shards_side_by_side_merge_to_the_files_of_one_run(start, tmp_path, shar
 def test_last_shards_that_end_at_the_same_time_merge_once(start, tmp_path, monkeypatch):
     """Both have written their photos when the first of them looks whether all are there."""
     start("whole")
-    read, both, merges = propose._read_results, threading.Barrier(2), []
+    read_all, both, merges = Parts.read_all, threading.Barrier(2), []
     merge_results = propose.merge_results
 
-    def read_together(*arguments):
+    def read_together(parts):
         both.wait(20)
-        return read(*arguments)
+        return read_all(parts)
 
     def note(*arguments):
         merges.append(1)
         merge_results(*arguments)
 
-    monkeypatch.setattr(propose, "_read_results", read_together)
+    monkeypatch.setattr(Parts, "read_all", read_together)
     monkeypatch.setattr(propose, "merge_results", note)
     with ThreadPoolExecutor(2) as pool:
         parts = [pool.submit(start, "parts", shard=Shard(index, 2)) for index in (1, 2)]

@@ -1,0 +1,67 @@
+"""The photos of a run in small parts, so that a process that is killed loses little, and several can share the work."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maskdistill.errors import ConfigError
+from maskdistill.files import read_json_if_there, write_json
+
+PHOTOS_PER_PART = 32
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Which parts a process takes: the i-th of n shares, from 1."""
+
+    index: int = 1
+    count: int = 1
+
+    @classmethod
+    def parse(cls, text: str) -> "Shard":
+        """Read ``3/16``.
+
+        Raises:
+            ConfigError: If it is not two whole numbers with 1 <= i <= n.
+        """
+        left, slash, right = text.partition("/")
+        if not (slash and left.isdecimal() and right.isdecimal() and 1 <= int(left) <= int(right)):
+            raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
+        return cls(int(left), int(right))
+
+    def __str__(self) -> str:
+        return f"{self.index}-of-{self.count}"
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Results of photos on disk, one file a part."""
+
+    folder: Path
+    num_photos: int
+
+    @property
+    def photos(self) -> list[range]:
+        """Photo numbers of each part."""
+        firsts = range(0, self.num_photos, PHOTOS_PER_PART)
+        return [range(first, min(first + PHOTOS_PER_PART, self.num_photos)) for first in firsts]
+
+    def of(self, shard: Shard) -> list[int]:
+        """Numbers of the parts of a shard."""
+        return list(range(shard.index - 1, len(self.photos), shard.count))
+
+    def read(self, number: int) -> dict[int, dict[str, Any]]:
+        """Results of a part, by photo number."""
+        return {item["number"]: item for item in read_json_if_there(self._path(number)) or ()}
+
+    def read_all(self) -> list[dict[str, Any]]:
+        """Results of all photos that have one, in order."""
+        return [item for number in range(len(self.photos)) for _, item in sorted(self.read(number).items())]
+
+    def write(self, number: int, results: Mapping[int, dict[str, Any]]) -> None:
+        """Replace the results of a part."""
+        write_json(self._path(number), [results[index] for index in sorted(results)], indent=None)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:06d}.json"
