@@ -1,7 +1,7 @@
 """Pictures travel to a browser once: what its session was sent is kept, so that later messages only name them.
 
-The browser's side is ``sent_images.js``. It keeps more than is remembered here, and asks again for what it lacks, as after
-a message that a newer run overtook.
+The browser's side is ``sent_images.js``. It keeps more than is remembered here, and asks again for what it lacks, as
+after a message that a newer run overtook.
 """
 
 from collections import OrderedDict
