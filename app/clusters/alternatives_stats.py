@@ -124,7 +124,7 @@ def groups_of(
 
 
 def _tiles(mask_ids: Sequence[int], crop: Callable[[int], str]) -> list[Tile]:
-    return [Tile(mask_id, crop(mask_id), title=f"mask {mask_id}") for mask_id in mask_ids]
+    return [Tile(mask_id, crop(mask_id)) for mask_id in mask_ids]
 
 
 def _beside(stats: AlternativeStats, number: int, column: int, crop: Callable[[int], str]) -> list[TileGroup]:

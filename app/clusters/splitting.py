@@ -40,7 +40,7 @@ def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
         count = f"{len(part):,} mask{'' if len(part) == 1 else 's'}"
         becomes = f", stays {decisions_now.name_of(cluster)}" if number == 1 else ", a new cluster"
         st.markdown(f"**Part {number}**: {widgets.escape(count + becomes)}")
-        tiles = [Tile(mask_id, crop_url(run_view, mask_id), title=f"mask {mask_id}") for mask_id in part[:_SHOWN]]
+        tiles = [Tile(mask_id, crop_url(run_view, mask_id)) for mask_id in part[:_SHOWN]]
         image_grid(tiles, key=f"clusters:part:{number}", size=64, label=f"Part {number}")
     st.button(
         f"Split into {into}",

@@ -31,17 +31,17 @@ class Tile:
 
 @dataclass(frozen=True)
 class TileGroup:
-    """Pictures with a heading; all but ``tiles`` is written in it."""
+    """Pictures with a heading."""
 
     tiles: Sequence[Tile]
     title: str = ""
     color: str = ""  # #RRGGBB
     detail: str = ""  # after the title
-    share: tuple[float, str] | None = None  # a bar in [0, 1], and what it measures
-    note: str = ""
+    share: tuple[float, str] | None = None  # length of a bar, [0, 1], and the text beside it
+    note: str = ""  # smaller, below or after the rest
     id: int = 0  # what its button sends
     column: int = 0  # of a table; the first column begins a row
-    pale: bool = False
+    pale: bool = False  # heading and pictures half transparent
 
 
 def image_grid(

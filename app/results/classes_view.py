@@ -4,7 +4,7 @@ import pandas as pd
 import streamlit as st
 
 from app import selection, session, widgets
-from app.components.image_grid import Tile, TileGroup, grouped_images
+from app.components.image_grid import Tile, TileGroup, grouped_images, paged
 from app.images.crops import crop_url
 from app.results import cached_reads, charts, choices, metric_tables, metric_texts
 from app.results.label_names import LabelNames
@@ -105,12 +105,9 @@ def _draw_matched(run_view: RunView, names: LabelNames, measures: Measures | Non
     sizes = cached_reads.class_sizes(run_view.run, kind).set_index("label")
     own_iou = {label: iou.get(names.class_of(label) or "") or 0.0 for label in _clusters(run_view)}
     labels = sorted(own_iou, key=lambda label: (-own_iou[label], -sizes["share"].get(label, 0.0)))
-    pages = -(-len(labels) // _ROWS)
-    page = 1
-    if pages > 1:
-        page = st.pagination(pages, key="matched page")
+    shown = paged(labels, key="matched page", per_page=_ROWS)
     exemplars = _exemplars(run_view)
-    rows = [_row(run_view, names, label, iou, sizes, exemplars) for label in labels[(page - 1) * _ROWS : page * _ROWS]]
+    rows = [_row(run_view, names, label, iou, sizes, exemplars) for label in shown]
     grouped_images(
         rows,
         key="matched",

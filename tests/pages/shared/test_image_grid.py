@@ -34,3 +34,21 @@ def test_pictures_are_sent_once_and_only_what_is_on_the_page_is_selected():
     again = data_of(app.run())
     assert again["pictures"] == {}
     assert again["groups"] == data["groups"]
+
+
+def groups_page():
+    import streamlit as st
+
+    from app.components.image_grid import Tile, TileGroup, grouped_images
+
+    groups = [TileGroup([Tile(7, "data:a"), Tile(None, "data:b")], title="one", id=4), TileGroup([Tile(7, "data:a")])]
+    grouped_images(groups, key="groups", layout="rows", on_open=st.write, button="Photos")
+
+
+def test_a_picture_of_two_groups_is_sent_once_and_one_without_a_mask_has_no_id():
+    data = data_of(AppTest.from_function(groups_page).run())
+    first, second = data["groups"]
+    assert len(data["pictures"]) == 2
+    assert first["tiles"][0] == second["tiles"][0]
+    assert ["id" in tile for tile in first["tiles"]] == [True, False]
+    assert (first["id"], first["title"], "title" in second) == (4, "one", False)
