@@ -1,5 +1,6 @@
 """A component with its style and script in files of its name beside its module."""
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ def register(module: str | Path, html: str, *, shared: tuple[str, ...] = ()) -> 
         module: ``__file__`` of the module: its style is the ``.css`` and its script the ``.js`` of the same name.
         html: What the script finds in place.
         shared: Styles and scripts in ``app/`` that stand before its own, for what some components have in common; what
-            all have stands in ``component.js``.
+            all have stands in ``_base.js``.
 
     Returns:
         What draws it, as ``st.components.v2.component`` gives it.
@@ -29,4 +30,6 @@ def register(module: str | Path, html: str, *, shared: tuple[str, ...] = ()) -> 
 
 
 def _read(files: list[Path], suffix: str) -> str:
-    return "\n".join(file.read_text(encoding="utf-8") for file in files if file.suffix == suffix)
+    """All of them, without lines of comments and indents: Streamlit sends them with every change of the data."""
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files if file.suffix == suffix)
+    return re.sub(r"(?m)^\s*//.*\n|^\s+", "", text)
