@@ -141,7 +141,7 @@ class ImageGrid {
     if (place < 0 || event.altKey) return;
     const { canMark } = this.data;
     const next = nextPlace(event.key, place, () => this.items.map(({ node }) => node.getBoundingClientRect()));
-    if (next in this.items) this.walk(place, next, event.shiftKey && canMark);
+    if (next !== undefined) this.walk(place, next, event.shiftKey && canMark);
     else if (event.key === "Enter" || (event.key === " " && !canMark)) this.open(place);
     else if (event.key === " ") this.toggle(place);
     else if (event.key.toLowerCase() === "a" && (event.ctrlKey || event.metaKey) && canMark) this.toggleAll();
@@ -151,6 +151,7 @@ class ImageGrid {
   }
 
   walk(from, to, marking) {
+    if (!this.items[to]) return; // the ends take the key all the same: it is not meant for the page
     this.active = to;
     this.rove(true, false);
     if (marking) this.markRange(from, to);
