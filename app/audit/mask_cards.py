@@ -134,9 +134,11 @@ class Cards:
         if not total:
             title = _EMPTY.get(self.settings.order, "There is no mask in this queue.")
             return {"title": title, "lines": [_OTHER_ORDER], "empty": True}
-        if self.settings.order in _ALL_MASKS and not self.settings.second_opinion:
-            return {"title": f"All {total:,} masks are decided.", "lines": _NEXT}
-        return {"title": f"All {total:,} masks of this queue are decided.", "lines": [_OTHER_ORDER]}
+        all_masks = self.settings.order in _ALL_MASKS and not self.settings.second_opinion
+        return {
+            "title": f"All masks of this queue are decided: {total:,}.",
+            "lines": _NEXT if all_masks else [_OTHER_ORDER],
+        }
 
     @property
     def key(self) -> str:

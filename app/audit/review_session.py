@@ -114,9 +114,11 @@ class ReviewSession:
         except MaskDistillError as error:
             self.error = str(error)
             return
-        self.notice = f"Rejected {number:,} masks of {cluster}. Undo reverts it." if number else "No mask was rejected."
+        self.notice = (
+            f"Rejected masks of {cluster}: {number:,}. Undo reverts it." if number else "No mask was rejected."
+        )
         if number < len(rows):
-            self.notice += f" Decided by others meanwhile: {len(rows) - number:,}, left as they are."
+            self.notice += f" Decided by others meanwhile, and left as they are: {len(rows) - number:,}."
         self.at = None
 
     def take_over(self, before: "ReviewSession") -> None:

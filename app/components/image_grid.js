@@ -72,7 +72,7 @@ class ImageGrid {
     const chosen = group.tiles.filter((tile) => tile.id !== undefined);
     box.role = chosen.length ? "listbox" : null;
     box.ariaLabel = group.title || data.label;
-    box.ariaMultiSelectable = String(Boolean(data.canMark));
+    box.ariaMultiSelectable = chosen.length ? String(Boolean(data.canMark)) : null;
     return chosen.map(({ id }) => ({ id, node: section.nodes.get(id), group: section }));
   }
 
