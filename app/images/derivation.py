@@ -62,12 +62,12 @@ def affinity_step(live: LiveProposals, patch: Patch, title: str) -> DerivationSt
 
 def default_patch(live: LiveProposals, rank: int) -> Patch | None:
     """The seed of the mask of that rank, or where the engine started if it found none."""
-    found = live.proposals
-    if found.proposals:
-        return found.proposals[min(rank, len(found.proposals) - 1)].candidate.seed
-    if found.diffusion is not None:
-        return found.diffusion.seed
-    return found.cuts[0].seed if found.cuts else None
+    result = live.proposals
+    if result.proposals:
+        return result.proposals[min(rank, len(result.proposals) - 1)].candidate.seed
+    if result.diffusion is not None:
+        return result.diffusion.seed
+    return result.cuts[0].seed if result.cuts else None
 
 
 def attention_steps(live: LiveProposals) -> list[DerivationStep]:
@@ -84,24 +84,24 @@ def attention_steps(live: LiveProposals) -> list[DerivationStep]:
 
 def mask_steps(live: LiveProposals, rank: int) -> list[DerivationStep]:
     """From the seed to the mask of that rank."""
-    found = live.proposals
-    proposal = found.proposals[rank] if rank < len(found.proposals) else None
-    if found.diffusion is not None:
-        steps = _diffusion_steps(live, found.diffusion)
+    result = live.proposals
+    proposal = result.proposals[rank] if rank < len(result.proposals) else None
+    if result.diffusion is not None:
+        steps = _diffusion_steps(live, result.diffusion)
     else:
-        cut = _cut_of(found, proposal)
+        cut = _cut_of(result, proposal)
         steps = _cut_steps(live, cut) if cut is not None else []
     if proposal is None:
         return steps
     return [*steps, *_refined_steps(live, proposal, rank)]
 
 
-def _cut_of(found: Proposals, proposal: Proposal | None) -> Cut | None:
+def _cut_of(result: Proposals, proposal: Proposal | None) -> Cut | None:
     if proposal is not None:
-        for cut in found.cuts:
+        for cut in result.cuts:
             if np.array_equal(cut.component, proposal.candidate.component):
                 return cut
-    return found.cuts[0] if found.cuts else None
+    return result.cuts[0] if result.cuts else None
 
 
 def _cut_steps(live: LiveProposals, cut: Cut) -> list[DerivationStep]:

@@ -1,7 +1,7 @@
-"""Pictures travel to a browser once: what its session was sent is kept, so that later messages only name them.
+"""Each picture is sent to a browser once: later messages only name it.
 
-The browser's side is ``sent_images.js``. It keeps more than is remembered here, and asks again for what it lacks, as
-after a message that a newer run overtook.
+The browser's side is ``sent_images.js``. It keeps more than is remembered here, and asks again for pictures that it
+does not have, as after a message that a newer run replaced.
 """
 
 from collections import OrderedDict
@@ -10,13 +10,13 @@ from hashlib import blake2b
 
 from app import session
 
-MOST = 24_000_000  # characters remembered as sent, the latest used; sent_images.js keeps twice as many
+MAX_CHARACTERS = 24_000_000  # remembered as sent, of the pictures used last; sent_images.js keeps twice as many
 
 
-class Sent:
+class SentImages:
     """Pictures that a browser has, by names that their content gives them."""
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MAX_CHARACTERS) -> None:
         self._most = most
         self._lengths: OrderedDict[str, int] = OrderedDict()
 
@@ -53,15 +53,15 @@ class Sent:
                 total -= self._lengths.pop(name)
 
 
-def sent() -> Sent:
+def sent() -> SentImages:
     """What this session's browser has."""
-    found = session.recall(session.Key.PICTURES)
-    if found is None:
-        found = Sent()
-        session.remember(session.Key.PICTURES, found)
-    return found
+    images = session.recall(session.Key.PICTURES)
+    if images is None:
+        images = SentImages()
+        session.remember(session.Key.PICTURES, images)
+    return images
 
 
 def send_again(key: str) -> None:
-    """Callback of a component whose browser lacks pictures: its trigger ``missing`` holds their names."""
+    """Callback of a component: its trigger ``missing`` has the names of pictures that the browser does not have."""
     sent().forget(session.component_value(key, "missing") or ())

@@ -79,7 +79,7 @@ def _draw_ious(kinds: dict[str, Measures], first: str, second: str) -> None:
     figure = charts.class_bars(known, kind_name(first), kind_name(second))
     st.plotly_chart(figure, key="class bars", config={"displayModeBar": False})
     absent = table.loc[~table.index.isin(known.index), "class"].tolist()
-    without = f" No photo holds: {widgets.escape(', '.join(absent))}." if absent else ""
+    without = f" No photo has: {widgets.escape(', '.join(absent))}." if absent else ""
     st.caption(f"Sorted by {kind_name(second)}. Intersection over union on the pixels of all photos.{without}")
 
 

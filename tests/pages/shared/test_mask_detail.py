@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 
 from app.images import colors
 from app.images.colors import MASK_COLORS, rgb
-from app.images.sent_images import Sent
+from app.images.sent_images import SentImages
 from app.mask_detail import facts
 from app.run_view import read_run_view
 from maskdistill.config import FilterConfig
@@ -62,7 +62,7 @@ def test_ink_stands_out(colour, ink):
 
 
 def test_a_picture_is_sent_once_and_named_by_its_content():
-    sent = Sent()
+    sent = SentImages()
     names, new = sent.pack(["data:a", "", "data:b", "data:a"])
     assert names[0] == names[3] != names[2]
     assert names[1] == ""
@@ -71,14 +71,14 @@ def test_a_picture_is_sent_once_and_named_by_its_content():
 
 
 def test_a_picture_that_the_browser_lacks_is_sent_again():
-    sent = Sent()
+    sent = SentImages()
     names, _ = sent.pack(["data:a"])
     sent.forget([*names, "never heard of"])
     assert sent.pack(["data:a"])[1] == {names[0]: "data:a"}
 
 
 def test_what_was_sent_is_forgotten_from_the_oldest_but_never_what_is_on_show():
-    sent = Sent(most=25)
+    sent = SentImages(most=25)
     sent.pack(["data:first"])
     sent.pack(["data:second"])
     sent.pack(["data:first"])  # used again
