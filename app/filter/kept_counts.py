@@ -53,12 +53,13 @@ def draw_clusters(candidates: Candidates, config: FilterConfig, result: FilterRe
     st.markdown(
         f"**Clusters** :small[{summary}{f', {empty} of them none' if empty else ''}; click one to see only its masks]"
     )
+    most = max((count.total for count in counts.values()), default=0)
     items = [
         Bar(
             str(cluster),
             candidates.decisions_now.name_of(cluster),
             count.kept,
-            max(item.total for item in counts.values()),
+            most,
             f"{count.kept:,} / {count.total:,}",
             fill="color",
             color=colors.cluster_color(cluster),
