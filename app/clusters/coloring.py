@@ -15,6 +15,7 @@ from maskdistill.review.selections import field_text
 
 _STEPS = 255  # of the scale of scores; the last code says that there is none
 _ENDS = (2, 98)  # percentiles of the scores at the ends of the scale, so that a few odd ones do not flatten it
+_FIELDS = ("cluster", "kept", "decision", "truth")  # of every run
 _KEPT = (colors.NOT_JUDGED, colors.KEPT, colors.DROPPED)
 _DECISIONS = (colors.UNDECIDED, colors.ACCEPTED, colors.REJECTED, colors.RELABELLED)
 
@@ -35,14 +36,21 @@ def coloring(mode: str, run_view: RunView, decisions_now: DecisionView, points: 
     """A color for each point of a map.
 
     Args:
-        mode: One of ``modes``.
+        mode: One of ``modes``; an alternative that another session has deleted since gives the clusters.
         run_view: The run.
         decisions_now: What people decided.
         points: The map.
     """
     if mode == "score":
         return _by_score(run_view, points)
-    values = mask_selection.selection_data(run_view, decisions_now).fields[mode][points.rows]
+    alternative = alternatives_of(run_view).get(mode)
+    fields = mask_selection.selection_data(run_view, decisions_now).fields
+    if alternative is not None and mode in fields:
+        own_colors = colors_of(alternative_stats(run_view, decisions_now, alternative))
+        note = "A cluster with nearly the same masks as a present one has its colour."
+        return _by_class(mode, fields[mode][points.rows], "cluster {}".format, own_colors.__getitem__, note=note)
+    mode = mode if mode in _FIELDS else "cluster"
+    values = fields[mode][points.rows]
     if mode == "cluster":
         return _by_class(
             mode, values, lambda number: _cluster_name(decisions_now, number), _cluster_color(decisions_now)
@@ -51,10 +59,6 @@ def coloring(mode: str, run_view: RunView, decisions_now: DecisionView, points: 
         return _by_class(mode, values, mask_selection.KEPT_LABELS.__getitem__, _KEPT.__getitem__, first=(1, 2, 0))
     if mode == "decision":
         return _by_class(mode, values, mask_selection.DECISION_LABELS.__getitem__, _DECISIONS.__getitem__)
-    if mode != "truth":
-        own_colors = colors_of(alternative_stats(run_view, decisions_now, alternatives_of(run_view)[mode]))
-        note = "A cluster with nearly the same masks as a present one has its colour."
-        return _by_class(mode, values, "cluster {}".format, own_colors.__getitem__, note=note)
     names = run_view.table.truth_names
     return _by_class(
         mode,

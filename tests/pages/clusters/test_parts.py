@@ -142,7 +142,13 @@ def test_alternatives_can_be_colored_and_compared(editable_run):
     assert len(coloring.coloring("k5-s0", run_view, done, points).legend) == 5
 
 
-def test_pointer_is_told_what_lies_under_it(found, done):
+def test_deleted_alternative_is_colored_as_the_clusters_are(found, done):
+    points = mask_selection.selection_data(found, done).maps["pca"]
+    wanted, made = (coloring.coloring(mode, found, done, points) for mode in ("cluster", "k9-s0"))
+    np.testing.assert_array_equal(made.codes, wanted.codes)
+
+
+def test_note_beside_the_pointer_describes_the_mask_under_it(found, done):
     points = mask_selection.selection_data(found, done).maps["pca"]
     (known,) = map_panel._describe(found, done, points, [2])
     mask_id = int(found.frame["mask_id"].iat[points.rows[2]])
