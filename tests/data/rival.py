@@ -1,7 +1,8 @@
 """A server that competes with another one: does what it reads at the same moment as the other, and says what came.
 
-Each line of standard input is ``submit RUN`` or ``resume RUN``. With ``start COMMAND`` as arguments it starts processes
-that do a command of ``fake_worker.py``; without, it only notes in the run that it would start one.
+It says "ready" first. Each line of standard input is ``submit RUN`` or ``resume RUN``. With ``start COMMAND`` as
+arguments it starts processes that do a command of ``fake_worker.py``; without, it only notes in the run that it would
+start one.
 """
 
 import subprocess
@@ -30,6 +31,8 @@ if what_for:
 else:
     submitting._launch = note_start
 
+sys.stdout.write("ready\n")
+sys.stdout.flush()
 for line in sys.stdin:
     what, run = line.split()
     if what == "submit":

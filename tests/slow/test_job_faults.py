@@ -285,6 +285,7 @@ def test_killed_on_a_full_disk_its_end_is_told_and_it_can_be_resumed(undisturbed
 def test_two_servers_that_race_for_a_job_do_its_work_once(tmp_path):
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     servers = [subprocess.Popen([sys.executable, str(DATA / "rival.py"), "start", "count"], **pipes) for _ in range(2)]
+    assert [server.stdout.readline() for server in servers] == ["ready\n", "ready\n"]
     runs = [tmp_path / str(number) for number in range(TRIES)]
     for run in runs:
         for server in servers:

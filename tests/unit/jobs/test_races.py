@@ -17,6 +17,7 @@ def compete():
     """Has two servers do the same at once; returns what each says."""
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True, "bufsize": 1}
     servers = [subprocess.Popen([sys.executable, str(RIVAL)], **pipes) for _ in range(2)]
+    assert [server.stdout.readline() for server in servers] == ["ready\n", "ready\n"]
 
     def both(what, run):
         for server in servers:
