@@ -30,26 +30,26 @@ def run(finished, tmp_path):
 
 def test_same_number_and_seed_gives_the_runs_own_clusters(run):
     info = run.info()["config"]
-    (trial,) = make_alternatives(run, [AlternativeKey(info["clusters"]["num_classes"], info["seed"])])
-    assert np.array_equal(trial.cluster, run.clusters()["cluster"])
-    assert trial.stability == pytest.approx(read_json(run.path / "clusters.json")["agreement"])
+    (alternative,) = make_alternatives(run, [AlternativeKey(info["clusters"]["num_classes"], info["seed"])])
+    assert np.array_equal(alternative.cluster, run.clusters()["cluster"])
+    assert alternative.stability == pytest.approx(read_json(run.path / "clusters.json")["agreement"])
 
 
-def test_trials_are_kept_and_listed_in_order(run):
+def test_alternatives_are_kept_and_listed_in_order(run):
     steps = []
     made = make_alternatives(run, [AlternativeKey(4, 1), AlternativeKey(2, 0)], lambda *step: steps.append(step))
     assert steps == [(1, 3), (2, 3), (3, 3)]
-    assert [trial.key.name for trial in made] == ["k4-s1", "k2-s0"]
+    assert [alternative.key.name for alternative in made] == ["k4-s1", "k2-s0"]
     listed = list_alternatives(run)
-    assert [trial.key.name for trial in listed] == ["k2-s0", "k4-s1"]
-    for trial in listed:
-        assert set(trial.cluster) == set(range(1, trial.key.num_classes + 1))
-        assert len(trial.cluster) == len(run.clusters())
+    assert [alternative.key.name for alternative in listed] == ["k2-s0", "k4-s1"]
+    for alternative in listed:
+        assert set(alternative.cluster) == set(range(1, alternative.key.num_classes + 1))
+        assert len(alternative.cluster) == len(run.clusters())
     again = make_alternatives(run, [AlternativeKey(2, 0)])
     assert again[0].made == listed[0].made
 
 
-def test_trial_of_earlier_clusters_does_not_count(run):
+def test_alternative_of_earlier_clusters_does_not_count(run):
     make_alternatives(run, [AlternativeKey(2, 0)])
     path = run.stage_path("clusters")
     write_json(path, {**read_json(path), "fingerprint": "another"})
@@ -58,7 +58,7 @@ def test_trial_of_earlier_clusters_does_not_count(run):
     assert len(list_alternatives(run)) == 1 == len(made)
 
 
-def test_trial_is_let_go(run):
+def test_alternative_is_deleted(run):
     make_alternatives(run, [AlternativeKey(2, 0)])
     delete_alternative(run, AlternativeKey(2, 0))
     delete_alternative(run, AlternativeKey(2, 0))
