@@ -62,6 +62,13 @@ def test_stages_are_done_in_order_and_leave_a_record_and_their_artifacts(finishe
     assert read_record(run, "projection") is None
 
 
+def test_large_files_have_no_indent_and_small_ones_can_be_read(finished):
+    run, _ = finished
+    lines = {path.name: len(path.read_text().splitlines()) for path in run.path.glob("*.json")}
+    assert lines["proposals.json"] == lines["candidates.json"] == 1
+    assert min(lines[name] for name in ("run.json", "clusters.json", "metrics.json")) > 10
+
+
 def test_record_names_the_fingerprints_of_what_it_was_made_from(finished, scene):
     run, _ = finished
     plan = Plan(run, open_source(str(scene[0])), scene[1])

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from maskdistill.config import RunConfig
+from maskdistill.errors import OutOfMemoryError
 from maskdistill.stages import pool
 from maskdistill.stages.pool import TASKS_AHEAD, map_photos
 from maskdistill.stages.tasks import WorkerSpec
@@ -54,3 +55,10 @@ def test_window_of_large_tasks_is_bounded_in_bytes(spec, monkeypatch):
 def test_no_task_at_all(spec):
     assert list(map_photos(spec, iter(()), 2)) == []
     assert list(map_photos(spec, [], 2)) == []
+
+
+@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+def test_lack_of_memory_is_told_with_what_to_do(tmp_path, num_workers):
+    hungry = WorkerSpec("echo_worker:make_hungry", tmp_path, RunConfig(), torch=False)
+    with pytest.raises(OutOfMemoryError, match="--workers 1"):
+        list(map_photos(hungry, [(0,), (1,)], num_workers))

@@ -247,3 +247,11 @@ def test_stopped_and_resumed_training_keeps_the_earlier_ones(copy, monkeypatch):
     assert read_samples(copy.run, "stage1") == found
     assert found.epochs == [0, 1, 2, 3]
     assert {path: path.stat().st_mtime_ns for path in times} == times
+
+
+def test_epoch_whose_folder_is_removed_meanwhile_is_not_there(finished, monkeypatch, tmp_path):
+    """A page lists the epochs while a training begins anew."""
+    found = read_samples(finished[0], "stage1")
+    folders = samples._epoch_folders(found.folder)
+    monkeypatch.setattr(samples, "_epoch_folders", lambda _folder: {**folders, 9: tmp_path / "epoch-009"})
+    assert found.epochs == list(folders)
