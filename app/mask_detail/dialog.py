@@ -14,11 +14,11 @@ import streamlit as st
 
 from app import selection, session, widgets
 from app.components.image_grid import Tile, image_grid
-from app.components.mask_view import mask_view
 from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail import html
 from app.mask_detail.facts import Verdict
+from app.mask_detail.picture import draw_picture
 from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.clustering.neighbors import nearest
 from maskdistill.errors import MaskDistillError
@@ -114,7 +114,7 @@ def draw_detail(
     st.html(Path(__file__).with_suffix(".css"))
     left, right = st.columns([11, 9], gap="medium")
     with left:
-        mask_view(run_view, mask_id, key=f"{key}:view", max_height=_MAX_HEIGHT)
+        draw_picture(run_view, mask_id, key=f"{key}:view", max_height=_MAX_HEIGHT)
         _draw_neighbors(detail)
     with right:
         previewed = preview and preview(run_view, mask_id)

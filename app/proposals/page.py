@@ -7,15 +7,14 @@ import streamlit as st
 
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, photo_grid, photo_tile
-from app.components.photo_view import photo_view
 from app.images import derivation
 from app.photo_cache import LiveProposals
 from app.proposals import downloads, setting_controls
+from app.proposals.photo_view import photo_view
 from app.proposals.step_gallery import Section, step_gallery
 from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
-from maskdistill.datasets.transforms import pixel_to_patch
 from maskdistill.errors import MaskDistillError
 
 PAGE = 24  # thumbnails in the strip
@@ -178,8 +177,7 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
     patch = _valid_patch(live)
     mark = patch or derivation.default_patch(live, 0)
     step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
-    key = f"photo:{side}"
-    photo_view(photo, live, step, patch, key=key, max_height=max_height, on_click=lambda: _choose_patch(key, live))
+    photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height)
     if live.proposals.problem:  # below the photo, so that two photos side by side stay level
         st.warning(live.proposals.problem, icon=":material/warning:")
     return live
@@ -193,12 +191,6 @@ def _valid_patch(live: LiveProposals) -> tuple[int, int] | None:
         selection.select(patch=None)
         return None
     return patch
-
-
-def _choose_patch(key: str, live: LiveProposals) -> None:
-    point = session.component_value(key, "click")
-    if point is not None:
-        selection.select(patch=pixel_to_patch(float(point["u"]), float(point["v"]), live.view.geometry))
 
 
 def _draw_derivation(photo: Photo, live: LiveProposals) -> None:

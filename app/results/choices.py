@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from app import selection, session
-from app.results.compare_view import PHOTO
+from app.components.layered_image import PHOTO
 from app.results.metric_tables import kind_name
 from maskdistill.evaluation.photo_metrics import order_photos
 

@@ -8,11 +8,12 @@ import streamlit as st
 
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, image_grid
+from app.components.layered_image import PHOTO, Side
 from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from app.results import cached_reads, choices, photo_strip
 from app.results.choices import ORDERS, TRUTH, StagePair
-from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.compare_view import compare_view
 from app.results.label_names import LabelNames
 from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView, decision_view
@@ -20,8 +21,6 @@ from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.photo_metrics import PhotoResults
 from maskdistill.evaluation.run_label_maps import PROPOSALS
-
-HEIGHT = 500  # CSS pixels of the large picture
 
 
 @dataclass(frozen=True)
@@ -132,13 +131,12 @@ def _draw_photo(run_view: RunView, names: LabelNames, number: int, sides: Sequen
     tables = {"clusters": names.clusters(), TRUTH: names.truth()}
     compare_view(
         url,
-        photo.width / photo.height,
+        (photo.width, photo.height),
         f"Photo {photo.id}",
         shown,
         tables,
         (pair.first, pair.second),
         key="compare view",
-        max_height=HEIGHT,
         on_pair=choices.choose_pair,
     )
     st.caption(_explain(photo, names))

@@ -7,8 +7,9 @@ import pandas as pd
 import streamlit as st
 
 from app import photo_cache, selection, session, widgets
+from app.components.layered_image import PHOTO, Side
 from app.results import cached_reads, charts, choices, metric_tables, photo_strip
-from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.compare_view import compare_view
 from app.results.label_names import LabelNames, names_of
 from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView
@@ -19,7 +20,6 @@ from maskdistill.files import read_json_if_there
 from maskdistill.review.decisions import read_names
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
-HEIGHT = 520  # CSS pixels of the large picture
 _THIS, _OTHER, _TRUTH = "this run", "other run", "truth"
 _ROWS = 12  # of a table without scrolling
 _ROW, _HEAD = 35, 36  # pixels
@@ -155,9 +155,8 @@ def _draw_photo(
         _TRUTH: names.truth(),
         _OTHER: names.other_run(_cluster_names(other, metrics), comparison.matching),
     }
-    aspect = photo.width / photo.height
     pair = (_THIS, _OTHER)
-    compare_view(url, aspect, f"Photo {photo.id}", sides, tables, pair, key="compare runs", max_height=HEIGHT)
+    compare_view(url, (photo.width, photo.height), f"Photo {photo.id}", sides, tables, pair, key="compare runs")
 
 
 def _cluster_names(run: Run, metrics: dict[str, Any] | None) -> tuple[str, ...]:

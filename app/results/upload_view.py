@@ -6,9 +6,10 @@ from functools import partial
 import streamlit as st
 
 from app import session, uploads, widgets
+from app.components.layered_image import PHOTO, Side
 from app.images import drawing
 from app.results import cached_reads
-from app.results.compare_view import PHOTO, Side, compare_view
+from app.results.compare_view import compare_view
 from app.results.label_names import LabelNames
 from app.results.segmenting import FINAL, FINAL_CRF, Models, SegmentedPhoto, models, segment, too_large, trained_models
 from app.run_view import RunView
@@ -16,7 +17,6 @@ from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available
 
-HEIGHT = 560  # CSS pixels of the large picture
 _MOST = 12  # photos kept in a session
 _TITLES = {STAGE1: "Stage 1", FINAL: "Final", FINAL_CRF: "Final + CRF"}
 
@@ -99,13 +99,12 @@ def _draw_photo(chosen: SegmentedPhoto, names: LabelNames) -> None:
     pair = (kinds[-2], kinds[-1])
     compare_view(
         drawing.jpeg_url(chosen.image),
-        chosen.image.width / chosen.image.height,
+        chosen.image.size,
         f"Photo {chosen.name}",
         sides,
         {"clusters": names.clusters()},
         pair,
         key="compare dropped",
-        max_height=HEIGHT,
     )
 
 

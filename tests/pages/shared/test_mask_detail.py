@@ -191,7 +191,7 @@ def test_detail_shows_scores_reasons_neighbors_and_history(finished_run):
     for text in ("Kept", RULE_HELP[KEPT][1:], "Score", "≥ 0.3", "Views", "Ground truth", "mask-history"):
         assert text in texts(app)
     view, near = (json.loads(item.proto.json) for item in app.get("bidi_component")[:2])
-    assert len(view["layers"]) == 1
+    assert [len(item["layers"]) for item in view["views"]] == [1, 1]
     assert view["photo"] in view["pictures"]
     cosines = [float(tile["badge"]) for tile in near["groups"][0]["tiles"]]
     assert len(cosines) == 12
