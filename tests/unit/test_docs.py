@@ -87,7 +87,7 @@ def test_settings_exist(document):
 
 def test_commands_and_flags_exist(document, capsys):
     for span in code(document.read_text(encoding="utf-8")):
-        call = re.search(r"(?:^|[\s/])maskdistill ((?:jobs )?[a-z-]\S*)([^#]*)", span)
+        call = re.search(r"(?:^|/|time )maskdistill ((?:jobs )?[a-z-]\S*)([^#]*)", span)
         if call is None or "COMMAND" in span:
             continue
         with pytest.raises(SystemExit) as info:
