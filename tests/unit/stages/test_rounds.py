@@ -268,8 +268,11 @@ class TestCompareLabels:
         assert compare_labels(self.make(tmp_path / "a", {}), self.make(tmp_path / "b", {0: [[255]]})) == 1
 
 
-# Signs of progress in a round: 8 photos looked at, 6 label maps, 16 steps.
-@pytest.mark.parametrize("count", [1, 12, 20, 42, 55])
+# Signs of progress in a round: 8 photos predicted, 6 label maps, 16 steps.
+MORE_MOMENTS = [pytest.param(count, marks=pytest.mark.slow) for count in (1, 12, 55)]
+
+
+@pytest.mark.parametrize("count", [20, 42, *MORE_MOMENTS])
 def test_interrupted_anywhere_it_ends_with_the_same_files(go_on, twice, monkeypatch, count):
     interrupt_stage(monkeypatch, "rounds", count)
     with pytest.raises(KeyboardInterrupt):

@@ -376,14 +376,14 @@ def forget_from(run, stage):
     [
         ("embeddings", 5),
         ("clusters", 3),
-        ("stage1", 1),
+        pytest.param("stage1", 1, marks=pytest.mark.slow),
         ("stage1", 4),
         ("candidates", 3),
         ("pseudo_labels", 4),
         ("stage2", 5),
         ("predictions", 6),
-        ("predictions", 14),
-        ("evaluation", 2),
+        pytest.param("predictions", 14, marks=pytest.mark.slow),
+        pytest.param("evaluation", 2, marks=pytest.mark.slow),
         ("evaluation", 8),
     ],
 )
