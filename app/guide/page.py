@@ -7,13 +7,14 @@ from pathlib import Path
 import streamlit as st
 
 from app import job_status, photo_cache, selection, session, widgets
+from app.components.layered_image import Layer, View, layered_image
 from app.guide import reference
 from app.guide.controls import draw_control
 from app.guide.mask_detail import restore_photo
 from app.guide.overlays import mask_layer
 from app.guide.photo_choice import draw_strip
 from app.guide.photo_results import PhotoOnRun, TrainedRun, read_trained
-from app.guide.scene import Layer, Scene, draw_scene
+from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
 from app.guide.step_list import FULL, current_step, go_to, is_full_screen
 from app.guide.stepper import stepper
@@ -163,10 +164,9 @@ def _say(words: Words, context: StepContext) -> None:
 
 def _draw_mask_only(context: StepContext) -> str:
     masks = context.live.proposals.proposals
-    layers = [Layer.of_image(mask_layer(item.mask, colors.mask_color(0))) for item in masks[:1]]
+    layers = tuple(Layer.of_image(mask_layer(item.mask, colors.mask_color(0))) for item in masks[:1])
     alt = f"The mask of {context.photo.id}" if masks else context.photo.id
-    geometry = context.live.view.geometry
-    draw_scene(Scene(photo=context.photo, alt=alt, geometry=geometry, layers=tuple(layers)), key="guide:photo")
+    layered_image(replace(step_image(context, alt), views=(View(layers),)), key=KEY)
     return "The mask of step 4" if masks else "Step 4 found no mask, so there is nothing to go on with: move τ there"
 
 

@@ -1,14 +1,17 @@
-"""Step 7: which masks the first model believes, in this photo and in the run."""
+"""Step 7: which masks the filter keeps by the first model's score, in this photo and in the run."""
+
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
 from app import selection
 from app.components.image_grid import Tile, TileGroup, grouped_images
+from app.components.layered_image import Layer, Slider, Tag, View, layered_image
 from app.guide import overlays
 from app.guide.mask_detail import open_detail
 from app.guide.photo_results import TrainedRun
-from app.guide.scene import Layer, Scene, Slider, Tag, draw_scene
+from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
 from app.images.colors import cluster_color
 from app.images.crops import crop_url
@@ -33,15 +36,13 @@ def draw_filter(context: StepContext) -> str:
         layers.append(Layer.of_image(overlays.mask_layer(item.mask, colour, dropped=not kept)))
         words = f"{item.score:.2f}{', back as the best' if rule == PHOTO_BEST else ''}"
         tags.append(Tag(*overlays.anchor_of(item.mask), words, colour, out=not kept))
-    scene = Scene(
-        photo=context.photo,
-        alt=f"Masks of {context.photo.id} with the first model's scores",
-        geometry=context.live.view.geometry,
-        layers=tuple(reversed(layers)),
+    image = replace(
+        step_image(context, f"Masks of {context.photo.id} with the first model's scores"),
+        views=(View(tuple(layers)),),
         tags=tuple(tags),
         slider=Slider("Score at least", 0, 1, 0.01, config.min_score, digits=2),
     )
-    draw_scene(scene, key="guide:photo", on_slide=lambda value: _keep_score(trained, value))
+    layered_image(image, key=KEY, on_slide=lambda value: _keep_score(trained, value))
     _draw_border(trained, others, judged.whole)
     stays = judged.whole.kept[: len(others)]
     return f"This photo: {judged.kept.sum()} of {len(seen)} masks stay. The run: {stays.sum():,} of {len(others):,}"

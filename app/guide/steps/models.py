@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 
 from app import selection
+from app.components.layered_image import Layer, LayeredImage, Side, Slider, View, layered_image
 from app.guide import overlays
 from app.guide.photo_results import TrainedRun
-from app.guide.scene import Frame, Layer, Scene, Slider, draw_scene
+from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
 from app.guide.step_list import whole_number
 from app.images import drawing
@@ -21,18 +22,18 @@ def draw_first_model(context: StepContext) -> str:
     """What the first model draws after each pass over the photos."""
     trained, epochs = context.trained, context.subject.epochs()
     numbers, total = [epoch for epoch, _ in epochs], trained.config.stage1.epochs
-    scene = _scene(context, "What the first model draws", context.subject.labels("stage1"))
+    image = _image(context, "What the first model draws", context.subject.labels("stage1"))
     photos = trained.table["image"].nunique()
     facts = f"Trained on {photos:,} photos, each seen {total} times"
     if len(epochs) == 1:
-        draw_scene(replace(scene, layers=(Layer(epochs[0][1]),)), key="guide:photo")
+        layered_image(replace(image, views=(View((Layer(epochs[0][1]),)),)), key=KEY)
         return f"{facts}; what the model drew in between was not kept"
     epoch = whole_number(Option.EPOCH, numbers[-1], numbers[0], numbers[-1])
-    slider = Slider("Epoch", 0, len(numbers) - 1, 1, int(np.searchsorted(numbers, epoch)), live=False)
-    frames = tuple(Frame(src, f"{number} of {total}" if number else "before") for number, src in epochs)
-    draw_scene(
-        replace(scene, frames=frames, slider=slider),
-        key="guide:photo",
+    slider = Slider("Epoch", 0, len(numbers) - 1, 1, int(np.searchsorted(numbers, epoch)))
+    views = tuple(View((Layer(src),), f"{number} of {total}" if number else "before") for number, src in epochs)
+    layered_image(
+        replace(image, views=views, slider=slider),
+        key=KEY,
         on_slide=lambda place: _keep(Option.EPOCH, numbers[round(place)], numbers[-1]),
     )
     return facts
@@ -43,23 +44,19 @@ def draw_final_model(context: StepContext) -> str:
     labels = [context.subject.labels(stage) for stage in ("stage1", "final")]
     first, final = (drawing.png_url(overlays.class_layer(item)) for item in labels)
     share = whole_number(Option.WIPE, 50, 0, 100)
-    scene = replace(
-        _scene(context, "First and final model", np.stack(labels)),
-        wipe=(Frame(first, "First model"), Frame(final, "Final model")),
-        slider=Slider("First | final", 0, 100, 1, share, live=False, name="Line between first and final model"),
+    image = replace(
+        _image(context, "First and final model", np.stack(labels)),
+        sides=(Side("first", "First model", first, table=""), Side("final", "Final model", final, table="")),
+        pair=("first", "final"),
+        split=share,
     )
-    draw_scene(scene, key="guide:photo", on_slide=lambda value: _keep(Option.WIPE, round(value), 50))
+    layered_image(image, key=KEY, on_slide=lambda value: _keep(Option.WIPE, round(value), 50))
     return f"The two models differ on {np.mean(labels[0] != labels[1]):.1%} of the photo"
 
 
-def _scene(context: StepContext, what: str, labels: np.ndarray) -> Scene:
-    return Scene(
-        photo=context.photo,
-        alt=f"{what} on {context.photo.id}",
-        geometry=context.live.view.geometry,
-        grey=True,
-        keys=_keys(context.trained, labels),
-    )
+def _image(context: StepContext, what: str, labels: np.ndarray) -> LayeredImage:
+    bare = step_image(context, f"{what} on {context.photo.id}")
+    return replace(bare, gray=True, keys=_keys(context.trained, labels))
 
 
 def _keys(trained_run: TrainedRun, labels: np.ndarray) -> tuple[tuple[str, str], ...]:

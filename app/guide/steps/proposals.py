@@ -1,10 +1,13 @@
 """Steps 1 to 4, from the photo to its mask: live on any photo, nothing trained."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from app import photo_cache, selection, session
+from app.components.layered_image import ColorScale, Layer, Slider, View, layered_image
 from app.guide import overlays
-from app.guide.scene import Layer, Scene, Slider, draw_scene
+from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
 from app.images import colors, derivation, drawing
 from app.selection import Option
@@ -20,7 +23,7 @@ TAU, TOPK = describe_setting("proposals.tau"), describe_setting("proposals.topk"
 
 def draw_photo(context: StepContext) -> str:
     """The bare photo."""
-    draw_scene(Scene(photo=context.photo, alt=context.photo.id, geometry=context.live.view.geometry), key="guide:photo")
+    layered_image(step_image(context, context.photo.id), key=KEY)
     return f"{context.photo.width} × {context.photo.height} pixels"
 
 
@@ -29,17 +32,10 @@ def draw_patches(context: StepContext) -> str:
     geometry = context.live.view.geometry
     head = chosen_head(context)
     step = None if head == NO_HEAD else _attention(context, head)
-    scene = Scene(
-        photo=context.photo,
-        alt=f"Patches of {context.photo.id}" if step is None else f"{step.title}: attention to each patch",
-        geometry=geometry,
-        layers=() if step is None else (Layer.of_step(step, MAP),),
-        grey=step is not None,
-        lines=True,
-        scale=step,
-        scale_title="Attention",
-    )
-    draw_scene(scene, key="guide:photo")
+    alt = f"Patches of {context.photo.id}" if step is None else f"{step.title}: attention to each patch"
+    view = View() if step is None else _map_view(step, "Attention")
+    image = replace(step_image(context, alt), views=(view,), gray=step is not None, lines=True)
+    layered_image(image, key=KEY)
     size = f"{geometry.resized_width} × {geometry.resized_height}"
     count = geometry.rows * geometry.cols
     spec = photo_cache.backbone(context.config.features).spec
@@ -73,29 +69,28 @@ def _attention(context: StepContext, head: str) -> derivation.DerivationStep:
 
 
 def draw_affinity(context: StepContext) -> str:
-    """What the ringed patch is akin to; a click rings another."""
+    """How similar each patch is to the ringed one; a click rings another."""
     geometry = context.live.view.geometry
     patch = (
         valid_patch(context) or derivation.default_patch(context.live, 0) or (geometry.rows // 2, geometry.cols // 2)
     )
     step = derivation.affinity_step(context.live, patch, "Affinity")
-    scene = Scene(
-        photo=context.photo,
-        alt=f"Affinity of every patch to the one in row {patch[0] + 1}, column {patch[1] + 1}",
-        geometry=geometry,
-        layers=(Layer.of_step(step, MAP),),
-        grey=True,
-        can_pick=True,
-        ring=patch,
-        scale=step,
-        scale_title="Affinity",
+    image = replace(
+        step_image(context, f"Affinity of every patch to the one in row {patch[0] + 1}, column {patch[1] + 1}"),
+        views=(replace(_map_view(step, "Affinity"), ring=patch),),
+        gray=True,
+        hint="Click a patch to see which patches are similar",
     )
-    draw_scene(scene, key="guide:photo", on_pick=lambda u, v: selection.select(patch=pixel_to_patch(u, v, geometry)))
+    layered_image(image, key=KEY, on_pick=lambda u, v: selection.select(patch=pixel_to_patch(u, v, geometry)))
     linked = (derivation.affinity_map(context.live, patch) > context.config.proposals.tau).mean()
     where = f"Ring: row {patch[0] + 1}, column {patch[1] + 1}"
     if context.config.proposals.engine == "published":
         return where
     return f"{where}; {linked:.0%} of the patches have an affinity above τ = {context.config.proposals.tau:g}"
+
+
+def _map_view(step: derivation.DerivationStep, title: str) -> View:
+    return View((Layer.of_step(step, MAP),), scale=ColorScale.of_step(step, title))
 
 
 def valid_patch(context: StepContext) -> derivation.Patch | None:
@@ -114,23 +109,19 @@ def draw_cut(context: StepContext) -> str:
     setting = TOPK if context.config.proposals.engine == "published" else TAU
     found = context.live.proposals
     sides = _sides(context) if selection.option(Option.LAYER, MASK, (MASK, SIDES)) == SIDES else None
-    masks = [
+    masks = tuple(
         Layer.of_image(overlays.mask_layer(item.mask, colors.mask_color(rank)))
-        for rank, item in reversed(list(enumerate(found.proposals)))
-    ]
-    scene = Scene(
-        photo=context.photo,
-        alt="The two sides of the cut" if sides else f"The mask found in {context.photo.id}",
-        geometry=context.live.view.geometry,
-        layers=(Layer.of_step(sides, MAP),) if sides else tuple(masks),
-        grey=sides is not None,
-        scale=sides,
-        scale_title="Blue: one side, orange: the other",
+        for rank, item in enumerate(found.proposals)
+    )
+    image = replace(
+        step_image(context, "The two sides of the cut" if sides else f"The mask found in {context.photo.id}"),
+        views=(_map_view(sides, "Blue: one side, orange: the other") if sides else View(masks),),
+        gray=sides is not None,
         slider=_slider(setting, setting.value_in(context.config)),
     )
-    draw_scene(
-        scene,
-        key="guide:photo",
+    layered_image(
+        image,
+        key=KEY,
         on_slide=lambda moved: selection.change_setting(context.workspace.base, setting.full_name, f"{moved:.2f}"),
     )
     if not found.proposals:

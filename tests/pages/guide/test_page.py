@@ -29,6 +29,11 @@ def component(app, key):
     return json.loads(found.json)
 
 
+def view(app):
+    """What lies over the photo."""
+    return component(app, "guide:photo")["views"][0]
+
+
 def texts(app):
     """All that is said, without the signs that keep Markdown from reading into it."""
     said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error]
@@ -53,24 +58,24 @@ def test_first_steps_work_with_nothing_trained(open_guide):
         assert not app.exception
         assert app.header[0].value == STEPS[step - 1].title
         assert component(app, "guide:steps")["step"] == step
-        assert component(app, "guide:photo")["photo"]
+        assert component(app, "guide:photo")["src"]
 
 
 def test_a_head_is_chosen_and_stands_in_the_link(open_guide):
     app = open_guide(step="2")
-    assert component(app, "guide:photo")["scale"]["title"] == "Attention"
+    assert view(app)["scale"]["title"] == "Attention"
     app.pills(key="guide:head").set_value("2").run()
     assert app.query_params["head"] == "2"
     assert "Head 2" in component(app, "guide:photo")["alt"]
     app.pills(key="guide:head").set_value("none").run()
-    assert component(app, "guide:photo")["layers"] == []
+    assert view(app)["layers"] == []
     app.pills(key="guide:head").set_value("mean").run()
     assert "head" not in app.query_params
 
 
 def test_the_clicked_patch_and_the_threshold_come_from_the_link(open_guide):
     app = open_guide("proposals.tau=0.5", step="3", patch="2-3")
-    assert component(app, "guide:photo")["ring"] == [2, 3]
+    assert view(app)["ring"] == [2, 3]
     assert "above τ = 0.5" in texts(app)
     button(app, "Back to the mask").click().run()
     assert "patch" not in app.query_params
@@ -84,8 +89,8 @@ def test_the_two_sides_of_the_cut_can_be_seen(open_guide):
     before = component(app, "guide:photo")
     app.pills(key="guide:layer").set_value("sides").run()
     after = component(app, "guide:photo")
-    assert (before["grey"], after["grey"]) == (False, True)
-    assert after["layers"][0]["on_patches"]
+    assert (before["gray"], after["gray"]) == (False, True)
+    assert view(app)["layers"][0]["on_patches"]
 
 
 def test_the_published_rule_has_its_own_words_and_slider(open_guide):
@@ -178,16 +183,16 @@ def test_last_steps_show_the_run_that_is_looked_at(open_page, finished_run):
         app.run()
         assert not app.exception
         assert not app.error
-    assert len(component(app, "guide:photo")["wipe"]) == 2
+    assert len(component(app, "guide:photo")["sides"]) == 2
 
 
 def test_first_model_is_seen_epoch_by_epoch_on_any_photo(open_page, finished_run, photo_folder):
     app = open_page("guide", data=str(photo_folder), photo="cow", model="tiny", step="6", epoch="1")
     assert not app.error
-    scene = component(app, "guide:photo")
-    assert [frame["text"] for frame in scene["frames"]] == ["before", "1 of 3", "2 of 3", "3 of 3"]
-    assert len({frame["src"] for frame in scene["frames"]}) > 1
-    assert scene["slider"]["value"] == 1
+    image = component(app, "guide:photo")
+    assert [item["name"] for item in image["views"]] == ["before", "1 of 3", "2 of 3", "3 of 3"]
+    assert len({item["layers"][0]["src"] for item in image["views"]}) > 1
+    assert image["slider"]["value"] == 1
     assert "not one of its own" in texts(app)
 
 
@@ -197,8 +202,8 @@ def test_a_run_of_before_shows_the_trained_model_alone(open_page, editable_run):
     app = open_page("guide", run="tiny", step="6", epoch="1")
     assert not app.error
     assert "was not kept" in texts(app)
-    scene = component(app, "guide:photo")
-    assert (len(scene["layers"]), scene["frames"], scene["slider"]) == (1, [], None)
+    image = component(app, "guide:photo")
+    assert (len(image["views"]), len(view(app)["layers"]), image["slider"]) == (1, 1, None)
 
 
 def test_a_broken_run_leaves_the_first_steps_working(open_page, editable_run):
@@ -272,7 +277,7 @@ def test_a_photo_without_a_mask_is_told_from_the_clusters_on(open_page, finished
         app = open_page("guide", run="tiny", step=step)
         assert not app.exception
         assert "mask" in texts(app)
-        assert component(app, "guide:photo")["layers"] == []
+        assert view(app)["layers"] == []
     assert "move τ there" in texts(app)
 
 

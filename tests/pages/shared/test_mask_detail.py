@@ -192,7 +192,7 @@ def test_detail_shows_scores_reasons_neighbors_and_history(finished_run):
         assert text in texts(app)
     view, near = (json.loads(item.proto.json) for item in app.get("bidi_component")[:2])
     assert [len(item["layers"]) for item in view["views"]] == [1, 1]
-    assert view["photo"] in view["pictures"]
+    assert view["src"] in view["pictures"]
     cosines = [float(tile["badge"]) for tile in near["groups"][0]["tiles"]]
     assert len(cosines) == 12
     assert cosines == sorted(cosines, reverse=True)
