@@ -1,5 +1,6 @@
 """What a page imports takes seconds in a fresh server: the page says so at once, instead of staying blank."""
 
+import ctypes
 import gc
 import sys
 import threading
@@ -17,6 +18,7 @@ _NEEDED = {  # by page: the libraries that take long
     "results": _TABLES,
     "audit": _TABLES,
 }
+_MMAP_THRESHOLD, _LARGE = -3, 2**20  # glibc's M_MMAP_THRESHOLD, bytes; by default it rises to 32 MB as blocks are freed
 _importing = threading.Lock()
 
 
@@ -32,10 +34,20 @@ def load_for(page: str) -> None:
     with _importing:  # a second session waits here, and finds them loaded
         for name in _missing(page):
             import_module(name)
+        _return_freed_memory()
         gc.collect()
         gc.freeze()  # libraries stay for good: a collection that looks through them took half a second
         gc.collect()  # the next full one waits for a quarter as much as this one left
     st.rerun()
+
+
+def _return_freed_memory() -> None:
+    """Large blocks go back to the system when they are freed: a server lives for days, and pools only grow."""
+    import pyarrow
+
+    pyarrow.set_memory_pool(pyarrow.system_memory_pool())
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
+        libc.mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _missing(page: str) -> list[str]:
