@@ -1,4 +1,4 @@
-"""The one control that matters at a step, beside its words; sliders stand below the picture."""
+"""The one control that matters at a step, beside its text; sliders stand below the picture."""
 
 import streamlit as st
 
@@ -15,7 +15,7 @@ _LAYERS = {proposals.MASK: "Mask", proposals.SIDES: "Two sides"}
 
 
 def draw_control(step: int, context: StepContext) -> None:
-    """Draw the control of a step, if it has one beside its words."""
+    """Draw the control of a step, if it has one beside its text."""
     if step == 1:
         draw_choice(context)
     elif step == 2:
@@ -67,7 +67,7 @@ def _choose_cluster(context: StepContext) -> None:
         values,
         key=key,
         format_func=lambda cluster: (
-            "Most like this" if not cluster else trained.decided.name_of(cluster).removeprefix("cluster ")
+            "Most similar" if not cluster else trained.decision_view.name_of(cluster).removeprefix("cluster ")
         ),
         on_change=lambda: selection.select(cluster=session.widget_value(key) or 0),
         **options,

@@ -1,4 +1,4 @@
-"""The guide, put together: strip of steps, picture on the left, words and control on the right."""
+"""The guide, put together: strip of steps, picture on the left, text and control on the right."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +22,7 @@ from app.guide.steps.clusters import chosen_cluster, draw_clusters
 from app.guide.steps.filter import draw_filter
 from app.guide.steps.models import draw_final_model, draw_first_model
 from app.guide.steps.proposals import draw_affinity, draw_cut, draw_patches, draw_photo
-from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, Words
+from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, StepText
 from app.images import colors
 from app.mask_detail.dialog import show_detail
 from app.run_context import RunContext, current_photo
@@ -58,8 +58,8 @@ def draw(context: RunContext) -> None:
         top = st.container()
         stepper(step, full, key="guide:steps", on_go=go_to, on_screen=_set_screen)
         try:
-            here = _look(context, step)
-            _draw_step(step, here, full)
+            step_context = _resolve(context, step)
+            _draw_step(step, step_context, full)
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
             if step > 1:
@@ -80,10 +80,10 @@ def _set_screen(full: bool) -> None:
     selection.set_option(Option.SCREEN, FULL if full else "")
 
 
-def _look(context: RunContext, step: int) -> StepContext:
+def _resolve(context: RunContext, step: int) -> StepContext:
     """Resolve photo, settings and trained run; read the photo if it was not before."""
     trained = _find_trained()
-    if context.run is None and trained is not None:  # the same features for all steps: one look at the photo
+    if context.run is None and trained is not None:  # the same features for all steps: one forward pass
         context = replace(context, base=replace(context.base, features=trained.config.features))
     photos = list(context.source.photos)
     photo = current_photo(photos)
@@ -112,10 +112,10 @@ def _find_trained() -> TrainedRun | None:
 
 
 def _prepare(trained_run: TrainedRun, photo: Photo, base: RunConfig) -> bool:
-    """Have the run look at a new photo while it is being read anyway; False if the run's models cannot be used."""
-    subject = PhotoOnRun(trained_run, photo, base.proposals, base.crf)
+    """Compute what steps 5 to 8 show of a new photo; False if the run's models cannot be used."""
+    photo_on_run = PhotoOnRun(trained_run, photo, base.proposals, base.crf)
     try:
-        subject.prepare()
+        photo_on_run.prepare()
     except MaskDistillError as error:
         session.notify(f"Steps 5 to 8 cannot be shown. {error}")
         return False
@@ -135,7 +135,7 @@ def _draw_step(step: int, context: StepContext, full: bool) -> None:
         if step == 1:
             draw_strip(context)
     with text, st.container(key="guide-words", gap="small"):
-        _say(words, context)
+        _draw_texts(words, context)
         if missing:
             _offer_class_run(context, WITHOUT_RUN)
         else:
@@ -146,7 +146,7 @@ def _draw_step(step: int, context: StepContext, full: bool) -> None:
 
 
 def _origin(step: int, context: StepContext) -> list[str]:
-    """Which run the picture comes from, and what speaks against the mask."""
+    """Which run the picture comes from, and the problem with the mask, if there is one."""
     problem = context.live.proposals.problem
     if step < FIRST_TRAINED or context.trained is None:
         return [problem] if step == FIRST_TRAINED - 1 and problem else []
@@ -154,12 +154,12 @@ def _origin(step: int, context: StepContext) -> list[str]:
     return [f"Run {context.trained.run.name}{where}"]
 
 
-def _say(words: Words, context: StepContext) -> None:
+def _draw_texts(words: StepText, context: StepContext) -> None:
     published = words is STEPS[3] and context.config.proposals.engine == "published"
     st.header(words.title)
     st.markdown(PUBLISHED_CUT if published else words.what)
-    st.markdown(f":material/visibility: {words.look}")
-    st.markdown(f":material/warning: {words.wrong}")
+    st.markdown(f":material/visibility: {words.observe}")
+    st.markdown(f":material/warning: {words.caution}")
 
 
 def _draw_mask_only(context: StepContext) -> str:
@@ -167,7 +167,7 @@ def _draw_mask_only(context: StepContext) -> str:
     layers = tuple(Layer.of_image(mask_layer(item.mask, colors.mask_color(0))) for item in masks[:1])
     alt = f"The mask of {context.photo.id}" if masks else context.photo.id
     layered_image(replace(step_image(context, alt), views=(View(layers),)), key=KEY)
-    return "The mask of step 4" if masks else "Step 4 found no mask, so there is nothing to go on with: move τ there"
+    return "The mask of step 4" if masks else "Step 4 found no mask, which the later steps need: move τ there"
 
 
 def _offer_class_run(context: StepContext, why: str) -> None:
@@ -183,7 +183,7 @@ def _offer_class_run(context: StepContext, why: str) -> None:
     st.button(label, type="primary", icon=":material/play_arrow:", on_click=reference.prepare, args=(features,))
 
 
-def _draw_link(step: int, words: Words, context: StepContext) -> None:
+def _draw_link(step: int, words: StepText, context: StepContext) -> None:
     st.page_link(
         f"../pages/{words.page}.py",
         label=words.link,
@@ -192,7 +192,7 @@ def _draw_link(step: int, words: Words, context: StepContext) -> None:
     )
 
 
-def _link(step: int, words: Words, context: StepContext) -> dict[str, list[str]] | None:
+def _link(step: int, words: StepText, context: StepContext) -> dict[str, list[str]] | None:
     """From step 5 on to the run that was shown, at this photo if it has it; before, the selection goes along anyway."""
     trained = context.trained
     if step < FIRST_TRAINED or trained is None:

@@ -1,4 +1,4 @@
-"""What a trained run says of one photo, which need not be among its own; kept as long as run and settings stay."""
+"""What a trained run predicts for one photo, which need not be one of its own; kept while run and settings stay."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -28,7 +28,7 @@ if TYPE_CHECKING:  # importing these loads torch, which the first steps do witho
     from maskdistill.datasets.transforms import PatchGeometry
     from maskdistill.pseudo_labels.candidates import PredictedMask
 
-DRAWN_SIDE = 512  # pixels, longer side of what models draw here: enough for a projector, a quarter of the time
+PREDICTED_SIDE = 512  # pixels, longer side of predictions: enough for a projector, in a quarter of the time
 FRAME_SIDE = 384  # the same of each epoch
 _FILES = ("run.json", "space.npz", "classes.parquet", "stage1/model.safetensors", "stage2/model.safetensors")
 
@@ -41,7 +41,7 @@ class TrainedRun:
     stamp: str  # names this state of the run: a key for caches
     config: RunConfig
     masks: RunView
-    decided: DecisionView
+    decision_view: DecisionView
     space: ClusterSpace
     table: pd.DataFrame  # candidates.parquet with people's decisions
     numbers: dict[str, int]  # file, content and view of a photo -> its number in the run
@@ -74,7 +74,7 @@ def _read_trained(path: Path, stamp: str, found: RunView) -> TrainedRun:
         stamp=stamp,
         config=run_config(run.info()),
         masks=found,
-        decided=run_view.decision_view(found),
+        decision_view=run_view.decision_view(found),
         space=ClusterSpace.read(run),
         table=table.assign(decision=decision, **given),
         numbers=numbers,
@@ -87,7 +87,7 @@ def _content_key(photo: Photo) -> str:
 
 @dataclass(frozen=True, eq=False)
 class PhotoOnRun:
-    """One photo under certain settings, as a trained run looks at it."""
+    """One photo under certain settings, and what a trained run predicts for it."""
 
     trained: TrainedRun
     photo: Photo
@@ -100,9 +100,9 @@ class PhotoOnRun:
         return photo_cache.live(self.trained.config.features, self.proposals, self.crf, self.photo)
 
     @property
-    def drawn_photo(self) -> Photo:
-        """The photo at the size that models draw it at here."""
-        return self.photo_of(DRAWN_SIDE)
+    def predicted_photo(self) -> Photo:
+        """The photo at the size of predictions."""
+        return self.photo_of(PREDICTED_SIDE)
 
     def photo_of(self, side: int) -> Photo:
         """The photo at a size of at most so many pixels, for a predictor."""
@@ -118,20 +118,20 @@ class PhotoOnRun:
     def _key(self) -> tuple[Any, ...]:
         return (self.trained.stamp, photo_cache.photo_key(self.photo))
 
-    def places(self) -> Places:
-        """Where its masks lie among the run's clusters."""
-        return _places(*self._key, self.proposals, self.crf, self)
+    def cluster_positions(self) -> Places:
+        """Vectors of its masks, their clusters and the distances to these."""
+        return _cluster_positions(*self._key, self.proposals, self.crf, self)
 
     def probabilities(self, stage: str) -> np.ndarray:
-        """(K + 1, height, width) of ``drawn_photo``, by the run's ``stage1`` or ``final`` model; do not change it."""
+        """(K + 1, height, width) of ``predicted_photo``, by the ``stage1`` or ``final`` model; do not change it."""
         return _probabilities(*self._key, stage, self)
 
-    def seen(self) -> "Sequence[PredictedMask]":
-        """Its masks, and further objects, as the first model sees them, of the size of ``drawn_photo``."""
-        return _seen(*self._key, self.proposals, self.crf, self)
+    def predicted_masks(self) -> "Sequence[PredictedMask]":
+        """Its masks, and further objects, as the first model sees them, of the size of ``predicted_photo``."""
+        return _predicted_masks(*self._key, self.proposals, self.crf, self)
 
     def labels(self, stage: str) -> np.ndarray:
-        """(height, width) uint8 label map of ``drawn_photo``; do not change it."""
+        """(height, width) uint8 label map of ``predicted_photo``; do not change it."""
         return _labels(*self._key, stage, self)
 
     def epochs(self) -> list[tuple[int, str]]:
@@ -145,25 +145,25 @@ class PhotoOnRun:
         """
         if {self.trained.config.stage1.model, self.trained.config.stage2.model} != {"patch_head"}:
             return
-        self.seen()
+        self.predicted_masks()
         self.epochs()
         self.labels("final")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun) -> Places:
+def _cluster_positions(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun) -> Places:
     from maskdistill.clustering.mask_embeddings import embed_masks
 
-    trained, live = _subject.trained, _subject.live
+    trained, live = _on_run.trained, _on_run.live
     masks = [item.mask for item in live.proposals.proposals]
     if not masks:
         nothing = np.zeros(0, np.float32)
         return Places(np.zeros((0, trained.space.space.dimensions), np.float32), nothing.astype(int), nothing, nothing)
     raw = embed_masks(
         photo_cache.backbone(trained.config.features),
-        photo_cache.pixels(_subject.photo),
+        photo_cache.pixels(_on_run.photo),
         masks,
-        _head_tokens(_subject),
+        _head_tokens(_on_run),
         live.view.geometry,
         trained.config.embeddings,
         _head_blocks(trained.config),
@@ -172,53 +172,53 @@ def _places(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _su
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _probabilities(stamp: Any, key: str, stage: str, _subject: PhotoOnRun) -> np.ndarray:
+def _probabilities(stamp: Any, key: str, stage: str, _on_run: PhotoOnRun) -> np.ndarray:
     from maskdistill.models.predictor import load_model
 
-    return load_model(_subject.trained.run, stage, _subject.tokens).probabilities(_subject.drawn_photo)
+    return load_model(_on_run.trained.run, stage, _on_run.tokens).probabilities(_on_run.predicted_photo)
 
 
 @st.cache_resource(max_entries=48, show_spinner=False)
-def _labels(stamp: Any, key: str, stage: str, _subject: PhotoOnRun) -> np.ndarray:
-    return _subject.probabilities(stage).argmax(axis=0).astype(np.uint8)
+def _labels(stamp: Any, key: str, stage: str, _on_run: PhotoOnRun) -> np.ndarray:
+    return _on_run.probabilities(stage).argmax(axis=0).astype(np.uint8)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _seen(
-    stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _subject: PhotoOnRun
+def _predicted_masks(
+    stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> "Sequence[PredictedMask]":
     from maskdistill.pseudo_labels.candidates import compare_with_prediction
 
-    size = (_subject.drawn_photo.height, _subject.drawn_photo.width)
-    masks = [resize_mask(item.mask, size) for item in _subject.live.proposals.proposals]
-    clusters = _subject.places().clusters.tolist()
-    min_area = _subject.trained.config.candidates.min_area
-    return compare_with_prediction(_subject.probabilities("stage1"), masks, clusters, min_area)
+    size = (_on_run.predicted_photo.height, _on_run.predicted_photo.width)
+    masks = [resize_mask(item.mask, size) for item in _on_run.live.proposals.proposals]
+    clusters = _on_run.cluster_positions().clusters.tolist()
+    min_area = _on_run.trained.config.candidates.min_area
+    return compare_with_prediction(_on_run.probabilities("stage1"), masks, clusters, min_area)
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
-def _epochs(stamp: Any, key: str, _subject: PhotoOnRun) -> list[tuple[int, str]]:
-    config = _subject.trained.config.stage1
-    samples = read_samples(_subject.trained.run, "stage1")
+def _epochs(stamp: Any, key: str, _on_run: PhotoOnRun) -> list[tuple[int, str]]:
+    config = _on_run.trained.config.stage1
+    samples = read_samples(_on_run.trained.run, "stage1")
     epochs = [] if samples is None else samples.epochs
     if len(epochs) < 2 or not all(samples.weights(epoch).is_file() for epoch in epochs):
-        return [(config.epochs, _drawing_url(_subject.probabilities("stage1")))]
+        return [(config.epochs, _prediction_url(_on_run.probabilities("stage1")))]
     import torch
 
     from maskdistill.models.patch_head import PatchHeadPredictor
     from maskdistill.models.training.checkpoint import read_tensors
 
-    photo = _subject.photo_of(FRAME_SIDE)
-    predictor = PatchHeadPredictor.load(samples.weights(epochs[0]), config, torch.device("cpu"), _subject.tokens)
+    photo = _on_run.photo_of(FRAME_SIDE)
+    predictor = PatchHeadPredictor.load(samples.weights(epochs[0]), config, torch.device("cpu"), _on_run.tokens)
     found = []
     for epoch in epochs:  # one predictor for all, which keeps how alike the patches are
         predictor.model.load_state_dict(read_tensors(samples.weights(epoch))[0])
-        found.append((epoch, _drawing_url(predictor.probabilities(photo))))
+        found.append((epoch, _prediction_url(predictor.probabilities(photo))))
     return found
 
 
-def _drawing_url(probabilities: np.ndarray) -> str:
-    return drawing.png_url(overlays.belief_layer(probabilities))
+def _prediction_url(probabilities: np.ndarray) -> str:
+    return drawing.png_url(overlays.confidence_layer(probabilities))
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)

@@ -21,8 +21,8 @@ class StepContext:
     trained: TrainedRun | None  # for steps 5 to 8
 
     @property
-    def subject(self) -> PhotoOnRun | None:
-        """The photo as the trained run looks at it; None without one."""
+    def photo_on_run(self) -> PhotoOnRun | None:
+        """The photo with the trained run; None without one."""
         if self.trained is None:
             return None
         return PhotoOnRun(self.trained, self.photo, self.config.proposals, self.config.crf)

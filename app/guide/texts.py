@@ -1,113 +1,113 @@
-"""What the guide says at each step: what happens, what to look for, what can go wrong. No Streamlit in here."""
+"""The texts of the steps: what happens, what to look at, what can go wrong. No Streamlit in here."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Words:
-    """One step in words."""
+class StepText:
+    """The texts of one step."""
 
     name: str  # in the strip, one word or two
     title: str
     what: str
-    look: str
-    wrong: str
+    observe: str  # what to look at
+    caution: str  # what can go wrong
     page: str  # where it is done with many photos
-    link: str  # what that link says
+    link: str  # label of the link there
     stage: str = ""  # of the method, for a link to the Training page
 
 
 STEPS = (
-    Words(
+    StepText(
         "Photo",
-        "One photo, and nothing else",
-        "The computer gets the photo alone: no names, no outlines drawn by people.",
-        "What would you cut out? Nobody will tell the computer.",
-        "A photo without one clear thing in it, such as a starry sky, is hard for this method.",
+        "The input: one photo",
+        "The method gets only the photo: no class names, and no outlines drawn by people.",
+        "Which object would you outline? The method must find it without help.",
+        "A photo without a clear object, such as a starry sky, is hard for this method.",
         "start",
-        "Take many photos",
+        "Choose many photos",
     ),
-    Words(
+    StepText(
         "Patches",
-        "Small squares, and where the network looks",
-        "A vision transformer, a network that was trained before, reads the photo as small squares: **patches**. "
-        "Each of its **heads** weighs how much every patch matters for the whole: its **attention**.",
-        "Go through the heads. Which one looks at the object, which one elsewhere?",
-        "Attention has holes and spills over: a hint, but no outline yet.",
+        "Patches and attention",
+        "A vision transformer, trained before and not changed here, reads the photo as small squares: **patches**. "
+        "Each of its **heads** gives every patch a weight: its **attention**.",
+        "Choose one head after the other. Which one attends to the object, which one to the background?",
+        "Attention has gaps and reaches beyond the object: it shows where the object is, not its outline.",
         "proposals",
         "All heads side by side",
     ),
-    Words(
+    StepText(
         "Affinity",
-        "Which patches are alike",
-        "The network describes each patch by a list of numbers. Where two lists point the same way, their "
-        "**affinity** is near 1.",
-        "Click a patch on the object, then one behind it. What lights up with it?",
-        "Two cats light up together: affinity tells what is alike, not how many there are.",
+        "Which patches are similar",
+        "The network describes each patch by a vector. Two patches whose vectors point in the same direction have an "
+        "**affinity** near 1.",
+        "Click a patch on the object, then one on the background. Which patches are similar to it?",
+        "Two cats are similar to each other: affinity does not tell how many objects there are.",
         "proposals",
         "Affinity on any photo",
     ),
-    Words(
+    StepText(
         "Cut",
-        "Cut where the links are weakest",
-        "Patches whose affinity is above a threshold **τ** are linked. The **normalised cut** splits this net in two "
-        "where it loses least; the side that touches the photo's border less is taken for the object.",
-        "Move τ. A mask that holds still can be trusted more than one that jumps.",
-        "The cut may take a shadow, or the wrong side. Each mask gets a score, and doubtful ones a low one.",
+        "The normalised cut",
+        "Patches whose affinity is above a threshold **τ** are linked, which gives a graph. The **normalised cut** "
+        "splits it where the links are weakest. The part that touches the photo's border less is the mask.",
+        "Move τ. A mask that hardly changes is more reliable than one that changes much.",
+        "The mask may hold a shadow, or the background. Each mask has a score; doubtful masks have a low one.",
         "proposals",
         "All settings of the cut",
     ),
-    Words(
+    StepText(
         "Clusters",
-        "Sort the masks of many photos",
-        "Each mask is cut out and described by numbers as well. Masks with like numbers form a **cluster**: "
-        "a kind of thing, still without a name.",
-        "Are the crops most like this one the same kind of thing? Look into other clusters too.",
-        "How many clusters there are is a guess: with too few a cat shares one with an astronaut.",
+        "Clusters of masks from many photos",
+        "Each mask is cropped and described by a vector as well. Masks with similar vectors form a **cluster**: "
+        "a class that has no name yet.",
+        "Do the most similar masks show the same kind of object? Look at other clusters too.",
+        "The number of clusters is an estimate: with too few, cats and astronauts share a cluster.",
         "clusters",
         "All masks on a map",
     ),
-    Words(
+    StepText(
         "First model",
-        "A first model learns from all masks",
-        "A small network learns which patch belongs to which cluster, from all photos at once. Single mistakes "
-        "contradict each other; what repeats is learnt.",
-        "Move the **epoch**, one pass over all photos. The fainter the colour, the less sure the model.",
-        "A mistake that repeats, like the water under every boat, is learnt as well.",
+        "The first model learns from all masks",
+        "A small network learns to predict the cluster of each patch, from the masks of all photos. Mistakes in single "
+        "masks have little effect; what many masks share is learnt.",
+        "Move the **epoch**, one pass over all photos. The fainter the colour, the lower the model's probability.",
+        "A mistake in many masks, such as water below every boat, is learnt as well.",
         "training",
-        "Train it, with curves",
+        "Training curves",
         "stage1",
     ),
-    Words(
+    StepText(
         "Filter",
-        "Drop what the first model does not believe",
-        "The first model scores each mask: how probable its cluster is inside it. Masks below the threshold are "
-        "dropped before the next model learns.",
-        "Raise the threshold. What falls away first? A photo's best mask comes back, so that none is left empty.",
-        "Rare things that are right may be dropped, and mistakes that the model is sure of stay.",
+        "Filter masks by the first model's score",
+        "The score of a mask is the mean probability that the first model gives to its cluster inside it. Masks below "
+        "the threshold are not used to train the next model.",
+        "Raise the threshold. Which masks are dropped first? A photo's best mask can be kept in any case.",
+        "Correct masks of rare objects may be dropped, and mistakes with a high score are kept.",
         "filter",
         "Filter all masks",
     ),
-    Words(
+    StepText(
         "Final model",
-        "A final model learns from what is left",
-        "The final model starts afresh and learns from the cleaned masks only. It can draw any photo, also one that "
-        "nobody cut a mask for.",
-        "Move the line: left the first model, right the final one. Compare edges and stray spots.",
-        "The gain is often small, and a colour is a cluster, not a name: people have to give it one.",
+        "The final model learns from the kept masks",
+        "The final model is trained from the start, on the kept masks only. It labels every pixel of any photo, also "
+        "of a new one.",
+        "Move the border: left the first model, right the final one. Compare outlines and small isolated regions.",
+        "The gain is often small. A colour stands for a cluster; people have to give it a name.",
         "results",
         "Compare on all photos",
         "stage2",
     ),
 )
 WITHOUT_RUN = (
-    "One photo is not enough from here on: clusters and models need many. The **class run** takes the sample photos, "
-    "each in several views, through the whole method. Steps 1 to 4 can be used meanwhile."
+    "One photo is not enough from here on: clusters and models need many. The **class run** applies the whole "
+    "method to the sample photos, each in several views. Steps 1 to 4 can be used meanwhile."
 )
 EARLY = (
     "Steps 5 to 8 need a **class run**: the sample photos, each in several views. Steps 1 to 4 can be used meanwhile."
 )
 PUBLISHED_CUT = (
-    "The link asks for the paper's own rule: patches with the most attention are candidates, and those whose keys "
-    "point the way of the strongest one, the seed, spread from there over the photo."
+    "The link asks for the paper's own rule: the patches with the most attention are candidates. The one with the most "
+    "attention is the seed, and the mask grows from it over patches whose keys are similar."
 )

@@ -21,20 +21,20 @@ _CROP = 480  # pixels
 
 
 def draw_clusters(context: StepContext) -> str:
-    """The mask beside those most like it, or beside the most typical ones of a cluster."""
-    trained, places = context.trained, context.subject.places()
+    """The mask beside the most similar ones, or beside the most typical ones of a cluster."""
+    trained, places = context.trained, context.photo_on_run.cluster_positions()
     own, chosen = int(places.clusters[0]), chosen_cluster(trained)
     rows, cosines = _typical(trained, chosen) if chosen else _nearest(context, places.vectors[0])
     tiles = [_tile(trained, int(row), cosine) for row, cosine in zip(rows, cosines, strict=True)]
     groups = [TileGroup([_own_tile(context, own)]), TileGroup(tiles)]
     grouped_images(groups, key="guide:board", layout="board", on_open=open_detail)
-    cluster = trained.decided.cluster[trained.masks.row_of_vector]
+    cluster = trained.decision_view.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
-    return f"{trained.decided.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"
+    return f"{trained.decision_view.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"
 
 
 def chosen_cluster(trained_run: TrainedRun) -> int:
-    """The cluster to be looked into; 0 for the masks most like this one."""
+    """The cluster to show; 0 for the most similar masks."""
     cluster = selection.current().cluster
     if cluster and cluster not in clusters_of(trained_run):
         session.notify(f"The run {trained_run.run.name} has no mask in cluster {cluster}.")
@@ -45,12 +45,12 @@ def chosen_cluster(trained_run: TrainedRun) -> int:
 
 def clusters_of(trained_run: TrainedRun) -> list[int]:
     """Numbers of the clusters that hold a mask."""
-    found = np.unique(trained_run.decided.cluster[trained_run.masks.row_of_vector]).tolist()
+    found = np.unique(trained_run.decision_view.cluster[trained_run.masks.row_of_vector]).tolist()
     return [cluster for cluster in found if cluster]
 
 
 def _nearest(context: StepContext, vector: np.ndarray) -> tuple[np.ndarray, Sequence[float | None]]:
-    """Rows of the masks most like it, those of the very photo left out, and their cosines."""
+    """Rows of the most similar masks, without those of the photo itself, and their cosines."""
     trained = context.trained
     found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + MASKS_PER_PHOTO)
     rows = trained.masks.row_of_vector[found]
@@ -60,7 +60,7 @@ def _nearest(context: StepContext, vector: np.ndarray) -> tuple[np.ndarray, Sequ
 
 def _typical(trained_run: TrainedRun, cluster: int) -> tuple[np.ndarray, Sequence[float | None]]:
     rows = trained_run.masks.row_of_vector
-    rows = rows[trained_run.decided.cluster[rows] == cluster]
+    rows = rows[trained_run.decision_view.cluster[rows] == cluster]
     distances = trained_run.masks.frame["distance"].to_numpy()[rows]
     rows = rows[np.argsort(distances, kind="stable")][:NUM_TILES]
     return rows, [None] * len(rows)
@@ -68,19 +68,19 @@ def _typical(trained_run: TrainedRun, cluster: int) -> tuple[np.ndarray, Sequenc
 
 def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
     mask_id, image_id = (trained_run.masks.frame[name].iat[row] for name in ("mask_id", "image_id"))
-    cluster = int(trained_run.decided.cluster[row])
-    name = trained_run.decided.name_of(cluster) if cluster else "no cluster"
-    like = "" if cosine is None else f"likeness {cosine:.2f}"
+    cluster = int(trained_run.decision_view.cluster[row])
+    name = trained_run.decision_view.name_of(cluster) if cluster else "no cluster"
+    like = "" if cosine is None else f"cosine {cosine:.2f}"
     title = ", ".join(part for part in (f"{image_id}: {name}", like) if part)
     src = crop_url(trained_run.masks, int(mask_id))
     return Tile(int(mask_id), src, name, color=cluster_color(cluster), title=title)
 
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
-    colour = cluster_color(cluster)
-    crop = overlays.crop_with_rim(
-        photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, colour, _CROP
+    color = cluster_color(cluster)
+    crop = overlays.crop_with_outline(
+        photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, color, _CROP
     )
-    name = context.trained.decided.name_of(cluster)
+    name = context.trained.decision_view.name_of(cluster)
     title = f"The mask of {context.photo.id}: {name}"
-    return Tile(None, drawing.jpeg_url(crop), f"This mask: {name}", color=colour, title=title)
+    return Tile(None, drawing.jpeg_url(crop), f"This mask: {name}", color=color, title=title)

@@ -26,16 +26,16 @@ _PASSING = [RULES.index(KEPT), RULES.index(ACCEPTED)]
 
 def draw_filter(context: StepContext) -> str:
     """The photo's masks with the scores that the first model gives them, and the run's masks at the threshold."""
-    trained, config, seen = context.trained, filter_config(context.trained), context.subject.seen()
+    trained, config, seen = context.trained, filter_config(context.trained), context.photo_on_run.predicted_masks()
     number = trained.number_of(context.photo)
     others = trained.table if number is None else trained.table[trained.table["image"] != number]
-    judged = filter_photo(others, number, seen, context.subject.places(), config)
+    filtered = filter_photo(others, number, seen, context.photo_on_run.cluster_positions(), config)
     layers, tags = [], []
-    for item, kept, rule in zip(seen, judged.kept.tolist(), judged.rules, strict=True):
-        colour = cluster_color(int(item.label))
-        layers.append(Layer.of_image(overlays.mask_layer(item.mask, colour, dropped=not kept)))
+    for item, kept, rule in zip(seen, filtered.kept.tolist(), filtered.rules, strict=True):
+        color = cluster_color(int(item.label))
+        layers.append(Layer.of_image(overlays.mask_layer(item.mask, color, dropped=not kept)))
         words = f"{item.score:.2f}{', back as the best' if rule == PHOTO_BEST else ''}"
-        tags.append(Tag(*overlays.anchor_of(item.mask), words, colour, out=not kept))
+        tags.append(Tag(*overlays.anchor_of(item.mask), words, color, out=not kept))
     image = replace(
         step_image(context, f"Masks of {context.photo.id} with the first model's scores"),
         views=(View(tuple(layers)),),
@@ -43,9 +43,9 @@ def draw_filter(context: StepContext) -> str:
         slider=Slider("Score at least", 0, 1, 0.01, config.min_score, digits=2),
     )
     layered_image(image, key=KEY, on_slide=lambda value: _keep_score(trained, value))
-    _draw_border(trained, others, judged.whole)
-    stays = judged.whole.kept[: len(others)]
-    return f"This photo: {judged.kept.sum()} of {len(seen)} masks stay. The run: {stays.sum():,} of {len(others):,}"
+    _draw_border(trained, others, filtered.whole)
+    stays = filtered.whole.kept[: len(others)]
+    return f"This photo: {filtered.kept.sum()} of {len(seen)} masks stay. The run: {stays.sum():,} of {len(others):,}"
 
 
 def filter_config(trained_run: TrainedRun) -> FilterConfig:
@@ -76,5 +76,5 @@ def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, pass
     mask_id, image_id, cluster, score = (table[name].iat[row] for name in ("mask_id", "image_id", "cluster", "score"))
     fate = "kept" if passes else "back, as the best there is" if kept else "dropped"
     text, title = f"{'' if passes or not kept else '↩ '}{score:.2f}", f"{image_id}: {fate}, score {score:.2f}"
-    src, colour = crop_url(trained_run.masks, int(mask_id)), cluster_color(int(cluster))
-    return Tile(int(mask_id), src, text, color=colour, title=title, muted=not kept)
+    src, color = crop_url(trained_run.masks, int(mask_id)), cluster_color(int(cluster))
+    return Tile(int(mask_id), src, text, color=color, title=title, muted=not kept)

@@ -20,9 +20,9 @@ _MOST_KEYS = 5  # classes that are named on the picture
 
 def draw_first_model(context: StepContext) -> str:
     """What the first model draws after each pass over the photos."""
-    trained, epochs = context.trained, context.subject.epochs()
+    trained, epochs = context.trained, context.photo_on_run.epochs()
     numbers, total = [epoch for epoch, _ in epochs], trained.config.stage1.epochs
-    image = _image(context, "What the first model draws", context.subject.labels("stage1"))
+    image = _image(context, "What the first model draws", context.photo_on_run.labels("stage1"))
     photos = trained.table["image"].nunique()
     facts = f"Trained on {photos:,} photos, each seen {total} times"
     if len(epochs) == 1:
@@ -41,7 +41,7 @@ def draw_first_model(context: StepContext) -> str:
 
 def draw_final_model(context: StepContext) -> str:
     """First and final model on the two sides of a line."""
-    labels = [context.subject.labels(stage) for stage in ("stage1", "final")]
+    labels = [context.photo_on_run.labels(stage) for stage in ("stage1", "final")]
     first, final = (drawing.png_url(overlays.class_layer(item)) for item in labels)
     share = whole_number(Option.WIPE, 50, 0, 100)
     image = replace(
@@ -64,7 +64,7 @@ def _keys(trained_run: TrainedRun, labels: np.ndarray) -> tuple[tuple[str, str],
     counts = np.bincount(labels.ravel())
     counts[0] = 0
     largest = [int(label) for label in np.argsort(-counts, kind="stable")[:_MOST_KEYS] if counts[label]]
-    return tuple((cluster_color(label), trained_run.decided.name_of(label)) for label in largest)
+    return tuple((cluster_color(label), trained_run.decision_view.name_of(label)) for label in largest)
 
 
 def _keep(option: Option, value: int, default: int) -> None:

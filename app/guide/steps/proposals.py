@@ -14,7 +14,7 @@ from app.selection import Option
 from maskdistill.config import Setting, describe_setting
 from maskdistill.datasets.transforms import pixel_to_patch
 
-MAP = 0.72  # opacity of a colour map: the photo's shapes still show
+MAP = 0.72  # opacity of a map of values: the photo's shapes still show
 BRIGHT = 0.98  # quantile of the attention that gets the brightest colour
 MEAN, NO_HEAD = "mean", "none"
 MASK, SIDES = "mask", "sides"

@@ -42,7 +42,7 @@ def test_a_dropped_mask_is_a_broken_rim_alone(disc):
 def test_a_label_is_fainter_where_the_model_is_less_sure():
     pixel_by_pixel = [[0.9, 0.1, 0, 0], [0, 0, 1, 0], [0.1, 0.3, 0.4, 0.2], [0, 0.9, 0, 0.1]]
     probabilities = np.array(pixel_by_pixel, np.float32).T[:, None]
-    pixels = rgba(overlays.belief_layer(probabilities))[0]
+    pixels = rgba(overlays.confidence_layer(probabilities))[0]
     assert pixels[0, 3] == 0  # background
     assert pixels[1, :3].tolist() == pixels[2, :3].tolist() == list(label_colors()[2])
     assert pixels[3, :3].tolist() == list(label_colors()[1])
@@ -51,7 +51,7 @@ def test_a_label_is_fainter_where_the_model_is_less_sure():
 
 def test_very_many_classes_still_fit_into_a_palette():
     probabilities = np.eye(201, dtype=np.float32).reshape(201, 1, 201)
-    pixels = rgba(overlays.belief_layer(probabilities))[0]
+    pixels = rgba(overlays.confidence_layer(probabilities))[0]
     assert [tuple(pixel[:3]) for pixel in pixels[1:]] == list(label_colors()[1:201])
     assert (pixels[1:, 3] > 0).all()
 
@@ -74,7 +74,7 @@ def test_words_about_a_mask_stand_inside_it():
 
 def test_a_crop_holds_the_mask_with_its_rim(disc):
     photo = Image.new("RGB", (200, 120), "black")
-    crop = overlays.crop_with_rim(photo, disc, BLUE, 300)
+    crop = overlays.crop_with_outline(photo, disc, BLUE, 300)
     assert max(crop.size) == 300
     assert abs(crop.width - crop.height) < 10  # the disc's box with its margin
     assert np.asarray(crop).max(axis=(0, 1)).tolist() == list(rgb(BLUE))
@@ -82,7 +82,7 @@ def test_a_crop_holds_the_mask_with_its_rim(disc):
 
 def test_a_crop_stays_inside_the_photo():
     mask = np.ones((30, 50), bool)
-    assert overlays.crop_with_rim(Image.new("RGB", (50, 30)), mask, BLUE, 100).size == (100, 60)
+    assert overlays.crop_with_outline(Image.new("RGB", (50, 30)), mask, BLUE, 100).size == (100, 60)
 
 
 def test_a_resized_mask_stays_a_mask(disc):
@@ -95,6 +95,6 @@ def test_a_resized_mask_stays_a_mask(disc):
 def test_words_are_few_enough_for_a_projector():
     """With the type of the full screen on 1024 x 768 some 430 letters fit beside the picture."""
     for words in STEPS:
-        said = re.sub(r"\*\*", "", " ".join((words.what, words.look, words.wrong)))
+        said = re.sub(r"\*\*", "", " ".join((words.what, words.observe, words.caution)))
         assert len(said) < 430, words.name
         assert len(words.title) < 45
