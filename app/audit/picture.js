@@ -27,7 +27,9 @@ class Picture {
     this.cards.delete(card.key);
     this.cards.set(card.key, card);
     while (this.cards.size > MOST_CARDS) this.cards.delete(this.cards.keys().next().value);
-    const [photo, mask, other] = await Promise.all([card.photo_src, card.mask, card.other].map(decoded));
+    const [photo, mask, other] = await Promise.all(
+      [card.photo_src, card.mask, card.other].map((src) => src && loadImage(src)),
+    );
     card.images = { photo, mask: tinted(mask, card.color), other: tinted(other, card.color) };
     onReady(card);
   }
@@ -66,14 +68,6 @@ class Picture {
 function fit([width, height], [roomWidth, roomHeight]) {
   const scale = Math.min(roomWidth / width, roomHeight / height);
   return [(roomWidth - width * scale) / 2, (roomHeight - height * scale) / 2, width * scale, height * scale];
-}
-
-async function decoded(src) {
-  if (!src) return null;
-  const image = new Image();
-  image.src = src;
-  await image.decode();
-  return image;
 }
 
 function tinted(image, color) {
