@@ -58,11 +58,15 @@ class Sides {
   draw() {
     const { sides, tables, src, size } = this.data;
     const read = sides.map((side) => Boolean(this.map(side)));
-    this.image.when("sides", [sides, tables, this.pair, read, PICTURES.has(src), size], () => {
-      this.drawChoices();
-      if (sides.length > 2) this.drawTiles();
-      this.color();
-    });
+    this.image.when(
+      "sides",
+      [sides, tables, this.pair, read, PICTURES.has(src), size, this.image.settings.differing],
+      () => {
+        this.drawChoices();
+        if (sides.length > 2) this.drawTiles();
+        this.color();
+      },
+    );
     this.image.paint();
   }
 
