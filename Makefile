@@ -1,5 +1,6 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
-# make test-slow: the tests on real weights.  make test-run: of those, the whole command on the samples.
+# make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
+# on the samples.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
 # Everything lives in .venv.
 
@@ -21,6 +22,7 @@ test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 test-run: install-dev
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile tests/unit
 	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py -k samples
 
 test-browser: install-dev
