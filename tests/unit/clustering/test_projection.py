@@ -108,7 +108,7 @@ def test_a_line_starts_with_some_width(fake_umap):
 @pytest.mark.slow
 def test_umap_keeps_the_blobs_apart_and_comes_out_the_same_again():
     vectors, truth = blobs(60)
-    vectors[10:20] = vectors[10]  # doubles
+    vectors[10:20], truth[10:20] = vectors[10], truth[10]  # doubles
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)
         placed = umap_map(vectors, ProjectionConfig(), 3)
@@ -122,4 +122,4 @@ def test_umap_keeps_the_blobs_apart_and_comes_out_the_same_again():
     away = np.linalg.norm(placed[:, None] - placed[None], axis=2)
     np.fill_diagonal(away, np.inf)
     nearest = away.argmin(axis=1)
-    assert (truth[nearest] == truth).mean() > 0.85  # the doubles are of both blobs' numbers
+    assert (truth[nearest] == truth).mean() > 0.95
