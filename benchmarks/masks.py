@@ -18,6 +18,7 @@ from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
 from maskdistill.evaluation.region_metrics import best_iou, corloc, rank_correlation
 from maskdistill.stages.propose import hold_masks
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
 NUM_RESAMPLES = 1000
@@ -69,7 +70,7 @@ def _row(run: Run, photo: Photo, labels: np.ndarray, top: dict[str, Any] | None)
     if top is None:
         return {"id": photo.id, "split": photo.split, "iou": 0.0, "score": np.nan}
     parts = {name: value for name, value in top.items() if name.startswith("part_")}
-    iou = best_iou(run.decode(top["mask_id"]), labels)
+    iou = best_iou(MaskCodes.open(run).decode(top["mask_id"]), labels)
     return {"id": photo.id, "split": photo.split, "iou": iou, "score": top["score"], **parts}
 
 

@@ -35,6 +35,7 @@ from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
 from maskdistill.proposals.propose import Recipe, extract_views, propose_from_views
 from maskdistill.stages.propose import hold_masks
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
 PUBLISHED_SIDE = 640  # pixels
@@ -106,9 +107,8 @@ def run_ours(source: PhotoSource, measured: PhotoSource, config: RunConfig) -> t
         ticking = mock.patch("maskdistill.stages.propose.Reporter.advance", clock.tick)
         with ticking, hold_masks(run, source, config, quiet=True):
             pass
-        masks = {
-            row["image_id"]: run.decode(row["mask_id"]) for row in run.masks().query("rank == 0").to_dict("records")
-        }
+        codes, best = MaskCodes.open(run), run.masks().query("rank == 0")
+        masks = {row["image_id"]: codes.decode(row["mask_id"]) for row in best.to_dict("records")}
     return clock.seconds_per_photo, _mean_iou(measured, masks)
 
 

@@ -65,29 +65,6 @@ class KCurve:
     plateau: tuple[int, int]  # first and last of the neighbouring values that are as good
 
 
-def neighbour_agreement(raw_vectors: np.ndarray, labels: np.ndarray, num_neighbours: int = NUM_NEIGHBOURS) -> float:
-    """Share of each vector's nearest neighbours that are in its cluster, mean over vectors.
-
-    Neighbours are those of largest cosine in the space before PCA and whitening, which does not favour few dimensions
-    as silhouette or agreement between seeds do: of the measures tried it follows the labels' NMI best (docs/method.md).
-    It compares clusterings of one K: fewer clusters have higher values.
-
-    Args:
-        raw_vectors: (N, D) embeddings as the backbone gives them.
-        labels: (N,) cluster ids.
-        num_neighbours: At most N - 1 are taken.
-
-    Returns:
-        A value in [0, 1].
-
-    Raises:
-        ShapeError: If there is not one label a vector.
-    """
-    if labels.shape != (len(raw_vectors),):
-        raise ShapeError("labels", f"({len(raw_vectors)},)", labels.shape)
-    return _share(nearest_neighbours(raw_vectors, num_neighbours), labels)
-
-
 def nearest_neighbours(raw_vectors: np.ndarray, num_neighbours: int = NUM_NEIGHBOURS) -> np.ndarray:
     """(N, min(num_neighbours, N - 1)) row numbers of the vectors of largest cosine, without the vector itself."""
     check_vectors(raw_vectors)

@@ -90,12 +90,6 @@ class Confusion:
         total.num_images = self.num_images + other.num_images
         return total
 
-    def skipping_unknown(self) -> "Confusion":
-        """A copy of the same counts that leaves unknown pixels out, so that one pass gives both readings."""
-        copy = replace(self, skip_unknown=True)
-        copy.counts, copy.unknown, copy.num_images = self.counts.copy(), self.unknown.copy(), self.num_images
-        return copy
-
     @property
     def truth(self) -> np.ndarray:
         """(num_classes + 1,) int64 pixels of each class that are judged."""

@@ -24,7 +24,6 @@ from maskdistill.masks import encode_mask
 
 Instance = Mapping[str, Any]
 
-MAX_DETECTIONS = 100  # a photo, as COCO counts
 _ALL_AREAS = [0, 1e10]  # square pixels; COCO's own range for "all"
 # Two threads that redirect standard output at once would put it back in the wrong order and leave it redirected.
 _STDOUT_LOCK = threading.Lock()
@@ -51,26 +50,6 @@ def instances_of(labels: np.ndarray, min_area: int = MIN_REGION) -> list[dict[st
     for _, mask in regions:
         rest &= ~mask
     return [*found, _instance(rest) | {"category_id": 0, "iscrowd": 1}] if rest.any() else found
-
-
-def instances_of_annotations(annotations: Sequence[Instance], height: int, width: int) -> list[dict[str, Any]]:
-    """Ground-truth instances from the annotations that a COCO json holds for one photo.
-
-    Args:
-        annotations: With ``segmentation`` as polygons in pixels or as a run-length code; those without are left out.
-        height: Pixels of the photo.
-        width: Pixels of the photo.
-
-    Raises:
-        ShapeError: If a run-length code was made for another size.
-    """
-    found = []
-    for item in annotations:
-        code = _to_code(item.get("segmentation"), height, width)
-        if code is not None:
-            extra = {"category_id": item.get("category_id", 0), "iscrowd": int(item.get("iscrowd") or 0)}
-            found.append({"segmentation": code} | extra)
-    return found
 
 
 def predictions_of(
@@ -180,26 +159,6 @@ def _instance(mask: np.ndarray) -> dict[str, Any]:
 
 def _is_object(item: Instance) -> bool:
     return not item.get("iscrowd", 0)
-
-
-def _to_code(segmentation: Any, height: int, width: int) -> dict[str, Any] | None:
-    """Compressed run-length code of what a COCO json may hold, ``counts`` as text; None for nothing."""
-    if isinstance(segmentation, Mapping):
-        if list(segmentation["size"]) != [height, width]:
-            raise ShapeError("The run-length code", f"({height}, {width})", segmentation["size"])
-        code = segmentation
-        if isinstance(code["counts"], list):
-            code = coco_mask.frPyObjects(dict(code), height, width)
-    else:
-        nested = segmentation and isinstance(segmentation[0], Sequence)  # some tools leave out a level
-        polygons = [polygon for polygon in (segmentation if nested else [segmentation or []]) if len(polygon) >= 6]
-        if not polygons:
-            return None
-        code = coco_mask.merge(coco_mask.frPyObjects(polygons, height, width))
-    counts = code["counts"]
-    counts = counts.decode("ascii") if isinstance(counts, bytes) else counts
-    code = {"size": [height, width], "counts": counts}
-    return code if coco_mask.area(code) else None
 
 
 def _check(ground_truth: Sequence[Sequence[Instance]], predictions: Sequence[Sequence[Instance]]) -> None:

@@ -54,34 +54,6 @@ def hard_pixel_cross_entropy(
     return counted.mean()
 
 
-def generalised_cross_entropy(logits: Tensor, labels: Tensor, q: float) -> Tensor:
-    """Mean of (1 - p ** q) / q, p the probability of the label: between cross-entropy (q = 0) and mean error (q = 1).
-
-    Its gradient is that of cross-entropy times p ** q, so a label that the model finds improbable has less weight.
-
-    Args:
-        logits: (M, C).
-        labels: (M,) integers.
-        q: [0, 1]; the paper uses 0.7.
-
-    Raises:
-        ShapeError: If the labels do not fit the logits.
-        ConfigError: If ``q`` is out of range.
-
-    Source: Zhang and Sabuncu, Generalized cross entropy loss, NeurIPS 2018, equation 6.
-    """
-    if logits.ndim != 2 or labels.shape != logits.shape[:1]:
-        raise ShapeError("labels", f"({logits.shape[0]},) for logits (M, C)", labels.shape)
-    if not 0 <= q <= 1:
-        raise ConfigError(f"q of the generalised cross-entropy must be in [0, 1], got {q:g}.")
-    if not len(labels):
-        return _zero(logits)
-    log_probability = F.log_softmax(logits.float(), dim=1).gather(1, labels.long()[:, None])[:, 0]  # (M,)
-    if q == 0:
-        return -log_probability.mean()
-    return (-torch.expm1(q * log_probability) / q).mean()
-
-
 def soft_cross_entropy(logits: Tensor, probabilities: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross-entropy against a distribution per item, averaged by weight.
 

@@ -40,11 +40,6 @@ def load_resnet50(body: nn.Module, path: Path) -> None:
                 value.copy_(state[name])
 
 
-def check_resnet50(path: Path) -> None:
-    """Raise ``CheckpointError`` now if ``load_resnet50`` would later: for a stage that starts an hour from now."""
-    _read_body(path)
-
-
 def _read_body(path: Path) -> dict[str, Tensor]:
     state = strip_prefixes(read_state_dict(path))
     state = {name: value for name, value in state.items() if _BODY.match(name)}

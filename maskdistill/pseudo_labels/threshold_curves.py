@@ -117,15 +117,6 @@ def histogram(
     return Histogram(edges, *counts.reshape(3, num_bins), int(np.count_nonzero(~measured)))
 
 
-def rule_values(signals: MaskSignals, field: str) -> np.ndarray:
-    """(N,) values that the setting ``field`` is compared with, NaN where not measured.
-
-    Raises:
-        ConfigError: If there is no threshold of that name.
-    """
-    return getattr(signals, threshold_of(field).signal)
-
-
 def threshold_of(field: str) -> Threshold:
     """The threshold of a setting's name.
 

@@ -86,10 +86,6 @@ class MaskCodes:
         x, y, width, height = self.boxes[self._row(mask_id)].tolist()
         return x, y, width, height
 
-    def of_photo(self, number: int) -> list[int]:
-        """Ids of a photo's masks, best first."""
-        return self.ids[self.images == number].tolist()
-
     def _find(self, mask_id: int) -> int | None:
         row = int(np.searchsorted(self.ids, mask_id))
         return row if row < len(self.ids) and self.ids[row] == mask_id else None

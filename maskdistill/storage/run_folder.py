@@ -6,17 +6,14 @@ import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, read_json_if_there, replace_atomically, write_json
-from maskdistill.masks import decode_mask
 
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
@@ -122,11 +119,6 @@ class Run(LabelFolder):
         """progress.json: how far the running or last stage came."""
         return self.path / "progress.json"
 
-    @property
-    def logs_path(self) -> Path:
-        """Folder of log files."""
-        return self.path / "logs"
-
     def fingerprint_of(self, stage: str) -> str:
         """Of what a finished stage was made from; empty while it is not finished."""
         record = read_json_if_there(self.stage_path(stage))
@@ -212,21 +204,6 @@ class Run(LabelFolder):
     def prediction(self, kind: str, number: int) -> Path:
         """Label map of a photo, palette PNG, by ``stage1`` or ``stage2``, or as one of ``FINAL_KINDS``."""
         return self.path / "predictions" / kind / f"{number // 1000:05d}" / f"{number:06d}.png"
-
-    @cached_property
-    def _codes(self) -> dict[int, dict[str, Any]]:
-        annotations = read_json(self.proposals_path)["annotations"]
-        return {item["id"]: item["segmentation"] for item in annotations}
-
-    def decode(self, mask_id: int) -> np.ndarray:
-        """(H, W) bool mask at the photo's size.
-
-        Raises:
-            RunError: If there is no such mask.
-        """
-        if mask_id not in self._codes:
-            raise RunError(f"No mask {mask_id} in {self.proposals_path}.")
-        return decode_mask(self._codes[mask_id])
 
 
 def thumbnail_in(folder: Path, mask_id: int) -> Path:

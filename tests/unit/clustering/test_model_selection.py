@@ -10,7 +10,6 @@ from maskdistill.clustering.model_selection import (
     KCurve,
     choose_embedding,
     nearest_neighbours,
-    neighbour_agreement,
     suggest_num_classes,
 )
 from maskdistill.errors import ConfigError, ShapeError
@@ -32,19 +31,6 @@ def slow_neighbours(vectors, row, count):
     return sorted(range(len(vectors)), key=lambda spot: -cosines[spot])[:count]
 
 
-def slow_agreement(vectors, labels, count):
-    same = [labels[spot] == labels[row] for row in range(len(vectors)) for spot in slow_neighbours(vectors, row, count)]
-    return sum(same) / len(same)
-
-
-@pytest.mark.parametrize("count", [1, 3, 10])
-def test_neighbour_agreement_equals_a_slow_loop(count):
-    rng = np.random.default_rng(0)
-    vectors = rng.normal(size=(40, 5)) * rng.uniform(0.1, 9, size=(40, 1))  # lengths differ: cosines must not
-    labels = (vectors[:, 0] > 0) + 2 * (rng.random(40) < 0.3)
-    assert neighbour_agreement(vectors, labels, count) == pytest.approx(slow_agreement(vectors, labels, count))
-
-
 def test_neighbours_equal_a_slow_loop_and_leave_the_vector_out():
     vectors = np.random.default_rng(1).normal(size=(30, 4))
     vectors[7] = vectors[3] * 2  # a double is a neighbour, the vector itself is not
@@ -57,12 +43,6 @@ def test_neighbours_equal_a_slow_loop_and_leave_the_vector_out():
 def test_few_vectors_have_fewer_neighbours():
     vectors = np.array([[1.0, 0], [1, 0.1], [0, 1]])
     assert nearest_neighbours(vectors).shape == (3, 2)
-    assert neighbour_agreement(vectors, np.array([0, 0, 1])) == pytest.approx(2 / 6)
-
-
-def test_labels_of_another_length_are_refused():
-    with pytest.raises(ShapeError, match=r"labels must have shape \(40,\), got \(39,\)"):
-        neighbour_agreement(np.ones((40, 3)), np.zeros(39, int))
 
 
 def candidates(seed=0):
@@ -91,7 +71,8 @@ def test_a_score_is_the_mean_over_the_raw_spaces_and_the_seeds():
     score = next(score for score in choice.scores if score.name == "other")
     space = model_selection.EmbeddingSpace.fit(arrays["other"], 4, whiten=True, normalise=True)
     runs = model_selection._label_runs(space.transform(arrays["other"]), 5, 2)
-    shares = {name: np.mean([neighbour_agreement(raw, run) for run in runs]) for name, raw in arrays.items()}
+    near = {name: nearest_neighbours(raw) for name, raw in arrays.items()}
+    shares = {name: np.mean([run[rows] == run[:, None] for run in runs]) for name, rows in near.items()}
     assert len(runs) == 6
     assert score.neighbours == pytest.approx(np.mean(list(shares.values())))
     assert score.own_neighbours == pytest.approx(shares["other"])

@@ -1,3 +1,4 @@
+import dataclasses
 import itertools
 import json
 
@@ -14,6 +15,13 @@ from maskdistill.evaluation.confusion import (
     mean_and_std,
     report,
 )
+
+
+def skipping_unknown(confusion):
+    """A copy of the same counts that leaves unknown pixels out."""
+    copy = dataclasses.replace(confusion, skip_unknown=True)
+    copy.counts, copy.unknown, copy.num_images = confusion.counts.copy(), confusion.unknown.copy(), confusion.num_images
+    return copy
 
 
 def random_maps(seed=0, num_classes=3, num_clusters=4, shape=(12, 17), ignored=0.1, unknown=0.2):
@@ -109,7 +117,7 @@ def test_sum_does_not_share_its_counts():
     first = confusion_of(*random_maps())
     before = first.counts.copy()
     (first + first).update(*random_maps(1))
-    first.skipping_unknown().update(*random_maps(1))
+    skipping_unknown(first).update(*random_maps(1))
     np.testing.assert_array_equal(first.counts, before)
     assert not first.skip_unknown
 
@@ -119,7 +127,7 @@ def test_addition_refuses_what_does_not_fit():
     with pytest.raises(ShapeError, match=r"must have shape \(4, 5\), got \(4, 4\)"):
         one + Confusion(num_classes=3, num_clusters=3)
     with pytest.raises(ConfigError, match="skips unknown pixels"):
-        one + one.skipping_unknown()
+        one + skipping_unknown(one)
     with pytest.raises(TypeError, match="unsupported operand"):
         one + 1
 
@@ -174,7 +182,7 @@ def test_unknown_pixels_by_hand():
     assert wrong.iou == {"background": pytest.approx(2 / 3), "cat": 0.5}
     assert wrong.pixel_accuracy == pytest.approx(4 / 7)
     assert wrong.confusion == [[2, 0, 1], [0, 2, 2]]
-    skipped = report(confusion.skipping_unknown(), ["cat"], identity_matching(1))
+    skipped = report(skipping_unknown(confusion), ["cat"], identity_matching(1))
     assert skipped.iou == {"background": 1, "cat": 1}
     assert skipped.pixel_accuracy == 1
     assert skipped.confusion == [[2, 0, 0], [0, 2, 0]]
@@ -313,7 +321,7 @@ def test_unknown_pixels_can_change_the_matching():
     # By what is said, class 1 needs cluster 1 most; with 200 pixels missed its IoU is low anyway, and class 2 gets it.
     confusion = from_counts([[0, 0, 0], [0, 10, 0], [0, 8, 3]], unknown=[0, 200, 0])
     assert match_one_to_one(confusion) == {0: 0, 1: 2}
-    assert match_one_to_one(confusion.skipping_unknown()) == {0: 0, 1: 1, 2: 2}
+    assert match_one_to_one(skipping_unknown(confusion)) == {0: 0, 1: 1, 2: 2}
 
 
 def test_identity_matching():

@@ -10,7 +10,6 @@ from pycocotools.cocoeval import COCOeval
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.evaluation.mask_ap import (
     instances_of,
-    instances_of_annotations,
     mask_ap,
     predictions_of,
     single_mask_ap50,
@@ -102,28 +101,6 @@ def test_regions_by_class_are_those_a_mask_is_compared_with():
     for (_, mask), piece in zip(regions, pieces, strict=True):
         np.testing.assert_array_equal(mask, piece)
     np.testing.assert_array_equal(union, labels > 0)
-
-
-def test_polygons_and_all_run_length_codes_become_the_same_instance():
-    height, width = SIZE
-    text = encode_mask(box(4, 6, 8, 10))
-    ragged = {"size": [height, width], "counts": [6 * height + 4, *[8, height - 8] * 9, 8, 24 * height + 20]}
-    polygon = [6, 4, 16, 4, 16, 12, 6, 12]
-    annotations = [{"segmentation": form, "category_id": 2} for form in (text, ragged, [polygon], polygon)]
-    annotations.append({"segmentation": text | {"counts": text["counts"].encode()}, "iscrowd": 1})
-    instances = instances_of_annotations(annotations, height, width)
-    assert [item["segmentation"] for item in instances] == [text] * 5
-    assert [(item["category_id"], item["iscrowd"]) for item in instances] == [(2, 0)] * 4 + [(0, 1)]
-
-
-def test_annotation_without_an_area_is_left_out():
-    empty = [{}, {"segmentation": []}, {"segmentation": [[1, 1, 5, 5]]}, {"segmentation": encode_mask(box(0, 0, 0, 0))}]
-    assert instances_of_annotations(empty, *SIZE) == []
-
-
-def test_annotation_of_another_size_is_refused():
-    with pytest.raises(ShapeError, match=r"run-length code must have shape \(40, 32\), got \(32, 40\)"):
-        instances_of_annotations(truth(box(0, 0)), 40, 32)
 
 
 def test_ignored_pixels_are_cut_out_of_predictions():

@@ -162,7 +162,7 @@ def test_label_maps_before_any_training_are_the_masks(copy):
     clusters, codes = copy.class_of_mask(), LabelMaps(copy)._codes
     for number in range(maps.num_photos):
         painted = maps.read("proposals", number)
-        masks = codes.of_photo(number)
+        masks = codes.ids[codes.images == number].tolist()
         assert set(np.unique(painted)) <= {0, *(clusters[mask] for mask in masks)}
         covered = np.any([codes.decode(mask) for mask in masks], axis=0) if masks else np.zeros(painted.shape, bool)
         np.testing.assert_array_equal(painted > 0, covered)

@@ -6,7 +6,6 @@ import torch
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.models.losses import (
     class_weights,
-    generalised_cross_entropy,
     hard_pixel_cross_entropy,
     soft_cross_entropy,
 )
@@ -83,7 +82,6 @@ def test_batch_without_a_labelled_pixel_is_a_zero_with_a_gradient(share):
 def test_empty_batches_are_zeros_with_a_gradient():
     logits = torch.zeros(0, 3, requires_grad=True)
     for loss in (
-        generalised_cross_entropy(logits, torch.zeros(0, dtype=torch.long), 0.7),
         soft_cross_entropy(logits, torch.zeros(0, 3)),
         hard_pixel_cross_entropy(logits.view(0, 3, 1, 1), torch.zeros(0, 1, 1), 0.2),
     ):
@@ -97,45 +95,10 @@ def test_shapes_and_shares_are_checked():
         hard_pixel_cross_entropy(logits, labels[:, :, :4], 0.2)
     with pytest.raises(ConfigError, match=r"in \(0, 1\], got 0\..*hard_pixels=1"):
         hard_pixel_cross_entropy(logits, labels, 0.0)
-    with pytest.raises(ShapeError, match=r"labels must have shape \(3,\)"):
-        generalised_cross_entropy(torch.zeros(3, 2), torch.zeros(4), 0.5)
-    with pytest.raises(ConfigError, match=r"must be in \[0, 1\], got 1.5"):
-        generalised_cross_entropy(torch.zeros(3, 2), torch.zeros(3), 1.5)
     with pytest.raises(ShapeError, match=r"probabilities must have shape \(3, 2\) as the logits"):
         soft_cross_entropy(torch.zeros(3, 2), torch.zeros(3, 3))
     with pytest.raises(ShapeError, match=r"weights must have shape \(3,\), one per item"):
         soft_cross_entropy(torch.zeros(3, 2), torch.zeros(3, 2), torch.ones(2))
-
-
-@pytest.mark.parametrize("q", [0.0, 0.3, 0.7, 1.0])
-def test_generalised_cross_entropy_equals_a_slow_loop(q):
-    generator = torch.Generator().manual_seed(1)
-    logits, labels = torch.randn(6, 4, generator=generator), torch.randint(4, (6,), generator=generator)
-    total = 0.0
-    for row, label in zip(logits.tolist(), labels.tolist(), strict=True):
-        p = softmax(row)[label]
-        total += -math.log(p) if q == 0 else (1 - p**q) / q
-    assert generalised_cross_entropy(logits, labels, q).item() == pytest.approx(total / 6, rel=1e-5)
-
-
-def test_generalised_cross_entropy_near_zero_is_cross_entropy_and_extreme_logits_are_finite():
-    logits, labels = torch.tensor([[3.0, -1.0], [0.5, 2.0]]), torch.tensor([1, 0])
-    near, limit = (generalised_cross_entropy(logits, labels, q).item() for q in (1e-6, 0.0))
-    assert near == pytest.approx(limit, rel=1e-4)
-    extreme = torch.tensor([[1e4, -1e4]], requires_grad=True)
-    loss = generalised_cross_entropy(extreme, torch.tensor([1]), 0.7)
-    loss.backward()
-    assert loss.item() == pytest.approx(1 / 0.7)
-    assert extreme.grad.isfinite().all()
-
-
-def test_generalised_cross_entropy_pulls_less_at_labels_it_does_not_believe():
-    logits = torch.tensor([[4.0, 0.0]], requires_grad=True)
-    slopes = []
-    for q in (0.0, 0.7):
-        (slope,) = torch.autograd.grad(generalised_cross_entropy(logits, torch.tensor([1]), q), logits)
-        slopes.append(slope[0, 1].item())
-    assert slopes[1] == pytest.approx(slopes[0] * softmax([4.0, 0.0])[1] ** 0.7, rel=1e-5)
 
 
 def test_soft_cross_entropy_equals_a_slow_loop():

@@ -7,7 +7,7 @@ from filter_cases import random_config, random_signals, signals_of
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.pseudo_labels.filter import THRESHOLDS, filter_masks
-from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, curve, histogram, quality_curve, rule_values
+from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, curve, histogram, quality_curve
 
 EDGES = np.linspace(0, 1, 6)
 
@@ -35,7 +35,7 @@ def test_curve_says_which_thresholds_there_are():
     with pytest.raises(ConfigError, match="no threshold 'min_scor'. There are: min_score, min_iou"):
         curve(random_signals(0), FilterConfig(), "min_scor", [0.5])
     with pytest.raises(ConfigError, match="no threshold 'min_per_cluster'"):
-        rule_values(random_signals(0), "min_per_cluster")
+        curve(random_signals(0), FilterConfig(), "min_per_cluster", [1])
 
 
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan")])
@@ -44,11 +44,11 @@ def test_curve_refuses_values_that_the_setting_would(value):
         curve(random_signals(0), FilterConfig(), "min_iou", [0.5, value])
 
 
-def test_rule_values_decide_as_the_rule_does():
+def test_signal_of_a_threshold_decides_as_the_rule_does():
     signals = random_signals(5)
     signals = replace(signals, decision=np.zeros(60, np.int8))
     for threshold in THRESHOLDS:
-        values = rule_values(signals, threshold.field)
+        values = getattr(signals, threshold.signal)
         passes = ~(values < 0.6) if threshold.drops_below else ~(values > 0.6)
         config = FilterConfig(**{threshold.field: 0.6}, empty_photos="none")
         np.testing.assert_array_equal(filter_masks(signals, config).kept, passes)

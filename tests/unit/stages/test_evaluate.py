@@ -19,6 +19,7 @@ from maskdistill.files import read_json
 from maskdistill.stages import evaluate
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.evaluate import evaluate_run
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
 NUM_CLASSES = len(CLASSES)
@@ -129,7 +130,7 @@ def painted_pairs(run, scene, numbers, cluster_of_mask):
         painted = np.zeros(truth.shape, np.uint8)
         masks = run.masks()[run.masks()["image_id"] == f"{number:02d}"].sort_values("score")
         for mask_id in masks["mask_id"]:
-            painted[run.decode(mask_id)] = cluster_of_mask[mask_id]
+            painted[MaskCodes.open(run).decode(mask_id)] = cluster_of_mask[mask_id]
         pairs.append((truth, painted))
     return pairs
 
@@ -184,7 +185,7 @@ def test_proposals_are_localised(run, scene, metrics):
     """The best mask of a photo, against each piece of its one object and against all pieces together."""
     best = []
     for number in VAL:
-        truth, mask = truth_of(scene, number), run.decode(number * 10)
+        truth, mask = truth_of(scene, number), MaskCodes.open(run).decode(number * 10)
         counted, whole = truth != 255, (truth > 0) & (truth < 255)
         pieces, count = ndimage.label(whole)
         regions = [whole, *(pieces == piece for piece in range(1, count + 1) if (pieces == piece).sum() >= 200)]

@@ -29,6 +29,7 @@ from maskdistill.stages.propose import hold_masks
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.tasks import WorkerSpec, settle_precision
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import RunBusyError
@@ -154,7 +155,7 @@ def test_result_is_coco_and_its_masks_have_the_photos_size(start, photos, tmp_pa
         assert annotation["area"] == mask.sum() > 0
         assert tuple(annotation["bbox"]) == bounding_box(mask)
         assert 0 <= annotation["score"] <= 1
-        np.testing.assert_array_equal(run.decode(annotation["id"]), mask)
+        np.testing.assert_array_equal(MaskCodes.open(run).decode(annotation["id"]), mask)
 
 
 def test_table_of_masks_fits_the_json(start, tmp_path):

@@ -33,6 +33,7 @@ from maskdistill.stages import worker
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
@@ -209,13 +210,13 @@ class TestCandidates:
             assert mask.mean() == pytest.approx(row["area"])
             assert item["area"] == mask.sum() > 0
             if row["origin"] == "proposal" and row["iou"] > 0:
-                assert mask_iou(run.decode(item["id"]), mask) == pytest.approx(row["iou"])
+                assert mask_iou(MaskCodes.open(run).decode(item["id"]), mask) == pytest.approx(row["iou"])
 
     def test_score_is_the_mean_probability_inside(self, run):
         """Against the stored prediction: where stage 1 predicts a mask's cluster in all of it, agreement is 1."""
         table, maps = run.candidates(), label_maps(run.path / "predictions" / "stage1")
         for row in table[table["origin"] == "proposal"].itertuples():
-            inside = maps[row.image][run.decode(row.mask_id)]
+            inside = maps[row.image][MaskCodes.open(run).decode(row.mask_id)]
             assert row.agreement == pytest.approx(np.mean(inside == row.cluster))
 
 
@@ -273,7 +274,7 @@ class TestFilterAndLabels:
         for number, found in label_maps(copy.path / "pseudo_labels").items():
             expected = np.zeros(found.shape, np.uint8)
             for mask_id, row in table[table["image"] == number].sort_values("score").iterrows():
-                expected[run.decode(mask_id)] = row["cluster" if classes == "clusters" else "label"]
+                expected[MaskCodes.open(run).decode(mask_id)] = row["cluster" if classes == "clusters" else "label"]
             np.testing.assert_array_equal(found, expected)
 
 

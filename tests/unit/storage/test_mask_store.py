@@ -47,12 +47,6 @@ def test_each_mask_is_found_by_its_id(run, masks):
         assert codes.box(mask_id) == bounding_box(mask)
 
 
-def test_masks_of_a_photo_best_first(run):
-    codes = MaskCodes.open(run)
-    assert codes.of_photo(2) == [20, 21]
-    assert codes.of_photo(7) == []
-
-
 def test_a_mask_that_is_not_there_is_named(run):
     codes = MaskCodes.open(run)
     assert [mask_id in codes for mask_id in (0, 1, 99)] == [True, False, False]
@@ -96,7 +90,7 @@ def test_a_run_without_masks_says_which_stage_makes_them(tmp_path):
 def test_a_run_that_found_no_mask_has_none(run):
     write(run.path, {})
     codes = MaskCodes.open(run)
-    assert (len(codes), codes.of_photo(0), 0 in codes) == (0, [], False)
+    assert (len(codes), 0 in codes) == (0, False)
 
 
 def test_threads_that_read_while_it_is_replaced_see_one_state_or_the_other(tmp_path):

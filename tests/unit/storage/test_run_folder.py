@@ -3,14 +3,12 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
 
 from maskdistill.datasets import Photo, PhotoSource, SkippedPhoto, ViewRecipe
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
-from maskdistill.masks import encode_mask
 from maskdistill.storage.run_folder import (
     Run,
     fingerprint,
@@ -31,7 +29,7 @@ def test_making_a_run_touches_nothing(tmp_path):
 
 def test_every_path_lies_inside_the_run(tmp_path):
     run = Run(str(tmp_path / "a"))
-    paths = [run.images_path, run.proposals_path, run.masks_path, run.progress_path, run.logs_path]
+    paths = [run.images_path, run.proposals_path, run.masks_path, run.progress_path]
     paths += [run.parts_path("proposals", "f" * 32), run.stage_path("proposals"), run.thumbs_path("f" * 32)]
     assert len(set(paths)) == len(paths)
     assert all(path.is_relative_to(tmp_path / "a") for path in paths)
@@ -102,17 +100,6 @@ def test_images_table_holds_photos_and_what_was_skipped(tmp_path):
     assert table["digest"].tolist()[:2] == ["d1", "d2"]
     assert table["split"].tolist()[0] == "train"
     assert '"mirror": true' in table["view"][1]
-
-
-def test_decodes_a_mask_by_its_id(tmp_path):
-    masks = {0: np.eye(4, 6, dtype=bool), 21: np.ones((3, 5), bool)}
-    annotations = [{"id": id, "segmentation": encode_mask(mask)} for id, mask in masks.items()]
-    run = Run(tmp_path)
-    write_json(run.proposals_path, {"annotations": annotations})
-    for id, mask in masks.items():
-        np.testing.assert_array_equal(run.decode(id), mask)
-    with pytest.raises(RunError, match=r"No mask 7 in .*proposals\.json"):
-        run.decode(7)
 
 
 def test_table_is_written_in_one_step(tmp_path):
