@@ -12,7 +12,7 @@ import streamlit as st
 from app import session
 from app.components._register import register
 
-_draw_signal = register(__file__, '<div class="travel"></div>')
+_draw_signal = register(__file__, '<div class="page-switch"></div>')
 
 
 def go(page: str) -> NoReturn:

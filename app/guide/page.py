@@ -171,7 +171,7 @@ def _draw_mask_only(context: StepContext) -> str:
 
 
 def _offer_class_run(context: StepContext, why: str) -> None:
-    folder, run, features = reference.class_folder(), context.workspace.run, context.config.features
+    folder, run, features = reference.class_folder(), context.run_context.run, context.config.features
     untrained = "" if run is None else f" The run **{widgets.escape(run.name)}** has no final model: Training makes it."
     st.info(why + untrained)
     job = current_job(folder)

@@ -43,7 +43,7 @@ def draw_choice(context: StepContext) -> None:
         session.remember(Key.DROP_TURN, turn + 1)  # empties the box: the file is on disk by then
         _take(context, file)
         st.rerun()
-    if context.workspace.source.spec != "sample":
+    if context.run_context.source.spec != "sample":
         st.button("Back to the sample photos", icon=":material/undo:", on_click=_show_samples, args=(context,))
 
 
@@ -70,7 +70,7 @@ def _show_samples(context: StepContext) -> None:
 
 def _look_at(context: StepContext, data: str, photo: str) -> None:
     """Other photos; the models of the run that was looked at stay those of steps 5 to 8."""
-    run = context.workspace.run
+    run = context.run_context.run
     if run is not None and is_trained(run):
         selection.set_option(Option.MODEL, run.name)
     selection.select(run="", data=data, photo=photo, mask=None, cluster=0, picked="", job=0)

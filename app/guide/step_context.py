@@ -13,7 +13,7 @@ from maskdistill.datasets import Photo
 class StepContext:
     """One moment of the guide."""
 
-    workspace: RunContext
+    run_context: RunContext
     photos: list[Photo]
     photo: Photo
     config: RunConfig  # of steps 1 to 4

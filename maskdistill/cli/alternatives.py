@@ -16,12 +16,12 @@ def try_command(options: argparse.Namespace) -> str:
             curve = make_curve(run, lambda done, total: reporter.reach(100 * done // total))
         return f"{curve.suggested} classes are suggested; {curve.plateau[0]} to {curve.plateau[1]} are as good."
     keys = [AlternativeKey(num_classes, options.seed) for num_classes in options.num_classes]
-    with Reporter(run.progress_path, "trials", len(keys) + 1, unit="steps", quiet=options.quiet) as reporter:
-        trials = make_alternatives(run, keys, lambda done, _total: reporter.reach(done))
+    with Reporter(run.progress_path, "alternatives", len(keys) + 1, unit="steps", quiet=options.quiet) as reporter:
+        alternatives = make_alternatives(run, keys, lambda done, _total: reporter.reach(done))
     own = run.clusters()["cluster"].to_numpy()
     return "\n".join(
-        f"{trial.key.num_classes} classes, seed {trial.key.seed}: stability "
-        f"{'unknown' if trial.stability is None else f'{trial.stability:.2f}'}, agreement with the run's own clusters "
-        f"{compare_clusterings(own, trial.cluster).agreement:.2f}"
-        for trial in trials
+        f"{item.key.num_classes} classes, seed {item.key.seed}: stability "
+        f"{'unknown' if item.stability is None else f'{item.stability:.2f}'}, agreement with the run's own clusters "
+        f"{compare_clusterings(own, item.cluster).agreement:.2f}"
+        for item in alternatives
     )

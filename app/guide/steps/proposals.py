@@ -122,7 +122,7 @@ def draw_cut(context: StepContext) -> str:
     layered_image(
         image,
         key=KEY,
-        on_slide=lambda moved: selection.change_setting(context.workspace.base, setting.full_name, f"{moved:.2f}"),
+        on_slide=lambda moved: selection.change_setting(context.run_context.base, setting.full_name, f"{moved:.2f}"),
     )
     if not found.proposals:
         return "No mask at this threshold"
