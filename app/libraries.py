@@ -18,7 +18,7 @@ _NEEDED = {  # by page: the libraries that take long
     "results": _TABLES,
     "audit": _TABLES,
 }
-_MMAP_THRESHOLD, _LARGE = -3, 2**20  # glibc's M_MMAP_THRESHOLD, bytes; by default it rises to 32 MB as blocks are freed
+_MMAP_THRESHOLD, _LARGE = -3, 2**23  # glibc's M_MMAP_THRESHOLD, bytes; by default it rises to 32 MB as blocks are freed
 _importing = threading.Lock()
 
 

@@ -6,15 +6,17 @@ by Z, more by the slider below; two sides stand left and right of a border that 
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
 from app import session
 from app.components._register import register
 from app.images import colors, drawing, sent_images
-from app.images.derivation import DerivationStep, Patch
-from maskdistill.datasets.transforms import PatchGeometry
+
+if TYPE_CHECKING:  # importing these loads torch, which most pages that show a picture do without
+    from app.images.derivation import DerivationStep, Patch
+    from maskdistill.datasets.transforms import PatchGeometry
 
 Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``LabelNames`` gives it
 
@@ -87,7 +89,7 @@ class Layer:
     parts: tuple[Part, ...] = ()
 
     @classmethod
-    def of_step(cls, step: DerivationStep, opacity: float = 1.0, least: float = 0.0) -> "Layer":
+    def of_step(cls, step: "DerivationStep", opacity: float = 1.0, least: float = 0.0) -> "Layer":
         """A picture of a derivation."""
         return cls(drawing.png_url(step.image), opacity, least, step.on_patches, smooth=False)
 
@@ -106,7 +108,7 @@ class ColorScale:
     gradient: str  # CSS
 
     @classmethod
-    def of_step(cls, step: DerivationStep, title: str) -> "ColorScale":
+    def of_step(cls, step: "DerivationStep", title: str) -> "ColorScale":
         """The scale of a picture of a derivation."""
         return cls(title, step.ends or ("", ""), colors.css_gradient(step.scale))
 
@@ -117,7 +119,7 @@ class View:
 
     layers: tuple[Layer, ...] = ()  # the first on top
     name: str = ""  # on its button, or beside the slider
-    ring: Patch | None = None
+    ring: "Patch | None" = None
     scale: ColorScale | None = None
     box: tuple[int, int, int, int] | None = None  # x, y, width, height: the part of the photo that is enlarged
 
@@ -167,7 +169,7 @@ class Grid:
     fy: float
 
     @classmethod
-    def of_geometry(cls, geometry: PatchGeometry) -> "Grid":
+    def of_geometry(cls, geometry: "PatchGeometry") -> "Grid":
         """The grid that the transformer reads the photo on."""
         width, height = (
             geometry.padded_width / geometry.resized_width,
@@ -191,7 +193,7 @@ class LayeredImage:
     grid: Grid | None = None
     lines: bool = False  # between the patches
     hint: str = ""  # where a patch can be clicked: what that does
-    picked: Patch | None = None  # the one that was clicked; a new one shows the last view
+    picked: "Patch | None" = None  # the one that was clicked; a new one shows the last view
     gray: bool = False  # the photo without its colours, under colours that mean something
     keys: tuple[tuple[str, str], ...] = ()  # colour and what it stands for
     tags: tuple[Tag, ...] = ()
