@@ -13,7 +13,7 @@ from maskdistill.datasets.records import (
     Photo,
     PhotoSource,
     ProgressCallback,
-    SkippedPhoto,
+    LeftOut,
     SourceKind,
 )
 from maskdistill.datasets.sample import open_sample, open_sample_views
@@ -26,7 +26,7 @@ __all__ = [
     "Photo",
     "PhotoSource",
     "ProgressCallback",
-    "SkippedPhoto",
+    "LeftOut",
     "SourceKind",
     "ViewRecipe",
     "inspect_image",

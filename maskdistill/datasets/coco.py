@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, SkippedPhoto
+from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, LeftOut
 from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
 from maskdistill.datasets.voc import BACKGROUND_NAMES
 from maskdistill.errors import DatasetError
@@ -105,7 +105,7 @@ class _PictureFinder:
         return None
 
 
-def _find_pictures(entries: list[_Entry]) -> tuple[list[FoundFile], list[SkippedPhoto]]:
+def _find_pictures(entries: list[_Entry]) -> tuple[list[FoundFile], list[LeftOut]]:
     finders = {json_path: _PictureFinder(json_path) for json_path in {entry.json_path for entry in entries}}
     found, missing = [], []
     for entry in entries:
@@ -115,7 +115,7 @@ def _find_pictures(entries: list[_Entry]) -> tuple[list[FoundFile], list[Skipped
             found.append(FoundFile(entry.photo_id, file, _split_of(json_path)))
         else:
             reason = f"{json_path.name} names it, but it is not beside the json nor in the usual subfolders; add it."
-            missing.append(SkippedPhoto(json_path.parent / entry.file_name, reason))
+            missing.append(LeftOut(json_path.parent / entry.file_name, reason))
     return found, missing
 
 
@@ -150,14 +150,14 @@ def _split_of(json_path: Path) -> str | None:
     return next((name for name in ("train", "val", "test") if name in json_path.stem.lower()), None)
 
 
-def _list_entries(contents: dict[Path, dict]) -> tuple[list[_Entry], list[SkippedPhoto]]:
+def _list_entries(contents: dict[Path, dict]) -> tuple[list[_Entry], list[LeftOut]]:
     """The images of all files with ids that are unique among them."""
     rows, skipped, seen = [], [], set()
     for json_path, content in contents.items():
         for item in content["images"]:
             name = item.get("file_name") if isinstance(item, dict) else None
             if not name or "id" not in item or (json_path, name) in seen:
-                skipped.append(SkippedPhoto(json_path, f"An image without id, without file_name, or repeated: {item}."))
+                skipped.append(LeftOut(json_path, f"An image without id, without file_name, or repeated: {item}."))
                 continue
             seen.add((json_path, name))
             rows.append((json_path, name, item["id"]))

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from maskdistill.datasets.records import PhotoSource, ProgressCallback, SkippedPhoto
+from maskdistill.datasets.records import PhotoSource, ProgressCallback, LeftOut
 from maskdistill.datasets.scanning import (
     FoundFile,
     is_picture_name,
@@ -37,7 +37,7 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> P
     return PhotoSource("folder", str(path), root, photos, skipped)
 
 
-def list_pictures(root: Path) -> tuple[list[Path], tuple[SkippedPhoto, ...]]:
+def list_pictures(root: Path) -> tuple[list[Path], tuple[LeftOut, ...]]:
     """Picture files below a folder in natural order, and the subfolders that could not be searched.
 
     Raises:
@@ -49,8 +49,7 @@ def list_pictures(root: Path) -> tuple[list[Path], tuple[SkippedPhoto, ...]]:
     files = _walk(root, refused)
     pictures = [file for file in files if is_picture_name(file)]
     skipped = tuple(
-        SkippedPhoto(Path(error.filename), f"The system refuses to open this folder: {error.strerror}.")
-        for error in refused
+        LeftOut(Path(error.filename), f"The system refuses to open this folder: {error.strerror}.") for error in refused
     )
     if not pictures:
         raise DatasetError(_no_picture(root, files, skipped))
@@ -70,7 +69,7 @@ def _walk(root: Path, refused: list[OSError]) -> list[Path]:
     return found
 
 
-def _no_picture(root: Path, files: list[Path], skipped: tuple[SkippedPhoto, ...]) -> str:
+def _no_picture(root: Path, files: list[Path], skipped: tuple[LeftOut, ...]) -> str:
     wanted = f"No picture in {root} or below; wanted .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff files."
     if skipped:
         return f"{wanted} {skipped[0].path}: {skipped[0].reason}"

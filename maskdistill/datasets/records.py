@@ -33,11 +33,12 @@ class Photo:
 
 
 @dataclass(frozen=True)
-class SkippedPhoto:
-    """A file that was found or promised, but cannot be used."""
+class LeftOut:
+    """What was found or promised, but cannot be used, and why."""
 
-    path: Path
+    path: Path  # of the photo, or of the file that the reason is about
     reason: str  # a sentence that a person can act on
+    what: Literal["photo", "label"] = "photo"  # "label": only ground truth is left out, the photo itself is used
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,16 @@ class PhotoSource:
     spec: str  # what the user typed; absolute for a path
     root: Path | None  # folder that holds the photos; None for the samples
     photos: tuple[Photo, ...]
-    skipped: tuple[SkippedPhoto, ...] = ()
+    skipped: tuple[LeftOut, ...] = ()  # photos, and ground truth of photos that are used
     classes: tuple[str, ...] = ()  # names without background: class id n is classes[n - 1]
     has_labels: bool = False  # whether ``read_label`` can return ground truth; for reporting only
     label_paths: tuple[Path, ...] = field(default=(), repr=False)  # VOC: folders of PNGs; COCO: json files
     limit: int = 0  # photos that it was limited to, 0 for all
+
+    @property
+    def skipped_photos(self) -> tuple[LeftOut, ...]:
+        """What of ``skipped`` would have been a photo."""
+        return tuple(item for item in self.skipped if item.what == "photo")
 
     @property
     def splits(self) -> tuple[str, ...]:

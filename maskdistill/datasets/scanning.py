@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from maskdistill.datasets.images import UnreadablePhotoError, inspect_image
-from maskdistill.datasets.records import Photo, ProgressCallback, SkippedPhoto
+from maskdistill.datasets.records import Photo, ProgressCallback, LeftOut
 from maskdistill.errors import DatasetError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})  # in lower case
@@ -30,7 +30,7 @@ class FoundFile:
 
 def scan_photos(
     candidates: Sequence[FoundFile], *, on_progress: ProgressCallback | None = None
-) -> tuple[tuple[Photo, ...], tuple[SkippedPhoto, ...]]:
+) -> tuple[tuple[Photo, ...], tuple[LeftOut, ...]]:
     """Inspect the files in a pool of threads; both results keep the order of the candidates."""
     photos, skipped = [], []
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, (os.cpu_count() or 1) + 2))
@@ -44,7 +44,7 @@ def scan_photos(
     return tuple(photos), tuple(skipped)
 
 
-def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[SkippedPhoto]) -> None:
+def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftOut]) -> None:
     """Raise ``DatasetError`` if no photo is left, with the first of the reasons."""
     if photos:
         return
@@ -94,12 +94,12 @@ def is_picture_name(path: Path) -> bool:
     return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
 
 
-def _scan_photo(candidate: FoundFile) -> Photo | SkippedPhoto:
+def _scan_photo(candidate: FoundFile) -> Photo | LeftOut:
     try:
         height, width = inspect_image(candidate.path)
         digest = digest_file(candidate.path)
     except UnreadablePhotoError as error:
-        return SkippedPhoto(candidate.path, error.reason)
+        return LeftOut(candidate.path, error.reason)
     except OSError as error:
-        return SkippedPhoto(candidate.path, f"The system refuses to read it: {error.strerror}.")
+        return LeftOut(candidate.path, f"The system refuses to read it: {error.strerror}.")
     return Photo(candidate.id, candidate.path, height, width, digest, candidate.split)

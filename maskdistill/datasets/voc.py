@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.datasets.folder import list_pictures
-from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, SkippedPhoto
+from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, LeftOut
 from maskdistill.datasets.scanning import PHOTO_SUFFIXES, FoundFile, natural_key, require_photos, scan_photos
 from maskdistill.errors import DatasetError
 
@@ -56,7 +56,7 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
     for file in files:
         if by_stem.setdefault(file.stem, file) is not file:
             reason = f"{by_stem[file.stem].name} has the same name up to the suffix and was taken; rename one of them."
-            skipped = (*skipped, SkippedPhoto(file, reason))
+            skipped = (*skipped, LeftOut(file, reason))
     candidates = [FoundFile(stem, file, splits.get(stem, (None, ""))[0]) for stem, file in by_stem.items()]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = (*skipped, *unreadable, *_missing(root, splits, by_stem))
@@ -127,9 +127,9 @@ def _read_text(path: Path) -> str:
         ) from error
 
 
-def _missing(root: Path, splits: dict[str, tuple[str, str]], by_stem: dict[str, Path]) -> tuple[SkippedPhoto, ...]:
+def _missing(root: Path, splits: dict[str, tuple[str, str]], by_stem: dict[str, Path]) -> tuple[LeftOut, ...]:
     return tuple(
-        SkippedPhoto(
+        LeftOut(
             root / "JPEGImages" / f"{id}.jpg",
             f"{splits[id][1]} lists it, but JPEGImages has no such picture; add it or take it off the list.",
         )

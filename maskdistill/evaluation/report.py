@@ -74,7 +74,7 @@ def predict_folder(
     _check_crf(crf)
     source = open_source(Path(images).expanduser())
     predictor = load_model(run, stage)
-    failed = [str(item.path) for item in source.skipped]
+    failed = [str(item.path) for item in source.skipped_photos]
     reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)
     with reporter:
         for photo in source.photos:
@@ -88,7 +88,7 @@ def predict_folder(
             write_label_png(out / f"{photo.id}.png", labels)
             reporter.advance()
     (out / ".progress.json").unlink(missing_ok=True)
-    written = len(source.photos) + len(source.skipped) - len(failed)
+    written = len(source.photos) + len(source.skipped_photos) - len(failed)
     problem = f" {len(failed)} left out, the first: {failed[0]}." if failed else ""
     return f"{written} label maps in {out}.{problem}"
 

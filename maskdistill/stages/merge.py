@@ -32,7 +32,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
 def follow_move(run: Run, source: PhotoSource) -> None:
     """The same photos under other paths: write down where they are now, beside what was found out about them."""
     table = run.images()
-    if table["path"].tolist() == [str(item.path) for item in (*source.photos, *source.skipped)]:
+    if table["path"].tolist() == [str(item.path) for item in (*source.photos, *source.skipped_photos)]:
         return
     unreadable = table[~table["readable"].astype(bool)]
     errors, problems = (

@@ -236,7 +236,7 @@ def write_images(
     ]
     rows += [
         {"id": str(item.path), "path": str(item.path), "readable": False, "reason": item.reason, "problem": ""}
-        for item in source.skipped
+        for item in source.skipped_photos
     ]
     write_table(run.images_path, pd.DataFrame(rows))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from maskdistill.datasets import Photo, PhotoSource, SkippedPhoto, ViewRecipe
+from maskdistill.datasets import Photo, PhotoSource, LeftOut, ViewRecipe
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.storage.run_folder import (
@@ -86,7 +86,7 @@ def test_images_table_holds_photos_and_what_was_skipped(tmp_path):
         Photo("b", Path("/data/b.jpg"), 30, 40, "d1", "train"),
         Photo("a", Path("/data/a.jpg"), 10, 8, "d2", None, view),
     )
-    skipped = (SkippedPhoto(Path("/data/c.jpg"), "The file is empty (0 bytes); copy it again."),)
+    skipped = (LeftOut(Path("/data/c.jpg"), "The file is empty (0 bytes); copy it again."),)
     run = Run(tmp_path)
     source = PhotoSource("folder", "/data", Path("/data"), photos, skipped)
     write_images(run, source, {"a": "It ends early."}, {"b": "No object."})
