@@ -1,0 +1,80 @@
+"""File names that another system wrote: composed or decomposed letters, upper or lower case."""
+
+import os
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+
+
+class NameIndex:
+    """Finds which of many names one stands for that was written elsewhere."""
+
+    def __init__(self, names: Iterable[str]) -> None:
+        self._names = dict.fromkeys(names)
+
+    def find(self, name: str) -> str | None:
+        """The name itself if it is there, else the one that is equal when composed (NFC), else the one equal but for
+        case; None if there is none, or several.
+        """
+        if name in self._names:
+            return name
+        composed = self._composed.get(unicodedata.normalize("NFC", name), [])
+        found = composed or self._folded.get(_fold(name), [])
+        return found[0] if len(found) == 1 else None
+
+    @cached_property
+    def _composed(self) -> dict[str, list[str]]:
+        # Macs decompose letters ("u" and two dots), most others write them as one; both look the same.
+        found = defaultdict(list)
+        for name in self._names:
+            found[unicodedata.normalize("NFC", name)].append(name)
+        return found
+
+    @cached_property
+    def _folded(self) -> dict[str, list[str]]:
+        found = defaultdict(list)
+        for name in self._names:
+            found[_fold(name)].append(name)
+        return found
+
+
+class FileFinder:
+    """Finds files by names as in ``NameIndex``; a folder is listed at most once, and only for a name that is not there
+    as written.
+    """
+
+    def __init__(self) -> None:
+        self._listings: dict[Path, NameIndex] = {}
+
+    def find(self, folder: Path, name: str) -> Path | None:
+        """The file of this name.
+
+        Args:
+            folder: Where to look.
+            name: File name, or relative path with ``/``; nothing is found above the folder.
+        """
+        parts = PurePosixPath(name).parts
+        if not parts or ".." in parts or parts[0] == "/":
+            return None
+        if os.path.isfile(folder.joinpath(*parts)):  # unlike Path.is_file, False also for what no system takes as name
+            return folder.joinpath(*parts)
+        for part in parts:
+            real = self._listing(folder).find(part)
+            if real is None:
+                return None
+            folder = folder / real
+        return folder if os.path.isfile(folder) else None
+
+    def _listing(self, folder: Path) -> NameIndex:
+        if folder not in self._listings:
+            try:
+                self._listings[folder] = NameIndex(os.listdir(folder))
+            except OSError:  # no folder, or not for us: no name is found in it
+                self._listings[folder] = NameIndex(())
+        return self._listings[folder]
+
+
+def _fold(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
