@@ -10,10 +10,10 @@ from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.records import (
     IGNORE_INDEX,
+    LeftOut,
     Photo,
     PhotoSource,
     ProgressCallback,
-    LeftOut,
     SourceKind,
 )
 from maskdistill.datasets.sample import open_sample, open_sample_views
@@ -23,10 +23,10 @@ from maskdistill.errors import DatasetError
 __all__ = [
     "IGNORE_INDEX",
     "MAX_PIXELS",
+    "LeftOut",
     "Photo",
     "PhotoSource",
     "ProgressCallback",
-    "LeftOut",
     "SourceKind",
     "ViewRecipe",
     "inspect_image",

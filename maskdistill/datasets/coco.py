@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 from pycocotools import mask as coco_mask
 
-from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, LeftOut
+from maskdistill.datasets.records import IGNORE_INDEX, LeftOut, Photo, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
 from maskdistill.datasets.voc import BACKGROUND_NAMES
 from maskdistill.errors import DatasetError

@@ -4,7 +4,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from maskdistill.datasets.records import PhotoSource, ProgressCallback, LeftOut
+from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import (
     FoundFile,
     is_picture_name,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from maskdistill.datasets.images import UnreadablePhotoError, inspect_image
-from maskdistill.datasets.records import Photo, ProgressCallback, LeftOut
+from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
 from maskdistill.errors import DatasetError
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})  # in lower case

@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.datasets.folder import list_pictures
-from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource, ProgressCallback, LeftOut
+from maskdistill.datasets.records import IGNORE_INDEX, LeftOut, Photo, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import PHOTO_SUFFIXES, FoundFile, natural_key, require_photos, scan_photos
 from maskdistill.errors import DatasetError
 

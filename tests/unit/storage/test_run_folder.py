@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from maskdistill.datasets import Photo, PhotoSource, LeftOut, ViewRecipe
+from maskdistill.datasets import LeftOut, Photo, PhotoSource, ViewRecipe
 from maskdistill.errors import RunError
 from maskdistill.files import read_json, write_json
 from maskdistill.storage.run_folder import (
