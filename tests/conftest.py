@@ -1,17 +1,32 @@
-"""Shared by all tests: one thread, and a transformer small enough for a unit test."""
+"""Shared by all tests: one thread, how many inputs hypothesis draws, and a transformer small enough for a unit test."""
 
+import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
+
+# The same few inputs every time, so that the suite is quick and no chance fails it; MASKDISTILL_EXAMPLES=1000 draws as
+# many others.
+EXAMPLES = os.environ.get("MASKDISTILL_EXAMPLES")
+settings.register_profile(
+    "suite",
+    max_examples=int(EXAMPLES or 20),
+    derandomize=EXAMPLES is None,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("suite")
 
 
 @register_model

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import functools
 import json
+import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any, Literal
 
 from maskdistill.config.settings import check_values
 from maskdistill.errors import ConfigError
+
+_LARGEST = 10**300  # of whole numbers: beyond it they are no floats
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,15 +86,17 @@ def _parse(text: str, current: Any, name: str) -> Any:
     value = f"[{text}]" if is_list and not text.startswith("[") else text
     try:
         return json.loads(value.lower() if isinstance(current, bool) else value)
-    except json.JSONDecodeError as error:
+    except (ValueError, RecursionError) as error:  # no JSON, or more digits or brackets than Python reads
         wanted = "a list of whole numbers" if is_list else type(current).__name__
-        raise ConfigError(f"{name} wants {wanted}, got '{text}'.") from error
+        raise ConfigError(f"{name} wants {wanted}, got '{textwrap.shorten(text, 80)}'.") from error
 
 
 def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
     """Check one value against its field's type; JSON's lists become tuples."""
     if dataclasses.is_dataclass(hint):
         return build(hint, value, names, prefix=f"{name}.")
+    if any(type(item) is int and abs(item) > _LARGEST for item in (value if isinstance(value, list) else [value])):
+        raise ConfigError(f"{name} must be at most {_LARGEST:.0e}, got a number of more than 300 digits.")
     origin = typing.get_origin(hint)
     if origin is Literal:
         if value not in typing.get_args(hint):
