@@ -113,6 +113,23 @@ def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Ima
     return rgb if view is None else apply_view(rgb, view)
 
 
+def exif_orientation(path: Path) -> int:
+    """How a file's pixels are to be turned, 1 (not at all) to 8, from the header alone.
+
+    Raises:
+        DatasetError: As ``inspect_image``.
+    """
+    with _open_file(path) as file:
+        return _orientation(_open_image(path, file))
+
+
+def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
+    """(H, W) values made on a file's pixels as they are stored, turned as ``read_photo`` turns the photo."""
+    if orientation not in _TRANSPOSE:
+        return pixels
+    return np.asarray(Image.fromarray(pixels).transpose(_TRANSPOSE[orientation]))
+
+
 def _open_file(path: Path) -> BinaryIO:
     try:
         if not path.is_file():

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from maskdistill.datasets.images import inspect_image, read_photo
+from maskdistill.datasets.images import exif_orientation, inspect_image, read_photo, turn_upright
 from maskdistill.datasets.records import Photo
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import DatasetError
@@ -220,3 +220,13 @@ def test_digest_sees_both_ends(tmp_path):
     (tmp_path / "a").rename(tmp_path / "b")
     assert len(digests) == 2
     assert digest_file(tmp_path / "b") in digests
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_what_was_made_on_stored_pixels_turns_as_the_photo_does(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    stored = gradient()
+    Image.fromarray(stored).save(tmp_path / "a.png", exif=exif)
+    assert exif_orientation(tmp_path / "a.png") == orientation
+    np.testing.assert_array_equal(turn_upright(stored, orientation), pixels(tmp_path / "a.png")[..., 0])
