@@ -9,8 +9,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
-from timm.models import register_model
 from timm.models.vision_transformer import VisionTransformer
+from tiny_vit import vit_two_blocks_patch4_32
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
@@ -27,15 +27,6 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")
-
-
-@register_model
-def vit_two_blocks_patch4_32(pretrained: bool = False, **options: object) -> VisionTransformer:
-    """A timm architecture of two blocks, so that loading by name can be tested in milliseconds."""
-    options = {name: value for name, value in options.items() if not name.startswith(("pretrained", "cache"))}
-    return VisionTransformer(
-        **{"img_size": 32, "patch_size": 4, "embed_dim": 32, "depth": 2, "num_heads": 2, "num_classes": 0, **options}
-    )
 
 
 def randomise(model: VisionTransformer, seed: int = 0) -> VisionTransformer:

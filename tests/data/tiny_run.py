@@ -1,10 +1,10 @@
 """Photos drawn for a test, a whole run on them in a second or two, and how two runs compare."""
 
 import numpy as np
-import timm
 import torch
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
+from tiny_vit import vit_two_blocks_patch4_32
 
 from maskdistill.config import (
     ClusterConfig,
@@ -72,7 +72,7 @@ def draw_voc(folder, num_train=NUM_TRAIN, num_val=NUM_VAL):
 
 def tiny_config(folder):
     """Settings for a whole run in a second or two; the random weights of a tiny transformer are written to a file."""
-    model = timm.create_model("vit_two_blocks_patch4_32", dynamic_img_size=True)
+    model = vit_two_blocks_patch4_32(dynamic_img_size=True)
     generator = torch.Generator().manual_seed(0)
     state = {name: torch.randn(value.shape, generator=generator) * 0.2 for name, value in model.state_dict().items()}
     save_file(state, folder / "tiny.safetensors")
@@ -80,7 +80,7 @@ def tiny_config(folder):
     return RunConfig(
         features=FeatureConfig(
             backbone=str(folder / "tiny.safetensors"),
-            architecture="vit_two_blocks_patch4_32",
+            architecture=vit_two_blocks_patch4_32.__name__,
             precision="float32",
             device="cpu",
             shorter_side=32,
