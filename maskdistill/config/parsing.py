@@ -4,7 +4,6 @@ import dataclasses
 import difflib
 import functools
 import json
-import textwrap
 import types
 import typing
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from maskdistill.config.settings import check_values
 from maskdistill.errors import ConfigError
 
 _LARGEST = 10**300  # of whole numbers: beyond it they are no floats
+_SHOWN = 80  # letters of a value that an error repeats
 
 
 def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -32,7 +32,7 @@ def assign(values: dict[str, Any], assignment: str) -> None:
     """
     name, equals, text = assignment.partition("=")
     if not equals:
-        raise ConfigError(f"--set wants section.name=value, got '{assignment}'.")
+        raise ConfigError(f"--set wants section.name=value, got '{_short(assignment)}'.")
     names = list(flatten(values))
     if name.strip() not in names:
         raise ConfigError(unknown_name(name.strip(), names))
@@ -55,7 +55,8 @@ def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: st
     """
     if not isinstance(values, Mapping):
         raise ConfigError(
-            f"{prefix.removesuffix('.') or 'The configuration'} must be a table of settings, got {values!r}."
+            f"{prefix.removesuffix('.') or 'The configuration'} must be a table of settings, "
+            f"got {_short(repr(values))}."
         )
     hints = _hints(cls)
     for name in values:
@@ -68,9 +69,9 @@ def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: st
 
 def unknown_name(name: str, names: Sequence[str], what: str = "setting") -> str:
     """A sentence that names the nearest of the names there are, or all of them."""
-    near = difflib.get_close_matches(name, names, n=1)
+    near = difflib.get_close_matches(name.lower(), names, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else f" There are: {', '.join(names)}."
-    return f"No {what} '{name}'.{hint}"
+    return f"No {what} '{_short(name)}'.{hint}"
 
 
 @functools.cache
@@ -88,7 +89,7 @@ def _parse(text: str, current: Any, name: str) -> Any:
         return json.loads(value.lower() if isinstance(current, bool) else value)
     except (ValueError, RecursionError) as error:  # no JSON, or more digits or brackets than Python reads
         wanted = "a list of whole numbers" if is_list else type(current).__name__
-        raise ConfigError(f"{name} wants {wanted}, got '{textwrap.shorten(text, 80)}'.") from error
+        raise ConfigError(f"{name} wants {wanted}, got '{_short(text)}'.") from error
 
 
 def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
@@ -100,15 +101,21 @@ def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
     origin = typing.get_origin(hint)
     if origin is Literal:
         if value not in typing.get_args(hint):
-            raise ConfigError(f"{name} must be one of {', '.join(typing.get_args(hint))}, got '{value}'.")
+            raise ConfigError(f"{name} must be one of {', '.join(typing.get_args(hint))}, got '{_short(value)}'.")
         return value
     if origin is tuple:
         if not isinstance(value, (list, tuple)) or not all(type(item) is int for item in value):
-            raise ConfigError(f"{name} must be a list of whole numbers, got {value!r}.")
+            raise ConfigError(f"{name} must be a list of whole numbers, got {_short(repr(value))}.")
         return tuple(value)
     wanted = (int, float) if hint is float else hint
     if isinstance(wanted, types.UnionType) or (
         isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
     ):
         return float(value) if hint is float else value
-    raise ConfigError(f"{name} must be {hint.__name__}, got {value!r}.")
+    raise ConfigError(f"{name} must be {hint.__name__}, got {_short(repr(value))}.")
+
+
+def _short(value: object) -> str:
+    """The beginning of a value, for a sentence."""
+    text = str(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
