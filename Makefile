@@ -1,6 +1,7 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
+# make faults: odd input of every kind, for ten minutes.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
 # Everything lives in .venv.
 
@@ -10,7 +11,7 @@ NUM_CLASSES ?= 14
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench install install-dev clean
+.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench faults install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -55,6 +56,9 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.filter
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --num-classes $(NUM_CLASSES) --probe
 	$(BIN)/python -m benchmarks.kills --data $(DATA) --num-classes $(NUM_CLASSES)
+
+faults: install-dev
+	$(BIN)/python -m benchmarks.faults --docs docs/faults.md
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev

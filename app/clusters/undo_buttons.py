@@ -1,7 +1,6 @@
 """Undo and Redo of what people decided about clusters."""
 
 from collections.abc import Callable
-from functools import partial
 
 import streamlit as st
 
@@ -26,12 +25,10 @@ def draw(run: Run, place: str) -> None:
     with st.container(horizontal=True, gap="small", width="content", horizontal_alignment="right"):
         last = decisions.next_undo(run, reviewer, scope=scope)
         if last is not None:
-            undo = partial(decisions.undo, run, reviewer, scope=scope, expected=last.id)
-            _button(place, "Undo", last, ":material/undo:", undo)
+            _button(place, "Undo", last, ":material/undo:", lambda: decisions.undo(run, reviewer, scope=scope))
         undone = decisions.next_redo(run, reviewer, scope=scope)
         if undone is not None:
-            redo = partial(decisions.redo, run, reviewer, scope=scope, expected=undone.id)
-            _button(place, "Redo", undone, ":material/redo:", redo)
+            _button(place, "Redo", undone, ":material/redo:", lambda: decisions.redo(run, reviewer, scope=scope))
 
 
 def _button(place: str, label: str, step: Step, icon: str, action: Callable[[], object]) -> None:
