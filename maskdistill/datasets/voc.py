@@ -8,8 +8,9 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.datasets.folder import list_pictures
+from maskdistill.datasets.picture_kinds import PHOTO_SUFFIXES
 from maskdistill.datasets.records import IGNORE_INDEX, LeftOut, Photo, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import PHOTO_SUFFIXES, FoundFile, natural_key, require_photos, scan_photos
+from maskdistill.datasets.scanning import FoundFile, natural_key, require_photos, scan_photos
 from maskdistill.errors import DatasetError
 
 VOC_CLASSES = (
