@@ -1,18 +1,16 @@
 """Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
 
-import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
-from maskdistill.datasets import coco, voc
+from maskdistill.datasets import coco, voc, voc_labels
 from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.records import (
     IGNORE_INDEX,
+    LabelValues,
     LeftOut,
     Photo,
     PhotoSource,
@@ -55,41 +53,12 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
         return open_sample(on_progress=on_progress)
     if spec == "sample-views":
         return open_sample_views(on_progress=on_progress)
-    path = path_of(spec)
-    try:
-        return _open_path(path, on_progress)
-    except OSError as error:
-        raise DatasetError(
-            f"Cannot open {_short(path)}: {error.strerror}. Check the path and its access rights."
-        ) from error
-
-
-def path_of(spec: str | Path) -> Path:
-    """The absolute path that a person names: typed, with ``~``, pasted in quotes, or as a file:// address.
-
-    Raises:
-        DatasetError: If it cannot be a path here.
-    """
-    text = str(spec) if isinstance(spec, Path) else str(spec).strip()
-    if not text:
+    if not str(spec):
         raise DatasetError("No data given. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
-    if "\0" in text:
-        shown = _short(text.replace("\0", "\\0"))
-        raise DatasetError(f"No path can hold a NUL byte, as {shown} does. Type the path again.")
-    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" and not os.path.exists(text):
-        text = text[1:-1]
-    address = urlsplit(text) if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) and not os.path.exists(text) else None
-    if address is not None and (address.scheme.lower() != "file" or address.netloc not in ("", "localhost")):
-        raise DatasetError(f"{_short(text)} lies on another machine. Copy the photos here and give their folder.")
     try:
-        return Path(unquote(address.path) if address is not None else text).expanduser().absolute()
-    except RuntimeError as error:
-        raise DatasetError(f"No home folder of the user in {_short(text)}. Give the whole path.") from error
-
-
-def _short(text: str | Path) -> str:
-    """A path for a sentence; one of thousands of letters is a slip, and its beginning shows it."""
-    return str(text) if len(str(text)) <= 300 else f"{str(text)[:300]} …"
+        return _open_path(Path(spec).expanduser().absolute(), on_progress)
+    except OSError as error:
+        raise DatasetError(f"Cannot open {spec}: {error.strerror}. Check the path and its access rights.") from error
 
 
 def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
@@ -103,11 +72,17 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
         DatasetError: If the label cannot be read or does not fit the photo.
     """
     if source.kind == "voc":
-        return voc.read_label(source, photo)
+        return voc_labels.read_label(source, photo)
     return coco.read_label(source, photo) if source.kind == "coco" else None
 
 
-def reopen_source(kind: SourceKind, spec: str, photos: Sequence[Photo], classes: Sequence[str]) -> PhotoSource:
+def reopen_source(
+    kind: SourceKind,
+    spec: str,
+    photos: Sequence[Photo],
+    classes: Sequence[str],
+    label_values: LabelValues = "ids",
+) -> PhotoSource:
     """A source of photos that are known from before, for ``read_label``: its folder is not looked through again.
 
     Args:
@@ -115,15 +90,23 @@ def reopen_source(kind: SourceKind, spec: str, photos: Sequence[Photo], classes:
         spec: As it was opened.
         photos: Of the source.
         classes: Names without background.
+        label_values: What the values of its label files mean.
     """
-    path = path_of(spec)
+    path = Path(spec).expanduser().absolute()
     paths: tuple[Path, ...] = ()
     if kind == "voc" and (root := voc.find_voc(path)) is not None:
-        paths = voc.label_folders(root)
+        paths = voc_labels.label_folders(root)
     elif kind == "coco":
         paths = coco.find_jsons(path)
     return PhotoSource(
-        kind, spec, path, tuple(photos), classes=tuple(classes), has_labels=bool(paths), label_paths=paths
+        kind,
+        spec,
+        path,
+        tuple(photos),
+        classes=tuple(classes),
+        has_labels=bool(paths),
+        label_paths=paths,
+        label_values=label_values,
     )
 
 

@@ -12,7 +12,7 @@ from pycocotools import mask as coco_mask
 
 from maskdistill.datasets.records import IGNORE_INDEX, LeftOut, Photo, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
-from maskdistill.datasets.voc import BACKGROUND_NAMES
+from maskdistill.datasets.voc_classes import BACKGROUND_NAMES
 from maskdistill.errors import DatasetError
 
 _MAX_CLASSES = 254  # ids 1..254 fit into a uint8 label map beside background and ignore

@@ -11,7 +11,10 @@ from maskdistill.datasets.views import ViewRecipe
 from maskdistill.errors import ConfigError
 
 SourceKind = Literal["folder", "voc", "coco", "sample", "sample-views"]
-ProgressCallback = Callable[[int, int], None]  # (done, total) in photos; (files seen, 0) while these are looked for
+# What the values of VOC's label files mean: class ids; 255 for the one class of black-and-white masks; the colors that
+# their palettes give them.
+LabelValues = Literal["ids", "binary", "colors"]
+ProgressCallback = Callable[[int, int], None]  # (done, total), in photos
 
 IGNORE_INDEX = 255  # value of a label map's pixels that no measure may count
 MAX_LABEL = IGNORE_INDEX - 1  # the highest class that a label map can hold
@@ -39,7 +42,6 @@ class LeftOut:
     path: Path  # of the photo, or of the file that the reason is about
     reason: str  # a sentence that a person can act on
     what: Literal["photo", "label"] = "photo"  # "label": only ground truth is left out, the photo itself is used
-    count: int = 1  # how many of a kind this stands for, the path being the first of them
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,7 @@ class PhotoSource:
     classes: tuple[str, ...] = ()  # names without background: class id n is classes[n - 1]
     has_labels: bool = False  # whether ``read_label`` can return ground truth; for reporting only
     label_paths: tuple[Path, ...] = field(default=(), repr=False)  # VOC: folders of PNGs; COCO: json files
+    label_values: LabelValues = "ids"  # of VOC's label files
     limit: int = 0  # photos that it was limited to, 0 for all
 
     @property

@@ -207,7 +207,12 @@ def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dic
     return {
         "format": 1,
         "data": source.spec,
-        "source": {"kind": source.kind, "classes": list(source.classes), "has_labels": source.has_labels},
+        "source": {
+            "kind": source.kind,
+            "classes": list(source.classes),
+            "has_labels": source.has_labels,
+            "label_values": source.label_values,
+        },
         "preset": preset,
         "config": config.to_dict(),
     }

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
+from maskdistill.errors import DatasetError
 from maskdistill.storage.run_folder import Run
 
 
@@ -35,13 +36,16 @@ def truth_of_photos(run: Run, photos: Sequence[Photo] | None = None) -> PhotoSou
 
     Raises:
         RunError: If the run has no photos yet.
-        DatasetError: If the folder is not what it was.
     """
     info = run.info()
     known = info.get("source", {})
     if not known.get("has_labels"):
         return None
-    source = reopen_source(known["kind"], info["data"], photos or photos_of(run), known["classes"])
+    values = known.get("label_values", "ids")
+    try:
+        source = reopen_source(known["kind"], info["data"], photos or photos_of(run), known["classes"], values)
+    except (DatasetError, OSError):  # the folder is not what it was
+        return None
     return source if source.has_labels else None
 
 

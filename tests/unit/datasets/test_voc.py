@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 
 from maskdistill.datasets import open_source, read_label
-from maskdistill.datasets.voc import VOC_CLASSES
+from maskdistill.datasets.voc_classes import VOC_CLASSES
 from maskdistill.errors import DatasetError
 
 
@@ -95,9 +95,9 @@ def test_label_of_another_size(tmp_path):
 
 def test_label_in_colours(tmp_path):
     make_voc(tmp_path, ["a"], classes=["cow"])
-    Image.new("RGB", (8, 6)).save(tmp_path / "SegmentationClass" / "a.png")
+    Image.new("RGB", (8, 6), (255, 0, 10)).save(tmp_path / "SegmentationClass" / "a.png")
     source = open_source(tmp_path)
-    with pytest.raises(DatasetError, match="is in colours"):
+    with pytest.raises(DatasetError, match="is in colors"):
         read_label(source, source.photos[0])
 
 

@@ -1,0 +1,118 @@
+"""The lists of ImageSets/Segmentation: which photo is in which split."""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from maskdistill.datasets.names import NameIndex
+from maskdistill.datasets.records import LeftOut
+from maskdistill.datasets.scanning import PHOTO_SUFFIXES
+from maskdistill.datasets.text_lines import TextLines, read_lines
+
+# Of the lists that name a photo the first one here counts. A val photo never becomes a training photo: SBD's own
+# lists overlap with VOC's val. The value is the split's name.
+_LISTS = {"val": "val", "train": "train", "trainaug": "train", "test": "test", "trainval": "train"}
+_SEPARATOR = re.compile(r"[\s,;]+")
+_OF_ONE_CLASS = re.compile(r"\s(-1|0|1)$")  # VOC's lists of a class: absent, difficult, present
+_MAX_LINE = 1000  # characters; a longer line names no file
+_MAX_WAYS = 40  # of reading a line, and of leaving out folders: a bound on what a file of nonsense costs
+_MAX_NAMED = 3  # photos of a list that are missing: each is named; of more there is one entry with their number
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What the lists say."""
+
+    of_photo: Mapping[str, str]  # photo id -> split
+    problems: tuple[LeftOut, ...]  # photos that are listed and not there
+
+
+def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
+    """The splits that the .txt files of a folder give to photos.
+
+    ``trainaug`` and ``trainval`` count as train; ``val`` wins over train, any known list over one of another name. A
+    line names a photo as a whole (names may hold blanks), or by what stands before a blank, a tab or a comma:
+    ``/JPEGImages/a.jpg /SegmentationClass/a.png``, ``a -1``.
+
+    Args:
+        folder: ImageSets/Segmentation, if it is there.
+        names: What a photo may be called without its picture's suffix -> its id.
+
+    Raises:
+        DatasetError: If a list cannot be read.
+    """
+    found = {path: read_lines(path) for path in folder.glob("*.txt") if not path.name.startswith(".")}
+    order = list(_LISTS)
+    known = {path: _list_name(path, text) for path, text in found.items()}
+    rank = {path: order.index(name) if name in order else len(order) for path, name in known.items()}
+    index = NameIndex(names)
+    splits: dict[str, str] = {}
+    problems: list[LeftOut] = []
+    for path in sorted(found, key=lambda path: (rank[path], path.name)):
+        missing = []
+        for line in found[path].lines:
+            name = _find(line, index)
+            if name is not None:
+                splits.setdefault(names[name], _LISTS.get(known[path], path.stem))
+            elif not line.startswith(("#", "//")):
+                missing.append(line)
+        problems += _describe(path, found[path], missing)
+    return Splits(splits, tuple(problems))
+
+
+def _list_name(path: Path, text: TextLines) -> str:
+    """``trainaug`` of train_aug.txt, and ``val`` of cat_val.txt where each line has VOC's column for a class."""
+    name = path.stem.lower()
+    of_one_class = bool(text.lines) and all(_OF_ONE_CLASS.search(line) for line in text.lines)
+    return name.rpartition("_")[2] if of_one_class else name.replace("_", "").replace("-", "")
+
+
+def _find(line: str, index: NameIndex) -> str | None:
+    """The name in ``index`` that a line is about."""
+    if len(line) > _MAX_LINE:
+        return None
+    return next((name for text in _beginnings(line) for way in _ways(text) if (name := index.find(way))), None)
+
+
+def _beginnings(line: str) -> Iterator[str]:
+    """The line, then what stands before its last separator, and so on."""
+    yield line
+    for separator in reversed(list(_SEPARATOR.finditer(line))[:_MAX_WAYS]):
+        yield line[: separator.start()]
+
+
+def _ways(text: str) -> Iterator[str]:
+    """How a text may name a photo: as it is, without a picture's suffix, without the folders before it."""
+    text = text.strip("\"'")
+    path = text.replace("\\", "/") if "/" not in text else text
+    parts = [part for part in path.split("/") if part not in ("", ".")]
+    for start in range(len(parts))[-_MAX_WAYS:]:
+        name = "/".join(parts[start:])
+        stem, dot, suffix = name.rpartition(".")
+        yield name
+        if stem and f"{dot}{suffix.lower()}" in PHOTO_SUFFIXES:
+            yield stem
+
+
+def _describe(path: Path, text: TextLines, missing: list[str]) -> list[LeftOut]:
+    if not text.lines:
+        return [LeftOut(path, "This list is empty. Write one name a line, or remove it.")]
+    photos = path.parents[2] / "JPEGImages"
+    if len(missing) > _MAX_NAMED:
+        return [
+            LeftOut(
+                path,
+                f"{len(missing):,} of its {len(text.lines):,} lines name no picture of JPEGImages{text.doubt}, the "
+                f"first: '{missing[0][:80]}'. Add the pictures or take them off the list.",
+            )
+        ]
+    reason = f"{path.name} lists it, but JPEGImages has no such picture{text.doubt}; add it or take it off the list."
+    return [LeftOut(photos / f"{_shown(line)}.jpg", reason) for line in dict.fromkeys(missing)]
+
+
+def _shown(line: str) -> str:
+    """The file that a line was probably meant for."""
+    first = _SEPARATOR.split(line)[0] if "/" in line or _OF_ONE_CLASS.search(line) else line
+    *_, name = ("", *_ways(first[:80]))
+    return name
