@@ -16,6 +16,7 @@ from app import cache, photo_cache, selection, session, widgets
 from maskdistill.clustering.projection import pca_map
 from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
 from maskdistill.files import read_json_if_there
 from maskdistill.review import decisions
@@ -149,7 +150,7 @@ def _look_up_truth(run: Run) -> None:
         return
     try:
         with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
-            make_truth(run, photo_cache.source(run.info()["data"]), on_progress)
+            make_truth(run, GroundTruth(photo_cache.source(run.info()["data"])), on_progress)
     except DatasetError as error:
         session.notify(f"Ground truth is left out. {error}")
 

@@ -21,6 +21,7 @@ from maskdistill.clustering.kmeans import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, report
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import make_truth
 from maskdistill.evaluation.photo_metrics import make_photo_results
 from maskdistill.features.registry import SPECS, BackboneChoice
@@ -84,8 +85,8 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     _write_label_maps(run, source, drawn, generator)
     _write_records(run, source, config)
     _write_crops(run, source, shapes, chosen)
-    make_truth(run, source)
-    make_photo_results(run, source)
+    make_truth(run, GroundTruth(source))
+    make_photo_results(run, GroundTruth(source))
     return run
 
 

@@ -6,9 +6,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
-from maskdistill.errors import DatasetError, ShapeError
+from maskdistill.datasets import IGNORE_INDEX, ProgressCallback
+from maskdistill.errors import ShapeError
 from maskdistill.evaluation.confusion import BACKGROUND
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run, write_table
@@ -97,43 +98,41 @@ def lacks_truth(run: Run) -> bool:
     return not path.is_file() or pd.read_parquet(path, columns=[]).attrs["made_from"] != _made_from(run)
 
 
-def make_truth(run: Run, source: PhotoSource, on_progress: ProgressCallback | None = None) -> Truth | None:
+def make_truth(run: Run, truth: GroundTruth, on_progress: ProgressCallback | None = None) -> Truth | None:
     """Compare every mask of a run with ground truth and write mask_truth.parquet.
 
     Args:
         run: Run with masks; what the first model found where no proposal was is compared too, if there is any.
-        source: Its photos.
+        truth: Of its photos.
         on_progress: Called with how many photos are done.
 
     Returns:
         What ``read_truth`` gives; None, and nothing written, if the photos have no ground truth.
 
     Raises:
-        DatasetError: If a label cannot be read or does not fit.
         RunError: If there are no masks yet.
     """
-    if not source.has_labels:
+    if not truth.exists:
         return None
     made_from = _made_from(run)
-    rows = list(_compare(run, source, on_progress))
+    rows = list(_compare(run, truth, on_progress))
     frame = pd.DataFrame(rows, columns=["mask_id", "truth", "truth_share", "truth_iou", "seen"])
     frame = frame.astype({"mask_id": np.int64, "truth": np.int32, "seen": bool}).sort_values("mask_id")
-    frame.attrs = {"names": [BACKGROUND, *source.classes], "made_from": made_from}
+    frame.attrs = {"names": [BACKGROUND, *truth.classes], "made_from": made_from}
     write_table(run.path / FILE, frame)
     return read_truth(run)
 
 
 def _compare(
-    run: Run, source: PhotoSource, on_progress: ProgressCallback | None
+    run: Run, truth: GroundTruth, on_progress: ProgressCallback | None
 ) -> Iterator[tuple[int, int, float, float, bool]]:
     photos = photos_of(run)
     for number, masks in enumerate(_masks_by_photo(run, len(photos))):
-        labels = read_label(source, photos[number]) if masks else None
+        labels = truth.read(photos[number]) if masks else None
         if labels is not None:
-            _check_classes(labels, source)
-            truth = PhotoTruth(labels)
+            of_photo = PhotoTruth(labels)
             for mask_id, codes, seen in masks:
-                yield (mask_id, *truth.of_mask(codes.decode(mask_id)), seen)
+                yield (mask_id, *of_photo.of_mask(codes.decode(mask_id)), seen)
         if on_progress is not None:
             on_progress(number + 1, len(photos))
 
@@ -154,12 +153,3 @@ def _masks_by_photo(run: Run, num_photos: int) -> list[list[tuple[int, MaskCodes
 
 def _made_from(run: Run) -> dict[str, str]:
     return {part: run.fingerprint_of(stage) for part, stage in _MADE_FROM.items()}
-
-
-def _check_classes(labels: np.ndarray, source: PhotoSource) -> None:
-    largest = int(labels.max(where=labels != IGNORE_INDEX, initial=0))
-    if largest > len(source.classes):
-        raise DatasetError(
-            f"The labels of {source.spec} hold the value {largest}; wanted 0 to {len(source.classes)}, or "
-            f"{IGNORE_INDEX} for ignored. Name every class of the ground truth (classes.txt in a VOC folder)."
-        )

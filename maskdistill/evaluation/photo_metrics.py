@@ -6,14 +6,16 @@ had for all photos in milliseconds. Ground truth is read for reporting only.
 
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from maskdistill.datasets import IGNORE_INDEX, PhotoSource, ProgressCallback, read_label
+from maskdistill.datasets import IGNORE_INDEX, ProgressCallback
 from maskdistill.evaluation.confusion import Matching
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.run_label_maps import KINDS, LabelMaps
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
@@ -34,6 +36,7 @@ class PhotoResults:
     num_photos: int
     counts: pd.DataFrame
     changes: pd.DataFrame
+    ground_truth: Mapping[str, Any] = field(default_factory=dict)  # what of it is left out, as ``GroundTruth.describe``
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -162,37 +165,35 @@ def read_photo_results(run: Run) -> PhotoResults | None:
     now = _made_from(run)
     if counts.attrs.get("made_from") != now or changes.attrs.get("made_from") != now:
         return None
-    return PhotoResults(counts.attrs["num_photos"], counts, changes)
+    return PhotoResults(counts.attrs["num_photos"], counts, changes, counts.attrs.get("ground_truth", {}))
 
 
-def make_photo_results(
-    run: Run, source: PhotoSource | None, on_progress: ProgressCallback | None = None
-) -> PhotoResults:
+def make_photo_results(run: Run, truth: GroundTruth, on_progress: ProgressCallback | None = None) -> PhotoResults:
     """Count the label maps of all photos, and write photo_counts.parquet and photo_changes.parquet.
 
     Args:
         run: Run with masks, as far as it came.
-        source: Its photos, for ground truth; None does without.
+        truth: Of its photos, where there is any.
         on_progress: Called with how many photos are done.
 
     Raises:
         RunError: If there are no masks yet, or a label map is damaged.
-        DatasetError: If a label of the ground truth cannot be read.
     """
     made_from, maps = _made_from(run), LabelMaps(run)
     counts, changes = [], []
     photos = photos_of(run)
     for number, photo in enumerate(photos):
-        truth = None if source is None or not source.has_labels else read_label(source, photo)
+        classes = truth.read(photo)
         found = {kind: maps.read(kind, number) for kind in maps.kinds if maps.has(kind, number)}
-        counts += [(number, kind, *pair) for kind, labels in found.items() for pair in count_pairs(truth, labels)]
+        counts += [(number, kind, *pair) for kind, labels in found.items() for pair in count_pairs(classes, labels)]
         changes += [
             (number, first, second, share_changed(found[first], found[second]))
             for first, second in itertools.combinations(found, 2)
         ]
         if on_progress is not None:
             on_progress(number + 1, len(photos))
-    return _write(run, _table(counts, ("number", "kind", *_COLUMNS[1:])), _changes(changes), made_from, len(photos))
+    about = {"made_from": made_from, "num_photos": len(photos), "ground_truth": truth.describe()}
+    return _write(run, _table(counts, ("number", "kind", *_COLUMNS[1:])), _changes(changes), about)
 
 
 def _table(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> pd.DataFrame:
@@ -205,13 +206,11 @@ def _changes(rows: Iterable[Sequence[object]]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
-def _write(
-    run: Run, counts: pd.DataFrame, changes: pd.DataFrame, made_from: dict[str, str], num_photos: int
-) -> PhotoResults:
+def _write(run: Run, counts: pd.DataFrame, changes: pd.DataFrame, about: dict[str, Any]) -> PhotoResults:
     for path, table in zip(_paths(run), (counts, changes), strict=True):
-        table.attrs = {"made_from": made_from, "num_photos": num_photos}
+        table.attrs = about
         write_table(path, table)
-    return PhotoResults(num_photos, counts, changes)
+    return PhotoResults(about["num_photos"], counts, changes, about["ground_truth"])
 
 
 def _paths(run: Run) -> tuple[Path, Path]:

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.config import RunConfig
-from maskdistill.datasets import PhotoSource, open_source, read_label
+from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.files import read_json, read_json_if_there
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
@@ -29,11 +30,12 @@ def evaluate(
         stage: Which model, as ``load_model`` takes it.
 
     Returns:
-        ``miou``, ``iou`` by class, ``pixel_accuracy``, ``matching``, ``num_images`` and more, ready for JSON; of the
-        run's own photos ``mask_ap50`` and ``corloc`` of its proposals too, from metrics.json.
+        ``miou``, ``iou`` by class, ``pixel_accuracy``, ``matching``, ``num_images`` and more, ready for JSON, among it
+        ``ground_truth_left_out``: what of the ground truth could not be used. Of the run's own photos ``mask_ap50`` and
+        ``corloc`` of its proposals too, from metrics.json.
 
     Raises:
-        DatasetError: If no photo has ground truth.
+        DatasetError: If no photo has ground truth that can be used.
         RunError: If the run is not trained.
     """
     config = RunConfig.from_dict(run.info()["config"])
@@ -42,18 +44,22 @@ def evaluate(
     limit = run.info().get("limit", 0)
     if data is None and limit:
         source = source.limited(limit)
-    if not source.has_labels:
-        raise DatasetError(f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed.")
+    truth = GroundTruth(source)
+    _need_truth(source, truth)
     predictor = load_model(run, stage)
     counts = Confusion(num_classes=len(source.classes), num_clusters=predictor.num_classes)
     for number in reported_numbers(source, split):
         photo = source.photos[number]
-        truth = read_label(source, photo)
-        if truth is not None:
-            counts.update(truth, label_photo(predictor, photo, config, crf=crf))
+        classes = truth.read(photo)
+        if classes is not None:
+            counts.update(classes, label_photo(predictor, photo, config, crf=crf))
     if counts.coverage is None:
-        raise DatasetError(f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split.")
+        text = (
+            f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split. {truth.sentence}"
+        )
+        raise DatasetError(text.strip())
     found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
+    found["ground_truth_left_out"] = truth.describe()
     own = data is None or source.fingerprint == _fingerprint_of(run)
     return {**found, **(_mask_measures(run, source, split) if own else {})}
 
@@ -101,7 +107,19 @@ def describe_report(found: dict[str, Any]) -> str:
     for name in ("mask_ap50", "corloc"):
         if found.get(name) is not None:
             lines.append(f"{name} of the proposals {found[name]:.3f}")
+    left_out = found.get("ground_truth_left_out") or {"count": 0, "first": []}
+    for first in left_out["first"][:1]:
+        count = f"{left_out['count']:,} photo{'' if left_out['count'] == 1 else 's'}"
+        lines.append(f"Ground truth left out: {count}, the first {first['photo']}. {first['why']}")
+    lines += [f"{note['why']} ({note['file']})" for note in left_out.get("notes", [])[:3]]
     return "\n".join(lines)
+
+
+def _need_truth(source: PhotoSource, truth: GroundTruth) -> None:
+    if not truth.exists:
+        reason = next((f"{note.path}: {note.reason}" for note in truth.notes), "")
+        text = f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed. {reason}"
+        raise DatasetError(text.strip())
 
 
 def _check_crf(wanted: bool) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError
+from maskdistill.evaluation.ground_truth import state_of_labels
 from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import read_json, read_json_if_there, write_json
 from maskdistill.machine import explain_lack_of_memory
@@ -149,7 +150,7 @@ class Plan:
         if stage.name in _DIGESTS and (digest := self._decisions(stage.name)):
             values["decisions"] = digest
         if stage.name == "evaluation":
-            values["labels"] = _describe_labels(self.source)
+            values["labels"] = state_of_labels(self.source)
         return values
 
     def _decisions(self, name: str) -> str:
@@ -219,9 +220,3 @@ def _embed_support(run: Run, config: RunConfig, options: Options) -> None:
     alone = dataclasses.replace(config, clusters=dataclasses.replace(config.clusters, support=""))
     quietly = dataclasses.replace(options, shard=None, limit=0)
     run_stages(Run(run.path / "support"), config.clusters.support, alone, wanted=("embeddings",), options=quietly)
-
-
-def _describe_labels(source: PhotoSource) -> list[Any]:
-    """Names, sizes and times of the files of ground truth: the report is made again when they change."""
-    files = [file for path in source.label_paths for file in ([path] if path.is_file() else sorted(path.iterdir()))]
-    return [source.has_labels, *([file.name, file.stat().st_size, file.stat().st_mtime_ns] for file in files)]

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from maskdistill.datasets import IGNORE_INDEX, read_label
+from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, mean_and_std, report
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_ap import instances_of, mask_ap, predictions_of, single_mask_ap50
 from maskdistill.evaluation.mask_truth import make_truth
 from maskdistill.evaluation.photo_metrics import make_photo_results
@@ -32,13 +33,18 @@ from maskdistill.storage.run_folder import final_measures
 
 
 def evaluate_run(context: Context) -> str:
-    """Write metrics.json, None in it for what no photo has the ground truth for, and the counts of photos and masks."""
-    for describe in (make_photo_results, make_truth):
-        _describe_photos(context, describe)
+    """Write metrics.json, None in it for what no photo has the ground truth for, and the counts of photos and masks.
+
+    Ground truth that cannot be used is left out, which metrics.json and the sentence say; the rest is measured.
+    """
+    truth = GroundTruth(context.source)
+    for describe in (make_photo_results, make_truth):  # the first reads the ground truth of every photo
+        _describe_photos(context, truth, describe)
     counts = _counts(context)
-    if not context.source.has_labels:
-        write_json(context.run.path / "metrics.json", {"ground_truth": False, "counts": counts})
-        return "No ground truth: counts only."
+    if not truth.exists:
+        about = {"ground_truth": False, "ground_truth_left_out": truth.describe(), "counts": counts}
+        write_json(context.run.path / "metrics.json", about)
+        return " ".join(("No ground truth: counts only.", *(note.reason for note in truth.notes[:1])))
     numbers = reported_numbers(context.source, context.config.predictions.split)
     result: dict[str, Any] = {
         "ground_truth": True,
@@ -46,32 +52,37 @@ def evaluate_run(context: Context) -> str:
         "matching": "one-to-one (Hungarian), background to background; over-clustering by majority is named so",
         "classes": list(context.source.classes),
         "counts": counts,
-        "reported": compare(context, numbers, _prediction_kinds(context)),
-        "training": compare(context, context.training_numbers, _training_kinds(context)),
-        "masks": measure_masks(context, numbers),
+        "reported": compare(context, truth, numbers, _prediction_kinds(context)),
+        "training": compare(context, truth, context.training_numbers, _training_kinds(context)),
+        "masks": measure_masks(context, truth, numbers),
     }
     if context.config.evaluation.num_seeds > 1:
-        result["clustering_seeds"] = _seeds(context) if result["training"]["proposals"] else None
+        result["clustering_seeds"] = _seeds(context, truth) if result["training"]["proposals"] else None
     if context.config.evaluation.probe:
         from maskdistill.stages.probe import train_probes  # loads torch
 
-        result["with_labels"] = train_probes(context, numbers)
-    write_json(context.run.path / "metrics.json", result)
-    return _sentence(result)
+        result["with_labels"] = train_probes(context, truth, numbers)
+    write_json(context.run.path / "metrics.json", result | {"ground_truth_left_out": truth.describe()})
+    return " ".join(part for part in (_sentence(result), truth.sentence) if part)
 
 
-def _describe_photos(context: Context, describe: Callable[..., Any]) -> None:
+def _describe_photos(context: Context, truth: GroundTruth, describe: Callable[..., Any]) -> None:
     with context.reporter("evaluation", len(context.source.photos)) as reporter:
-        describe(context.run, context.source, lambda done, _total: reporter.reach(done))
+        describe(context.run, truth, lambda done, _total: reporter.reach(done))
 
 
 def compare(
-    context: Context, numbers: Sequence[int], kinds: Mapping[str, LabelsOf], num_clusters: int = 0
+    context: Context,
+    truth: GroundTruth,
+    numbers: Sequence[int],
+    kinds: Mapping[str, LabelsOf],
+    num_clusters: int = 0,
 ) -> dict[str, Any]:
     """Compare kinds of label maps with ground truth, each matched for itself.
 
     Args:
         context: The run.
+        truth: Of its photos.
         numbers: Photos; those without ground truth are left out.
         kinds: Where the label maps come from, by name. Pixels that they leave open (255) are left out too, which
             ``coverage`` tells.
@@ -87,11 +98,11 @@ def compare(
     training, seen = set(context.training_numbers), 0
     with context.reporter("evaluation", len(numbers)) as reporter:
         for number in numbers:
-            truth = read_label(context.source, context.photo(number))
-            if truth is not None:
+            classes = truth.read(context.photo(number))
+            if classes is not None:
                 seen += number in training
                 for kind, labels_of in kinds.items():
-                    counts[kind].update(truth, labels_of(number))
+                    counts[kind].update(classes, labels_of(number))
             reporter.advance()
     return {kind: _describe(context, found, seen) for kind, found in counts.items()}
 
@@ -159,11 +170,11 @@ def _training_kinds(context: Context) -> dict[str, LabelsOf]:
     }
 
 
-def measure_masks(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
+def measure_masks(context: Context, truth: GroundTruth, numbers: Sequence[int]) -> dict[str, Any]:
     """CorLoc and mask AP of the proposals: objects are the connected regions of a class."""
     truths, predictions, ious = [], [], []
     for number in numbers:
-        labels = read_label(context.source, context.photo(number))
+        labels = truth.read(context.photo(number))
         if labels is None:
             continue
         items = context.annotations.get(number, [])
@@ -181,13 +192,13 @@ def measure_masks(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def _seeds(context: Context) -> dict[str, Any]:
+def _seeds(context: Context, truth: GroundTruth) -> dict[str, Any]:
     """mIoU of the clustered proposals under several clustering seeds, on the training photos."""
     first = context.config.seed
     by_seed = recluster(context, range(first, first + context.config.evaluation.num_seeds))
     kinds = {str(seed): partial(clustered_labels, context, clusters=clusters) for seed, clusters in by_seed.items()}
     num_clusters = read_json(context.run.path / "clusters.json")["num_classes"]  # whatever people changed in them
-    found = compare(context, context.training_numbers, kinds, num_clusters)
+    found = compare(context, truth, context.training_numbers, kinds, num_clusters)
     scores = [item["miou"] for item in found.values()]
     mean, spread = mean_and_std(scores)
     return {"miou": scores, "mean": mean, "std": spread}

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from maskdistill.config import TrainConfig
-from maskdistill.datasets import read_label
+from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.evaluation.confusion import Confusion, identity_matching, report
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.features.backbone import choose_device
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.models.training.task import Callbacks
@@ -23,7 +24,7 @@ LINEAR, SUPERVISED = "linear", "supervised"
 LAST_LAYER = "net.3."  # of a PatchHead's parameters
 
 
-def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
+def train_probes(context: Context, truth: GroundTruth, numbers: Sequence[int]) -> dict[str, Any]:
     """Train with the ground truth of the training photos, and measure. FOR REPORTING ONLY.
 
     ``linear`` is the published linear evaluation: all of the final model is frozen but its last layer, which starts
@@ -32,6 +33,7 @@ def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
 
     Args:
         context: A run whose second stage is trained.
+        truth: Of its photos.
         numbers: Photos to measure on.
 
     Returns:
@@ -42,18 +44,19 @@ def train_probes(context: Context, numbers: Sequence[int]) -> dict[str, Any]:
     Source: linear evaluation of Van Gansbeke et al., arXiv 2206.06363.
     """
     with_tokens = [number for number in context.training_numbers if context.tokens.path(number).is_file()]
-    labelled = [number for number in with_tokens if _has_truth(context, number)]
-    measurable = any(_has_truth(context, number) for number in numbers)
+    labelled = [number for number in with_tokens if _has_truth(context, truth, number)]
+    measurable = any(_has_truth(context, truth, number) for number in numbers)
     heads = _heads(context, labelled) if labelled and measurable else {}
     found: dict[str, Any] = {"num_photos": len(labelled), LINEAR: None, SUPERVISED: None}
     for name, (head, config) in heads.items():
-        _train(context, name, head, config, labelled)
-        found[name] = _measure(context, head, config, numbers, set(labelled))
+        _train(context, truth, name, head, config, labelled)
+        found[name] = _measure(context, truth, head, config, numbers, set(labelled))
     return found
 
 
-def _has_truth(context: Context, number: int) -> bool:
-    return read_label(context.source, context.photo(number)) is not None
+def _has_truth(context: Context, truth: GroundTruth, number: int) -> bool:
+    classes = truth.read(context.photo(number))
+    return classes is not None and bool((classes != IGNORE_INDEX).any())
 
 
 def _heads(context: Context, numbers: list[int]) -> dict[str, tuple[PatchHead, TrainConfig]]:
@@ -87,13 +90,18 @@ def _plain(config: TrainConfig) -> TrainConfig:
     return replace(config, dropout=0.0)
 
 
-def _train(context: Context, name: str, head: PatchHead, config: TrainConfig, numbers: list[int]) -> None:
+def _train(
+    context: Context, truth: GroundTruth, name: str, head: PatchHead, config: TrainConfig, numbers: list[int]
+) -> None:
     """Train a head in place, or load what was trained before."""
-    photos = [context.photo(number) for number in numbers]
-    geometries = [context.geometry(photo) for photo in photos]
-    task = PatchHeadTask(
-        head, context.tokens, numbers, geometries, lambda index: read_label(context.source, photos[index]), config
-    )
+    geometries = [context.geometry(context.photo(number)) for number in numbers]
+
+    def labels_of(index: int) -> np.ndarray:
+        """Nothing to learn from what has gone since."""
+        classes = truth.read(context.photo(numbers[index]))
+        return flat_labels(context, numbers[index], IGNORE_INDEX) if classes is None else classes
+
+    task = PatchHeadTask(head, context.tokens, numbers, geometries, labels_of, config)
     steps = config.epochs * -(-len(numbers) // config.batch_size)
     folder = context.run.path / "evaluation" / name
     with context.reporter("evaluation", steps, unit="steps") as reporter:
@@ -108,7 +116,12 @@ def _train(context: Context, name: str, head: PatchHead, config: TrainConfig, nu
 
 
 def _measure(
-    context: Context, head: PatchHead, config: TrainConfig, numbers: Sequence[int], trained_on: set[int]
+    context: Context,
+    truth: GroundTruth,
+    head: PatchHead,
+    config: TrainConfig,
+    numbers: Sequence[int],
+    trained_on: set[int],
 ) -> dict[str, Any] | None:
     """As ``evaluate.compare``, but value n of the prediction is class n: nothing is matched."""
     num_classes = len(context.source.classes)
@@ -118,9 +131,9 @@ def _measure(
     )
     seen = 0
     for number in numbers:
-        truth = read_label(context.source, context.photo(number))
-        if truth is not None:
-            counts.update(truth, _predict(context, predictor, number))
+        classes = truth.read(context.photo(number))
+        if classes is not None:
+            counts.update(classes, _predict(context, predictor, number))
             seen += number in trained_on
     if counts.coverage is None:
         return None

@@ -1,10 +1,12 @@
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from maskdistill.datasets import open_source, read_label
-from maskdistill.errors import DatasetError, ShapeError
+from maskdistill.errors import ShapeError
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
 from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.files import read_json, write_json
@@ -74,7 +76,7 @@ def test_mask_of_another_size_is_refused():
 
 
 def test_every_mask_of_a_run_is_compared(run, source):
-    found = make_truth(run, source)
+    found = make_truth(run, GroundTruth(source))
     assert found.names == ("background", "disc", "square", "stripes")
     proposed, drawn, photos = MaskCodes.open(run), MaskCodes.open(run, "candidates"), photos_of(run)
     assert sorted({*proposed.ids, *drawn.ids}) == found.frame["mask_id"].tolist()
@@ -96,7 +98,7 @@ def test_it_is_asked_for_until_it_is_there(run, source):
     assert read_truth(run) is None
     assert lacks_truth(run)
     seen = []
-    make_truth(run, source, lambda done, total: seen.append((done, total)))
+    make_truth(run, GroundTruth(source), lambda done, total: seen.append((done, total)))
     assert seen[-1] == (len(source.photos), len(source.photos))
     assert not lacks_truth(run)
 
@@ -117,7 +119,7 @@ def test_what_another_first_model_saw_is_left_out(run, source):
     candidates = read_json(run.candidate_masks_path)
     new = candidates["annotations"][0] | {"id": int(proposed[0]) + 9}
     write_json(run.candidate_masks_path, candidates | {"annotations": [*candidates["annotations"], new]})
-    assert new["id"] in make_truth(run, source).frame["mask_id"].tolist()
+    assert new["id"] in make_truth(run, GroundTruth(source)).frame["mask_id"].tolist()
     redo(run, "candidates")
     assert read_truth(run).frame["mask_id"].tolist() == proposed.tolist()
     assert lacks_truth(run)
@@ -130,7 +132,7 @@ def test_photos_without_ground_truth_lack_nothing(run):
     assert not lacks_truth(run)
     assert truth_of_photos(run) is None
     plain = open_source(f"{info['data']}/JPEGImages")
-    assert make_truth(run, plain) is None
+    assert make_truth(run, GroundTruth(plain)) is None
     assert not (run.path / FILE).exists()
 
 
@@ -139,8 +141,9 @@ def test_ground_truth_that_was_moved_away_is_none(run, tmp_path):
     assert truth_of_photos(run) is None
 
 
-def test_class_without_a_name_is_told(run, source):
-    short = truth_of_photos(run, source.photos)
-    object.__setattr__(short, "classes", short.classes[:1])
-    with pytest.raises(DatasetError, match="Name every class of the ground truth"):
-        make_truth(run, short)
+def test_labels_of_a_class_without_a_name_are_left_out(run, source):
+    truth = GroundTruth(replace(source, classes=source.classes[:1]))
+    found = make_truth(run, truth)
+    assert set(found.frame["truth"]) <= {0, 1}
+    assert [id for id, _ in truth.left_out] == [photo.id for photo in source.photos if int(photo.id) % 3]
+    assert all("wanted 0 to 1" in why for _, why in truth.left_out)

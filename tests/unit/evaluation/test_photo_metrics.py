@@ -7,6 +7,7 @@ import pytest
 from maskdistill.datasets import read_label
 from maskdistill.errors import RunError
 from maskdistill.evaluation.confusion import Confusion, report
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.photo_metrics import (
     count_pairs,
     make_photo_results,
@@ -139,13 +140,13 @@ def test_of_earlier_label_maps_they_are_not_read(copy):
     path = copy.stage_path("predictions")
     write_json(path, read_json(path) | {"fingerprint": "another"})
     assert read_photo_results(copy) is None
-    made = make_photo_results(copy, truth_of_photos(copy))
+    made = make_photo_results(copy, GroundTruth(truth_of_photos(copy)))
     pd.testing.assert_frame_equal(read_photo_results(copy).counts, made.counts)
 
 
 def test_they_do_without_ground_truth_and_tell_how_far_they_are(copy):
     seen = []
-    found = make_photo_results(copy, None, lambda done, total: seen.append((done, total)))
+    found = make_photo_results(copy, GroundTruth(None), lambda done, total: seen.append((done, total)))
     assert not found.has_truth
     assert np.isnan(found.ious("stage2", {0: 0, 1: 1})).all()
     assert found.kinds == KINDS

@@ -297,6 +297,7 @@ def test_commands_tell_of_reported_photos_without_ground_truth(without_truth_of,
 
 def test_source_without_labels_is_counted_only(evaluate_again, metrics):
     found = evaluate_again(has_labels=False, label_paths=())
+    assert found.pop("ground_truth_left_out")["count"] == 0
     assert found == {"ground_truth": False, "counts": metrics["counts"]}
 
 

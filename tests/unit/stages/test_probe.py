@@ -8,6 +8,7 @@ from PIL import Image
 
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import open_source, read_label
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.features.patch_tokens import TOKEN_INFO
 from maskdistill.files import write_json
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
@@ -76,7 +77,7 @@ def weights(context, name):
 
 
 def test_only_the_last_layer_of_the_linear_probe_is_new_and_learns(context):
-    train_probes(context, [5])
+    train_probes(context, GroundTruth(context.source), [5])
     before = read_tensors(context.run.path / "stage2" / "model.safetensors")[0]
     after = weights(context, "linear")
     for name in ("mean", "scale", "net.0.weight", "net.0.bias"):
@@ -88,7 +89,7 @@ def test_only_the_last_layer_of_the_linear_probe_is_new_and_learns(context):
 
 
 def test_supervised_head_is_fresh_and_of_the_same_size(context):
-    train_probes(context, [5])
+    train_probes(context, GroundTruth(context.source), [5])
     found, stage2 = weights(context, "supervised"), context.predictor("stage2").model
     assert found["net.0.weight"].shape == stage2.net[0].weight.shape
     assert not torch.equal(found["net.0.weight"], stage2.net[0].weight)
@@ -99,7 +100,7 @@ def test_supervised_head_is_fresh_and_of_the_same_size(context):
 
 
 def test_measured_against_a_slow_loop_where_value_n_is_class_n(context):
-    found = train_probes(context, range(8))
+    found = train_probes(context, GroundTruth(context.source), range(8))
     assert found["num_photos"] == 3
     for name in ("linear", "supervised"):
         report = found[name]
@@ -121,12 +122,12 @@ def test_measured_against_a_slow_loop_where_value_n_is_class_n(context):
 
 
 def test_second_call_trains_nothing_again(context):
-    first = train_probes(context, [5, 7])
+    first = train_probes(context, GroundTruth(context.source), [5, 7])
     progress = read_progress_file(context.run.progress_path)
     assert (progress.stage, progress.done, progress.total, progress.unit) == ("evaluation", 12, 12, "steps")
     files = [context.run.path / "evaluation" / name / "model.safetensors" for name in ("linear", "supervised")]
     times = [file.stat().st_mtime_ns for file in files]
-    assert train_probes(context, [5, 7]) == first
+    assert train_probes(context, GroundTruth(context.source), [5, 7]) == first
     assert [file.stat().st_mtime_ns for file in files] == times
 
 
@@ -134,7 +135,7 @@ def test_other_final_model_has_the_supervised_head_only(tmp_path):
     config = replace(CONFIG, stage2=TrainConfig(model="deeplabv3", epochs=1, learning_rate=1e-6, optimizer="sgd"))
     context = make_context(tmp_path, config=config)
     shutil.rmtree(context.run.path / "stage2")
-    found = train_probes(context, [5, 7])
+    found = train_probes(context, GroundTruth(context.source), [5, 7])
     assert found["linear"] is None
     assert found["supervised"]["miou"] > 0.8
     assert weights(context, "supervised")["net.0.weight"].shape == (TrainConfig().hidden, WIDTH)
@@ -143,7 +144,7 @@ def test_other_final_model_has_the_supervised_head_only(tmp_path):
 def test_photo_without_tokens_is_not_trained_on_and_counts_as_background(context):
     for number in (4, 5):
         context.tokens.path(number).unlink()
-    found = train_probes(context, [5])
+    found = train_probes(context, GroundTruth(context.source), [5])
     assert found["num_photos"] == 2
     assert found["supervised"]["iou"]["cat"] == 0
     known = drawn(5) != 255
@@ -152,19 +153,23 @@ def test_photo_without_tokens_is_not_trained_on_and_counts_as_background(context
 
 def test_without_ground_truth_there_is_nothing(tmp_path):
     context = make_context(tmp_path, unlabelled=STEMS[:5])
-    assert train_probes(context, [5, 6]) == {"num_photos": 0, "linear": None, "supervised": None}
+    assert train_probes(context, GroundTruth(context.source), [5, 6]) == {
+        "num_photos": 0,
+        "linear": None,
+        "supervised": None,
+    }
     assert not (context.run.path / "evaluation").exists()
 
 
 def test_no_ground_truth_to_measure_with(context):
-    found = train_probes(context, [6])
+    found = train_probes(context, GroundTruth(context.source), [6])
     assert found == {"num_photos": 3, "linear": None, "supervised": None}
     assert not (context.run.path / "evaluation").exists()
 
 
 def test_nothing_of_the_run_is_touched(context):
     before = {path: path.read_bytes() for path in context.run.path.rglob("*") if path.is_file()}
-    train_probes(context, [5])
+    train_probes(context, GroundTruth(context.source), [5])
     assert all(path.read_bytes() == content for path, content in before.items())
     new = {path.relative_to(context.run.path).parts[0] for path in context.run.path.rglob("*")}
     assert new == {"run.json", "proposals.json", "embeddings.json", "stage2", "evaluation", "progress.json"}
