@@ -1,7 +1,7 @@
 """Small things that pages share."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import streamlit as st
@@ -45,6 +45,23 @@ def attempt(action: Callable[[], object]) -> bool:
         session.notify(str(error))
         return False
     return True
+
+
+def draw_left_out(rows: Sequence[tuple[str, str]], what: str = "file", count: int = 0) -> None:
+    """Table of what cannot be used, with the reasons; nothing if there is nothing.
+
+    Args:
+        rows: Name and reason.
+        what: What a row is about, for the title.
+        count: How many there are, where not all of them are listed.
+    """
+    if not rows:
+        return
+    count = max(count, len(rows))
+    title = f"{count:,} {what}{'' if count == 1 else 's'} left out, and why"
+    with st.expander(title, icon=":material/block:", expanded=count < 8):
+        table = [{"File": name, "Why": reason} for name, reason in rows]
+        st.dataframe(table, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
 
 
 def escape(text: str) -> str:

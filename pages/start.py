@@ -16,7 +16,7 @@ with left:
 if not spec:
     with right:
         st.info("Choose photos on the left. They are shown here before anything is done with them.")
-        source_summary.draw_left_out(source_form.refused())
+        widgets.draw_left_out(source_form.refused())
     st.stop()
 
 try:
@@ -29,6 +29,6 @@ except MaskDistillError as error:
 
 with right:
     source_summary.draw(source)
-    source_summary.draw_left_out(source_form.refused())
+    widgets.draw_left_out(source_form.refused())
 with left:
     launch_form.draw(source)

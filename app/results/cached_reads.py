@@ -1,6 +1,6 @@
 """What the Results page reads of label maps, cached until their files change."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,9 @@ from app.images import drawing
 from app.results.label_names import LabelNames, names_of
 from app.run_view import RunView, decision_view
 from maskdistill.datasets import read_label
+from maskdistill.errors import DatasetError
 from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
+from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.photo_metrics import PhotoResults, make_photo_results, read_photo_results
 from maskdistill.evaluation.run_label_maps import LabelMaps
 from maskdistill.storage.run_folder import Run
@@ -28,10 +30,11 @@ _FILES = ("predictions.json", "pseudo_labels.json", "photo_counts.parquet")
 
 @dataclass(frozen=True)
 class LabelLayer:
-    """A label map of a photo as a grey picture whose pixels hold the labels. Empty if there is none."""
+    """A label map of a photo as a grey picture whose pixels hold the labels."""
 
     kind: str
     src: str  # data URL
+    problem: str = ""  # why there is none
 
 
 def names(run_view: RunView) -> LabelNames:
@@ -60,7 +63,19 @@ def _shelf() -> cache.Shelf:
 
 def _make_results(run: Run) -> PhotoResults:
     with widgets.scan_progress("Comparing the label maps of each photo") as on_progress:
-        return make_photo_results(run, truth_of_photos(run), on_progress)
+        return make_photo_results(run, GroundTruth(truth_of_photos(run)), on_progress)
+
+
+def left_out(run_view: RunView) -> Mapping[str, Any]:
+    """What of the ground truth could not be used, as ``GroundTruth.describe`` has it; empty before it was read.
+
+    Raises:
+        MaskDistillError: If a file is damaged.
+    """
+    found = (run_view.metrics or {}).get("ground_truth_left_out")
+    if found is None and (run_view.run.path / "photo_counts.parquet").is_file():
+        found = photo_results(run_view.run).ground_truth
+    return found or {}
 
 
 def label_maps(run: Run) -> LabelMaps:
@@ -110,6 +125,8 @@ def _class_sizes(path: Path, stamp: Any, kind: str) -> pd.DataFrame:
 def layers(run: Run, number: int, kinds: Sequence[str]) -> list[LabelLayer]:
     """The label maps of a photo, at most ``cache.LIVE_SIDE`` pixels long; those it does not have are left out.
 
+    In the place of ground truth that cannot be used stands its problem.
+
     Args:
         run: The run.
         number: Of the photo.
@@ -118,12 +135,21 @@ def layers(run: Run, number: int, kinds: Sequence[str]) -> list[LabelLayer]:
     Raises:
         MaskDistillError: If a label map is damaged.
     """
-    layers = [LabelLayer(kind, _layer(run.path, stamp(run), number, kind)) for kind in kinds]
-    return [layer for layer in layers if layer.src]
+    layers = [_layer(run, number, kind) for kind in kinds]
+    return [layer for layer in layers if layer.src or layer.problem]
+
+
+def _layer(run: Run, number: int, kind: str) -> LabelLayer:
+    try:
+        return LabelLayer(kind, _layer_url(run.path, stamp(run), number, kind))
+    except (DatasetError, OSError) as error:
+        if kind != TRUTH:
+            raise
+        return LabelLayer(kind, "", str(error))
 
 
 @st.cache_data(max_entries=600, show_spinner=False)
-def _layer(path: Path, stamp: Any, number: int, kind: str) -> str:
+def _layer_url(path: Path, stamp: Any, number: int, kind: str) -> str:
     run = Run(path)
     if kind != TRUTH:
         labels = label_maps(run).read(kind, number)

@@ -41,6 +41,7 @@ def draw(run_view: RunView) -> None:
     elif run_view.metrics is None and view != "new":
         _draw_unfinished(run_view)
     VIEWS[view][1](run_view, names)
+    _draw_left_out(run_view)
     with top:
         widgets.notices()
     show_detail(run_view, Scope.LABELS)
@@ -71,6 +72,15 @@ def _draw_backbone(run_view: RunView) -> None:
             color="orange",
             help=backbone["weights"],
         )
+
+
+@widgets.show_errors()
+def _draw_left_out(run_view: RunView) -> None:
+    """The ground truth that is in no metric."""
+    found = cached_reads.left_out(run_view)
+    photos = [(item["photo"], item["why"]) for item in found.get("first", [])]
+    notes = [(item["file"], item["why"]) for item in found.get("notes", [])]
+    widgets.draw_left_out([*photos, *notes], "label", found.get("count", 0) + len(notes))
 
 
 def _draw_unfinished(run_view: RunView) -> None:

@@ -124,6 +124,9 @@ def _draw_photo(run_view: RunView, names: LabelNames, number: int, sides: Sequen
         return
     shown = [Side(PHOTO, kind_name(PHOTO), "")]
     for layer in layers:
+        if layer.problem:
+            st.warning(f"Without ground truth. {widgets.escape(layer.problem)}", icon=":material/block:")
+            continue
         table = TRUTH if layer.kind == TRUTH else "clusters"
         shown.append(
             Side(layer.kind, kind_name(layer.kind), layer.src, table, _note(run_view, names, number, layer.kind))

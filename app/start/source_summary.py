@@ -1,9 +1,8 @@
 """Second part of the Start page: the photos of the source."""
 
-from collections.abc import Sequence
-
 import streamlit as st
 
+from app import widgets
 from app.components.image_grid import photo_grid, photo_tile
 from maskdistill.datasets import PhotoSource
 
@@ -26,21 +25,7 @@ def draw(source: PhotoSource) -> None:
         page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
     shown = source.photos[(page - 1) * PAGE : page * PAGE]
     photo_grid([photo_tile(photo) for photo in shown], key="found", layout="photos")
-    draw_left_out([(str(item.path), item.reason) for item in source.skipped])
-
-
-def draw_left_out(files: Sequence[tuple[str, str]]) -> None:
-    """Table of files that cannot be used, with the reasons; nothing if there are none.
-
-    Args:
-        files: File and reason.
-    """
-    if not files:
-        return
-    title = "1 file left out, and why" if len(files) == 1 else f"{len(files)} files left out, and why"
-    with st.expander(title, icon=":material/block:", expanded=len(files) < 8):
-        rows = [{"File": name, "Why": reason} for name, reason in files]
-        st.dataframe(rows, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
+    widgets.draw_left_out([(str(item.path), item.reason) for item in source.skipped])
 
 
 def _draw_counts(source: PhotoSource) -> None:
