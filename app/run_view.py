@@ -99,6 +99,11 @@ class DecisionView:
     classes: decisions.Classes | None  # None without clusters
     cluster: np.ndarray  # (N,) int32: where each mask is now, after people's changes; 0 for nowhere
 
+    @property
+    def seen(self) -> decisions.Seen:
+        """What a person who looks at it decides on."""
+        return decisions.Seen(self.version, None if self.classes is None else self.classes.numbering)
+
     def name_of(self, cluster: int) -> str:
         """What a cluster is called."""
         return f"cluster {cluster}" if self.classes is None else self.classes.name_of(cluster)

@@ -50,6 +50,7 @@ class Key(StrEnum):
     FILTER_MARKED = "filter marks"
     FILTER_NAME = "filter preset name"
     REVIEW = "review session"
+    AUDIT_SESSION = "audit session"
     AUDIT_ORDER = "audit order"
     AUDIT_SEED = "audit seed"
     AUDIT_REVIEWER = "audit reviewer"

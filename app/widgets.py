@@ -64,6 +64,12 @@ def draw_left_out(rows: Sequence[tuple[str, str]], what: str = "file", count: in
         st.dataframe(table, hide_index=True, column_config={"File": st.column_config.TextColumn(width="medium")})
 
 
+def notify_left_alone(number: int) -> None:
+    """Say of how many masks a decision on many was not written, because somebody was faster."""
+    if number:
+        session.notify(f"Others decided on {number:,} of these masks meanwhile; these are left as they are.")
+
+
 def escape(text: str) -> str:
     """Text of a file name or a link, so that Markdown shows it as it is."""
     return re.sub(r"([\\`*_{}\[\]()#+!$~:|<>&])", r"\\\1", text)

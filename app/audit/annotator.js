@@ -17,6 +17,7 @@ const SIGNS = { accept: "✓", reject: "✕", relabel: "⇄", skip: "»", "": ""
 const MOST_KEYS = 30; // that may wait for their mask
 const MOST_HISTORY = 200;
 const SETTLED = 1500; // milliseconds on one mask until the link names it
+const RELEASED = 5000; // milliseconds until it is asked again for masks that others have open
 const FIRST_DRAW = 300; // milliseconds in which a page that was just drawn comes to its end
 
 class Annotator {
@@ -30,6 +31,7 @@ class Annotator {
     this.thumbnails = new Map();
     this.tiles = new Map();
     this.waitingKeys = [];
+    this.unused = 0; // keys that came behind one that could not be written
     this.picture = new Picture(this.find("canvas"), this.find(".stage"));
     this.list = new ClusterList(this.find(".all"), (cluster) => this.decide("relabel", cluster));
     this.listen();
@@ -128,7 +130,7 @@ class Annotator {
   }
 
   decide(kind, cluster = null) {
-    if (!this.card || this.actions.full || this.actions.stopped) return; // there is nothing to decide on
+    if (!this.card || this.actions.full || this.actions.stopped) return; // nothing to decide on, or a problem is shown
     this.labels.set(this.at, { sign: kind, text: "" });
     this.actions.add(kind, this.at, cluster);
     this.advance();
@@ -197,12 +199,19 @@ class Annotator {
     this.keep(answer);
     this.jump(answer.goto);
     if (answer.error) this.stay(answer.error);
-    else this.report("");
+    else {
+      this.unused = 0;
+      this.report("");
+    }
     if (this.at === null && answer.at !== null && this.actions.upToDate) this.visit(answer.at);
     this.render();
     const missing = [this.at, ...this.upcoming].some((id) => id !== null && !this.picture.has(id));
     if (missing && !answer.error) setTimeout(() => this.actions.send(), this.drawn ? 0 : FIRST_DRAW);
     this.drawn = true;
+    if (answer.finished?.waiting) {
+      clearTimeout(this.asking);
+      this.asking = setTimeout(() => this.actions.send(), RELEASED);
+    }
     if (!answer.error && !this.actions.pending.length) this.resume();
     if (this.undoing && !this.actions.pending.some((action) => action.seq >= this.undoing)) this.undoing = 0;
     this.performWaiting();
@@ -252,14 +261,14 @@ class Annotator {
 
   // What could not be written is shown again, and everything behind it waits.
   stay(error) {
-    this.waitingKeys = [];
     const { pending } = this.actions;
+    this.unused += this.waitingKeys.length;
+    this.waitingKeys = [];
     this.resumeAt ??= this.cursor;
     const place = this.history.indexOf(pending[0]?.mask);
     if (place >= 0) this.go(place);
-    this.report(
-      pending.length ? `Not saved: ${error} ${count(pending.length, "action waits", "actions wait")}.` : error,
-    );
+    const unused = this.unused ? ` Not used: ${count(this.unused, "later key", "later keys")}.` : "";
+    this.report(pending.length ? `${error} Not saved, tried again by itself: ${named(pending)}.${unused}` : error);
   }
 
   // All is written after all: back to where the keys had led.
@@ -291,6 +300,7 @@ class Annotator {
   destroy() {
     this.listening.abort();
     clearTimeout(this.settling);
+    clearTimeout(this.asking);
     this.actions.end();
     this.picture.end();
   }

@@ -1,5 +1,6 @@
 """The part of the Audit page that runs at every action: it answers the annotator, and draws what follows from it."""
 
+import secrets
 from functools import partial
 from typing import Any
 
@@ -8,6 +9,7 @@ import streamlit as st
 from app import selection, session
 from app.audit import export_panel, summaries
 from app.audit.annotator import sync
+from app.audit.attendance import attendance, connection
 from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, queue_of
@@ -29,7 +31,12 @@ def open_session(run_view: RunView, store: LabelStore, settings: QueueSettings) 
         if selected is not None:
             before.start(selected)
         return before
-    review = ReviewSession(store, settings, queue_of(run_view, store.labels, settings), cards)
+    queue = queue_of(run_view, store.labels, settings)
+    name = session.recall(Key.AUDIT_SESSION) or secrets.token_hex(8)
+    session.remember(Key.AUDIT_SESSION, name)
+    review = ReviewSession(
+        store, settings, queue, cards, session=name, connection=connection(), attendance=attendance()
+    )
     if before is not None:
         review.take_over(before)
     linked = selection.option(Option.AT)
@@ -49,7 +56,10 @@ def draw(review: ReviewSession) -> None:
 
 def _draw_below(review: ReviewSession) -> None:
     if not review.is_current():
-        st.info("A stage of this run was made anew. Your decisions stand; the order is the one before.")
+        st.info(
+            "A stage of this run was made anew, or its clusters were replaced. "
+            "Your decisions stand; the order is the one before."
+        )
         if st.button("Use the new order", icon=":material/refresh:"):
             st.rerun()
     summaries.draw_rejected(review)

@@ -16,7 +16,7 @@ import pandas as pd
 from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.review import decisions
 from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED, differing, encode_labels
-from maskdistill.review.decisions import Action, Mark, Scope, Step
+from maskdistill.review.decisions import Action, Mark, Scope, Seen, Sent, Step
 
 _LABEL_OF = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_LABEL}
 
@@ -63,6 +63,11 @@ class ReviewLabels:
     reviewers: Mapping[str, ReviewerLabels]
 
     @property
+    def seen(self) -> Seen:
+        """What a person who looks at them decides on."""
+        return replace(self.decision_view.seen, version=self.version)
+
+    @property
     def names(self) -> list[str]:
         """Who has given a label."""
         return sorted(self.reviewers)
@@ -106,11 +111,6 @@ class LabelStore:
         rows = np.minimum(np.searchsorted(ids, mask_ids), len(ids) - 1)
         return np.where(ids[rows] == mask_ids, rows, -1)
 
-    def has_label(self, name: str, row: int, action: Action, cluster: int | None) -> bool:
-        """Whether this is the last that a person did to a mask."""
-        own, label = self.labels.of_reviewer(name), _label_of(action, cluster)
-        return bool(own.skipped[row]) if label is None else own.labels[row] == label and not own.skipped[row]
-
     def refresh(self) -> None:
         """Read what others wrote.
 
@@ -121,8 +121,25 @@ class LabelStore:
             if decisions.version(self._run_view.run) != self.labels.version:
                 self._read()
 
-    def decide(self, name: str, rows: Sequence[int], action: Action, cluster: int | None = None) -> None:
+    def decide(
+        self,
+        name: str,
+        rows: Sequence[int],
+        action: Action,
+        cluster: int | None = None,
+        *,
+        sent: Sent | None = None,
+        seen: Seen | None = None,
+    ) -> None:
         """Write a person's decision on masks, as one step; it is on the disk when this returns.
+
+        Args:
+            name: Of the person.
+            rows: Of the masks.
+            action: What is decided.
+            cluster: Of a ``RELABEL``.
+            sent: What names the browser's action: the same one is written once.
+            seen: What the person saw.
 
         Raises:
             ConfigError: If that cannot be decided.
@@ -130,11 +147,11 @@ class LabelStore:
         """
         marks = self._marks_on(rows, action, cluster)
         with self._lock:
-            step = decisions.decide(self._run_view.run, name, marks, scope=Scope.LABELS)
+            step = decisions.decide(self._run_view.run, name, marks, scope=Scope.LABELS, sent=sent, seen=seen)
             self._add(name, np.asarray(rows, np.int64), _label_of(action, cluster), step)
 
-    def reject_undecided(self, name: str, rows: Sequence[int], note: str) -> int:
-        """Reject those of these masks that nobody has decided on when it is written, as one step.
+    def reject_undecided(self, name: str, rows: Sequence[int], note: str, seen: Seen | None = None) -> int:
+        """Reject those of these masks that nobody has decided on when it is written, nor moved since, as one step.
 
         Returns:
             How many were rejected.
@@ -144,31 +161,35 @@ class LabelStore:
         """
         marks = self._marks_on(rows, Action.REJECT)
         with self._lock:
-            step, written = decisions.decide_undecided(self._run_view.run, name, marks, scope=Scope.LABELS, note=note)
+            step, written = decisions.decide_undecided(
+                self._run_view.run, name, marks, scope=Scope.LABELS, seen=seen, note=note
+            )
             if written:
                 self._add(name, self.rows_by_id(np.array([mark.mask_id for mark in written])), REJECTED, step)
             return len(written)
 
-    def undo(self, name: str) -> tuple[Step, np.ndarray] | None:
+    def undo(self, name: str, sent: Sent | None = None) -> tuple[Step, np.ndarray] | None:
         """Undo a person's last step; what it was, and the rows of its masks. None if there is none.
 
         Raises:
             RunError: If the run's database cannot be written.
         """
-        return self._revert(decisions.undo, name)
+        return self._revert(decisions.undo, name, sent)
 
-    def redo(self, name: str) -> tuple[Step, np.ndarray] | None:
+    def redo(self, name: str, sent: Sent | None = None) -> tuple[Step, np.ndarray] | None:
         """Do again what a person undid last, as ``undo`` returns it.
 
         Raises:
             RunError: If the run's database cannot be written.
         """
-        return self._revert(decisions.redo, name)
+        return self._revert(decisions.redo, name, sent)
 
-    def _revert(self, revert: Callable[..., Step | None], name: str) -> tuple[Step, np.ndarray] | None:
+    def _revert(
+        self, revert: Callable[..., Step | None], name: str, sent: Sent | None
+    ) -> tuple[Step, np.ndarray] | None:
         run = self._run_view.run
         with self._lock:
-            step = revert(run, name, scope=Scope.LABELS)
+            step = revert(run, name, scope=Scope.LABELS, sent=sent)
             if step is None:
                 return None
             self._read_marks()

@@ -143,7 +143,7 @@ class Cards:
     @property
     def key(self) -> str:
         """Another one for other settings, or after a stage has made the masks anew."""
-        return f"{self.settings} {self.run_view.stamp}"
+        return f"{self.settings} {self.run_view.stamp} {self.labels.decision_view.seen.numbering}"
 
     def cluster_of(self, row: int) -> int:
         """Where a mask is now; where the clustering put it if people rejected it."""

@@ -28,7 +28,7 @@ function drawPanel(annotator) {
   find(".wait").hidden = Boolean(annotator.card || finished);
   find(".panel").classList.toggle("dim", !card);
   for (const name of ["crop", "whole"]) setPressed(find(`[data-do="${name}"]`), picture.zoom === name);
-  find(".notice").textContent = answer.notice || "";
+  find(".notice").textContent = [answer.notice, annotator.actions.note].filter(Boolean).join(" ");
   if (card) drawCard(annotator, card);
   else find("canvas").setAttribute("aria-label", "");
 }

@@ -1,8 +1,10 @@
 """One person's place in a queue: messages of the browser, and answers to them. No drawing in here.
 
-The browser goes ahead: it shows the next mask at once, from those it was sent, and numbers its actions until the server
-confirms that they are on the disk. So a message may repeat actions that were written already; those are passed over. An
-action names its mask, whatever is shown meanwhile.
+The browser goes ahead: it shows the next mask at once, from those it was sent, and keeps its numbered actions until the
+server confirms that they are on the disk. So a message may repeat actions that were written already, by this server or
+one that was killed; those are written once. An action names its mask, whatever is shown meanwhile.
+
+Masks are kept from others for a session, not for a person: one person may have two tabs open.
 """
 
 import secrets
@@ -13,22 +15,24 @@ from typing import Any
 
 import numpy as np
 
+from app.audit.attendance import Attendance, Attendant
 from app.audit.label_store import LabelStore, ReviewerLabels
 from app.audit.mask_cards import Cards
 from app.audit.pictures import Zoom
 from app.audit.queue import QueueSettings
 from app.run_view import stamp_of
-from maskdistill.errors import MaskDistillError
+from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order, next_open
 from maskdistill.review.audit.agreement import NO_LABEL
-from maskdistill.review.decisions import Action
+from maskdistill.review.decisions import Action, Seen, Sent
 
 NUM_UPCOMING = 12  # masks that the browser may go on to without asking
 NUM_CARDS = 4  # pictures made for one answer, which must not take long
 _NUM_BEFORE = 12  # masks judged before, to go back to
 _NUM_CLAIMED = 24  # masks that are kept from others
-_CLAIM_SECONDS = 180.0  # for which they are kept; renewed when half of it is over
+_CLAIM_SECONDS = decisions.LONGEST  # for which they are kept; renewed when half of it is over
+_GRACE = 10.0  # seconds for which the masks of a lost connection stay kept: it may come back
 _ON_MASKS = (Action.ACCEPT, Action.REJECT, Action.RELABEL, Action.SKIP)
 
 
@@ -40,6 +44,9 @@ class ReviewSession:
     settings: QueueSettings
     queue: np.ndarray  # (n,) rows of the table
     cards: Cards
+    session: str = field(default_factory=lambda: secrets.token_hex(8))  # whose masks are kept from others
+    connection: str = ""  # of this session, as the server names it
+    attendance: Attendance = field(default_factory=Attendance)
     at: int | None = None  # row on show
     acked: dict[str, int] = field(default_factory=dict)  # by browser tab: number of the last action on the disk
     error: str = ""
@@ -55,6 +62,7 @@ class ReviewSession:
 
     def __post_init__(self) -> None:
         self._run_view = self.cards.run_view
+        self._seen = self.store.labels.decision_view.seen
         self._ids = self._run_view.frame["mask_id"].to_numpy()
         self._place = np.full(len(self._ids), -1)
         self._place[self.queue] = np.arange(len(self.queue))
@@ -78,26 +86,33 @@ class ReviewSession:
         """Go to a mask if it is open in the queue, else to the first that is."""
         done, row = self.done(), self._row(mask_id)
         if row is not None and self._place[row] >= 0 and not done[row]:
-            self.at = row
-            return
+            if row not in self._claimed_by_others():
+                self.at = row
+                return
+            self._say(f"Mask {mask_id} is being reviewed by somebody else, or in another tab.")
         first = self._upcoming(done)
         self.at = int(first[0]) if len(first) else None
 
+    @property
+    def owner(self) -> str:
+        """Whose actions these are, and on which run: the browser keeps those of others apart."""
+        return f"{self._run_view.run.path.absolute()} {self.settings.reviewer}"
+
     def apply_message(self, message: Mapping[str, Any]) -> None:
         """Apply a message of the browser, its actions first; what goes wrong with them stands in ``error``."""
-        actions, client = message.get("actions", ()), str(message["client"])
+        actions = message.get("actions", ()) if message.get("owner", self.owner) == self.owner else ()
         self.error, self.notice = "", "" if actions else self.notice
         self._number, self._zoom = int(message["number"]), "whole" if message.get("zoom") == "whole" else "crop"
         self._cached = {str(name) for name in message.get("cached", ())}
         self.at = self._row(message.get("at"))
         self._shown = [row for mask_id in message.get("shown", ()) if (row := self._row(mask_id)) is not None]
         try:
+            if message.get("before"):
+                self._follow(str(message["before"]), fresh=bool(message.get("fresh")))
             if not actions:  # an action brings what others wrote by itself
                 self.store.refresh()
             for action in actions:
-                if int(action["seq"]) > self.acked.get(client, 0):
-                    self._do(action, f"{client} {action['seq']}", again=bool(action.get("again")))
-                    self.acked[client] = int(action["seq"])
+                self._do_once(action, self._sent(action, message))
         except MaskDistillError as error:
             self.error = str(error)
 
@@ -106,11 +121,11 @@ class ReviewSession:
         row = self._row(mask_id)
         return row is not None and (not self.settings.second_opinion or self._own.labels[row] != NO_LABEL)
 
-    def reject_rest(self, rows: np.ndarray, cluster: str) -> None:
-        """Reject those of a cluster's masks that nobody has decided on yet."""
+    def reject_rest(self, rows: np.ndarray, cluster: str, seen: Seen) -> None:
+        """Reject those of a cluster's masks that nobody has decided on yet, nor moved since they were seen."""
         try:
             note = f"all of {cluster} that was not decided"
-            number = self.store.reject_undecided(self.settings.reviewer, rows.tolist(), note)
+            number = self.store.reject_undecided(self.settings.reviewer, rows.tolist(), note, seen)
         except MaskDistillError as error:
             self.error = str(error)
             return
@@ -124,25 +139,26 @@ class ReviewSession:
     def take_over(self, before: "ReviewSession") -> None:
         """Follow the session before: actions on their way stay known, masks kept from others are released."""
         self.acked = before.acked
-        if before._run_view.run.path == self._run_view.run.path:
-            if before._run_view.stamp != self._run_view.stamp:
-                self.notice = "A stage was made anew. All decisions stand."
-            if before.settings.reviewer != self.settings.reviewer:
-                before.release_claims()
+        same_run = before._run_view.run.path == self._run_view.run.path
+        if same_run and before._run_view.stamp != self._run_view.stamp:
+            self.notice = "A stage was made anew. All decisions stand."
+        before.release_claims()
 
     def release_claims(self) -> None:
-        """Let others have the masks that were kept for this person; who comes back claims them again."""
+        """Let others have the masks that were kept for this session; who comes back claims them again."""
+        self.attendance.leave(self.session)
         if not self._claimed:
             return
         self._claimed = set()
         try:
-            decisions.release(self._run_view.run, self.settings.reviewer)
+            decisions.release(self._run_view.run, self.session)
         except MaskDistillError as error:  # they are free in minutes anyway
             self.error = str(error)
 
     def is_current(self) -> bool:
-        """Whether the run's files are still those that the queue was made of."""
-        return stamp_of(self._run_view.run) == self._run_view.stamp
+        """Whether the run's files and clusters are still those that the queue was made of."""
+        same_clusters = self.store.labels.decision_view.seen.numbering == self._seen.numbering
+        return same_clusters and stamp_of(self._run_view.run) == self._run_view.stamp
 
     def forget_cached(self) -> None:
         """A page drawn anew may have lost what it was sent."""
@@ -163,6 +179,8 @@ class ReviewSession:
         labelled = [row for row in {*rows, *self._shown, self._goto[1]} if row >= 0]
         return {
             "session": self.name,
+            "claims": self.session,
+            "owner": self.owner,
             "queue": self.cards.key,
             "number": self._number,
             "acked": self.acked,
@@ -185,52 +203,113 @@ class ReviewSession:
         if not left:
             return self.cards.finished(len(self.queue))
         masks = "mask is" if left == 1 else f"{left:,} masks are"
-        return {"title": f"The last {masks} being reviewed by somebody else.", "lines": ["They come here if released."]}
+        title = f"The last {masks} being reviewed by somebody else, or in another tab."
+        return {"title": title, "lines": ["They come here if released."], "waiting": True}
 
-    def _do(self, action: Mapping[str, Any], number: str, *, again: bool) -> None:
+    def _do_once(self, action: Mapping[str, Any], sent: Sent) -> None:
+        """Write an action unless that is done; one that can never be written is reported, and asked for no more."""
+        if sent.seq <= self.acked.get(sent.client, 0):
+            return
+        try:
+            self._do(action, sent)
+        except ConfigError as error:
+            self._say(f"Not saved: {error}")
+            self.store.refresh()
+        self.acked[sent.client] = sent.seq
+
+    def _sent(self, action: Mapping[str, Any], message: Mapping[str, Any]) -> Sent:
+        return Sent(str(action.get("client", message["client"])), int(action["seq"]), self.session)
+
+    def _do(self, action: Mapping[str, Any], sent: Sent) -> None:
         if action["kind"] in ("undo", "redo"):
-            if not again:  # sent twice it may have been done, and must not be done to the step before
-                self._undo_or_redo(action["kind"], number)
+            self._undo_or_redo(action["kind"], sent)
             return
         row, kind = self._row(action["mask"]), Action(action["kind"])
         if row is None or kind not in _ON_MASKS:
-            self.notice = f"There is no mask {action['mask']} any more. Nothing was saved for it."
+            self._say(f"There is no mask {action['mask']} any more. Nothing was saved for it.")
             return
         cluster = int(action["cluster"]) if kind is Action.RELABEL else None
-        if not (again and self.store.has_label(self.settings.reviewer, row, kind, cluster)):
-            self.store.decide(self.settings.reviewer, [row], kind, cluster)
+        before = self._decided_by_others(row)
+        self.store.decide(self.settings.reviewer, [row], kind, cluster, sent=sent, seen=self._seen)
+        self._claimed.discard(row)
+        if before and kind is not Action.SKIP:
+            self._say(f"Mask {self._id(row)} was decided on before: {before}. Both are kept; the last one counts.")
 
-    def _undo_or_redo(self, kind: str, number: str) -> None:
-        result = (self.store.undo if kind == "undo" else self.store.redo)(self.settings.reviewer)
+    def _decided_by_others(self, row: int) -> str:
+        """What others decided on a mask that was not meant to be judged twice."""
+        labels, own = self.store.labels, self._own
+        if self.settings.second_opinion or self.settings.order is Order.DISAGREEMENTS:
+            return ""
+        last = labels.everyone.step[row] if labels.everyone.labels[row] != NO_LABEL else 0
+        return self.cards.label_of(row)["text"] if last > own.step[row] else ""
+
+    def _undo_or_redo(self, kind: str, sent: Sent) -> None:
+        result = (self.store.undo if kind == "undo" else self.store.redo)(self.settings.reviewer, sent)
         if result is None:
-            self.notice = f"Nothing to {kind}."
+            self._say(f"Nothing to {kind}.")
             return
         step, rows = result
-        self.notice = f"{'Undone' if kind == 'undo' else 'Redone'}: {step.text[0].lower()}{step.text[1:]}"
+        elsewhere = "" if step.client in {*self.acked, sent.client} else ", which was not made in this tab"
+        done = "Undone" if kind == "undo" else "Redone"
+        self._say(f"{done}{elsewhere}: {step.text[0].lower()}{step.text[1:]}")
         if len(rows) == 1:
-            self._goto = (number, int(rows[0]))
+            self._goto = (f"{sent.client} {sent.seq}", int(rows[0]))
+
+    def _say(self, text: str) -> None:
+        self.notice = f"{self.notice} {text}".strip()
+
+    def _follow(self, before: str, *, fresh: bool) -> None:
+        """Go on for the session that the tab had with a server that was killed, or before it was loaded again."""
+        if before == self.session or self.attendance.has(before):
+            return
+        if decisions.hand_over(self._run_view.run, before, self.session):
+            self._claimed = set()
+            if fresh:  # the tab shows a mask behind those
+                self.at = None
+                self.start(None)
+                self._goto = (f"follows {before}", -1 if self.at is None else self.at)
 
     def _upcoming(self, done: np.ndarray) -> list[int]:
         """Rows to go on to, that nobody else reviews now."""
         after = -1 if self.at is None else int(self._place[self.at])
-        claimed = set() if self.settings.second_opinion else self._claimed_by_others()
         skipped = self._own.skipped & ~done
+        claimed = self._claimed_by_others()
         rows = self.queue[next_open(self.queue, done, skipped, after=after, count=_NUM_CLAIMED, claimed=claimed)]
-        return rows.tolist() if self.settings.second_opinion else self._claim(rows.tolist())
+        return self._claim(rows.tolist())
+
+    def _free_gone(self) -> None:
+        """The masks of closed tabs: free at once for the same person, who loads the page again, soon for others."""
+        for gone in self.attendance.take_gone():
+            if gone.run.path == self._run_view.run.path and gone.reviewer == self.settings.reviewer:
+                decisions.release(gone.run, gone.session)
+            else:
+                decisions.shorten(gone.run, [gone.session], _GRACE)
 
     def _claimed_by_others(self) -> set[int]:
-        ids = sorted(decisions.claimed_by_others(self._run_view.run, self.settings.reviewer))
-        return {int(row) for row in self.store.rows_by_id(np.array(ids, np.int64)) if row >= 0}
+        try:
+            self._free_gone()
+            found = decisions.claimed_by_others(self._run_view.run, self.session, **self._person)
+        except MaskDistillError as error:  # a full disk: one can still look
+            self.error = self.error or str(error)
+            return set()
+        return {int(row) for row in self.store.rows_by_id(np.array(sorted(found), np.int64)) if row >= 0}
+
+    @property
+    def _person(self) -> dict[str, Any]:
+        return {"reviewer": self.settings.reviewer, "second_opinion": self.settings.second_opinion}
 
     def _claim(self, rows: Sequence[int]) -> list[int]:
-        """Those of these rows that are this person's; claimed in advance, so that few actions have to wait for it."""
+        """Those of these rows that are this session's; claimed in advance, so that few actions have to wait for it."""
+        run = self._run_view.run
+        if not self.attendance.attend(Attendant(self.session, self.connection, run, self.settings.reviewer)):
+            self._claimed = set()
         near = {*rows[:NUM_UPCOMING], *([] if self.at is None else [self.at])}
         if near <= self._claimed and time.monotonic() - self._claimed_at < _CLAIM_SECONDS / 2:
             return [row for row in rows if row in self._claimed]
         ids = [self._id(row) for row in [*near, *rows[NUM_UPCOMING:]]]
         try:
-            own = decisions.claim(self._run_view.run, self.settings.reviewer, ids, _CLAIM_SECONDS)
-        except MaskDistillError as error:  # a full disk: one can still look
+            own = decisions.claim(run, self.session, ids, _CLAIM_SECONDS, **self._person)
+        except MaskDistillError as error:
             self.error = self.error or str(error)
             return list(rows)
         self._claimed = {int(row) for row in self.store.rows_by_id(np.array(own, np.int64))}

@@ -38,7 +38,7 @@ def _offer_rest(review: ReviewSession, tally: ClusterTally) -> None:
             key=f"audit confirm {tally.cluster}",
             type="primary",
             on_click=review.reject_rest,
-            args=(review.queue[tally.rows], cluster),
+            args=(review.queue[tally.rows], cluster, review.store.labels.seen),
         )
 
 

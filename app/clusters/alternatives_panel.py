@@ -158,15 +158,24 @@ def _adopt_button(run_view: RunView, decisions_now: DecisionView, alternative: A
             type="primary",
             key=f"clusters:adopt:{alternative.key.name}",
             on_click=_adopt,
-            args=(run_view, alternative),
+            args=(run_view, decisions_now, alternative),
         )
 
 
-def _adopt(run_view: RunView, alternative: Alternative) -> None:
+def _adopt(run_view: RunView, decisions_now: DecisionView, alternative: Alternative) -> None:
     ids = run_view.frame["mask_id"].to_numpy()[run_view.row_of_vector]
     clusters, key = alternative.cluster.tolist(), alternative.key
     selection.select(picked="", cluster=0)
-    change_run(decisions.adopt, run_view.run, selection.reviewer(), ids.tolist(), clusters, key.num_classes, key.seed)
+    change_run(
+        decisions.adopt,
+        run_view.run,
+        selection.reviewer(),
+        ids.tolist(),
+        clusters,
+        key.num_classes,
+        key.seed,
+        seen=decisions_now.seen,
+    )
 
 
 def _card(stats: AlternativeStats) -> str:

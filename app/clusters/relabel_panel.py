@@ -3,7 +3,7 @@
 import numpy as np
 import streamlit as st
 
-from app import selection
+from app import selection, widgets
 from app.clusters.redraw import change_run
 from app.run_view import DecisionView, RunView
 from maskdistill.review import decisions
@@ -34,7 +34,7 @@ def draw(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -
                 key=f"clusters:{action}",
                 help=help_text,
                 on_click=change_run,
-                args=(_mark, run_view, mask_ids, action),
+                args=(_mark, run_view, decisions_now, mask_ids, action),
             )
         with st.popover(
             f"Move {count} …", icon=":material/drive_file_move:", help="Into another cluster, or a new one"
@@ -52,11 +52,11 @@ def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) 
         format_func=lambda number: decisions_now.name_of(number) if number else "a new cluster",
         placeholder="Choose a cluster",
     )
-    arguments = (_mark, run_view, mask_ids, Action.RELABEL, target)
+    arguments = (_mark, run_view, decisions_now, mask_ids, Action.RELABEL, target)
     if target == _NEW:
         key = f"clusters:new name:{decisions_now.version}"
         name = st.text_input("Name", key=key, placeholder="May be empty", max_chars=60)
-        arguments = (_make_cluster, run_view, mask_ids, name)
+        arguments = (_make_cluster, run_view, decisions_now, mask_ids, name)
     st.button(
         f"Move {len(mask_ids):,}",
         key="clusters:move",
@@ -67,15 +67,18 @@ def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) 
     )
 
 
-def _make_cluster(run_view: RunView, mask_ids: np.ndarray, name: str) -> None:
+def _make_cluster(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray, name: str) -> None:
     rows = run_view.table.rows_of(mask_ids)
     ids = mask_ids[run_view.frame["vector"].to_numpy()[rows] >= 0].tolist()
-    decisions.gather(run_view.run, selection.reviewer(), ids, name)
-    number = decisions.read_classes(run_view.run).num_classes
+    step = decisions.gather(run_view.run, selection.reviewer(), ids, name, seen=decisions_now.seen)
+    number, num_masks = decisions.made_cluster(run_view.run, step)
+    widgets.notify_left_alone(len(ids) - num_masks)
     selection.select(picked=field_text("cluster", [number]), cluster=number)
 
 
-def _mark(run_view: RunView, mask_ids: np.ndarray, action: Action, cluster: int | None = None) -> None:
+def _mark(
+    run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray, action: Action, cluster: int | None = None
+) -> None:
     rows, frame = run_view.table.rows_of(mask_ids), run_view.frame
     boxes = frame[["x", "y", "w", "h"]].to_numpy()[rows].tolist()
     images = frame["image_id"].to_numpy()[rows].tolist()
@@ -83,4 +86,7 @@ def _mark(run_view: RunView, mask_ids: np.ndarray, action: Action, cluster: int 
         Mark(mask_id, image, tuple(box), action, cluster)
         for mask_id, image, box in zip(mask_ids.tolist(), images, boxes, strict=True)
     ]
-    decisions.decide(run_view.run, selection.reviewer(), marks, scope=Scope.CLUSTERS)
+    _, written = decisions.decide_unless_changed(
+        run_view.run, selection.reviewer(), marks, scope=Scope.CLUSTERS, seen=decisions_now.seen
+    )
+    widgets.notify_left_alone(len(marks) - len(written))

@@ -48,6 +48,7 @@ def _draw(run_view: RunView, decisions_now: DecisionView, cluster: int) -> None:
         key="clusters:do split",
         on_click=change_run,
         args=(decisions.split, run_view.run, selection.reviewer(), cluster, parts),
+        kwargs={"seen": decisions_now.seen},
     )
     st.caption("It can be undone. The crops shown are the most typical of each part.")
 

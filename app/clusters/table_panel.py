@@ -57,7 +57,8 @@ def _act(run_view: RunView, decisions_now: DecisionView, action: dict[str, Any])
     if kind == "open":
         open_mask(int(action["mask"]))
     if kind == "rename":
-        change_run(decisions.rename, run_view.run, selection.reviewer(), int(action["cluster"]), str(action["name"]))
+        cluster, name = int(action["cluster"]), str(action["name"])
+        change_run(decisions.rename, run_view.run, selection.reviewer(), cluster, name, seen=decisions_now.seen)
     if kind == "select":
         _select(run_view, decisions_now, [int(action["cluster"])], add=bool(action.get("add")))
 
@@ -73,7 +74,7 @@ def _buttons(run_view: RunView, decisions_now: DecisionView, ticked: list[Cluste
             disabled=len(ticked) < 2,
             help="Merge the ticked clusters into the one of the lowest number",
             on_click=_merge,
-            args=(run_view, numbers),
+            args=(run_view, decisions_now, numbers),
         )
         if st.button(
             "Split …",
@@ -90,7 +91,7 @@ def _buttons(run_view: RunView, decisions_now: DecisionView, ticked: list[Cluste
             disabled=not ticked,
             help="An excluded cluster is background to the first model. It can be undone",
             on_click=change_run,
-            args=(_exclude, run_view, ticked, not excluded),
+            args=(_exclude, run_view, decisions_now, ticked, not excluded),
         )
         st.button(
             "Select masks",
@@ -111,17 +112,17 @@ def _summary(ticked: list[ClusterRow]) -> str:
     return f"{len(ticked)} ticked, {sum(row.size for row in ticked):,} masks"
 
 
-def _merge(run_view: RunView, numbers: list[int]) -> None:
+def _merge(run_view: RunView, decisions_now: DecisionView, numbers: list[int]) -> None:
     _tick(run_view, {min(numbers)})
     if selected_clusters() & set(numbers):
         selection.select(picked=field_text("cluster", [min(numbers)]), cluster=min(numbers))
-    change_run(decisions.merge, run_view.run, selection.reviewer(), numbers)
+    change_run(decisions.merge, run_view.run, selection.reviewer(), numbers, seen=decisions_now.seen)
 
 
-def _exclude(run_view: RunView, ticked: list[ClusterRow], excluded: bool) -> None:
+def _exclude(run_view: RunView, decisions_now: DecisionView, ticked: list[ClusterRow], excluded: bool) -> None:
     for row in ticked:
         if row.excluded != excluded:
-            decisions.exclude(run_view.run, selection.reviewer(), row.cluster, excluded)
+            decisions.exclude(run_view.run, selection.reviewer(), row.cluster, excluded, seen=decisions_now.seen)
 
 
 def _select(run_view: RunView, decisions_now: DecisionView, numbers: list[int], *, add: bool = False) -> None:

@@ -1,6 +1,7 @@
 """Undo and Redo of what people decided about clusters."""
 
 from collections.abc import Callable
+from functools import partial
 
 import streamlit as st
 
@@ -25,10 +26,12 @@ def draw(run: Run, place: str) -> None:
     with st.container(horizontal=True, gap="small", width="content", horizontal_alignment="right"):
         last = decisions.next_undo(run, reviewer, scope=scope)
         if last is not None:
-            _button(place, "Undo", last, ":material/undo:", lambda: decisions.undo(run, reviewer, scope=scope))
+            undo = partial(decisions.undo, run, reviewer, scope=scope, expected=last.id)
+            _button(place, "Undo", last, ":material/undo:", undo)
         undone = decisions.next_redo(run, reviewer, scope=scope)
         if undone is not None:
-            _button(place, "Redo", undone, ":material/redo:", lambda: decisions.redo(run, reviewer, scope=scope))
+            redo = partial(decisions.redo, run, reviewer, scope=scope, expected=undone.id)
+            _button(place, "Redo", undone, ":material/redo:", redo)
 
 
 def _button(place: str, label: str, step: Step, icon: str, action: Callable[[], object]) -> None:

@@ -190,7 +190,9 @@ def _draw_decisions(candidates: Candidates) -> None:
         disabled=last is None,
         help="Nothing to undo" if last is None else f"Undo: {widgets.escape(last.text)}",
         on_click=lambda: widgets.attempt(
-            lambda: decisions.undo(candidates.run_view.run, selection.reviewer(), scope=Scope.LABELS)
+            lambda: decisions.undo(
+                candidates.run_view.run, selection.reviewer(), scope=Scope.LABELS, expected=last and last.id
+            )
         ),
     )
 
@@ -220,7 +222,11 @@ def _decide(candidates: Candidates, mask_ids: Sequence[int], action: Action) -> 
     table = candidates.run_view.frame.iloc[candidates.run_view.table.rows_of(list(mask_ids))]
     columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
     marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
-    if widgets.attempt(
-        lambda: decisions.decide(candidates.run_view.run, selection.reviewer(), marks, scope=Scope.LABELS)
-    ):
+    run, seen = candidates.run_view.run, candidates.decisions_now.seen
+
+    def decide() -> None:
+        _, written = decisions.decide_unless_changed(run, selection.reviewer(), marks, scope=Scope.LABELS, seen=seen)
+        widgets.notify_left_alone(len(marks) - len(written))
+
+    if widgets.attempt(decide):
         _unmark()

@@ -180,13 +180,16 @@ def _draw_undo(detail: _Detail) -> None:
         icon=":material/undo:",
         help=_NOTHING if last is None else f"Reverts: {widgets.escape(last.text)}",
         on_click=_undo,
-        args=(detail,),
+        args=(detail, last),
     )
 
 
-def _undo(detail: _Detail) -> None:
+def _undo(detail: _Detail, last: decisions.Step | None) -> None:
+    if last is None:
+        session.notify(_NOTHING)
+        return
     run, reviewer = detail.run_view.run, selection.reviewer()
-    widgets.attempt(lambda: decisions.undo(run, reviewer, scope=detail.scope) or session.notify(_NOTHING))
+    widgets.attempt(lambda: decisions.undo(run, reviewer, scope=detail.scope, expected=last.id))
 
 
 def _decide(detail: _Detail, action: Action, cluster: int | None = None) -> None:

@@ -127,9 +127,25 @@ def _open_to_read(path: Path) -> sqlite3.Connection:
             continue
         if version == len(MIGRATIONS):
             return connection
-        connection.close()
-        return connect(path.parent)
+        try:
+            return connect(path.parent)
+        except RunError:  # an older file that cannot be written: read in a copy
+            return _migrated_copy(connection, path)
+        finally:
+            connection.close()
     raise problem
+
+
+def _migrated_copy(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    copy = sqlite3.connect(":memory:", isolation_level=None)
+    copy.row_factory = sqlite3.Row
+    try:
+        connection.backup(copy)
+        _migrate(copy, path)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
 
 
 def _version(connection: sqlite3.Connection) -> int:

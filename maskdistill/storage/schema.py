@@ -93,4 +93,22 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         )""",
         "CREATE INDEX views_name ON views(kind, name)",
     ),
+    (
+        # What a browser tab sent under a number is written once, however often it comes.
+        "ALTER TABLE steps ADD COLUMN client TEXT",  # a tab; NULL for what was not sent by number
+        "ALTER TABLE steps ADD COLUMN seq INTEGER",  # its number for it, rising
+        "CREATE UNIQUE INDEX steps_sent ON steps(client, seq) WHERE client IS NOT NULL",
+        # A claim is a session's: one person may have two tabs open, and second opinions share masks.
+        "ALTER TABLE claims RENAME TO claims_of_names",
+        """CREATE TABLE claims (
+            mask_id INTEGER NOT NULL,
+            reviewer TEXT NOT NULL,
+            until REAL NOT NULL,  -- seconds since 1970
+            session TEXT NOT NULL DEFAULT '',  -- of a browser; '' in files of before
+            second_opinion INTEGER NOT NULL DEFAULT 0,
+            PRIMARY KEY (mask_id, session)
+        ) WITHOUT ROWID""",
+        "INSERT INTO claims (mask_id, reviewer, until) SELECT mask_id, reviewer, until FROM claims_of_names",
+        "DROP TABLE claims_of_names",
+    ),
 )

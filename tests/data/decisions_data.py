@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.files import write_json
-from maskdistill.review.decisions import Action, Mark, Scope, decide, rename, undo
+from maskdistill.review.decisions import Action, Mark, Scope, claim, decide, rename, undo
 from maskdistill.storage.run_folder import Run, write_table
 
 IDS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]
@@ -51,3 +51,8 @@ def write_many(run, name):
         rename(run, name, 1 + mask_id % 4, f"{name} {mask_id}")
     decide(run, name, [mark(0, Action.ACCEPT)], scope=Scope.LABELS)
     undo(run, name, scope=Scope.LABELS)
+
+
+def claim_one_by_one(run, session):
+    """The masks that a session got, of all of them."""
+    return [mask_id for mask_id in IDS if claim(run, session, [mask_id])]

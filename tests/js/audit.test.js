@@ -6,12 +6,19 @@ const FILES = ["_layers", "actions", "picture", "panel", "annotator"].map((name)
   name === "_layers" ? `components/${name}.js` : `audit/${name}.js`,
 );
 
-function browser() {
+function browser(stored = {}) {
   const timers = [];
+  const sessionStorage = {
+    getItem: (key) => stored[key] ?? null,
+    setItem: (key, value) => {
+      stored[key] = value;
+    },
+  };
   const target = { addEventListener() {}, dispatchEvent() {} };
   const world = {
     AbortController,
     DOOR: {},
+    sessionStorage,
     HTMLElement: class {},
     CustomEvent: class {},
     document: target,
@@ -25,8 +32,8 @@ function browser() {
 }
 
 // A queue of actions with the messages that it sent, and a server that answers them.
-function connected(session = "first") {
-  const { ActionQueue, DOOR, timers } = browser();
+function connected({ session = "first", stored = {}, ...first } = {}) {
+  const { ActionQueue, DOOR, timers } = browser(stored);
   const messages = [];
   const failures = [];
   const queue = new ActionQueue({
@@ -37,10 +44,10 @@ function connected(session = "first") {
   queue.start();
   const answer = (acked, more = {}) =>
     queue.receive({
-      answer: { session, acked: { [queue.client]: acked }, number: queue.number, error: "", ...more },
+      answer: { session, owner: "Ann", acked: { [queue.client]: acked }, number: queue.number, error: "", ...more },
       send: (_name, message) => messages.push(message),
     });
-  answer(0);
+  answer(0, first);
   return { queue, answer, messages, failures, timers, DOOR };
 }
 
@@ -69,20 +76,63 @@ test("actions are numbered, sent together, and kept until the server has them", 
   assert.equal(queue.has(7), true);
   answer(1);
   assert.deepEqual(
-    plain(messages[1].actions).map(({ seq, kind, mask, cluster, again }) => [seq, kind, mask, cluster, again]),
-    [[2, "relabel", 8, 3, false]],
+    plain(messages[1].actions).map(({ client, seq, kind, mask, cluster }) => [client, seq, kind, mask, cluster]),
+    [[queue.client, 2, "relabel", 8, 3]],
   );
   assert.equal(messages[1].at, 7);
   answer(2);
   assert.equal(queue.upToDate, true);
 });
 
-test("after a restart of the server actions are sent again, and marked", () => {
+test("after a restart of the server actions are sent again under their numbers, and that is said", () => {
+  const { queue, answer, messages } = connected({ claims: "a" });
+  queue.add("accept", 7);
+  queue.add("undo");
+  queue.send();
+  answer(0, { session: "second", claims: "b", number: 0 });
+  assert.deepEqual(plain(messages[1].actions), plain(messages[0].actions));
+  assert.equal(messages[1].before, "a"); // so that the masks kept for this tab stay its own
+  assert.match(queue.note, /accept mask 7, undo/);
+  answer(2, { session: "second", claims: "b" });
+  assert.match(queue.note, /^Saved now: accept mask 7, undo/);
+  queue.send();
+  assert.equal(messages.at(-1).before, undefined);
+});
+
+test("a page that is loaded again sends what was not saved, under the number of before", () => {
+  const stored = {};
+  const before = connected({ stored, claims: "a" });
+  before.queue.add("accept", 7);
+  before.queue.add("reject", 8);
+  before.answer(1, { claims: "a" });
+  const { queue, answer, messages, timers } = connected({ stored, session: "second", claims: "b" });
+  assert.match(queue.note, /reject mask 8/);
+  queue.add("accept", 9);
+  timers.at(-1)();
+  assert.deepEqual(plain(messages[0].actions.map(({ client, seq, mask }) => [client, seq, mask])), [
+    [before.queue.client, 2, 8],
+    [queue.client, 1, 9],
+  ]);
+  assert.deepEqual([messages[0].before, messages[0].fresh], ["a", true]);
+  answer(1, { session: "second", claims: "b", acked: { [before.queue.client]: 2, [queue.client]: 1 } });
+  assert.match(queue.note, /^Saved now: reject mask 8/);
+  assert.equal(connected({ stored, session: "third" }).queue.pending.length, 0);
+});
+
+test("what one person pressed is not sent under the name of another", () => {
   const { queue, answer, messages } = connected();
   queue.add("accept", 7);
+  answer(0, { session: "second", owner: "Bob" });
+  assert.deepEqual([queue.pending.length, messages.length], [0, 0]);
+  assert.match(queue.note, /1 action/);
+  queue.add("reject", 8);
   queue.send();
-  answer(0, { session: "second", number: 0 });
-  assert.deepEqual(plain(messages.map(({ actions }) => actions[0].again)), [false, true]);
+  assert.deepEqual(plain(messages.map(({ owner, actions }) => [owner, actions.map(({ mask }) => mask)])), [
+    ["Bob", [8]],
+  ]);
+  answer(1, { session: "second", owner: "Bob" });
+  answer(1, { session: "third", owner: "Ann" });
+  assert.deepEqual(plain([messages.at(-1).owner, messages.at(-1).actions.map(({ mask }) => mask)]), ["Ann", [7]]);
 });
 
 test("an action that cannot be written stops the queue until somebody tries again", () => {
@@ -93,6 +143,20 @@ test("an action that cannot be written stops the queue until somebody tries agai
   assert.equal(messages.length, 1);
   queue.retry();
   assert.equal(messages.length, 2);
+});
+
+test("an action that cannot be written is tried again by itself until it is", () => {
+  const { queue, answer, messages, timers } = connected();
+  queue.add("accept", 7);
+  queue.send();
+  for (const number of [2, 3]) {
+    answer(0, { error: "The disk is full." });
+    assert.equal(queue.stopped, true);
+    timers.at(-1)();
+    assert.equal(messages.length, number);
+  }
+  answer(1);
+  assert.deepEqual([queue.stopped, queue.upToDate], [false, true]);
 });
 
 test("a server that does not answer is asked again, then reported", () => {

@@ -5,16 +5,27 @@ stage writes here. Marks are about single masks. Changes of clusters (merging, s
 cluster numbers, so they are dormant while the run has another clustering.
 """
 
-from maskdistill.review.decisions.claims import claim, claimed_by_others, release
+from maskdistill.review.decisions.claims import LONGEST, claim, claimed_by_others, hand_over, release, shorten
 from maskdistill.review.decisions.classes import Classes, class_digest, class_names, read_classes, read_names
-from maskdistill.review.decisions.editing import adopt, exclude, gather, merge, rename, split
+from maskdistill.review.decisions.editing import adopt, exclude, gather, made_cluster, merge, rename, split
 from maskdistill.review.decisions.effect import Effective, effective
 from maskdistill.review.decisions.listing import history, summarise, to_csv
-from maskdistill.review.decisions.marks import decide, decide_undecided, read_marks
+from maskdistill.review.decisions.marks import decide, decide_undecided, decide_unless_changed, read_marks
 from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step
-from maskdistill.review.decisions.steps import masks_of, next_redo, next_undo, redo, steps, undo, version
+from maskdistill.review.decisions.steps import (
+    Seen,
+    Sent,
+    masks_of,
+    next_redo,
+    next_undo,
+    redo,
+    steps,
+    undo,
+    version,
+)
 
 __all__ = [
+    "LONGEST",
     "Action",
     "Classes",
     "DecisionEvent",
@@ -22,6 +33,8 @@ __all__ = [
     "Kind",
     "Mark",
     "Scope",
+    "Seen",
+    "Sent",
     "Step",
     "adopt",
     "claim",
@@ -30,10 +43,13 @@ __all__ = [
     "class_names",
     "decide",
     "decide_undecided",
+    "decide_unless_changed",
     "effective",
     "exclude",
     "gather",
+    "hand_over",
     "history",
+    "made_cluster",
     "masks_of",
     "merge",
     "next_redo",
@@ -44,6 +60,7 @@ __all__ = [
     "redo",
     "release",
     "rename",
+    "shorten",
     "split",
     "steps",
     "summarise",

@@ -16,11 +16,16 @@ from maskdistill.review.decisions.steps import (
     UNDONE,
     Edit,
     Numbering,
+    Seen,
+    Sent,
     add_step,
+    check_numbering,
     clusters_fingerprint,
+    find_sent,
     highest_number,
     read_edits,
     read_numbering,
+    touched_since,
 )
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
@@ -41,7 +46,16 @@ _MARKS = """SELECT step, mask_id, image_id, x, y, w, h, action, coalesce(cluster
     ORDER BY step, mask_id"""
 
 
-def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note: str = "") -> int:
+def decide(
+    run: Run,
+    reviewer: str,
+    marks: Sequence[Mark],
+    *,
+    scope: Scope,
+    note: str = "",
+    sent: Sent | None = None,
+    seen: Seen | None = None,
+) -> int:
     """Write down what a person decides on masks, as one step. It is on the disk when this returns.
 
     Args:
@@ -50,6 +64,8 @@ def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note
         marks: One for each mask.
         scope: From where on it counts.
         note: What else to remember of it, for people.
+        sent: What names the browser's action, if it may come twice.
+        seen: What the person saw, where a class is given.
 
     Returns:
         The step's id.
@@ -61,13 +77,13 @@ def decide(run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note
     run.info()
     _check(marks)
     with writing(run.path) as db:
-        return _write(run, db, reviewer, marks, scope, note)
+        return _write(run, db, reviewer, marks, scope, note, sent, seen)
 
 
-def decide_undecided(
-    run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, note: str = ""
+def decide_unless_changed(
+    run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, seen: Seen, note: str = ""
 ) -> tuple[int, list[Mark]]:
-    """As ``decide``, but only on those masks that nobody has decided on when it is written.
+    """As ``decide``, but only on those masks on which nobody has decided since the person saw them.
 
     Returns:
         The step's id, 0 if no mask was left, and the marks that were written.
@@ -75,8 +91,22 @@ def decide_undecided(
     run.info()
     _check(marks)
     with writing(run.path) as db:  # nobody else writes meanwhile
-        undecided = _undecided(run, marks)
-        return _write(run, db, reviewer, undecided, scope, note) if undecided else 0, undecided
+        return _write_some(run, db, reviewer, _unchanged(db, marks, seen), scope, note, seen)
+
+
+def decide_undecided(
+    run: Run, reviewer: str, marks: Sequence[Mark], *, scope: Scope, seen: Seen | None = None, note: str = ""
+) -> tuple[int, list[Mark]]:
+    """As ``decide``, but only on those masks that nobody has decided on when it is written, nor moved since.
+
+    Returns:
+        The step's id, 0 if no mask was left, and the marks that were written.
+    """
+    run.info()
+    _check(marks)
+    with writing(run.path) as db:  # nobody else writes meanwhile
+        undecided = _undecided(run, marks if seen is None else _unchanged(db, marks, seen))
+        return _write_some(run, db, reviewer, undecided, scope, note, seen)
 
 
 def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
@@ -107,7 +137,14 @@ def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
     return pd.DataFrame(found, columns=_COLUMNS)
 
 
+def _unchanged(db: sqlite3.Connection, marks: Sequence[Mark], seen: Seen) -> list[Mark]:
+    touched = touched_since(db, seen.version)
+    return [mark for mark in marks if mark.mask_id not in touched]
+
+
 def _undecided(run: Run, marks: Sequence[Mark]) -> list[Mark]:
+    if not marks:
+        return []
     frame = pd.DataFrame([(mark.mask_id, mark.image_id, *mark.box) for mark in marks])
     frame.columns = ["mask_id", "image_id", *BOX]
     known = read_marks(run)
@@ -115,12 +152,33 @@ def _undecided(run: Run, marks: Sequence[Mark]) -> list[Mark]:
     return [mark for mark, decided in zip(marks, decision.tolist(), strict=True) if not decided]
 
 
-def _write(run: Run, db: sqlite3.Connection, reviewer: str, marks: Sequence[Mark], scope: Scope, note: str) -> int:
+def _write_some(
+    run: Run, db: sqlite3.Connection, reviewer: str, marks: list[Mark], scope: Scope, note: str, seen: Seen | None
+) -> tuple[int, list[Mark]]:
+    return _write(run, db, reviewer, marks, scope, note, None, seen) if marks else 0, marks
+
+
+def _write(
+    run: Run,
+    db: sqlite3.Connection,
+    reviewer: str,
+    marks: Sequence[Mark],
+    scope: Scope,
+    note: str,
+    sent: Sent | None,
+    seen: Seen | None,
+) -> int:
     value = {"num_masks": len(marks), "mask_id": int(marks[0].mask_id), **_shared(marks), "note": note}
+    known = find_sent(db, sent, reviewer, Kind.MARK, value)
+    if known is not None:
+        return known["id"]
     numbering = read_numbering(db, clusters_fingerprint(run))
-    _check_classes(run, db, numbering, marks)
-    step = add_step(db, reviewer, scope, Kind.MARK, value, numbering)
+    _check_classes(run, db, numbering, marks, seen)
+    step = add_step(db, reviewer, scope, Kind.MARK, value, numbering, sent=sent)
     db.executemany("INSERT INTO marks VALUES (?,?,?,?,?,?,?,?,?)", (_row(step, mark) for mark in marks))
+    if sent is not None:
+        claims = ((sent.session, int(mark.mask_id)) for mark in marks)
+        db.executemany("DELETE FROM claims WHERE session = ? AND mask_id = ?", claims)
     return step
 
 
@@ -175,10 +233,13 @@ def _check(marks: Sequence[Mark]) -> None:
             )
 
 
-def _check_classes(run: Run, db: sqlite3.Connection, numbering: Numbering, marks: Sequence[Mark]) -> None:
+def _check_classes(
+    run: Run, db: sqlite3.Connection, numbering: Numbering, marks: Sequence[Mark], seen: Seen | None
+) -> None:
     given = {mark.cluster for mark in marks if mark.cluster is not None}
     if not given:
         return
+    check_numbering(seen, numbering)
     clusters = read_json_if_there(run.path / "clusters.json")
     highest = highest_number(db, numbering, clusters["num_classes"] if clusters else 0)
     if not 1 <= min(given) <= max(given) <= highest:

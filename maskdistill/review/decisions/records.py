@@ -79,6 +79,7 @@ class Step:
     text: str  # one sentence
     num_masks: int
     undone: bool
+    client: str | None = None  # the browser tab that sent it by number
 
     @classmethod
     def from_row(cls, row: sqlite3.Row) -> Self:
@@ -93,6 +94,7 @@ class Step:
             text=describe(kind, value),
             num_masks=value.get("num_masks", 0),
             undone=bool(row["undone"]),
+            client=row["client"],
         )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskdistill.errors import ConfigError
-from maskdistill.review.decisions.records import EDITS, Kind, Scope, Step
+from maskdistill.review.decisions.records import EDITS, Action, Kind, Scope, Step
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
 
@@ -40,6 +40,23 @@ class Edit:
     kind: Kind
     value: dict[str, Any]
     assigned: np.ndarray  # (M, 2) int64 mask id, cluster: of the kinds in ``MOVING``
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What names an action that a browser sent: the same one is written once, however often it comes."""
+
+    client: str  # the browser tab
+    seq: int  # of its actions, rising
+    session: str = ""  # whose claims on the masks end with the action
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a person had before their eyes when they decided on many masks at once."""
+
+    version: int  # of the decisions
+    numbering: Numbering | None = None  # of the clusters; None where there are none
 
 
 def clusters_fingerprint(run: Run) -> str:
@@ -79,6 +96,7 @@ def add_step(
     value: dict[str, Any],
     numbering: Numbering,
     undoes: int | None = None,
+    sent: Sent | None = None,
 ) -> int:
     """Add a step inside a transaction; returns its id.
 
@@ -87,33 +105,72 @@ def add_step(
     """
     if not reviewer.strip():
         raise ConfigError("A decision needs the name of who makes it, got an empty one. Enter a name.")
+    if sent is None or _row_of(db, sent) is not None:  # a number that names another action: none is lost
+        client, seq = None, None
+    else:
+        client, seq = sent.client, sent.seq
     columns = (time.time(), reviewer, scope, kind, json.dumps(value), numbering.clusters, numbering.base, undoes)
-    insert = "INSERT INTO steps (time, reviewer, scope, kind, value, clusters, base, undoes) VALUES (?,?,?,?,?,?,?,?)"
-    return db.execute(insert, columns).lastrowid or 0
+    insert = """INSERT INTO steps (time, reviewer, scope, kind, value, clusters, base, undoes, client, seq)
+        VALUES (?,?,?,?,?,?,?,?,?,?)"""
+    return db.execute(insert, (*columns, client, seq)).lastrowid or 0
 
 
-def undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+def find_sent(
+    db: sqlite3.Connection, sent: Sent | None, reviewer: str, kind: Kind, value: dict[str, Any]
+) -> sqlite3.Row | None:
+    """The step that was written for this action already; None for the first time."""
+    row = None if sent is None else _row_of(db, sent)
+    if row is None or (row["reviewer"], row["kind"], row["value"]) != (reviewer, kind, json.dumps(value)):
+        return None
+    return row
+
+
+def _row_of(db: sqlite3.Connection, sent: Sent) -> sqlite3.Row | None:
+    return db.execute("SELECT * FROM steps WHERE client = ? AND seq = ?", (sent.client, sent.seq)).fetchone()
+
+
+def undo(
+    run: Run, reviewer: str, *, scope: Scope, sent: Sent | None = None, expected: int | None = None
+) -> Step | None:
     """Undo this reviewer's latest step of a scope that stands. Dormant changes of clusters are passed over.
+
+    Args:
+        run: The run.
+        reviewer: Whose step.
+        scope: Of the step.
+        sent: What names the browser's action, if it may come twice.
+        expected: The step that the person was told they would undo; None if they were not told.
 
     Returns:
         The step that is undone now; None if there was none left.
 
     Raises:
+        ConfigError: If another step than the expected one is the latest by now.
         RunError: If there is no run, or its database cannot be written.
     """
-    return _add(run, reviewer, scope, Kind.UNDO, _latest_standing)
+    return _add(run, reviewer, scope, Kind.UNDO, _latest_standing, sent, expected)
 
 
-def redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+def redo(
+    run: Run, reviewer: str, *, scope: Scope, sent: Sent | None = None, expected: int | None = None
+) -> Step | None:
     """Do again what this reviewer undid last in a scope, unless they went on with another step since.
+
+    Args:
+        run: The run.
+        reviewer: Whose step.
+        scope: Of the step.
+        sent: What names the browser's action, if it may come twice.
+        expected: The step that the person was told they would do again; None if they were not told.
 
     Returns:
         The step that stands again; None if there is none.
 
     Raises:
+        ConfigError: If another step than the expected one is the latest by now.
         RunError: If there is no run, or its database cannot be written.
     """
-    return _add(run, reviewer, scope, Kind.REDO, _latest_undo)
+    return _add(run, reviewer, scope, Kind.REDO, _latest_undo, sent, expected)
 
 
 def next_undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
@@ -154,6 +211,27 @@ def masks_of(run: Run, step: int) -> list[int]:
         return [row["mask_id"] for row in rows]
 
 
+def touched_since(db: sqlite3.Connection, version: int) -> set[int]:
+    """Ids of the masks that people decided on, or moved into another cluster, after a version of the decisions."""
+    later = f"""(s.id > :version OR s.id IN (SELECT u.undoes FROM steps r JOIN steps u ON u.id = r.undoes
+        WHERE r.id > :version AND u.undoes IS NOT NULL)) AND NOT {UNDONE}"""
+    select = f"""SELECT m.mask_id FROM marks m JOIN steps s ON s.id = m.step
+        WHERE m.action != '{Action.SKIP}' AND {later}
+        UNION SELECT a.mask_id FROM assignments a JOIN steps s ON s.id = a.step
+        WHERE s.kind IN ('{Kind.SPLIT}', '{Kind.GATHER}') AND {later}"""
+    return {row["mask_id"] for row in db.execute(select, {"version": version})}
+
+
+def check_numbering(seen: Seen | None, numbering: Numbering) -> None:
+    """Numbers of clusters mean what they meant when a person chose them.
+
+    Raises:
+        ConfigError: If another clustering has taken the place of the one that was seen.
+    """
+    if seen is not None and seen.numbering is not None and seen.numbering != numbering:
+        raise ConfigError("Another clustering took the place of the one that was shown. Look at it and choose again.")
+
+
 # Finds what a step would undo, and the step that people think of: the same, or the one that was undone.
 Found = tuple[int, int] | None
 Find = Callable[[sqlite3.Connection, str, Scope, Numbering], Found]
@@ -177,16 +255,35 @@ def _latest_undo(db: sqlite3.Connection, reviewer: str, scope: Scope, _numbering
     return row["id"], row["undoes"]
 
 
-def _add(run: Run, reviewer: str, scope: Scope, kind: Kind, find: Find) -> Step | None:
+def _add(
+    run: Run, reviewer: str, scope: Scope, kind: Kind, find: Find, sent: Sent | None, expected: int | None
+) -> Step | None:
     """Add a step that undoes what is found; returns the step that people think of, as it is now."""
     run.info()
     with writing(run.path) as db:
+        known = find_sent(db, sent, reviewer, kind, {})
+        if known is not None:
+            return _read_step(db, _meant(db, known))
         numbering = read_numbering(db, clusters_fingerprint(run))
         found = find(db, reviewer, scope, numbering)
+        _check_expected(kind, expected, None if found is None else _read_step(db, found[1]))
         if found is None:
             return None
-        add_step(db, reviewer, scope, kind, {}, numbering, undoes=found[0])
+        add_step(db, reviewer, scope, kind, {}, numbering, undoes=found[0], sent=sent)
         return _read_step(db, found[1])
+
+
+def _meant(db: sqlite3.Connection, row: sqlite3.Row) -> int:
+    """The step that people think of: not the undo, but what it undid."""
+    while row["undoes"] is not None:
+        row = db.execute("SELECT * FROM steps WHERE id = ?", (row["undoes"],)).fetchone()
+    return row["id"]
+
+
+def _check_expected(kind: Kind, expected: int | None, found: Step | None) -> None:
+    if expected is not None and (found is None or found.id != expected):
+        latest = "there is none any more" if found is None else f"the latest one is now: {found.text}"
+        raise ConfigError(f"Nothing was changed: another step than the one to {kind} was made meanwhile, {latest}")
 
 
 def _find_step(run: Run, reviewer: str, scope: Scope, find: Find) -> Step | None:

@@ -1,5 +1,7 @@
 """Messages of the browser, the answers to them, and what is on the disk then."""
 
+import itertools
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 
 from app import photo_cache
 from app.audit import review_session
+from app.audit.attendance import Attendance
 from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, audit_pool, queue_of
@@ -16,14 +19,16 @@ from maskdistill.errors import DatasetError, RunError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order
 from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED
-from maskdistill.review.decisions import Action, Scope
+from maskdistill.review.decisions import Action, Scope, claims
+
+TABS = itertools.count()
 
 
 class Browser:
     """One tab: numbers its messages and actions, and remembers what it was sent."""
 
-    def __init__(self, review, client="tab"):
-        self.review, self.client, self.number, self.seq = review, client, 0, 0
+    def __init__(self, review, client=None):
+        self.review, self.client, self.number, self.seq = review, client or f"tab {next(TABS)}", 0, 0
         self.cached = set()
         self.take(review.answer())
 
@@ -61,14 +66,16 @@ def open_review(editable_run):
     """``open_review("Ann", order=...)``: a place in a queue; all sessions of the server share one store."""
     stores = {}
 
-    def open_session(name="Ann", *, restarted=False, **choices):
+    def open_session(name="Ann", *, restarted=False, session=None, attendance=None, **choices):
         run_view = read_run_view(editable_run)
         if restarted or run_view.stamp not in stores:
             stores[run_view.stamp] = LabelStore(run_view)
         settings, store = QueueSettings(name, **choices), stores[run_view.stamp]
         store.refresh()
         cards = Cards(run_view, store, settings, drawn=True)
-        review = ReviewSession(store, settings, queue_of(run_view, store.labels, settings), cards)
+        given = {"session": session, "connection": session, "attendance": attendance}
+        given = {name: value for name, value in given.items() if value is not None}
+        review = ReviewSession(store, settings, queue_of(run_view, store.labels, settings), cards, **given)
         review.start(None)
         return review
 
@@ -86,7 +93,7 @@ def test_every_action_is_on_the_disk_before_it_is_acknowledged(open_review, edit
     for kind in ("accept", "reject", "skip"):
         seen.append((tab.answer["at"], kind))
         answer = tab.press(kind)
-        assert answer["acked"] == {"tab": tab.seq}
+        assert answer["acked"] == {tab.client: tab.seq}
         assert marks(editable_run) == seen
     assert decisions.read_marks(editable_run)["scope"].eq(Scope.LABELS).all()
 
@@ -123,22 +130,96 @@ def test_continues_where_one_stopped_after_a_restart(open_review, editable_run):
     tab = Browser(open_review())
     for _ in range(4):
         tab.press("accept")
-    last, here = tab.review, tab.answer["at"]
-    again = Browser(open_review(restarted=True))
+    last, here, coming = tab.review, tab.answer["at"], tab.answer["upcoming"]
+    again = Browser(open_review(restarted=True), tab.client)
     assert again.review.name != last.name
-    assert again.answer["at"] == here
-    assert again.answer["before"] == [id for id, _ in marks(editable_run)]
+    assert again.answer["at"] is None  # a server that was killed could not give its masks back
+    answer = again.send(before=tab.answer["claims"], at=here)
+    assert (answer["at"], answer["upcoming"]) == (here, coming)
+    assert answer["before"] == [id for id, _ in marks(editable_run)]
 
 
-def test_an_action_sent_again_after_a_restart_is_not_a_second_step(open_review, editable_run):
+def test_a_page_that_is_loaded_again_after_a_restart_comes_back_to_its_mask(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
     tab = Browser(open_review())
-    action = tab.action("accept", tab.answer["at"])
-    tab.send(action)
-    restarted = Browser(open_review(restarted=True))
-    answer = restarted.send({**action, "again": True}, {"seq": 2, "kind": "undo", "mask": None, "again": True})
-    assert answer["acked"] == {"tab": 2}
-    assert len(decisions.steps(editable_run)) == 1
-    assert not decisions.steps(editable_run)[0].undone
+    tab.press("accept")
+    loaded = Browser(open_review(restarted=True))
+    elsewhere = loaded.answer["at"]
+    assert elsewhere not in {tab.answer["at"], *tab.answer["upcoming"], None}
+    answer = loaded.send(before=tab.answer["claims"], fresh=True)
+    assert answer["at"] == answer["goto"][1] == tab.answer["at"]
+
+
+def test_two_tabs_go_on_with_their_own_masks_after_a_restart(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    tabs = [Browser(open_review()) for _ in range(2)]
+    again = [Browser(open_review(restarted=True), tab.client) for tab in tabs]
+    for tab, back in zip(tabs, again, strict=True):
+        back.send(before=tab.answer["claims"], at=tab.answer["at"])
+    shown = [{back.answer["at"], *back.answer["upcoming"]} for back in again]
+    assert [back.answer["at"] for back in again] == [tab.answer["at"] for tab in tabs]
+    assert not shown[0] & shown[1]
+
+
+def test_a_copied_tab_does_not_take_the_masks_of_its_original(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    here = Attendance()
+    original = Browser(open_review(session="original", attendance=here))
+    copy = Browser(open_review(session="copy", attendance=here))
+    copy.send(before="original", fresh=True)
+    original.press("accept")
+    assert not {original.answer["at"], *original.answer["upcoming"]} & {copy.answer["at"], *copy.answer["upcoming"]}
+
+
+def test_actions_sent_again_after_a_restart_are_written_once_and_in_order(open_review, editable_run):
+    tab = Browser(open_review())
+    first, second = tab.answer["at"], tab.answer["upcoming"][0]
+    actions = [tab.action("accept", first), tab.action("reject", second), tab.action("undo")]
+    tab.send(actions[0])
+    tab.review.apply_message({"client": tab.client, "number": 9, "actions": actions[:2], "at": None})  # no answer came
+    restarted = Browser(open_review(restarted=True), tab.client)
+    for _ in range(2):
+        answer = restarted.send(*actions)
+        assert answer["acked"] == {tab.client: 3}
+    assert [step.undone for step in decisions.steps(editable_run)] == [True, False]
+    assert marks(editable_run) == [(first, "accept")]
+
+
+def test_actions_of_a_page_before_keep_their_own_numbers(open_review, editable_run):
+    """The page was loaded again before they were on the disk."""
+    before, now = Browser(open_review()), Browser(open_review(restarted=True))
+    ids = [before.answer["at"], *before.answer["upcoming"][:1]]
+    kept = {**before.action("accept", ids[0]), "client": before.client}
+    own = {**now.action("reject", ids[1]), "client": now.client}
+    assert now.send(kept, own)["acked"] == {before.client: 1, now.client: 1}
+    assert marks(editable_run) == [(ids[0], "accept"), (ids[1], "reject")]
+
+
+def test_actions_of_another_person_are_left_to_them(open_review, editable_run):
+    """The name was changed while they were on their way."""
+    ann, bob = Browser(open_review("Ann")), Browser(open_review("Bob"))
+    action = ann.action("accept", ann.answer["at"])
+    answer = bob.send({**action, "client": ann.client}, owner=ann.answer["owner"])
+    assert (answer["acked"], marks(editable_run)) == ({}, [])
+
+
+def test_what_can_never_be_written_is_said_and_asked_for_no_more(open_review, editable_run):
+    tab = Browser(open_review())
+    here, coming = tab.answer["at"], tab.answer["upcoming"][0]
+    answer = tab.send(tab.action("relabel", here, 99), tab.action("accept", coming))
+    assert answer["acked"] == {tab.client: 2}
+    assert "Not saved" in answer["notice"]
+    assert marks(editable_run) == [(coming, "accept")]
+
+
+def test_number_of_a_cluster_of_another_clustering_moves_nothing(open_review, editable_run):
+    tab = Browser(open_review())
+    ids = editable_run.clusters()["mask_id"].tolist()
+    decisions.adopt(editable_run, "Bob", ids, [1 + place % 2 for place in range(len(ids))], 2, 0)
+    answer = tab.press("relabel", cluster=2)
+    assert "Another clustering" in answer["notice"]
+    assert marks(editable_run) == []
+    assert not tab.review.is_current()
 
 
 def test_undo_goes_back_to_the_mask_and_redo_decides_it_again(open_review, editable_run):
@@ -178,6 +259,120 @@ def test_relabelling_offers_the_own_cluster_first_and_names_it(open_review, edit
     tab.press("relabel", cluster=card["keys"][1]["cluster"])
     assert tab.review.store.labels.everyone.labels[row] == card["keys"][1]["cluster"]
     assert decisions.read_marks(editable_run)["cluster"].tolist() == [card["keys"][1]["cluster"]]
+
+
+def test_no_mask_is_served_in_two_tabs_of_one_person(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 4)
+    tabs, served = [Browser(open_review()) for _ in range(2)], []
+    while any(tab.answer["at"] is not None for tab in tabs):
+        shown = [{tab.answer["at"], *tab.answer["upcoming"]} - {None} for tab in tabs]
+        assert not shown[0] & shown[1]
+        for tab in tabs:
+            if tab.answer["at"] is not None:
+                served.append(tab.answer["at"])
+                tab.press("accept")
+            else:
+                tab.send()
+    assert sorted(served) == sorted(set(served))
+    assert len(served) == len(tabs[0].review.queue)
+
+
+def test_a_second_opinion_in_two_tabs_judges_no_mask_twice(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 4)
+    ann = Browser(open_review("Ann"))
+    tabs = [Browser(open_review("Bob", second_opinion=True)) for _ in range(2)]
+    shown = [{tab.answer["at"], *tab.answer["upcoming"]} - {None} for tab in (ann, *tabs)]
+    assert shown[0] == shown[1]
+    assert not shown[1] & shown[2]
+
+
+def test_leaving_one_tab_frees_the_masks_of_that_tab_only(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    stays, leaves = Browser(open_review()), Browser(open_review())
+    kept = {stays.answer["at"], *stays.answer["upcoming"]}
+    freed = {leaves.answer["at"], *leaves.answer["upcoming"]}
+    leaves.review.release_claims()
+    bob = Browser(open_review("Bob"))
+    assert {bob.answer["at"], *bob.answer["upcoming"]} == freed
+    assert not freed & kept
+
+
+class TestClosedTab:
+    @pytest.fixture
+    def tabs(self, open_review, monkeypatch):
+        """``tabs("Ann")`` opens one; a connection in ``tabs.closed`` is gone."""
+        monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+        here = Attendance(lambda connection: connection not in open_tab.closed)
+
+        def open_tab(name):
+            return Browser(open_review(name, session=f"session {next(TABS)}", attendance=here))
+
+        open_tab.closed = set()
+        return open_tab
+
+    def shown(self, tab):
+        return {tab.answer["at"], *tab.answer["upcoming"]}
+
+    def test_loaded_again_it_shows_the_same_masks(self, tabs):
+        tab, other = tabs("Ann"), tabs("Ann")
+        tabs.closed.add(tab.review.connection)
+        assert self.shown(tabs("Ann")) == self.shown(tab)
+        assert not self.shown(tabs("Ann")) & self.shown(other)
+
+    def test_its_masks_are_for_others_in_seconds(self, tabs, monkeypatch):
+        ann, bob = tabs("Ann"), tabs("Bob")
+        tabs.closed.add(ann.review.connection)
+        assert not self.shown(tabs("Cem")) & self.shown(ann)  # it may be a connection that comes back
+        later = time.time() + review_session._GRACE + 1
+        monkeypatch.setattr(claims.time, "time", lambda: later)
+        assert self.shown(tabs("Cem")) == self.shown(ann)
+        assert not self.shown(tabs("Dan")) & self.shown(bob)
+
+    def test_one_that_comes_back_claims_again_what_is_left(self, tabs):
+        lost = tabs("Ann")
+        tabs.closed.add(lost.review.connection)
+        taken = tabs("Ann")
+        tabs.closed.clear()
+        lost.send()
+        assert not set(lost.answer["upcoming"]) & self.shown(taken)
+
+
+def test_a_decision_on_what_a_colleague_decided_meanwhile_is_said(open_review, editable_run):
+    ann = Browser(open_review("Ann"))
+    here = ann.answer["at"]
+    other = ReviewSession(ann.review.store, QueueSettings("Bob"), ann.review.queue, ann.review.cards)
+    other.store.decide("Bob", [ann.review.at], Action.REJECT)
+    answer = ann.press("accept")
+    assert str(here) in answer["notice"]
+    assert "Bob" in answer["notice"]
+    assert [action for _, action in marks(editable_run)] == ["reject", "accept"]
+    assert not ann.press("accept")["notice"]
+
+
+def test_undo_of_what_another_tab_did_last_says_so(open_review, editable_run):
+    tab, other = Browser(open_review()), Browser(open_review(), "other")
+    tab.press("accept")
+    other.press("reject") if other.answer["at"] is not None else other.send(other.action("reject", tab.answer["at"]))
+    answer = tab.send(tab.action("undo"))
+    assert "not made in this tab" in answer["notice"]
+    assert [action for _, action in marks(editable_run)] == ["accept"]
+    assert "not made in this tab" not in tab.send(tab.action("undo"))["notice"]
+    assert marks(editable_run) == []
+
+
+def test_database_that_cannot_be_read_is_an_error_and_no_traceback(open_review, monkeypatch):
+    tab = Browser(open_review())
+
+    def locked(*_arguments, **_options):
+        raise RunError("Another program has held it for 10 s: try again.")
+
+    with monkeypatch.context() as patched:
+        for name in ("claim", "claimed_by_others", "version", "decide"):
+            patched.setattr(decisions, name, locked)
+        answer = tab.send(tab.action("accept", tab.answer["at"]), at=None)
+        assert "Another program" in answer["error"]
+        assert answer["acked"] == {}
+    assert tab.send()["error"] == ""
 
 
 def test_no_mask_is_served_to_two_people(open_review):
@@ -258,8 +453,13 @@ def test_link_opens_its_mask_unless_it_is_decided(open_review):
     other = review.answer()["upcoming"][1]
     review.start(other)
     assert review.answer()["at"] == other
+    second = open_review()
+    second.start(other)
+    assert second.answer()["at"] is None  # it is open in the first one
+    assert str(other) in second.notice
     tab = Browser(review)
     tab.press("accept")
+    review.release_claims()
     fresh = open_review()
     fresh.start(other)
     assert fresh.answer()["at"] != other
@@ -281,7 +481,7 @@ def test_what_cannot_be_written_is_reported_and_not_acknowledged(open_review, ed
     assert answer["error"] == "The disk is full: free some space."
     assert answer["acked"] == {}
     assert marks(editable_run) == []
-    assert tab.send(*actions)["acked"] == {"tab": 2}
+    assert tab.send(*actions)["acked"] == {tab.client: 2}
     assert marks(editable_run) == [(id, "accept") for id in ids]
 
 

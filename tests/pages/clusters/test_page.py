@@ -163,6 +163,55 @@ def test_masks_become_a_new_cluster_with_a_name(open_page, editable_run):
     assert app.query_params["picked"] == f"cluster:{classes.num_classes}"
 
 
+def decide_meanwhile(run, mask_id, action, cluster=None):
+    """A colleague decides on a mask after the page was drawn."""
+    row = run.masks().set_index("mask_id").loc[mask_id]
+    box = tuple(int(row[f"bbox_{side}"]) for side in "xywh")
+    mark = decisions.Mark(mask_id, row["image_id"], box, decisions.Action(action), cluster)
+    decisions.decide(run, "colleague", [mark], scope=Scope.LABELS)
+
+
+@pytest.mark.parametrize("label", ["Reject", "Accept", "Move", "Move to a new cluster"])
+def test_what_a_colleague_decided_meanwhile_is_left_alone_and_counted(open_page, editable_run, label):
+    ids = editable_run.clusters().query("cluster == 1")["mask_id"].tolist()
+    app = open_clusters(open_page, picked="cluster:1")
+    if label.startswith("Move"):
+        app.selectbox(key="clusters:target:0").set_value(0 if "new" in label else 2).run()
+    decide_meanwhile(editable_run, ids[0], "accept")
+    decide_meanwhile(editable_run, ids[1], "reject")
+    button(app, f"{label.split()[0]} {len(ids)}").click().run()
+    assert not app.exception
+    step = decisions.steps(editable_run)[0]
+    assert (step.reviewer, step.num_masks) == ("tess", len(ids) - 2)
+    marks = decisions.read_marks(editable_run)
+    assert marks[marks["mask_id"].isin(ids[:2])]["reviewer"].tolist() == ["colleague"] * 2
+    assert "2 of these masks" in texts(app)
+
+
+def test_undo_button_does_not_undo_what_another_tab_did_meanwhile(open_page, editable_run):
+    decisions.rename(editable_run, "tess", 1, "shown")
+    app = open_clusters(open_page)
+    decisions.rename(editable_run, "tess", 2, "of another tab")
+    app.button(key="clusters:Undo:top").click().run()
+    assert not app.exception
+    assert decisions.read_classes(editable_run).names == {1: "shown", 2: "of another tab"}
+    assert "of another tab" in texts(app)
+    app.button(key="clusters:Undo:top").click().run()
+    assert decisions.read_classes(editable_run).names == {1: "shown"}
+
+
+def test_numbers_of_a_clustering_that_was_replaced_meanwhile_move_nothing(open_page, editable_run):
+    app = open_clusters(open_page, picked="cluster:1")
+    app.selectbox(key="clusters:target:0").set_value(2).run()
+    ids = editable_run.clusters()["mask_id"].tolist()
+    decisions.adopt(editable_run, "colleague", ids, [1 + place % 2 for place in range(len(ids))], 2, 0)
+    before = decisions.version(editable_run)
+    next(item for item in app.button if item.label.startswith("Move")).click().run()
+    assert not app.exception
+    assert decisions.version(editable_run) == before
+    assert "Another clustering" in texts(app)
+
+
 def test_clusters_are_merged_and_the_merge_is_undone(open_page, editable_run):
     app = tick(open_clusters(open_page), 1, 3)
     button(app, "Merge").click().run()

@@ -158,6 +158,24 @@ def test_decisions_are_in_force_at_once_and_undone(open_page, editable_run):
     assert app.button(key="filter:undo").disabled
 
 
+def test_what_a_colleague_decided_meanwhile_is_left_alone_and_counted(open_page, editable_run):
+    app = open_filter(open_page, "min_score=1", "min_iou=0", border="min_score")
+    chosen = tiles(app, "dropped")[:3]
+    app.session_state["page:filter marks"] = tuple(chosen)
+    app.run()
+    row = editable_run.masks().set_index("mask_id").loc[chosen[0]]
+    box = tuple(int(row[f"bbox_{side}"]) for side in "xywh")
+    mark = decisions.Mark(chosen[0], row["image_id"], box, decisions.Action.REJECT)
+    decisions.decide(editable_run, "colleague", [mark], scope=Scope.LABELS)
+    button(app, "Accept 3").click().run()
+    marks = decisions.read_marks(editable_run)
+    assert dict(zip(marks["mask_id"], marks["action"], strict=True)) == {
+        chosen[0]: "reject",
+        **dict.fromkeys(chosen[1:], "accept"),
+    }
+    assert "1 of these masks" in texts(app)
+
+
 def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editable_run):
     app = open_filter(open_page, "min_score=0.5", border="min_score")
     rejected = tiles(app, "kept")[0]

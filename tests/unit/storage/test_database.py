@@ -197,3 +197,62 @@ def test_old_file_is_brought_up_to_date_once_by_two_threads(tmp_path, monkeypatc
     with reading(tmp_path) as db:
         assert version(db) == len(MIGRATIONS)
         assert sorted(row["title"] for row in db.execute("SELECT title FROM jobs")) == ["one", "two"]
+
+
+OLD = (  # what two people left in a file of the version before claims were of sessions
+    "INSERT INTO steps (time, reviewer, scope, kind, value, clusters, base) "
+    "VALUES (5, 'Ann', 'labels', 'mark', '{}', '', 0)",
+    "INSERT INTO marks VALUES (1, 7, 'cat', 1, 2, 3, 4, 'reject', NULL)",
+    "INSERT INTO steps (time, reviewer, scope, kind, value, clusters, base, undoes) "
+    "VALUES (6, 'Ann', 'labels', 'undo', '{}', '', 0, 1)",
+    "INSERT INTO assignments VALUES (1, 7, 3)",
+    "INSERT INTO claims VALUES (7, 'Ann', 1e12)",
+    "INSERT INTO claims VALUES (8, 'Bob', 1)",
+    "INSERT INTO views (time, kind, name, value) VALUES (7, 'selection', 'mine', '[1]')",
+)
+TABLES = ("jobs", "steps", "marks", "assignments", "claims", "views")
+
+
+def contents(db):
+    return {name: [dict(row) for row in db.execute(f"SELECT * FROM {name}")] for name in TABLES}
+
+
+@pytest.fixture
+def old_run(tmp_path, monkeypatch):
+    """A run whose database is of an earlier version, and what it held."""
+    with monkeypatch.context() as patched:
+        patched.setattr(database, "MIGRATIONS", MIGRATIONS[:2])
+        with writing(tmp_path) as db:
+            for statement in OLD:
+                db.execute(statement)
+            held = contents(db)
+    return tmp_path, held
+
+
+def assert_holds(found, held):
+    for name in TABLES:
+        assert len(found[name]) == len(held[name])
+        for row, old in zip(found[name], held[name], strict=True):
+            assert row.items() >= old.items()
+
+
+def test_older_file_loses_nothing_when_it_is_brought_up_to_date(old_run):
+    run, held = old_run
+    with writing(run) as db:
+        found = contents(db)
+    assert_holds(found, held)
+    assert {row["session"] for row in found["claims"]} == {""}
+    assert {row["client"] for row in found["steps"]} == {None}
+
+
+def test_older_file_that_cannot_be_written_is_read_all_the_same(old_run, monkeypatch):
+    run, held = old_run
+
+    def refuse(_run):
+        raise RunError("Check the rights of the folder.")
+
+    monkeypatch.setattr(database, "connect", refuse)
+    before = database_path(run).read_bytes()
+    with reading(run) as db:
+        assert_holds(contents(db), held)
+    assert database_path(run).read_bytes() == before

@@ -3,7 +3,10 @@ import io
 import multiprocessing
 import subprocess
 import sys
+import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import decisions_data
@@ -13,18 +16,27 @@ from decisions_data import cluster_anew, frame_of, make_run, mark
 
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.review.decisions import (
+    LONGEST,
     Action,
     Kind,
     Mark,
     Scope,
+    Seen,
+    Sent,
     adopt,
     claim,
     claimed_by_others,
+    claims,
     decide,
     decide_undecided,
+    decide_unless_changed,
     effective,
     exclude,
+    gather,
+    hand_over,
     history,
+    made_cluster,
+    masks_of,
     merge,
     next_redo,
     next_undo,
@@ -33,6 +45,7 @@ from maskdistill.review.decisions import (
     redo,
     release,
     rename,
+    shorten,
     split,
     steps,
     summarise,
@@ -329,6 +342,151 @@ def test_summary_counts_the_last_word_on_each_mask(run):
     ]
 
 
+def at_once(*calls):
+    """What several threads get that begin at the same time."""
+    gate = threading.Barrier(len(calls))
+
+    def begin(call):
+        gate.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [task.result(60) for task in [pool.submit(begin, call) for call in calls]]
+
+
+class TestActionsSentTwice:
+    def test_a_decision_is_one_step(self, run):
+        first = decide(run, "ann", [mark(0)], scope=LABELS, sent=Sent("tab", 1))
+        assert decide(run, "ann", [mark(0)], scope=LABELS, sent=Sent("tab", 1)) == first
+        assert decide(run, "ann", [mark(0)], scope=LABELS, sent=Sent("tab", 2)) > first
+        assert decide(run, "bob", [mark(0)], scope=LABELS, sent=Sent("another", 1)) > first
+        assert len(steps(run)) == 3
+
+    def test_another_action_under_the_same_number_is_not_lost(self, run):
+        decide(run, "ann", [mark(0)], scope=LABELS, sent=Sent("tab", 1))
+        decide(run, "ann", [mark(1)], scope=LABELS, sent=Sent("tab", 1))
+        decide(run, "ann", [mark(0, "accept")], scope=LABELS, sent=Sent("tab", 1))
+        assert said(run) == [(0, "reject"), (1, "reject"), (0, "accept")]
+
+    def test_an_undo_does_not_go_on_to_the_step_before(self, run):
+        ids = [decide(run, "ann", [mark(mask_id)], scope=LABELS) for mask_id in (0, 1, 2)]
+        for number, change in ((1, undo), (2, undo), (3, redo), (4, undo)):
+            told = [change(run, "ann", scope=LABELS, sent=Sent("tab", number)).id for _ in range(3)]
+            assert told == [ids[2 if number == 1 else 1]] * 3
+        assert said(run) == [(0, "reject")]
+
+    def test_an_undo_that_is_known_already_counts_even_if_nothing_is_left(self, run):
+        step = decide(run, "ann", [mark(0)], scope=LABELS)
+        assert undo(run, "ann", scope=LABELS, sent=Sent("tab", 1)).id == step
+        assert undo(run, "ann", scope=LABELS, sent=Sent("tab", 1)).id == step
+        assert undo(run, "ann", scope=LABELS, sent=Sent("tab", 2)) is None
+
+    def test_two_threads_with_the_same_action_write_it_once(self, run):
+        for number in range(1, 6):
+            write = partial(decide, run, "ann", [mark(0)], scope=LABELS, sent=Sent("tab", number))
+            assert len(set(at_once(*[write] * 4))) == 1
+        take_back = partial(undo, run, "ann", scope=LABELS, sent=Sent("tab", 6))
+        assert len({step.id for step in at_once(*[take_back] * 4)}) == 1
+        assert [step.undone for step in steps(run)] == [True] + [False] * 4
+
+
+def test_two_people_who_undo_at_once_take_back_their_own(run):
+    for number in range(6):
+        for name in ("ann", "bob"):
+            decide(run, name, [mark(decisions_data.IDS[number])], scope=LABELS)
+    undone = at_once(*(lambda name=name: [undo(run, name, scope=LABELS) for _ in range(6)] for name in ("ann", "bob")))
+    assert [{step.reviewer for step in own} for own in undone] == [{"ann"}, {"bob"}]
+    assert all(step.undone for step in steps(run))
+    assert said(run) == []
+
+
+def test_two_tabs_of_one_person_undo_a_step_each(run):
+    ids = [decide(run, "ann", [mark(mask_id)], scope=LABELS) for mask_id in decisions_data.IDS]
+    undone = at_once(*[lambda: [undo(run, "ann", scope=LABELS).id for _ in range(6)]] * 2)
+    assert sorted(undone[0] + undone[1]) == ids
+
+
+def test_undo_of_another_step_than_was_shown_is_refused(run):
+    shown = decide(run, "ann", [mark(0)], scope=LABELS)
+    newer = decide(run, "ann", [mark(1)], scope=LABELS)  # from another tab
+    with pytest.raises(ConfigError, match="another step than the one to undo"):
+        undo(run, "ann", scope=LABELS, expected=shown)
+    assert undo(run, "ann", scope=LABELS, expected=newer).id == newer
+    decide(run, "ann", [mark(2)], scope=LABELS)
+    with pytest.raises(ConfigError, match="there is none any more"):
+        redo(run, "ann", scope=LABELS, expected=newer)
+
+
+class TestDecisionsInBetween:
+    """What somebody decided after the page was drawn stands."""
+
+    def seen(self, run):
+        return Seen(version(run), read_classes(run).numbering)
+
+    def test_are_left_alone(self, run):
+        decide(run, "bob", [mark(0, "accept")], scope=LABELS)  # seen, and overruled
+        seen = self.seen(run)
+        decide(run, "bob", [mark(1, "accept")], scope=LABELS)
+        decide(run, "bob", [mark(2, "relabel", 3)], scope=CLUSTERS)
+        decide(run, "bob", [mark(10, "skip")], scope=LABELS)
+        gather(run, "bob", [11, 12])
+        undo(run, "bob", scope=LABELS)  # the skip
+        decide(run, "bob", [mark(20)], scope=LABELS)
+        undo(run, "bob", scope=LABELS)
+        marks = [mark(mask_id) for mask_id in decisions_data.IDS]
+        step, written = decide_unless_changed(run, "ann", marks, scope=CLUSTERS, seen=seen)
+        assert [each.mask_id for each in written] == [0, 10, 20, 21, 22, 30, 31, 32]
+        assert masks_of(run, step) == [0, 10, 20, 21, 22, 30, 31, 32]
+
+    def test_done_again_they_are_left_alone_too(self, run):
+        decide(run, "bob", [mark(0, "accept")], scope=LABELS)
+        undo(run, "bob", scope=LABELS)
+        seen = self.seen(run)
+        redo(run, "bob", scope=LABELS)
+        assert decide_unless_changed(run, "ann", [mark(0)], scope=LABELS, seen=seen) == (0, [])
+        assert said(run) == [(0, "accept")]
+
+    def test_masks_that_were_moved_are_not_rejected_with_the_rest(self, run):
+        seen = self.seen(run)
+        gather(run, "bob", [0, 1])
+        _, written = decide_undecided(run, "ann", [mark(0), mark(1), mark(10)], scope=LABELS, seen=seen)
+        assert [each.mask_id for each in written] == [10]
+
+    def test_a_new_cluster_is_made_of_the_others(self, run):
+        seen = self.seen(run)
+        decide(run, "bob", [mark(0)], scope=CLUSTERS)
+        assert made_cluster(run, gather(run, "ann", [0, 1, 2], seen=seen)) == (5, 2)
+        with pytest.raises(ConfigError, match="Others decided on all of these masks"):
+            gather(run, "ann", [0], seen=seen)
+
+    def test_numbers_of_another_clustering_are_refused(self, run):
+        seen = self.seen(run)
+        adopt(run, "bob", decisions_data.IDS, [1, 2] * 6, 2, 0)
+        later = version(run)
+        for change in (
+            lambda: decide_unless_changed(run, "ann", [mark(0, "relabel", 2)], scope=CLUSTERS, seen=seen),
+            lambda: decide(run, "ann", [mark(0, "relabel", 2)], scope=LABELS, seen=seen),
+            lambda: merge(run, "ann", [1, 2], seen=seen),
+            lambda: rename(run, "ann", 1, "cow", seen=seen),
+            lambda: exclude(run, "ann", 1, True, seen=seen),
+            lambda: split(run, "ann", 1, [[0], [2]], seen=seen),
+            lambda: gather(run, "ann", [0], seen=seen),
+            lambda: adopt(run, "ann", decisions_data.IDS, [1] * 12, 1, 0, seen=seen),
+        ):
+            with pytest.raises(ConfigError, match="Another clustering"):
+                change()
+        assert version(run) == later
+
+    def test_a_name_that_a_colleague_gave_is_not_overwritten(self, run):
+        seen = self.seen(run)
+        rename(run, "bob", 1, "cow")
+        with pytest.raises(ConfigError, match=r"bob was faster: Named cluster 1 'cow'\."):
+            rename(run, "ann", 1, "sheep", seen=seen)
+        rename(run, "ann", 2, "sheep", seen=seen)
+        exclude(run, "ann", 1, True, seen=seen)
+        assert read_classes(run).names == {1: "cow", 2: "sheep"}
+
+
 class TestClaims:
     def test_a_mask_is_one_reviewers(self, run):
         assert claim(run, "ann", [1, 0], 60) == [1, 0]
@@ -345,6 +503,78 @@ class TestClaims:
         assert claimed_by_others(run, "bob") == set()
         assert claim(run, "bob", [0], 60) == [0]
         assert claim(run, "ann", [0], 60) == []
+
+    def test_two_tabs_of_one_person_have_masks_of_their_own(self, run):
+        ann = {"reviewer": "Ann"}
+        assert claim(run, "tab 1", [0, 1], **ann) == [0, 1]
+        assert claim(run, "tab 2", [1, 2], **ann) == [2]
+        assert claimed_by_others(run, "tab 2", **ann) == {0, 1}
+        release(run, "tab 2")
+        assert claimed_by_others(run, "tab 3", **ann) == {0, 1}
+
+    def test_a_second_opinion_is_on_what_others_have_open(self, run):
+        claim(run, "ann", [0, 1], reviewer="Ann")
+        bob = {"reviewer": "Bob", "second_opinion": True}
+        assert claim(run, "bob 1", [0, 1], **bob) == [0, 1]
+        assert claim(run, "bob 2", [0, 1], **bob) == []  # not twice by the same person
+        assert claim(run, "ann", [0, 1], reviewer="Ann") == [0, 1]
+        assert claim(run, "cem", [0, 1], reviewer="Cem") == []
+
+    def test_one_dated_ahead_blocks_no_longer_than_another(self, run, monkeypatch):
+        """By a machine whose clock is wrong, or before this one's was set back."""
+        now = time.time()
+        monkeypatch.setattr(claims.time, "time", lambda: now + 1e6)
+        claim(run, "ann", [0])
+        monkeypatch.setattr(claims.time, "time", lambda: now)
+        assert claim(run, "bob", [0, 1]) == [1]
+        monkeypatch.setattr(claims.time, "time", lambda: now + LONGEST + 1)
+        assert claimed_by_others(run, "bob") == set()
+        assert claim(run, "bob", [0]) == [0]
+
+    def test_nobody_can_claim_for_longer(self, run, monkeypatch):
+        claim(run, "ann", [0], 1e9)
+        later = time.time() + LONGEST + 1
+        monkeypatch.setattr(claims.time, "time", lambda: later)
+        assert claim(run, "bob", [0]) == [0]
+
+    def test_there_are_never_many(self, run, monkeypatch):
+        now = time.time()
+        for session in range(50):
+            monkeypatch.setattr(claims.time, "time", lambda session=session: now + session * LONGEST)
+            claim(run, f"session {session}", decisions_data.IDS)
+        with reading(run.path) as db:
+            assert db.execute("SELECT count(*) FROM claims").fetchone()[0] <= 2 * len(decisions_data.IDS)
+
+    def test_go_over_to_the_session_that_goes_on(self, run):
+        claim(run, "before", [0, 1])
+        claim(run, "after", [1, 2])
+        assert hand_over(run, "before", "after") == [0, 1]
+        assert claim(run, "another", [0, 1, 2]) == []
+        assert hand_over(run, "before", "after") == []
+
+    def test_end_soon_where_a_session_is_gone_unless_it_comes_back(self, run, monkeypatch):
+        claim(run, "gone", [0])
+        claim(run, "back", [1])
+        shorten(run, ["gone", "back"], 10)
+        claim(run, "back", [1])
+        later = time.time() + 11
+        monkeypatch.setattr(claims.time, "time", lambda: later)
+        assert claimed_by_others(run, "another") == {1}
+
+    def test_sessions_that_take_masks_at_once_get_none_twice(self, run):
+        for _ in range(5):
+            found = at_once(
+                *(partial(claim, run, f"tab {tab}", decisions_data.IDS, reviewer="Ann") for tab in range(4))
+            )
+            assert sorted(mask_id for own in found for mask_id in own) == decisions_data.IDS
+            for tab in range(4):
+                release(run, f"tab {tab}")
+
+    @pytest.mark.slow
+    def test_processes_that_take_masks_at_once_get_none_twice(self, run):
+        with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
+            found = list(pool.map(decisions_data.claim_one_by_one, [run] * 2, ["tab 1", "tab 2"]))
+        assert sorted(found[0] + found[1]) == decisions_data.IDS
 
 
 def assert_all_is_there(run, *names):
