@@ -1,12 +1,11 @@
-"""Whether a run that is killed again and again ends as an undisturbed one does.
+"""Whether a run that is killed in each of its stages ends as an undisturbed one does.
 
-    python -m benchmarks.kills --data ../shared/data/msrc --num-classes 14 [--kills 10] [--seed 0] [--limit N]
+    python -m benchmarks.kills --data ../shared/data/msrc --num-classes 14 [--kills 1] [--seed 0] [--limit N]
 
-One run is left alone; how far it was at every moment is written down. Then moments are drawn, one in each of as many
-equal parts of its time. Another run gets the same command, and when it is as far as the undisturbed one was at the
-first moment, SIGKILL ends its whole process group. It is started again and ended at the second moment, and so on. At
-last it may finish, and its report, its weights and its label maps are compared with the undisturbed run's. Exit code 1
-if anything differs; both runs are kept then.
+One run is left alone; when each stage ended is written down. Another run gets the same command; a random part of the
+first stage's time after its start SIGKILL ends its whole process group. It is started again, and ended a random part of
+the second stage's time after the first one's end, and so on through all stages. At last it may finish, and every file
+that it made is compared with the undisturbed run's. Exit code 1 if one differs; both runs are kept then.
 """
 
 import argparse
@@ -14,43 +13,39 @@ import contextlib
 import hashlib
 import os
 import random
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benchmarks.report import print_table, write_report
+from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.stages.stage_list import NAMES
-from maskdistill.stages.status import PART_OF
-from maskdistill.storage.progress import Progress, read_progress_file
 from maskdistill.storage.run_folder import Run
 
-LOOK_SECONDS = 0.02  # between two looks at the progress file
-WEIGHTS = ("stage1", "stage2")
 FINISHED = "finished by itself"
-LABEL_MAPS = ("pseudo_labels", "predictions")
-
-
-@dataclass(frozen=True)
-class KillPoint:
-    """When the undisturbed run was first seen at a place."""
-
-    seconds: float  # since its start
-    place: tuple[int, int]  # number of the stage, -1 before the first; photos or steps done in it
+# What holds times or processes, is there for going on only, or is made again when it is needed.
+LEFT_OUT = re.compile(
+    r"progress\.json|history\.jsonl|checkpoint(\.previous)?\.safetensors|.*\.(lock|log|arrow)|run\.sqlite.*"
+)
+_ENDED = re.compile(rf"({'|'.join(NAMES)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
 
 
 @dataclass(frozen=True)
 class Kill:
     """How one start of the disturbed run ended."""
 
-    moment: float  # seconds into the undisturbed run, which was as far then
+    stage: str
+    part: float  # of the stage's time, after the end of the stage before
+    seconds: float  # the same in seconds
     lived: float  # seconds from this start to its end
-    died: str  # stage, and how far it was
+    died: str  # the last stage that it told as done
 
 
 def main() -> int:
@@ -58,17 +53,20 @@ def main() -> int:
     options = _parse()
     folder = Path(tempfile.mkdtemp(prefix="maskdistill-kills-"))
     whole, broken = Run(folder / "undisturbed"), Run(folder / "killed")
-    marks = run_undisturbed(command(options, whole), whole)
-    seconds = marks[-1].seconds
+    ends = run_undisturbed(command(options, whole), whole)
+    seconds = ends[NAMES[-1]]
     print(f"undisturbed: {seconds:.0f} s", flush=True)
+    generator = random.Random(options.seed)
     kills = []
-    for moment in draw_moments(seconds, options.kills, random.Random(options.seed)):
-        kills.append(run_and_kill(command(options, broken), broken, marks, moment))
-        print(f"as after {moment:.0f} s: {kills[-1].died}", flush=True)
+    for stage, before in zip(NAMES, ("", *NAMES), strict=False):
+        for part in sorted(generator.random() for _ in range(options.kills)):
+            wait = part * (ends[stage] - ends.get(before, 0))
+            kills.append(run_and_kill(command(options, broken), broken, Kill(stage, part, wait, 0, ""), before))
+            print(f"{part:.0%} into {stage}: {kills[-1].died}", flush=True)
     with started(command(options, broken), broken) as process:
         finish(process, broken)
-    rows = [[f"{kill.moment:.1f}", f"{kill.moment / seconds:.0%}", f"{kill.lived:.1f}", kill.died] for kill in kills]
-    print_table("Kills", ["moment (s)", "of the undisturbed run", "lived (s)", "died in"], rows)
+    rows = [[kill.stage, f"{kill.part:.0%}", f"{kill.seconds:.2f}", f"{kill.lived:.1f}", kill.died] for kill in kills]
+    print_table("Kills", ["in", "part of its time", "(s)", "lived (s)", "told as done"], rows)
     differences = compare(whole, broken)
     result = {"benchmark": "kills", "data": options.data, "limit": options.limit, "seconds": seconds}
     write_report(options.json, {**result, "kills": [asdict(kill) for kill in kills], "differences": differences})
@@ -82,23 +80,27 @@ def main() -> int:
 
 def command(options: argparse.Namespace, run: Run) -> list[str]:
     """The command that is started again and again."""
-    words = [sys.executable, "-m", "maskdistill", "run", "--data", options.data, "--run", str(run.path), "--quiet"]
+    words = [sys.executable, "-m", "maskdistill", "run", "--data", options.data, "--run", str(run.path)]
     words += ["--preset", options.preset, "--num-classes", str(options.num_classes)]
     words += ["--limit", str(options.limit)] if options.limit else []
     return words + [part for setting in options.set for part in ("--set", setting)]
 
 
 @contextlib.contextmanager
-def started(words: Sequence[str], run: Run) -> Iterator[subprocess.Popen]:
+def started(words: Sequence[str], run: Run) -> Iterator[subprocess.Popen[str]]:
     """The command in a process group of its own, which SIGKILL ends if it is still at work when the block is left."""
-    with log_of(run).open("ab") as log:
-        process = subprocess.Popen(words, stdout=log, stderr=log, start_new_session=True)
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+    )
     try:
         yield process
     finally:
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+        with log_of(run).open("a") as log:
+            log.write(process.stderr.read())
+        process.stderr.close()
 
 
 def log_of(run: Run) -> Path:
@@ -106,94 +108,85 @@ def log_of(run: Run) -> Path:
     return run.path.with_suffix(".log")
 
 
-def finish(process: subprocess.Popen, run: Run) -> None:
+def stages_told(process: subprocess.Popen[str], run: Run) -> Iterator[str]:
+    """The name of each stage when the command says that it is done, until the command ends."""
+    with log_of(run).open("a") as log:
+        for line in process.stderr:
+            log.write(line)
+            if match := _ENDED.match(line):
+                yield match[1]
+
+
+def finish(process: subprocess.Popen[str], run: Run) -> None:
     """Wait for the end, which must be a good one."""
+    for _ in stages_told(process, run):
+        pass
     if process.wait():
         raise SystemExit(f"The run ended with {process.returncode}:\n{log_of(run).read_text()}")
 
 
-def run_undisturbed(words: Sequence[str], run: Run) -> list[KillPoint]:
-    """Where the run was when; the last mark is its end."""
+def run_undisturbed(words: Sequence[str], run: Run) -> dict[str, float]:
+    """Seconds from the start to the end of each stage."""
     began = time.monotonic()
-    marks = [KillPoint(0.0, (-1, 0))]
     with started(words, run) as process:
-        for progress in watch(process, run):
-            marks.append(KillPoint(time.monotonic() - began, place_of(progress)))
+        ends = {stage: time.monotonic() - began for stage in stages_told(process, run)}
         finish(process, run)
-    return [*marks, KillPoint(time.monotonic() - began, marks[-1].place)]
+    return ends
 
 
-def draw_moments(seconds: float, count: int, generator: random.Random) -> list[float]:
-    """Seconds into the undisturbed run, rising: one anywhere in each of ``count`` equal parts."""
-    return [seconds * (part + generator.random()) / count for part in range(count)]
-
-
-def run_and_kill(words: Sequence[str], run: Run, marks: Sequence[KillPoint], moment: float) -> Kill:
-    """Go on until the run is as far as the undisturbed one was at a moment, then end its process group."""
-    mark = [mark for mark in marks if mark.seconds <= moment][-1]
+def run_and_kill(words: Sequence[str], run: Run, plan: Kill, before: str) -> Kill:
+    """Go on until the stage before is told as done and ``plan.seconds`` have passed, then end the process group."""
     began = time.monotonic()
+    told = "start"
     with started(words, run) as process:
-        if mark.place > marks[0].place:
-            next((progress for progress in watch(process, run) if place_of(progress) >= mark.place), None)
+        if before:
+            told = next((stage for stage in stages_told(process, run) if stage == before), told)
         with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(moment - mark.seconds)
+            process.wait(plan.seconds)
     lived = time.monotonic() - began
-    if process.returncode != -signal.SIGKILL:
-        finish(process, run)
-        return Kill(moment, lived, FINISHED)
-    return Kill(moment, lived, describe_end(process, run))
-
-
-def watch(process: subprocess.Popen, run: Run) -> Iterator[Progress]:
-    """This process's progress whenever it has moved, until the process ends."""
-    last = None
-    while process.poll() is None:
-        progress = read_progress_file(run.progress_path)
-        if progress is not None and progress.pid == process.pid and place_of(progress) != last:
-            last = place_of(progress)
-            yield progress
-        time.sleep(LOOK_SECONDS)
-
-
-def place_of(progress: Progress) -> tuple[int, int]:
-    """Number of the stage, and how much of it is done."""
-    return NAMES.index(PART_OF.get(progress.stage, progress.stage)), progress.done
-
-
-def describe_end(process: subprocess.Popen, run: Run) -> str:
-    """The stage that a killed process was in, as far as its last sign of life says."""
-    progress = read_progress_file(run.progress_path)
-    if progress is None or progress.pid != process.pid:
-        return "start"
-    where = f"{progress.stage}, {progress.done} of {progress.total} {progress.unit}"
-    return f"after {where}" if progress.state == "done" else where
+    if process.returncode == -signal.SIGKILL:
+        return Kill(plan.stage, plan.part, plan.seconds, lived, told)
+    if process.returncode:
+        raise SystemExit(f"The run ended with {process.returncode}:\n{log_of(run).read_text()}")
+    return Kill(plan.stage, plan.part, plan.seconds, lived, FINISHED)
 
 
 def compare(whole: Run, broken: Run) -> list[str]:
     """Print how much was compared; returns the names of the files that differ or that only one run has."""
     first, second = digests(whole), digests(broken)
     differences = sorted(name for name in first.keys() | second.keys() if first.get(name) != second.get(name))
-    rows = []
-    for kind in ("metrics", *WEIGHTS, *LABEL_MAPS):
-        names = [name for name in first if name.startswith(kind)]
-        changed = [name for name in differences if name.startswith(kind)]
-        rows.append([kind, len(names), len(changed)])
+    rows = [["files", len(first), len(differences)]]
+    rows += [
+        [kind, sum(name.startswith(kind) for name in first), sum(name.startswith(kind) for name in differences)]
+        for kind in ("stage1", "stage2", "pseudo_labels/", "predictions/", "thumbs/", "features/")
+    ]
     print_table("Undisturbed and killed run compared", ["what", "files", "different"], rows)
     return differences
 
 
-def digests(run: Run) -> dict[str, str]:
-    """SHA-256 of the report, the weights and every label map, by path inside the run."""
-    files = [run.path / "metrics.json", *(run.path / stage / "model.safetensors" for stage in WEIGHTS)]
-    files += [path for kind in LABEL_MAPS for path in (run.path / kind).rglob("*.png")]
-    return {path.relative_to(run.path).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+def digests(run: Run) -> Mapping[str, str]:
+    """Digest of every file that the run made, by path inside it; of weights of the tensors, whose order in the file is
+    no part of them.
+    """
+    files = [path for path in run.path.rglob("*") if path.is_file() and not LEFT_OUT.fullmatch(path.name)]
+    return {path.relative_to(run.path).as_posix(): _digest(path) for path in files}
+
+
+def _digest(path: Path) -> str:
+    if path.suffix != ".safetensors":
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    tensors, values = read_tensors(path)
+    state = hashlib.sha256(repr(values).encode())
+    for name in sorted(tensors):
+        state.update(name.encode() + tensors[name].contiguous().view(-1).numpy().tobytes())
+    return state.hexdigest()
 
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", required=True, help="folder of photos, VOC or COCO folder, sample, sample-views")
     parser.add_argument("--num-classes", type=int, required=True, help="K; 0 lets the curve suggest it")
-    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--kills", type=int, default=1, help="in each stage")
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--limit", type=int, default=0, help="at most so many photos, 0 for all")
     parser.add_argument("--preset", default="quick")

@@ -20,7 +20,7 @@ from maskdistill.review.decisions import read_marks, version
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]
 
-ROUNDS = int(os.environ.get("MASKDISTILL_EXAMPLES", 25))
+ROUNDS = int(os.environ.get("MASKDISTILL_EXAMPLES", 12))
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -71,7 +71,7 @@ def check(run, told, names):
     for kind in ("undo", "redo"):
         acts = sum(line.startswith(kind) and line != f"{kind} 0" for line in told)
         assert acts <= sum(step["kind"] == kind for step in steps)
-    views = {name: 0 for name in names}
+    views = dict.fromkeys(names, 0)
     for view in rows(run, "views"):
         views[view["name"]] += 1
     num_told = Counter(line.split()[0] for line in told if not line.endswith("do 0"))

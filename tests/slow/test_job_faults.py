@@ -3,6 +3,7 @@
 Most of it does the whole method with a small transformer of random weights on drawn photos.
 """
 
+import json
 import os
 import random
 import shutil
@@ -29,7 +30,8 @@ from maskdistill.storage.progress import read_progress_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]
 
-DATA = Path(__file__).resolve().parents[1] / "data"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "tests" / "data"
 PATIENCE = 600.0  # seconds for a job, on a machine that does much else
 KILLS = 20
 TRIES = 50
@@ -201,6 +203,27 @@ def test_killed_at_random_moments_and_resumed_it_ends_the_same(undisturbed, comm
     assert sorted(places) == [(stage, epoch) for stage in ("stage1", "stage2") for epoch in range(1, EPOCHS + 1)]
     assert places == epochs_of(undisturbed)[0]
     assert losses == epochs_of(undisturbed)[1]
+
+
+def test_killed_in_each_stage_and_started_again_every_file_is_the_same(command, tmp_path):
+    """As a command that a person types, the map by UMAP too."""
+    words = [
+        "-m",
+        "benchmarks.kills",
+        "--data",
+        command[2],
+        "--num-classes",
+        "3",
+        *command[7:],
+        "--json",
+        str(tmp_path / "k.json"),
+    ]
+    done = subprocess.run(
+        [sys.executable, *words], cwd=ROOT, capture_output=True, text=True, timeout=2 * PATIENCE, check=False
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+    kills = json.loads((tmp_path / "k.json").read_text())["kills"]
+    assert [kill["stage"] for kill in kills] == list(NAMES)
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(undisturbed, command, tmp_path):
