@@ -8,6 +8,9 @@ from importlib import import_module
 
 import streamlit as st
 
+from maskdistill.storage.run_folder import runs_folder
+from maskdistill.storage.user_folders import redirect_caches
+
 _TABLES = ("pandas", "plotly.graph_objects", "scipy.ndimage", "sklearn.cluster")
 _NEEDED = {  # by page: the libraries that take long
     "proposals": ("pandas", "torch", "timm"),
@@ -30,6 +33,7 @@ def load_for(page: str) -> None:
     """
     if not _missing(page):
         return
+    redirect_caches(runs_folder() / ".cache")
     st.caption(f"Opening {page.capitalize()} for the first time: loading libraries …")
     with _importing:  # a second session waits here, and finds them loaded
         for name in _missing(page):

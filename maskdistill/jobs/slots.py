@@ -5,17 +5,12 @@ user's cache folder and not with the runs: two servers may keep their runs in di
 be shared by machines that have devices of their own.
 """
 
-import contextlib
-import getpass
-import os
 import socket
-import tempfile
 from contextlib import ExitStack
-from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from maskdistill.errors import JobError
+from maskdistill.errors import JobError, RunError
 from maskdistill.machine import num_gpus
 from maskdistill.storage.user_folders import cache_dir
 
@@ -31,9 +26,8 @@ def take_slot(device: str) -> ExitStack | None:
     """
     with ExitStack() as taken:
         for name in _parts(device):
-            lock = FileLock(_folder() / f"{socket.gethostname()}-{name.replace(':', '-')}.lock")
             try:
-                taken.enter_context(lock.acquire(timeout=0))
+                taken.enter_context(_lock(name).acquire(timeout=0))
             except Timeout:
                 return None
         return taken.pop_all()
@@ -44,12 +38,12 @@ def _parts(device: str) -> list[str]:
     return [f"cuda:{number}" for number in range(max(1, num_gpus()))] if device == "cuda" else [device]
 
 
-def _folder() -> Path:
-    """``slots`` in the user's cache folder, or in a temporary folder of the user's own where that cannot be written."""
-    for parent in (cache_dir, lambda: Path(tempfile.gettempdir()) / f"maskdistill-{getpass.getuser()}"):
-        with contextlib.suppress(OSError, RuntimeError):  # no such place, or no home at all
-            folder = parent() / "slots"
-            folder.mkdir(parents=True, exist_ok=True)
-            if os.access(folder, os.W_OK):
-                return folder
-    raise JobError("No folder for the locks of the devices. Set MASKDISTILL_CACHE to a folder that can be written.")
+def _lock(part: str) -> FileLock:
+    try:
+        folder = cache_dir() / "slots"
+        folder.mkdir(parents=True, exist_ok=True)
+    except (RunError, OSError) as error:
+        raise JobError(
+            f"No folder for the locks of the devices ({error}). Set MASKDISTILL_CACHE to a folder that can be written."
+        ) from error
+    return FileLock(folder / f"{socket.gethostname()}-{part.replace(':', '-')}.lock")

@@ -25,7 +25,7 @@ from maskdistill.files import write_atomically
 from maskdistill.machine import device_of, usable_cores
 from maskdistill.storage.progress import format_duration, read_progress_file
 from maskdistill.storage.run_folder import Run
-from maskdistill.storage.user_folders import cache_dir
+from maskdistill.storage.user_folders import cache_dir, find_cached
 
 logger = logging.getLogger(__name__)
 
@@ -49,6 +49,7 @@ _SETTINGS = {
     "evaluation": ("evaluation.probe", "evaluation.num_seeds"),
     "projection": ("projection.num_epochs",),
 }
+_FILE = "speeds.json"  # in the user's cache folder
 _TRAINING = ("model", "image_side", "hidden", "patch_share")
 _MODELS = {"candidates": ("stage1",), "predictions": ("stage1", "stage2")}  # that a stage applies to photos
 
@@ -119,7 +120,7 @@ def estimate(work: Work, stages: Sequence[str], config: RunConfig) -> Estimate:
         stages: Names of stages.
         config: Settings, with or without "auto".
     """
-    measured = _read(_file()).get(_machine(), [])
+    measured = _read(find_cached(_FILE)).get(_machine(), [])
     parts = [_estimate_stage(work.units(stage, config), *drivers_of(stage, config), measured) for stage in stages]
     known = [part for part in parts if part is not None]
     total, same = sum(seconds for seconds, _ in known), sum(seconds for seconds, is_same in known if is_same)
@@ -230,7 +231,7 @@ def _say(seconds: float) -> str:
 def _note(new: Measured) -> None:
     """Add a measurement; threads and processes that do so at once wait for each other."""
     try:
-        path = _file()
+        path = cache_dir() / _FILE
         path.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(f"{path}.lock").acquire(timeout=LOCK_SECONDS):
             machines = _read(path)
@@ -239,12 +240,14 @@ def _note(new: Measured) -> None:
             machines[_machine()] = [*(item for item in kept if item not in same), *same[1 - KEPT :], new]
             values = {name: [asdict(item) for item in items] for name, items in machines.items()}
             write_atomically(path, json.dumps({"version": VERSION, "machines": values}, indent=1))
-    except (OSError, RuntimeError) as error:  # RuntimeError: the user has no home at all
+    except (OSError, RunError) as error:  # RunError: no folder of the user's can be written
         logger.info("The speed of this machine is not remembered: %s", error)
 
 
-def _read(path: Path) -> dict[str, list[Measured]]:
+def _read(path: Path | None) -> dict[str, list[Measured]]:
     """The measurements of each machine; none if there is no file, or one that cannot be used."""
+    if path is None:
+        return {}
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         if content["version"] != VERSION:
@@ -256,7 +259,3 @@ def _read(path: Path) -> dict[str, list[Measured]]:
 
 def _machine() -> str:
     return f"{socket.gethostname()}, {usable_cores()} cores"
-
-
-def _file() -> Path:
-    return cache_dir() / "speeds.json"

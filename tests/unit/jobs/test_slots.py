@@ -8,6 +8,7 @@ from maskdistill.errors import JobError
 from maskdistill.jobs import slots
 from maskdistill.jobs.slots import take_slot
 from maskdistill.machine import device_of
+from maskdistill.storage import user_folders
 
 
 @pytest.fixture(autouse=True)
@@ -72,9 +73,10 @@ def test_auto_takes_a_gpu_where_one_is_visible(monkeypatch):
 
 def test_place_for_the_locks_where_the_cache_cannot_be_written(cache, tmp_path, monkeypatch):
     cache.write_text("a file in the way")
-    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(user_folders.tempfile, "gettempdir", lambda: str(tmp_path / "temporary"))
     with take_slot("cpu"):
         assert list(tmp_path.glob("temporary/maskdistill-*/slots/*-cpu.lock"))
-    monkeypatch.setattr(slots.tempfile, "gettempdir", lambda: str(cache))
+    monkeypatch.setattr(user_folders.tempfile, "gettempdir", lambda: str(cache))
     with pytest.raises(JobError, match="Set MASKDISTILL_CACHE to a folder that can be written"):
         take_slot("cpu")

@@ -28,6 +28,7 @@ from maskdistill.stages.time_estimates import (
     work_of_source,
 )
 from maskdistill.storage.progress import Progress
+from maskdistill.storage import user_folders
 from maskdistill.storage.run_folder import Run
 
 CONFIG = load_preset("quick").with_overrides(["features.backbone=focus_vits14", "stage1.epochs=10"])
@@ -139,8 +140,9 @@ class TestFile:
         measure("proposals", 20.0, 300)
         assert estimated("proposals") == (20.0, "measured here")
 
-    def test_folder_that_cannot_be_written_costs_only_the_memory(self, cache):
+    def test_folder_that_cannot_be_written_costs_only_the_memory(self, cache, monkeypatch):
         cache.write_text("no folder")
+        monkeypatch.setattr(user_folders.tempfile, "gettempdir", lambda: str(cache))
         measure("proposals", 20.0, 300)
         assert estimated("proposals") == (None, "unknown")
 
