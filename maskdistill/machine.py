@@ -1,5 +1,6 @@
 """What this machine has: cores, devices, and not always enough memory. Loads no torch."""
 
+import errno
 import os
 import platform
 import re
@@ -40,7 +41,9 @@ def num_gpus() -> int:
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether Python, or torch on any device, found too little memory."""
+    """Whether Python, the system, or torch on any device, found too little memory."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
     if not isinstance(error, RuntimeError):
         return isinstance(error, MemoryError | OutOfMemoryError)
     return says_no_memory(f"{type(error).__name__}: {error}")
@@ -60,7 +63,7 @@ def explain_lack_of_memory() -> Iterator[None]:
     """
     try:
         yield
-    except (MemoryError, RuntimeError) as error:
+    except (MemoryError, RuntimeError, OSError) as error:
         if not is_out_of_memory(error):
             raise
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -53,7 +53,8 @@ def make_tokens(context: Context) -> None:
 
 def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[tuple[int, str]]:
     found = []
-    with closing(map_photos(spec, tasks, num_workers)) as results:
+    pairs = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: (task[0], reason))
+    with closing(pairs) as results:
         for result in results:
             found.append(result)
             reporter.advance()

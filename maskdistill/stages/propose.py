@@ -22,7 +22,7 @@ from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
-from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
 from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
@@ -262,7 +262,7 @@ def _process(
     tasks = [(photo, source.photos[photo]) for photo, number in wanted.items() if photo not in done[number]]
     reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
     changed: set[int] = set()
-    results = map_photos(spec, tasks, num_workers)
+    results = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     try:
         for result in results:
             number = wanted[result.number]

@@ -1,6 +1,9 @@
 """The work of a pool's processes. Torch is loaded inside them: the parent does without its 700 MB."""
 
+import multiprocessing
+import os
 import signal
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from importlib import import_module
@@ -12,6 +15,8 @@ from threadpoolctl import threadpool_limits
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.machine import explain_lack_of_memory
+
+START_ERRORS = (MaskDistillError, MemoryError, OSError, ImportError, RuntimeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -47,27 +52,37 @@ def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
     """Set up a process: its threads, its GPU in turn where there are several, its worker. Ctrl-C is the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if spec.torch:
-        import torch
-
-        torch.set_num_threads(num_threads)
-    threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
     with counter.get_lock():
         index = counter.value
         counter.value += 1
     try:
         if spec.torch:
+            import torch
+
+            torch.set_num_threads(num_threads)
+        threadpool_limits(num_threads)  # numpy's and scipy's products too: they would take every core in every process
+        if spec.torch:
             features = replace(spec.config.features, device=_own_device(spec.config.features.device, index))
             spec = replace(spec, config=replace(spec.config, features=features))
         _worker["worker"] = spec.make()
-    except MaskDistillError as error:  # raised here, only a broken pool would be reported
+    except START_ERRORS as error:  # raised here, only a broken pool would be reported
         _worker["error"] = error
+
+
+def _end_with_parent() -> None:
+    """A pool's process waits for work for ever, also when the process that would give it was killed."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def work(*task: Any) -> Any:
     """One task."""
     if "error" in _worker:
-        raise _worker["error"]
+        with explain_lack_of_memory():
+            raise _worker["error"]
     return do_task(_worker["worker"], task)
 
 

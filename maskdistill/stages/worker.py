@@ -1,5 +1,6 @@
 """What one process does with one photo: read, extract features, propose, encode, write the thumbnails."""
 
+import errno
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -112,8 +113,9 @@ class EmbedWorker:
 
 
 def _reason(photo: Photo, error: Exception) -> str:
-    if is_disk_full(error) or is_out_of_memory(error):  # no fault of the photo: it would stay out of the run for ever
-        raise error
+    number = getattr(error, "errno", None)
+    if is_disk_full(error) or is_out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.EROFS):
+        raise error  # no fault of the photo: it would stay out of the run for ever
     reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
     logger.warning("Skipped %s: %s", photo.id, reason)
     return reason

@@ -1,12 +1,18 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
+import psutil
 import pytest
 
 from maskdistill.config import RunConfig
-from maskdistill.errors import OutOfMemoryError
+from maskdistill.errors import OutOfMemoryError, RunError
 from maskdistill.stages import pool
 from maskdistill.stages.pool import TASKS_AHEAD, map_photos
 from maskdistill.stages.tasks import WorkerSpec
 
+DATA = Path(__file__).resolve().parents[2] / "data"
 NUM_TASKS = 40
 
 
@@ -57,8 +63,75 @@ def test_no_task_at_all(spec):
     assert list(map_photos(spec, [], 2)) == []
 
 
-@pytest.mark.parametrize("num_workers", [1, pytest.param(2, marks=pytest.mark.slow)])
-def test_lack_of_memory_is_told_with_what_to_do(tmp_path, num_workers):
-    hungry = WorkerSpec("echo_worker:make_hungry", tmp_path, RunConfig(), torch=False)
-    with pytest.raises(OutOfMemoryError, match="--workers 1"):
-        list(map_photos(hungry, [(0,), (1,)], num_workers))
+def fragile(tmp_path, how, times):
+    """A worker that does not survive task 3 the first so many times."""
+    options = {"how": how, "times": times}
+    return WorkerSpec("echo_worker:make_fragile", tmp_path, RunConfig(), options, torch=False)
+
+
+def deaths(tmp_path):
+    return len((tmp_path / "deaths").read_text())
+
+
+class TestTaskThatFailsForLackOfMemory:
+    TASKS = [(number,) for number in range(6)]
+
+    @pytest.mark.parametrize(
+        ("how", "num_workers"),
+        [("memory", 1), *(pytest.param(how, 2, marks=pytest.mark.slow) for how in ("memory", "SIGKILL"))],
+    )
+    def test_once_is_tried_again_and_all_go_on(self, tmp_path, how, num_workers):
+        answers = list(map_photos(fragile(tmp_path, how, 1), self.TASKS, num_workers))
+        assert sorted(set(answers)) == list(range(6))
+        assert len(answers) == 6
+        assert deaths(tmp_path) == 1
+
+    @pytest.mark.parametrize(
+        ("how", "num_workers"),
+        [("memory", 1), *(pytest.param(how, 2, marks=pytest.mark.slow) for how in ("memory", "SIGKILL"))],
+    )
+    def test_alone_too_stops_the_work_and_names_it(self, tmp_path, how, num_workers):
+        answers = []
+        with pytest.raises(OutOfMemoryError, match="memory for photo 3.*shorter_side"):
+            answers.extend(map_photos(fragile(tmp_path, how, 9), self.TASKS, num_workers))
+        assert deaths(tmp_path) == 2
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("on_crash", [None, lambda task, reason: (task[0], reason)])
+    def test_crash_of_a_library_costs_only_this_task(self, tmp_path, on_crash):
+        work = map_photos(fragile(tmp_path, "SIGSEGV", 9), self.TASKS, 2, on_crash=on_crash)
+        if on_crash is None:
+            with pytest.raises(RunError, match="photo 3.*SIGSEGV"):
+                list(work)
+            return
+        answers = list(work)
+        (crashed,) = (answer for answer in answers if isinstance(answer, tuple))
+        assert crashed[0] == 3
+        assert "SIGSEGV" in crashed[1]
+        assert sorted(answer for answer in answers if answer != crashed) == [0, 1, 2, 4, 5]
+
+
+@pytest.mark.slow
+def test_worker_that_cannot_start_says_why(tmp_path):
+    spec = WorkerSpec("echo_worker:make_none", tmp_path, RunConfig(), torch=False)
+    with pytest.raises(RuntimeError, match="no device"):
+        list(map_photos(spec, [(0,), (1,)], 2))
+
+
+def test_without_shared_memory_one_process_does_the_work(spec, monkeypatch, caplog):
+    def refuse(*_arguments):
+        raise FileNotFoundError(2, "No such file or directory")
+
+    monkeypatch.setattr(pool.multiprocessing.get_context("spawn").__class__, "Value", refuse)
+    assert list(map_photos(spec, [(0,), (1,)], 2)) == [0, 1]
+    assert "/dev/shm" in caplog.text
+
+
+@pytest.mark.slow
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    """Killed, it cannot end them; they would wait for work for ever."""
+    parent = subprocess.Popen([sys.executable, str(DATA / "pool_parent.py"), str(tmp_path)], stdout=subprocess.PIPE)
+    workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+    parent.kill()
+    parent.communicate()
+    assert psutil.wait_procs(workers, timeout=20)[1] == []
