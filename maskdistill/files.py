@@ -1,22 +1,41 @@
 """Files: written in one step, read with an error that names them; full disks recognized."""
 
+import contextlib
 import errno
+import functools
+import hashlib
 import json
 import os
 import re
 import secrets
 import shutil
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from maskdistill.errors import RunError
 
+_TEMPORARY = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
+_ABANDONED = 86400.0  # seconds without a change after which the temporary file of an unknown process is left over
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 # How those put it that give no number: the C library, SQLite, safetensors, numpy.
 _PHRASES = re.compile(
     r"No space left on device|Disk quota exceeded|disk is full|os error (28|122)\b|\d+ requested and \d+ written"
 )
+
+_REMEDIES = {
+    errno.EROFS: "It lies on a file system that can only be read: make it writable, or choose a folder elsewhere.",
+    errno.EACCES: "Check the rights of the file and of its folder.",
+    errno.EPERM: "Check the rights of the file and of its folder.",
+    errno.EFBIG: "The file would be larger than is allowed: raise the limit (ulimit -f), then start again.",
+    errno.EMFILE: "Too many files are open: raise the limit (ulimit -n), then start again.",
+    errno.EIO: "The disk fails: check it.",
+    errno.ENAMETOOLONG: "Choose a shorter name.",
+}
 
 
 def is_disk_full(error: BaseException | None) -> bool:
@@ -36,6 +55,20 @@ def describe_full_disk(folder: Path) -> str:
         f"The disk of {folder} is full ({_free(folder)}). What is finished is kept, the last good checkpoint too: "
         "free some space, then resume."
     )
+
+
+def describe_file_error(error: OSError, folder: Path) -> str:
+    """The sentences for people: which file, what is wrong with it, what to do.
+
+    Args:
+        error: What the system said.
+        folder: Where the work writes, if the error names no file.
+    """
+    if is_disk_full(error):
+        named = isinstance(error.filename, str) and error.filename
+        return describe_full_disk(Path(error.filename).parent if named else folder)
+    reason = (error.strerror or str(error).strip() or type(error).__name__).splitlines()[0]
+    return f"{reason} ({error.filename or folder}). {_REMEDIES.get(error.errno, 'Correct that, then start again.')}"
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
@@ -59,12 +92,48 @@ def write_atomically(path: Path, text: str) -> None:
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.tmp")  # threads share the pid
+    temporary = path.with_name(
+        f".{path.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
+    )  # threads share both
     try:
         write(temporary)
         temporary.replace(path)
+    except Exception as error:
+        number = errno.ENOSPC if is_disk_full(error) else getattr(error, "errno", None)
+        if number is None or getattr(error, "filename", None):
+            raise
+        raise OSError(number, os.strerror(number), str(path)) from error  # a write names no file; others no number
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # of a folder that is gone, or can be written no more
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed processes left below a folder, and none that may still be written."""
+    for root, _, names in os.walk(folder):
+        for name in names:
+            found = _TEMPORARY.fullmatch(name)
+            if found and _is_left(Path(root) / name, found["place"], int(found["pid"])):
+                with contextlib.suppress(OSError):
+                    (Path(root) / name).unlink(missing_ok=True)
+
+
+def _is_left(path: Path, place: str | None, pid: int) -> bool:
+    if place == _place():
+        return not psutil.pid_exists(pid)
+    try:  # of another machine or container, or of an earlier version, which named no place
+        return time.time() - path.stat().st_mtime > _ABANDONED
+    except OSError:
+        return False
+
+
+@functools.cache
+def _place() -> str:
+    """Where numbers of processes mean something: this machine, and this container of it."""
+    namespace = ""
+    with contextlib.suppress(OSError):
+        namespace = os.readlink("/proc/self/ns/pid")
+    return hashlib.blake2b(f"{socket.gethostname()} {namespace}".encode(), digest_size=4).hexdigest()
 
 
 def read_json(path: Path) -> Any:

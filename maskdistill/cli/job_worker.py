@@ -43,6 +43,7 @@ LOOK = 1.0  # seconds between two looks at the queue
 _RESERVE = 128 * 1024  # bytes, given back when the last word finds the disk full
 _TRIES = 5  # to write the last word
 _PAUSE = 2.0  # seconds between them
+_STOPS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -199,7 +200,7 @@ def _settled(run: Path) -> str | None:
 
 def _settle_process() -> None:
     """Signals stop as Ctrl-C does, even if whoever started this ignores them; crashes are told in the log."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         signal.signal(number, _interrupt)
     faulthandler.enable()
     if psutil.POSIX:
@@ -212,7 +213,7 @@ def _settle_process() -> None:
 
 def _note_signals_only() -> None:
     """From here on the end is being written down, which nothing may interrupt."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in _STOPS:
         signal.signal(number, signal.SIG_IGN)
 
 

@@ -8,14 +8,20 @@ import difflib
 import logging
 import signal
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from functools import partial
 from importlib import import_module
 from pathlib import Path
+from types import TracebackType
 from typing import Any, NoReturn
 
 from maskdistill import __version__
 from maskdistill.cli import flags
+from maskdistill.cli.streams import drop_output, settle_streams, write_output
 from maskdistill.errors import MaskDistillError
+from maskdistill.files import describe_file_error, is_disk_full
+from maskdistill.machine import explain_lack_of_memory
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.user_folders import redirect_caches
 
@@ -56,26 +62,29 @@ class Parser(argparse.ArgumentParser):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Entry point; returns the exit code."""
+    settle_streams()
+    _take_signals(_interrupt)
     try:
         options = parse(arguments)
+        logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
+        sys.excepthook = partial(_tell_fault, options)
+        text = call(options)
+        write_output(f"{text}\n" if text else "")
     except UsageError as error:
         argparse.ArgumentParser.error(error.parser, str(error))
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
-    signal.signal(signal.SIGTERM, _interrupt)  # a scheduler's stop keeps what is finished, as Ctrl-C does
-    try:
-        text = call(options)
     except MaskDistillError as error:
         sys.stderr.write(f"maskdistill: {error}\n")
         return EXIT_BAD_INPUT
+    except BrokenPipeError:  # whoever read the output has seen enough
+        drop_output()
     except OSError as error:
-        where = f" ({error.filename})" if error.filename else ""
-        sys.stderr.write(f"maskdistill: {error.strerror or error}{where}. Finished photos are kept.\n")
+        kept = "" if is_disk_full(error) else " What is finished is kept."  # which that sentence says itself
+        sys.stderr.write(f"maskdistill: {describe_file_error(error, options.run)}{kept}\n")
         return EXIT_FILE_ERROR
     except KeyboardInterrupt:
+        _take_signals(signal.SIG_IGN)
         sys.stderr.write("\nmaskdistill: stopped; what is finished is kept. Start the same command again to go on.\n")
         return EXIT_INTERRUPTED
-    if text:
-        sys.stdout.write(f"{text}\n")
     return 0
 
 
@@ -105,7 +114,8 @@ def call(options: argparse.Namespace) -> str:
     """
     redirect_caches(options.run / "cache")
     module, _, function = options.call.partition(":")
-    return getattr(import_module(f"maskdistill.cli.{module}"), function)(options)
+    with explain_lack_of_memory():
+        return getattr(import_module(f"maskdistill.cli.{module}"), function)(options)
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -172,5 +182,30 @@ def _unknown_flag(flag: str, parser: argparse.ArgumentParser) -> str:
     return f"unknown argument '{flag}'.{hint}"
 
 
+def _take_signals(handler: Callable[[int, Any], None] | signal.Handlers) -> None:
+    """A scheduler's stop and a closed terminal keep what is finished, as Ctrl-C does; ``nohup`` stays in force."""
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and (name == "SIGTERM" or signal.getsignal(number) is not signal.SIG_IGN):
+            signal.signal(number, handler)
+
+
 def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
+
+
+def _tell_fault(
+    options: argparse.Namespace, kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """A fault of the program in one line; where it lies goes into a file, or to a person who asked for more."""
+    text = "".join(traceback.format_exception(kind, error, trace))
+    path = options.run / "logs" / "fault.log"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8", errors="backslashreplace")
+        where = f"{path} says where."
+    except OSError:
+        where = f"\n{text}"
+    first = (str(error).strip() or kind.__name__).splitlines()[0]
+    sys.stderr.write(text if options.verbose else "")
+    sys.stderr.write(f"maskdistill: {kind.__name__}: {first}. This is a fault of the program. {where}\n")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdistill.errors import MaskDistillError, OutOfMemoryError
-from maskdistill.files import describe_full_disk, is_disk_full, says_full
+from maskdistill.files import describe_file_error, describe_full_disk, is_disk_full, says_full
 from maskdistill.jobs.processes import count_oom_kills
 from maskdistill.jobs.records import Job, JobState
 from maskdistill.machine import is_out_of_memory, says_no_memory
@@ -49,15 +49,15 @@ def after_error(error: BaseException, run: Path) -> Ending:
         run: Run folder.
     """
     first = (str(error).strip() or type(error).__name__).splitlines()[0]
-    if is_disk_full(error):
-        return Ending(JobState.FAILED, describe_full_disk(_folder_of(error, run)), 1)
+    if is_disk_full(error) and not isinstance(error, OSError):
+        return Ending(JobState.FAILED, describe_full_disk(run), 1)
     if isinstance(error, MaskDistillError):
         return Ending(JobState.FAILED, _shorten(str(error)), 1 if isinstance(error, OutOfMemoryError) else 2)
     if is_out_of_memory(error):
         return Ending(JobState.FAILED, _shorten(f"There was not enough memory ({first}). {KEPT} {_LESS_MEMORY}"), 1)
     if isinstance(error, OSError):
-        where = f" ({error.filename})" if error.filename else ""
-        return Ending(JobState.FAILED, _shorten(f"{error.strerror or first}{where}. Correct that. {KEPT}"), 1)
+        kept = "" if is_disk_full(error) else f" {KEPT}"  # which that sentence says itself
+        return Ending(JobState.FAILED, _shorten(f"{describe_file_error(error, run)}{kept}"), 1)
     if isinstance(error, SystemExit):
         return Ending(JobState.FAILED, "The command line is not valid: the log says why.", 2)
     fault = f"{type(error).__name__}: {first}. This is a fault of the program; the log says where."
@@ -93,12 +93,6 @@ def _why_lost(job: Job, log: str) -> str:
     if crash := re.search(r"Fatal Python error: .*", log):
         return f"Its process crashed: {crash[0]}."
     return f"Its process {process.pid} was ended from outside, or crashed."
-
-
-def _folder_of(error: BaseException, run: Path) -> Path:
-    """The folder that could not be written; another disk than the run's may be full."""
-    name = getattr(error, "filename", None)
-    return Path(name).parent if isinstance(name, str) and name else run
 
 
 def _shorten(text: str) -> str:

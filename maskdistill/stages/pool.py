@@ -204,8 +204,7 @@ def _map_here(spec: WorkerSpec, tasks: Iterable[Task]) -> Iterator[Any]:
 def _too_large(task: Task) -> OutOfMemoryError:
     return OutOfMemoryError(
         f"There was not enough memory for {_name(task)}, not even alone in one process. What is finished is kept, and "
-        "the next start tries it anew. Free memory, set features.shorter_side lower, or take the photo away; then start "
-        "again."
+        "the next start tries it anew. Free memory, set features.shorter_side lower, or take the photo away."
     )
 
 

@@ -17,7 +17,7 @@ from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
-from maskdistill.files import read_json, write_json
+from maskdistill.files import describe_file_error, read_json, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
@@ -276,7 +276,7 @@ def _process(
         reporter.finish("stopped", "Stopped; start again to go on.")
         raise
     except (MaskDistillError, OSError) as error:
-        reporter.finish("failed", _failure(error))
+        reporter.finish("failed", describe_file_error(error, run.path) if isinstance(error, OSError) else str(error))
         raise
     finally:
         results.close()
@@ -285,12 +285,6 @@ def _process(
                 parts.write(number, done[number])
     reporter.finish("done", f"{len(tasks)} photos processed.")
     return len(tasks)
-
-
-def _failure(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"{error.strerror or error}. Finished photos are kept: make room or repair the folder, then start again."
-    return str(error)
 
 
 def _merge(

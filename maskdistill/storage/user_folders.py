@@ -104,5 +104,7 @@ def _is_private(folder: Path) -> bool:
     """Whether only this user can write there: what numba keeps is code, and everybody may make files beside it."""
     found = folder.lstat()
     return os.name == "nt" or (
-        stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+        stat.S_ISDIR(found.st_mode)
+        and found.st_uid == os.getuid()
+        and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     )

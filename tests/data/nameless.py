@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 USER = 4242
 _SCRIPT = """
 set -e
-closed=$1 python=$2 root=$3; shift 3
+user=$1 closed=$2 python=$3 root=$4; shift 4
 if [ -n "$closed" ]; then
     mkdir -p /run/nameless && mount -t tmpfs tmpfs /run/nameless && mkdir /run/nameless/python
     mount --bind "$python" /run/nameless/python
@@ -24,8 +24,8 @@ if [ -n "$closed" ]; then
 fi
 mount --bind "$root" "$root" && mount -o remount,bind,ro "$root"
 cd /
-exec setpriv --reuid %d --regid %d --clear-groups env -i "$@"
-""" % (USER, USER)
+exec setpriv --reuid "$user" --regid "$user" --clear-groups env -i "$@"
+"""
 
 
 def nameless(arguments: Sequence[str | Path], environment: Mapping[str, str | Path]) -> list[str]:
@@ -34,7 +34,7 @@ def nameless(arguments: Sequence[str | Path], environment: Mapping[str, str | Pa
     settings = [f"{name}={value}" for name, value in variables.items()]
     python = Path(sys.base_prefix)
     closed = next((path for path in reversed(python.parents) if not path.stat().st_mode & 0o001), "")
-    script = ["sh", "-c", _SCRIPT, "nameless", str(closed), str(python), str(ROOT)]
+    script = ["sh", "-c", _SCRIPT, "nameless", str(USER), str(closed), str(python), str(ROOT)]
     return ["unshare", "--mount", *script, *settings, sys.executable, *map(str, arguments)]
 
 

@@ -22,10 +22,13 @@ from maskdistill.storage.run_folder import Run
 
 @pytest.fixture(autouse=True)
 def handlers():
-    """``main`` takes over SIGTERM; give it back."""
-    before = signal.getsignal(signal.SIGTERM)
+    """``main`` takes over signals and what is said of faults; give them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.excepthook
     yield
-    signal.signal(signal.SIGTERM, before)
+    sys.excepthook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture
@@ -264,7 +267,7 @@ class TestReports:
     ("error", "code", "message"),
     [
         (KeyboardInterrupt(), 130, "stopped; what is finished is kept. Start the same command again"),
-        (OSError(28, "No space left on device", "/data/x"), 1, "No space left on device (/data/x). Finished photos"),
+        (OSError(28, "No space left on device", "/data/x"), 1, "The disk of /data is full ("),
         (ConfigError("No such thing."), 2, "maskdistill: No such thing.\n"),
     ],
 )

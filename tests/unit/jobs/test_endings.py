@@ -29,7 +29,7 @@ def chained(error, cause):
             1,
             f"The disk of {RUN} is",
         ),
-        (PermissionError(13, "Permission denied", "/data/x"), 1, f"Permission denied (/data/x). Correct that. {KEPT}"),
+        (PermissionError(13, "Permission denied", "/data/x"), 1, "Permission denied (/data/x). Check the rights"),
         (MemoryError(), 1, f"There was not enough memory (MemoryError). {KEPT} Lower stage1.batch_size"),
         (RuntimeError("CUDA out of memory. Tried to allocate 2 GiB\nmore"), 1, "There was not enough memory (CUDA out"),
         (

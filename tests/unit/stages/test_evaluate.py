@@ -3,6 +3,7 @@ import itertools
 import json
 import shutil
 import signal
+import sys
 
 import numpy as np
 import pytest
@@ -280,7 +281,8 @@ def test_pixels_all_ignored_are_no_ground_truth(without_truth_of, scene):
 def test_commands_tell_of_reported_photos_without_ground_truth(without_truth_of, scene, metrics, capsys):
     run, data, _ = without_truth_of(VAL)
     path = str(run.path)
-    before = signal.getsignal(signal.SIGTERM)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.excepthook
     try:
         assert main(["status", "--run", path]) == 0
         assert "no reported photo has ground truth" in capsys.readouterr().out
@@ -292,7 +294,9 @@ def test_commands_tell_of_reported_photos_without_ground_truth(without_truth_of,
         assert main(["evaluate", "--run", path, "--data", str(scene[0])]) == 0
         assert "of the proposals" not in capsys.readouterr().out
     finally:
-        signal.signal(signal.SIGTERM, before)  # which ``main`` takes over
+        sys.excepthook = hook  # which ``main`` takes over
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_source_without_labels_is_counted_only(evaluate_again, metrics):

@@ -74,7 +74,7 @@ def deaths(tmp_path):
 
 
 class TestTaskThatFailsForLackOfMemory:
-    TASKS = [(number,) for number in range(6)]
+    TASKS = tuple((number,) for number in range(6))
 
     @pytest.mark.parametrize(
         ("how", "num_workers"),
