@@ -209,7 +209,7 @@ def _too_large(task: Task) -> OutOfMemoryError:
 
 
 def _name(task: Task) -> str:
-    return next((item.id for item in task if isinstance(item, Photo)), f"photo {task[0]}")
+    return f"photo {next((item.id for item in task if isinstance(item, Photo)), task[0])}"
 
 
 def _names(tasks: Sequence[Task]) -> str:

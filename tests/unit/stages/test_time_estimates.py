@@ -27,8 +27,8 @@ from maskdistill.stages.time_estimates import (
     work_of_run,
     work_of_source,
 )
-from maskdistill.storage.progress import Progress
 from maskdistill.storage import user_folders
+from maskdistill.storage.progress import Progress
 from maskdistill.storage.run_folder import Run
 
 CONFIG = load_preset("quick").with_overrides(["features.backbone=focus_vits14", "stage1.epochs=10"])
