@@ -18,10 +18,10 @@ from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
-from maskdistill.files import read_json_if_there
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import read_array, read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 from maskdistill.storage.run_photos import photos_of
 
@@ -225,7 +225,7 @@ def _decision_view(path: Path, key: tuple[str, int], run_view: RunView) -> Decis
 
 
 def _mapped(path: Path) -> np.ndarray | None:
-    return np.load(path, mmap_mode="r") if path.is_file() else None
+    return read_array(path, ndim=2) if path.exists() else None
 
 
 def _fitting(places: np.ndarray | None, vectors: np.ndarray | None) -> np.ndarray | None:

@@ -21,7 +21,7 @@ import psutil
 
 from benchmarks.report import print_table, write_report
 from maskdistill.evaluation.confusion import mean_and_std
-from maskdistill.files import read_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 ROWS = {

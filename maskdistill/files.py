@@ -1,4 +1,4 @@
-"""Files: written in one step, read with an error that names them; full disks recognized."""
+"""Files: written in one step; full disks recognized."""
 
 import contextlib
 import errno
@@ -12,12 +12,11 @@ import shutil
 import socket
 import time
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import psutil
-
-from maskdistill.errors import RunError
 
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 _ABANDONED = 86400.0  # seconds without a change after which the temporary file of an unknown process is left over
@@ -136,24 +135,13 @@ def _place() -> str:
     return hashlib.blake2b(f"{socket.gethostname()} {namespace}".encode(), digest_size=4).hexdigest()
 
 
-def read_json(path: Path) -> Any:
-    """Parse a JSON file.
-
-    Raises:
-        RunError: If it is damaged, naming it.
-    """
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise RunError(f"{path} is damaged ({error}). Delete it and run the stage again.") from error
-
-
-def read_json_if_there(path: Path) -> Any | None:
-    """``read_json``; None if there is no such file, also where another process removes it just now."""
-    try:
-        return read_json(path)
-    except FileNotFoundError:
-        return None
+def set_aside(path: Path) -> None:
+    """Clear the way for a new file: a file goes, a folder is renamed, for it may hold what somebody needs."""
+    if not path.is_dir() or path.is_symlink():
+        path.unlink(missing_ok=True)
+        return
+    names = (f"{path.name}.aside{number or ''}" for number in count())
+    path.rename(next(free for name in names if not os.path.lexists(free := path.with_name(name))))
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

@@ -10,9 +10,9 @@ from app.selection import Option
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
-from maskdistill.files import read_json
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import estimate, work_of_source
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, runs_folder
 
 FOLDER = "guide"

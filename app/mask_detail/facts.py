@@ -12,10 +12,10 @@ from app import cache
 from app.run_view import DecisionView, RunView
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json_if_there
 from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, THRESHOLDS
 from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.storage.read_files import read_json_if_there
 
 SIGNALS = {  # of MaskSignals: their names and what they mean
     "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),

@@ -16,8 +16,8 @@ from app.run_view import RunView
 from app.settings_difference import differences
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
-from maskdistill.files import read_json_if_there
 from maskdistill.review.decisions import read_names
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 _THIS, _OTHER, _TRUTH = "this run", "other run", "truth"

@@ -12,7 +12,7 @@ from PIL import Image
 
 from benchmarks.fault_cases.attempt import Attempt, Make, WrongError
 from benchmarks.fault_cases.pictures import sound_file
-from maskdistill.files import read_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 

@@ -19,10 +19,18 @@ from maskdistill.clustering.find_clusters import cluster_views, fit_spaces
 from maskdistill.clustering.kmeans import assign
 from maskdistill.clustering.model_selection import KCurve, suggest_num_classes
 from maskdistill.clustering.stored_vectors import read_support, read_vectors
-from maskdistill.config import ClusterConfig
+from maskdistill.config import ClusterConfig, RunConfig
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.files import read_json, read_json_if_there, replace_atomically, write_json
+from maskdistill.files import replace_atomically, write_json
+from maskdistill.storage.read_files import (
+    DamagedFileError,
+    first_line,
+    read_array,
+    read_arrays,
+    read_json,
+    read_json_if_there,
+)
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 FOLDER = "trials"
@@ -77,7 +85,10 @@ class ClusteringInputs:
                 f"The clusters of {run.path} are not finished. Make them: maskdistill cluster --run {run.path}"
             )
         record = read_json(path)
-        config = ClusterConfig(**record["made_from"]["settings"]["clusters"])
+        try:
+            config = RunConfig.from_dict({"clusters": record["made_from"]["settings"]["clusters"]}).clusters
+        except ConfigError as error:
+            raise DamagedFileError(path, first_line(error)) from error
         scores = read_json(run.path / "clusters.json")["embeddings"]
         return cls(record["fingerprint"], table["mask_id"].to_numpy(), table["fitted"].to_numpy(bool), config, scores)
 
@@ -101,7 +112,7 @@ def make_alternatives(run: Run, keys: Sequence[AlternativeKey], on_step: OnStep 
     report = on_step or (lambda _done, _total: None)
     if missing:
         views = _views(run, inputs)
-        vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")
+        vectors = read_array(run.path / "embeddings.npy", ndim=2)
         for left, key in zip(range(len(missing), 0, -1), missing, strict=True):
             report(len(keys) + 1 - left, len(keys) + 1)
             _write(run, inputs, _cluster(inputs, views, vectors, key))
@@ -136,7 +147,7 @@ def make_curve(run: Run, on_step: OnStep | None = None) -> KCurve:
     """
     inputs = ClusteringInputs.read(run)
     seed = read_json(run.stage_path("clusters"))["made_from"].get("seed", 0)
-    vectors = np.load(run.path / "embeddings.npy", mmap_mode="r")[inputs.fitted]
+    vectors = read_array(run.path / "embeddings.npy", ndim=2)[inputs.fitted]
     curve = suggest_num_classes(vectors, seed=seed, on_step=on_step)
     (run.path / FOLDER).mkdir(exist_ok=True)
     write_json(run.path / FOLDER / _CURVE, {"clusters": inputs.clusters, "curve": asdict(curve)})
@@ -219,10 +230,12 @@ def _write(run: Run, inputs: ClusteringInputs, alternative: Alternative) -> None
 def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternative | None:
     """An alternative; None if there is none, or its vectors were made anew since."""
     try:
-        with np.load(_path(run, key), allow_pickle=False) as file:
-            cluster, clusters = file["cluster"], str(file["clusters"])
-            stability, made, seconds = file["numbers"].tolist()
-    except FileNotFoundError:
+        arrays = read_arrays(_path(run, key), names=("cluster", "clusters", "numbers"), finite=False)
+        cluster, clusters = arrays["cluster"], str(arrays["clusters"])
+        stability, made, seconds = arrays["numbers"].tolist()
+    except (FileNotFoundError, DamagedFileError, ValueError, TypeError):  # made again where it is asked for
+        return None
+    if cluster.ndim != 1 or not ((cluster >= 1) & (cluster <= key.num_classes)).all():
         return None
     if clusters != inputs.clusters or len(cluster) != len(inputs.mask_ids):
         return None

@@ -2,8 +2,8 @@
 
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import Embeddings
-from maskdistill.files import read_json
 from maskdistill.storage.photo_arrays import VectorStore
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 

@@ -11,7 +11,7 @@ from maskdistill.errors import RunError
 from maskdistill.evaluation.confusion import Confusion, Matching, match_one_to_one
 from maskdistill.evaluation.photo_metrics import count_pairs
 from maskdistill.evaluation.run_label_maps import LabelMaps
-from maskdistill.files import read_json_if_there
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 _NO_CLASS = -1

@@ -12,6 +12,7 @@ from maskdistill.evaluation.confusion import BACKGROUND
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import read_table_if_whole
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 
@@ -78,14 +79,13 @@ def read_truth(run: Run) -> Truth | None:
 
     ``make_truth`` makes it where ``lacks_truth`` finds it missing.
     """
-    path = run.path / FILE
-    if not path.is_file():
+    frame = _read(run)
+    if frame is None:
         return None
-    frame = pd.read_parquet(path)
     made_from, names = frame.attrs["made_from"], tuple(frame.attrs["names"])
-    if made_from["proposals"] != run.fingerprint_of("proposals"):
+    if made_from.get("proposals") != run.fingerprint_of("proposals"):
         return None
-    if made_from["seen"] != run.fingerprint_of("candidates"):
+    if made_from.get("seen") != run.fingerprint_of("candidates"):
         frame = frame[~frame["seen"]].reset_index(drop=True)
     return Truth(frame.drop(columns="seen"), names)
 
@@ -94,8 +94,16 @@ def lacks_truth(run: Run) -> bool:
     """Whether the run's photos have ground truth that its masks, or some of them, were not compared with yet."""
     if not run.info().get("source", {}).get("has_labels") or not run.proposals_path.is_file():
         return False
-    path = run.path / FILE
-    return not path.is_file() or pd.read_parquet(path, columns=[]).attrs["made_from"] != _made_from(run)
+    frame = _read(run)
+    return frame is None or frame.attrs["made_from"] != _made_from(run)
+
+
+def _read(run: Run) -> pd.DataFrame | None:
+    """mask_truth.parquet; None if there is none, or a damaged one, which ``make_truth`` replaces."""
+    frame = read_table_if_whole(run.path / FILE)
+    whole = frame is not None and {"mask_id", "truth", "truth_share", "truth_iou", "seen"} <= set(frame)
+    known = whole and isinstance(frame.attrs.get("made_from"), dict) and isinstance(frame.attrs.get("names"), list)
+    return frame if known and frame["truth"].between(-1, len(frame.attrs["names"]) - 1).all() else None
 
 
 def make_truth(run: Run, truth: GroundTruth, on_progress: ProgressCallback | None = None) -> Truth | None:

@@ -17,6 +17,7 @@ from maskdistill.datasets import IGNORE_INDEX, ProgressCallback
 from maskdistill.evaluation.confusion import Matching
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.run_label_maps import KINDS, LabelMaps
+from maskdistill.storage.read_files import read_table_if_whole
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 
@@ -158,14 +159,27 @@ def order_photos(values: np.ndarray, *, highest_first: bool) -> np.ndarray:
 
 def read_photo_results(run: Run) -> PhotoResults | None:
     """The counts, if they are of the label maps that there are now."""
-    counts_path, changes_path = _paths(run)
-    if not (counts_path.is_file() and changes_path.is_file()):
+    counts, changes = (read_table_if_whole(path) for path in _paths(run))
+    if counts is None or changes is None:
         return None
-    counts, changes = pd.read_parquet(counts_path), pd.read_parquet(changes_path)
-    now = _made_from(run)
+    now, num_photos = _made_from(run), counts.attrs.get("num_photos")
     if counts.attrs.get("made_from") != now or changes.attrs.get("made_from") != now:
         return None
-    return PhotoResults(counts.attrs["num_photos"], counts, changes, counts.attrs.get("ground_truth", {}))
+    if not _are_whole(counts, changes, num_photos):
+        return None
+    return PhotoResults(num_photos, counts, changes, counts.attrs.get("ground_truth", {}))
+
+
+def _are_whole(counts: pd.DataFrame, changes: pd.DataFrame, num_photos: int) -> bool:
+    """Whether the tables have their columns, and only photos and kinds that there are."""
+    if not (
+        {"number", "kind", *_COLUMNS[1:]} <= set(counts) and {"number", "first", "second", "changed"} <= set(changes)
+    ):
+        return False
+    kinds = set(counts["kind"]) | set(changes["first"]) | set(changes["second"])
+    numbers = pd.concat([counts["number"], changes["number"]])
+    labels = counts[["truth", "label"]]
+    return kinds <= set(KINDS) and bool((numbers < num_photos).all() and (labels <= IGNORE_INDEX).all(axis=None))
 
 
 def make_photo_results(run: Run, truth: GroundTruth, on_progress: ProgressCallback | None = None) -> PhotoResults:

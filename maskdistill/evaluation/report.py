@@ -9,11 +9,11 @@ from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.files import read_json, read_json_if_there
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 

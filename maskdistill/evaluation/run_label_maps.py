@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.config import LabelConfig
-from maskdistill.files import read_json
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import FINAL_KINDS, Run
 from maskdistill.storage.run_photos import photos_of
 

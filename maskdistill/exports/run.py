@@ -13,13 +13,13 @@ from maskdistill.exports.coco import export_coco
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
-from maskdistill.files import read_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.review.decisions import class_digest, class_names
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import read_view, text_or_none
 

@@ -8,12 +8,12 @@ from PIL import Image
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
-from maskdistill.errors import RunError
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest, Features
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
+from maskdistill.storage.photo_arrays import TOKEN_INFO
+from maskdistill.storage.read_files import MissingFileError, read_json
 
-TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
 
 
@@ -73,9 +73,7 @@ def read_patch_size(folder: Path) -> int:
         RunError: If ``write_token_info`` left nothing there.
     """
     path = folder / TOKEN_INFO
-    if not path.is_file():
-        raise RunError(
-            f"{path} is missing. Delete its folder and embeddings.json in the run folder, then make both again with: "
-            "maskdistill embed --run ..."
-        )
-    return read_json(path)["patch_size"]
+    try:
+        return read_json(path)["patch_size"]
+    except FileNotFoundError as error:
+        raise MissingFileError(path) from error

@@ -15,10 +15,10 @@ from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import assign
 from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
-from maskdistill.files import read_json
 from maskdistill.pseudo_labels.candidates import PredictedMask
 from maskdistill.pseudo_labels.filter import RULES, FilterResult, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals
+from maskdistill.storage.read_files import MissingFileError, read_arrays, read_json
 from maskdistill.storage.run_folder import Run
 
 _SIGNALS = ("score", "iou", "agreement", "area", "border")
@@ -51,10 +51,12 @@ class ClusterSpace:
             RunError: If the run has none.
         """
         path = run.path / "space.npz"
-        if not path.is_file():
-            raise RunError(f"No clusters in {run.path}. Make them with: maskdistill cluster --run {run.path}")
-        with np.load(path) as arrays:
-            space, centres = EmbeddingSpace.from_arrays(arrays), arrays["centres"]
+        try:
+            arrays = read_arrays(path, names=("centres",))
+            space = EmbeddingSpace.from_arrays(arrays)
+        except FileNotFoundError as error:
+            raise MissingFileError(path) from error
+        centres = arrays["centres"]
         embedding = read_json(run.path / "clusters.json")["embedding"]
         return cls(embedding, space, centres, _classes(run, len(centres)))
 

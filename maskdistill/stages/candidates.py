@@ -8,11 +8,12 @@ import pandas as pd
 
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
 from maskdistill.stages.context import Context
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some

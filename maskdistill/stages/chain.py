@@ -1,6 +1,7 @@
 """What each stage is made from, and doing only what is missing or stale, in order."""
 
 import dataclasses
+import logging
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -12,16 +13,20 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError
 from maskdistill.evaluation.ground_truth import state_of_labels
 from maskdistill.features.registry import BackboneChoice, choose_backbone
-from maskdistill.files import read_json, read_json_if_there, write_json
+from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.propose import describe_inputs, hold_masks, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
+from maskdistill.stages.soundness import damaged_numbered, find_damage
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
 from maskdistill.storage.progress import format_duration
+from maskdistill.storage.read_files import DamagedFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
+
+logger = logging.getLogger(__name__)
 
 # The stages that use people's decisions, and a digest of these that changes with them.
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
@@ -121,11 +126,11 @@ class Plan:
         return ("stage2",) if needs == ("rounds",) and not self.config.rounds.count else needs
 
     def is_done(self, name: str) -> bool:
-        """Whether the stage was finished from exactly these inputs and its artifacts are still there."""
+        """Whether the stage was finished from exactly these inputs and what others read of it is there and whole."""
         record = read_record(self.run, name)
         if record is None or record["fingerprint"] != self.key(name):
             return False
-        return all((self.run.path / artifact).exists() for artifact in BY_NAME[name].artifacts)
+        return find_damage(self.run, name) is None
 
     def context(self, name: str, options: Options) -> Context:
         """What the stage's work is given."""
@@ -164,23 +169,39 @@ class Plan:
 
 
 def read_record(run: Run, name: str) -> dict[str, Any] | None:
-    """What a stage was made from when it was last finished; None if it never was."""
-    return read_json_if_there(run.stage_path(name))
+    """What a stage was made from when it was last finished; None if it never was, or that cannot be read any more."""
+    try:
+        record = read_json_if_there(run.stage_path(name))
+        return record and {**record, "fingerprint": record["fingerprint"], "made_from": record["made_from"]}
+    except DamagedFileError as error:
+        logger.warning("%s", error)
+        return None
 
 
 def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
-    if plan.is_done(name):
+    if plan.is_done(name) and not _set_damaged_aside(plan, name, options):
         on_stage(name, "Nothing to do.")
         return
     module, _, function = BY_NAME[name].work.partition(":")
     began = time.monotonic()
-    plan.run.stage_path(name).unlink(missing_ok=True)  # until the work is finished the artifacts are of neither kind
+    set_aside(plan.run.stage_path(name))  # until the work is finished the artifacts are of neither kind
     with explain_lack_of_memory():
         sentence = getattr(import_module(module), function)(plan.context(name, options))
     write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
     seconds = time.monotonic() - began
     options.on_finished(plan.run, name, plan.config, seconds, None)
     on_stage(name, f"{sentence} ({format_duration(seconds)})")
+
+
+def _set_damaged_aside(plan: Plan, name: str, options: Options) -> bool:
+    """Whether files that come in numbers were damaged; they are out of the way of the work that makes them anew."""
+    found = list(damaged_numbered(plan.run, name, plan.context(name, options).tokens_path))
+    for problem in found:
+        logger.warning("%s", problem)
+        set_aside(problem.path)
+        if name == "rounds":
+            set_aside(problem.path.parent / "round.json")
+    return bool(found)
 
 
 def _with_needs(wanted: Sequence[str]) -> set[str]:

@@ -8,6 +8,7 @@ from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.review.decisions import Classes, read_classes
 from maskdistill.stages.context import Context
+from maskdistill.storage.read_files import read_array
 from maskdistill.storage.run_folder import write_table
 
 
@@ -18,7 +19,7 @@ def make_classes(context: Context) -> str:
     if not len(classes):
         raise RunError(f"People rejected every mask of {run.path}, or excluded its cluster. Take some of that back.")
     if found.digest:
-        distances, margins = _measure(np.load(run.path / "embeddings.npy", mmap_mode="r")[found.cluster > 0], classes)
+        distances, margins = _measure(read_array(run.path / "embeddings.npy")[found.cluster > 0], classes)
         classes = classes.assign(distance=distances, margin=margins)
     write_table(run.classes_path, classes)
     used = sorted(set(classes["cluster"].tolist()))

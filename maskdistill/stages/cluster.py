@@ -21,8 +21,9 @@ from maskdistill.clustering.find_clusters import (
 from maskdistill.clustering.kmeans import assign
 from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, replace_atomically, write_json
+from maskdistill.files import replace_atomically, write_json
 from maskdistill.stages.context import Context
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, write_table
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import training_numbers
-from maskdistill.files import read_json
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:

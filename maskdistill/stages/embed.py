@@ -6,7 +6,7 @@ from maskdistill.files import write_json
 from maskdistill.stages.context import Context
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec
-from maskdistill.storage.photo_arrays import VectorStore
+from maskdistill.storage.photo_arrays import TOKEN_INFO, VectorStore
 from maskdistill.storage.progress import Reporter
 
 
@@ -41,6 +41,8 @@ def make_tokens(context: Context) -> None:
     readable = set(table.loc[table["readable"].astype(bool), "id"])
     numbers = [number for number, photo in enumerate(context.source.photos) if photo.id in readable]
     missing = context.tokens.missing(numbers)
+    if not (context.tokens_path / TOKEN_INFO).is_file():  # it is written beside the tokens of any photo
+        missing = missing or numbers[:1]
     if not missing:
         return
     spec = WorkerSpec(

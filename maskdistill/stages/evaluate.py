@@ -15,7 +15,7 @@ from maskdistill.evaluation.mask_ap import instances_of, mask_ap, predictions_of
 from maskdistill.evaluation.mask_truth import make_truth
 from maskdistill.evaluation.photo_metrics import make_photo_results
 from maskdistill.evaluation.region_metrics import best_iou, corloc
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.cluster import recluster
@@ -29,6 +29,7 @@ from maskdistill.stages.label import (
     paint_photo,
 )
 from maskdistill.stages.predict import STAGE1, STAGE2
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import final_measures
 
 

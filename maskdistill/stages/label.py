@@ -7,10 +7,11 @@ import pandas as pd
 
 from maskdistill.config import LabelConfig
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, write_label_png
 from maskdistill.stages.context import Context
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder, Run
 
 LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map

@@ -5,11 +5,12 @@ import numpy as np
 from maskdistill.clustering.projection import umap_map
 from maskdistill.files import replace_atomically
 from maskdistill.stages.context import Context
+from maskdistill.storage.read_files import read_array
 
 
 def project_masks(context: Context) -> str:
     """Write umap_xy.npy: a row for each row of clusters.parquet."""
-    vectors = np.load(context.run.path / "embeddings.npy")
+    vectors = read_array(context.run.path / "embeddings.npy", ndim=2, mapped=False)
     with context.reporter("projection", 1, unit="maps"):
         found = umap_map(vectors, context.config.projection, context.config.seed)
 

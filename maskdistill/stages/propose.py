@@ -17,13 +17,15 @@ from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, choose_backbone
-from maskdistill.files import describe_file_error, read_json, write_json
+from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
+from maskdistill.stages.soundness import find_damage, make_way
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
+from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
@@ -110,6 +112,7 @@ def hold_masks(
     alone = hold_run(run.path) if shard is None else hold_run(run.path, masks=key, patience=BEGIN_PATIENCE)
     with ExitStack() as of_shard, ExitStack() as of_run:
         of_run.enter_context(alone)
+        make_way(run)
         if shard is not None:
             of_shard.enter_context(hold_shard(run.path, key, str(shard)))
         if is_done(run, key):
@@ -181,9 +184,10 @@ def _digest_weights(choice: BackboneChoice) -> str:
 
 def is_done(run: Run, key: str) -> bool:
     """Whether the stage was finished from exactly these inputs."""
-    if run.fingerprint_of(STAGE) != key:
+    try:
+        return run.fingerprint_of(STAGE) == key and find_damage(run, STAGE) is None
+    except DamagedFileError:
         return False
-    return all(path.is_file() for path in (run.proposals_path, run.masks_path, run.images_path))
 
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:

@@ -19,7 +19,7 @@ import numpy as np
 
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json_if_there, write_json
+from maskdistill.files import write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.candidates import write_candidates
@@ -31,6 +31,7 @@ from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.train import train_on_labels
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import LabelFolder, fingerprint
 
 logger = logging.getLogger(__name__)

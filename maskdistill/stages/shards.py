@@ -1,12 +1,16 @@
 """The photos of a run in small parts, so that a process that is killed loses little, and several can share the work."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json_if_there, write_json
+from maskdistill.files import write_json
+from maskdistill.storage.read_files import DamagedFileError, read_json_if_there
+
+logger = logging.getLogger(__name__)
 
 PHOTOS_PER_PART = 32
 
@@ -53,7 +57,12 @@ class Parts:
 
     def read(self, number: int) -> dict[int, dict[str, Any]]:
         """Results of a part, by photo number."""
-        return {item["number"]: item for item in read_json_if_there(self._path(number)) or ()}
+        try:
+            known = read_json_if_there(self._path(number)) or ()
+        except DamagedFileError as error:  # its photos are done again
+            logger.warning("%s", error)
+            return {}
+        return {item["number"]: item for item in known if item["number"] in self.photos[number]}
 
     def read_all(self) -> list[dict[str, Any]]:
         """Results of all photos that have one, in order."""

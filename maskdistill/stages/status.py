@@ -12,10 +12,11 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
-from maskdistill.files import read_json
 from maskdistill.stages.chain import Plan, read_record
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from maskdistill.stages.soundness import find_damage
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, reading
 from maskdistill.storage.run_folder import Run, final_measures
 
 State = Literal["done", "stale", "running", "missing"]
@@ -65,15 +66,15 @@ def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NA
 def _state(
     run: Run, name: str, plan: Plan | None, problem: str, progress: Progress | None, before: Mapping[str, StageState]
 ) -> StageState:
-    record = read_record(run, name)
-    there = record is not None and (name != "proposals" or run.masks_path.is_file())
+    record, broken = _read_record(run, name)
+    there = record is not None and (name != "proposals" or run.masks_path.exists())
     summary = _summarise(run, name) if there else ""
     at_work = progress if progress is not None and PART_OF.get(progress.stage, progress.stage) == name else None
     if at_work is not None and at_work.state == "running":
         return StageState(name, "running", _how_far(at_work), summary)
     ending = f"{at_work.state}: {at_work.message}" if at_work is not None and at_work.state != "done" else ""
     if not there:
-        return StageState(name, "missing", ending)
+        return StageState(name, "missing", broken or ending)
     if plan is None:
         why = problem if name == "proposals" else _unfinished(before["proposals"])
     else:
@@ -83,10 +84,19 @@ def _state(
     return StageState(name, "stale", f"{why}; {ending}" if ending else why, summary)
 
 
+def _read_record(run: Run, name: str) -> tuple[dict[str, Any] | None, str]:
+    """What a stage was made from, and what is wrong with the file that says so."""
+    try:
+        run.fingerprint_of(name)
+    except DamagedFileError as error:
+        return None, f"stages/{name}.json is damaged: {error.problem}"
+    return read_record(run, name), ""
+
+
 def _plan(run: Run, source: PhotoSource | None = None) -> tuple[Plan | None, str]:
     """What the stages would be made from now, or why that cannot be known."""
     info = run.info()
-    config = RunConfig.from_dict(info["config"])
+    config = run.config()
     record = read_record(run, "proposals")
     if record is None:
         return None, ""
@@ -141,8 +151,15 @@ def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: 
         return DECIDED
     if record["fingerprint"] != plan.key(name):
         return "it was made from something else"
-    lost = [artifact for artifact in BY_NAME[name].artifacts if not (run.path / artifact).exists()]
-    return f"{lost[0]} was deleted" if lost else ""
+    return _describe_damage(run, name)
+
+
+def _describe_damage(run: Run, name: str) -> str:
+    problem = find_damage(run, name)
+    if problem is None:
+        return ""
+    file = problem.path.relative_to(run.path)
+    return f"{file} is damaged ({problem.problem})" if isinstance(problem, DamagedFileError) else f"{file} was deleted"
 
 
 def _unfinished(need: StageState) -> str:
@@ -191,13 +208,12 @@ def _summarise(run: Run, name: str) -> str:
     summary = SUMMARIES.get(name)
     try:
         return summary(run) if summary is not None else ""
-    except (FileNotFoundError, KeyError):  # of another version, or deleted: the state says so
+    except (FileNotFoundError, DamagedFileError, MissingFileError):  # of another version, or gone: the state says so
         return ""
 
 
 def _count_masks(run: Run) -> str:
-    readable = parquet.read_table(run.images_path, columns=["readable"])["readable"].to_pylist()
-    return f"{_num_rows(run.masks_path)} masks of {sum(map(bool, readable))} photos"
+    return f"{_num_rows(run.masks_path)} masks of {int(run.images()['readable'].sum())} photos"
 
 
 def _describe_clusters(run: Run) -> str:
@@ -213,8 +229,8 @@ def _describe_classes(run: Run) -> str:
 
 
 def _count_kept(run: Run) -> str:
-    kept = parquet.read_table(run.kept_path, columns=["kept"])["kept"].to_pylist()
-    return f"{sum(kept)} of {len(kept)} masks"
+    kept = run.kept()["kept"]
+    return f"{int(kept.sum())} of {len(kept)} masks"
 
 
 def _describe_rounds(run: Run) -> str:
@@ -234,7 +250,8 @@ def _describe_metrics(run: Run) -> str:
 
 
 def _num_rows(path: Path) -> int:
-    return parquet.read_metadata(path).num_rows
+    with reading(path):
+        return parquet.read_metadata(path).num_rows
 
 
 SUMMARIES: dict[str, Callable[[Run], str]] = {

@@ -13,7 +13,6 @@ from maskdistill.config import TrainConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.features.backbone import choose_device
-from maskdistill.files import read_json_if_there
 from maskdistill.masks import decode_mask
 from maskdistill.models.training.checkpoint import EpochReport, write_tensors
 from maskdistill.models.training.task import Callbacks, Task, TrainResult
@@ -22,6 +21,7 @@ from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import LabelFolder
 
 KEPT_EPOCHS = 40  # up to so many the head's weights are kept of each: 0.8 MB an epoch

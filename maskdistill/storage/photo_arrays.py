@@ -1,18 +1,16 @@
 """Arrays of each photo on disk: patch tokens for the segmentation head, crop features for the clusters."""
 
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TypeVar
 
 import numpy as np
 
-from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically
+from maskdistill.storage.read_files import MissingFileError, read_array, read_arrays
 
+TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 PER_FOLDER = 1000  # files, so that no folder grows slow
-# A finished stage is known by its record, not by these files: without the record it makes those that are not there.
-_REMEDY = "embeddings.json in the run folder, then make both again with: maskdistill embed --run ..."
 
 T = TypeVar("T")
 
@@ -47,9 +45,7 @@ class _PhotoFiles:
         try:
             return load(path)
         except FileNotFoundError as error:
-            raise RunError(f"{path} is missing. Delete {_REMEDY}") from error
-        except (ValueError, EOFError, zipfile.BadZipFile, KeyError) as error:
-            raise RunError(f"{path} is damaged ({error}). Delete it and {_REMEDY}") from error
+            raise MissingFileError(path) from error
 
 
 class ArrayStore(_PhotoFiles):
@@ -67,7 +63,7 @@ class ArrayStore(_PhotoFiles):
         Raises:
             RunError: If there is none, or the file is damaged.
         """
-        return self._load(number, lambda path: np.load(path, mmap_mode="r", allow_pickle=False))
+        return self._load(number, lambda path: read_array(path, ndim=3, finite=False))
 
 
 class VectorStore(_PhotoFiles):
@@ -88,11 +84,6 @@ class VectorStore(_PhotoFiles):
         """
         found: dict[str, list[np.ndarray]] = {}
         for number in numbers:
-            for name, values in self._load(number, _read_vectors).items():
+            for name, values in self._load(number, read_arrays).items():
                 found.setdefault(name, []).append(values)
         return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
-
-
-def _read_vectors(path: Path) -> dict[str, np.ndarray]:
-    with np.load(path, allow_pickle=False) as file:
-        return dict(file)

@@ -11,11 +11,22 @@ from typing import Any
 
 import pandas as pd
 
+from maskdistill import __version__
+from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.errors import RunError
-from maskdistill.files import read_json, read_json_if_there, replace_atomically, write_json
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.files import replace_atomically, write_json
+from maskdistill.storage.read_files import (
+    DamagedFileError,
+    MissingFileError,
+    first_line,
+    read_json,
+    read_json_if_there,
+    read_table,
+)
 
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
+FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
 
 
@@ -42,11 +53,11 @@ class LabelFolder:
 
     def candidates(self) -> pd.DataFrame:
         """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads."""
-        return self._table(self.candidates_path, "train-stage1")
+        return self._table(self.candidates_path)
 
     def kept(self) -> pd.DataFrame:
         """mask_id, kept, the rule that decided, and people's decision and relabel (class given, 0 for none)."""
-        table = self._table(self.kept_path, "filter")
+        table = self._table(self.kept_path)
         return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter without decisions
 
     def pseudo_label(self, number: int) -> Path:
@@ -57,12 +68,11 @@ class LabelFolder:
         """Numbers of the photos that have a label map, rising."""
         return read_json(self.path / "pseudo_labels.json")["photos"]
 
-    def _table(self, path: Path, command: str = "propose") -> pd.DataFrame:
+    def _table(self, path: Path) -> pd.DataFrame:
         try:
-            return pd.read_parquet(path)
+            return read_table(path)
         except FileNotFoundError as error:
-            remedy = f"Make it with: maskdistill {command} --run {self.path}"
-            raise RunError(f"No {path.name} in {self.path}. {remedy}") from error
+            raise MissingFileError(path) from error
 
 
 class Run(LabelFolder):
@@ -164,11 +174,31 @@ class Run(LabelFolder):
         """run.json.
 
         Raises:
-            RunError: If the folder holds no run.
+            RunError: If the folder holds no run, one of a later version of the program, or run.json is damaged.
         """
-        if not self.exists:
-            raise RunError(f"No run in {self.path}: run.json is missing. Start one with: maskdistill run --run ...")
-        return read_json(self.path / "run.json")
+        try:
+            info = read_json(self.path / "run.json")
+        except FileNotFoundError as error:
+            remedy = f"Start one with: maskdistill run --run {self.path} --data ..."
+            raise RunError(f"No run in {self.path}: run.json is missing. {remedy}") from error
+        if info.get("format", FORMAT) > FORMAT:
+            made_by = info.get("versions", {}).get("maskdistill", "a later version")
+            raise RunError(
+                f"{self.path} was made by maskdistill {made_by}, in a format that {__version__} does not know. "
+                "Use that version, or a newer one, to look at it or to go on with it; nothing in it was changed."
+            )
+        return info
+
+    def config(self) -> RunConfig:
+        """The settings in run.json.
+
+        Raises:
+            RunError: As ``info``, or if there are settings that this version does not know.
+        """
+        try:
+            return RunConfig.from_dict(self.info()["config"])
+        except ConfigError as error:
+            raise DamagedFileError(self.path / "run.json", first_line(error)) from error
 
     def write_info(self, info: dict[str, Any]) -> None:
         """Replace run.json."""
@@ -184,11 +214,11 @@ class Run(LabelFolder):
 
     def clusters(self) -> pd.DataFrame:
         """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector."""
-        return self._table(self.clusters_path, "cluster")
+        return self._table(self.clusters_path)
 
     def classes(self) -> pd.DataFrame:
         """What the models learn from, columns as in ``clusters``; the clusters themselves where nobody changed them."""
-        return pd.read_parquet(self.classes_path) if self.classes_path.is_file() else self.clusters()
+        return self._table(self.classes_path) if self.classes_path.exists() else self.clusters()
 
     def class_of_mask(self) -> dict[int, int]:
         """Mask id -> class, 1 to K."""

@@ -18,10 +18,10 @@ from pycocotools.coco import COCO
 
 from maskdistill.datasets import open_source
 from maskdistill.features.focus_weights import find_onnx
-from maskdistill.files import read_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 MSRC = Path(__file__).resolve().parents[3] / "shared" / "data" / "msrc"

@@ -7,8 +7,9 @@ import pytest
 
 from maskdistill.datasets import Photo
 from maskdistill.errors import CheckpointError
-from maskdistill.files import describe_full_disk, is_disk_full, read_json, write_json
+from maskdistill.files import describe_full_disk, is_disk_full, write_json
 from maskdistill.stages import worker
+from maskdistill.storage.read_files import read_json
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
 

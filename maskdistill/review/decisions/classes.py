@@ -8,7 +8,6 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from maskdistill.files import read_json, read_json_if_there
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import Folded, fold
 from maskdistill.review.decisions.marks import read_marks
@@ -24,6 +23,7 @@ from maskdistill.review.decisions.steps import (
     steps,
 )
 from maskdistill.storage.database import reading
+from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.errors import ConfigError
-from maskdistill.files import read_json_if_there
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import fold
 from maskdistill.review.decisions.records import Action, Kind, Mark, Scope
@@ -28,6 +27,7 @@ from maskdistill.review.decisions.steps import (
     touched_since,
 )
 from maskdistill.storage.database import reading, writing
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 _OF_STEPS = {"step": np.int64, "time": np.float64, "reviewer": object, "scope": object, "dormant": bool}

@@ -8,7 +8,8 @@ from streamlit.proto.Metric_pb2 import Metric
 from app.results.metric_tables import percent
 from app.results.page import VIEWS, why_outdated
 from maskdistill.evaluation.photo_metrics import read_photo_results
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 STAGES_GONE = ("stage1", "stage2", "evaluation", "predictions", "candidates", "filter", "pseudo_labels")

@@ -16,7 +16,8 @@ from maskdistill.clustering.alternatives import (
     read_curve,
 )
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 

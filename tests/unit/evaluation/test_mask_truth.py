@@ -9,8 +9,9 @@ from maskdistill.errors import ShapeError
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
 from maskdistill.evaluation.region_metrics import best_iou
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 

@@ -17,8 +17,9 @@ from maskdistill.evaluation.photo_metrics import (
     share_changed,
 )
 from maskdistill.evaluation.run_label_maps import LabelMaps
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 

@@ -9,7 +9,7 @@ from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo
 from maskdistill.errors import ConfigError, DatasetError, RunError
 from maskdistill.evaluation import report
 from maskdistill.evaluation.report import describe_report, evaluate, predict_folder
-from maskdistill.files import read_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)

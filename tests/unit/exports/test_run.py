@@ -8,11 +8,12 @@ from PIL import Image
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import RunError
 from maskdistill.exports.run import export_run
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask, encode_mask
 from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.review.decisions import adopt, exclude, rename
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, fingerprint, write_images, write_table
 
 HEIGHT, WIDTH = 12, 16

@@ -6,12 +6,13 @@ import pytest
 from tiny_run import contents_of, redone, run_chain
 
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.review.decisions import Action, Mark, Scope, decide, exclude, merge, read_classes, rename, split, undo
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder, Run, write_table
 
 FROM_CLASSES = ["classes", "stage1", "candidates", "filter", "pseudo_labels", "stage2"]

@@ -7,10 +7,11 @@ from tiny_run import draw_photo, redone, run_chain
 from maskdistill.clustering.stored_vectors import read_vectors
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.cluster import make_clusters, recluster
 from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 

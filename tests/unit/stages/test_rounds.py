@@ -7,7 +7,7 @@ from tiny_run import NUM_TRAIN, WITHOUT_MAP, assert_same_artifacts, contents_of,
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.evaluation import report
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.models.predictor import load_model
 from maskdistill.models.training.checkpoint import read_tensors
@@ -16,6 +16,7 @@ from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
 from maskdistill.stages.rounds import compare_labels, predict_training_photos
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder, Run
 
 TRAINING = ["stage2.epochs=8", "stage2.whole_patches=false"]  # so that the label of one pixel more moves the weights

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image
 from safetensors.numpy import save_file
 
@@ -14,22 +15,44 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.features.registry import SPECS, BackboneChoice
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
+from maskdistill.masks import encode_mask
+from maskdistill.models.training.checkpoint import write_tensors
 from maskdistill.stages.chain import Plan
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, write_images, write_table
 
 CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
 CONFIG = RunConfig().with_overrides(["features.backbone=focus_vits14", "features.precision=float32"])
-TABLES = {"masks.parquet": {"mask_id": [0, 1, 10]}, "kept.parquet": {"mask_id": [0, 1], "kept": [True, False]}}
-TABLES["candidates.parquet"] = {"mask_id": [0, 1]}
+
+
+def coco(ids):
+    code = encode_mask(np.ones((12, 16), bool))
+    items = [{"id": id, "image_id": id // 10, "bbox": [0, 0, 16, 12], "segmentation": code} for id in ids]
+    return {"annotations": items}
+
+
+IN_CLUSTERS = {"mask_id": [0, 1, 10], "cluster": [1, 7, 7]}
+TABLES = {
+    "masks.parquet": {"mask_id": [0, 1, 10]},
+    "clusters.parquet": IN_CLUSTERS,
+    "classes.parquet": IN_CLUSTERS,
+    "candidates.parquet": {"mask_id": [0, 1]},
+    "kept.parquet": {"mask_id": [0, 1], "kept": [True, False]},
+}
+ARRAYS = {"embeddings.npy": np.zeros((3, 2)), "umap_xy.npy": np.zeros((3, 2))}
+SPACE = {**dict.fromkeys(("weights", "mean", "spread", "normalise", "note"), np.zeros(2)), "centres": np.zeros((7, 2))}
 JSONS = {
+    "proposals.json": coco([0, 1, 10]),
+    "candidates.json": coco([0, 1]),
+    "embeddings.json": {"folder": "masks", "errors": {}},
     "clusters.json": {"num_classes": 7, "embedding": "CLS 11", "dimensions": 24},
     "classes.json": {"num_classes": 7, "used": [1, 2, 3, 4, 5, 7], "num_edits": 2},
     "pseudo_labels.json": {"photos": [0, 2]},
-    "rounds.json": {"rounds": []},
+    "rounds.json": {"rounds": [], "stage2": "", "model": "stage2"},
     "predictions.json": {"photos": [0, 1, 2]},
     "metrics.json": {"ground_truth": True, "reported": {"stage2": {"miou": 0.4567, "num_images": 3}}},
 }
@@ -67,10 +90,12 @@ def run(tmp_path, folder):
     backbone = {"name": "focus_vits14", "weights": "Offline."}
     run.write_info({"data": source.spec, "config": CONFIG.to_dict(), "backbone": backbone})
     write_images(run, source)
-    for stage in BY_NAME.values():
-        for artifact in stage.artifacts:
-            (run.path / artifact).parent.mkdir(parents=True, exist_ok=True)
-            (run.path / artifact).touch()
+    for stage in ("stage1", "stage2"):
+        (run.path / stage).mkdir()
+        write_tensors(run.path / stage / "model.safetensors", {"a": torch.zeros(3)}, {})
+    for name, values in ARRAYS.items():
+        np.save(run.path / name, values)
+    np.savez(run.path / "space.npz", **SPACE)
     for name, columns in TABLES.items():
         write_table(run.path / name, pd.DataFrame(columns))
     for name, values in JSONS.items():
@@ -255,8 +280,8 @@ def test_damaged_or_missing_summary(run):
     (run.path / "metrics.json").write_text("{}")
     assert states(run)["evaluation"].text == "done"
     (run.path / "metrics.json").write_text("{")
-    with pytest.raises(RunError, match=r"metrics\.json is damaged"):
-        stage_states(run)
+    assert states(run)["evaluation"].state == "stale"
+    assert "metrics.json is damaged" in states(run)["evaluation"].why
 
 
 STATUS = """

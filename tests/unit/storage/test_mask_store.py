@@ -83,7 +83,7 @@ def test_where_no_copy_can_be_written_the_masks_are_there_all_the_same(run, monk
 
 
 def test_a_run_without_masks_says_which_stage_makes_them(tmp_path):
-    with pytest.raises(RunError, match="The stage 'candidates' makes it"):
+    with pytest.raises(RunError, match="No candidates.json .*: maskdistill train-stage1"):
         MaskCodes.open(Run(tmp_path), "candidates")
 
 

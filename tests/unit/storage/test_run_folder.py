@@ -8,7 +8,8 @@ import pytest
 
 from maskdistill.datasets import LeftOut, Photo, PhotoSource, ViewRecipe
 from maskdistill.errors import RunError
-from maskdistill.files import read_json, write_json
+from maskdistill.files import write_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import (
     Run,
     fingerprint,
@@ -69,7 +70,7 @@ def test_folder_without_a_run(tmp_path):
 
 def test_damaged_json_is_named(tmp_path):
     (tmp_path / "run.json").write_text('{"format": 1, "da')
-    with pytest.raises(RunError, match=r"run\.json is damaged \(.*Delete it"):
+    with pytest.raises(RunError, match=r"run\.json is damaged \(.*decisions are kept"):
         Run(tmp_path).info()
 
 

@@ -1,0 +1,260 @@
+"""Whether what a finished stage left can still be used: files that are damaged, foreign, or do not go together."""
+
+import os
+import struct
+import zipfile
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from maskdistill.files import set_aside
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
+from maskdistill.storage.read_files import (
+    DamagedFileError,
+    MissingFileError,
+    check_pair,
+    read_array,
+    read_arrays,
+    read_json,
+    read_table,
+    reading,
+)
+from maskdistill.storage.run_folder import LabelFolder, Run
+from maskdistill.storage.run_layout import RUN_FILES
+from maskdistill.storage.tensor_files import check_tensors
+
+Problem = DamagedFileError | MissingFileError
+_PNG_HEAD, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
+_STAMPED = (
+    *("images.parquet", "masks.parquet", "proposals.json", "proposals.arrow", "embeddings.json", "embeddings.npy"),
+    *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
+    *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
+    *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
+)
+
+
+def find_damage(run: Run, stage: str) -> Problem | None:
+    """The first thing that is wrong with what a finished stage left for others; None if nothing is.
+
+    Files that come in numbers, such as label maps, are looked at by ``damaged_numbered`` only. What was found is kept
+    as long as the files are in the same state.
+    """
+    return _find_damage(run.path, stage, tuple(map(_state, (run.path / name for name in _STAMPED))))
+
+
+@lru_cache(maxsize=512)
+def _find_damage(path: Path, stage: str, _state: tuple[object, ...]) -> Problem | None:
+    try:
+        _CHECKS[stage](Run(path))
+    except FileNotFoundError as error:
+        return MissingFileError(Path(error.filename)) if error.filename else None
+    except (DamagedFileError, MissingFileError) as error:
+        return error
+    return None
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def make_way(run: Run) -> None:
+    """Rename what stands where a file of a run belongs and is a folder, or the other way round."""
+    for file in (file.pattern for file in RUN_FILES if "*" not in file.pattern):
+        if (run.path / file).is_dir():
+            set_aside(run.path / file)
+    for folder in {file.pattern.partition("/")[0] for file in RUN_FILES if "/" in file.pattern}:
+        path = run.path / folder
+        if os.path.lexists(path) and not path.is_dir():
+            path.rename(path.with_name(f"{path.name}.aside"))
+
+
+def damaged_numbered(run: Run, stage: str, tokens: Path) -> Iterator[Problem]:
+    """What is wrong with the files of a finished stage that come in numbers, and with the last of its model.
+
+    Args:
+        run: The run.
+        stage: Name of the stage.
+        tokens: Folder of the patch tokens; a folder that is not there at all was given up to save space.
+    """
+    for check, path in _NUMBERED.get(stage, lambda _run, _tokens: ())(run, tokens):
+        try:
+            check(path)
+        except FileNotFoundError as error:
+            yield MissingFileError(Path(error.filename))
+        except (DamagedFileError, MissingFileError) as error:
+            yield error
+
+
+# What others read of a stage.
+
+
+def _check_proposals(run: Run) -> None:
+    run.images()
+    masks, codes = run.masks(), MaskCodes.open(run)
+    _check_same(run.masks_path, masks["mask_id"], codes.ids, run.proposals_path)
+
+
+def _check_clusters(run: Run) -> None:
+    table, record = run.clusters(), read_json(run.path / "clusters.json")
+    _check_known(run.clusters_path, table["mask_id"], run.masks()["mask_id"], run.masks_path)
+    _check_classes_known(run.clusters_path, table["cluster"], record["num_classes"])
+    path = run.path / "embeddings.npy"
+    check_pair(path, len(read_array(path, ndim=2)), len(table), run.clusters_path)
+    centres = read_arrays(run.path / "space.npz", names=("centres", "weights", "mean", "spread", "normalise", "note"))
+    check_pair(run.path / "space.npz", len(centres["centres"]), record["num_classes"], run.path / "clusters.json")
+
+
+def _check_classes(run: Run) -> None:
+    table, record = read_table(run.classes_path), read_json(run.path / "classes.json")
+    _check_known(run.classes_path, table["mask_id"], run.clusters()["mask_id"], run.clusters_path)
+    _check_classes_known(run.classes_path, table["cluster"], record["num_classes"])
+
+
+def _check_candidates(run: Run) -> None:
+    codes = MaskCodes.open(run, "candidates")
+    _check_same(run.candidates_path, run.candidates()["mask_id"], codes.ids, run.candidate_masks_path)
+
+
+def _check_filter(run: Run) -> None:
+    _check_same(run.kept_path, run.kept()["mask_id"], run.candidates()["mask_id"], run.candidates_path)
+
+
+def _check_rounds(run: Run) -> None:
+    read_json(run.rounds_path)
+    check_tensors(run.path / run.final_model / "model.safetensors")
+
+
+def _check_projection(run: Run) -> None:
+    path = run.path / "umap_xy.npy"
+    places = read_array(path, ndim=2)
+    check_pair(path, places.shape[1], 2, path, "{} columns".format)
+    check_pair(path, len(places), len(run.clusters()), run.clusters_path)
+
+
+def _check_same(path: Path, ids: Iterable[int], others: Iterable[int], other: Path) -> None:
+    found, wanted = np.sort(np.asarray(ids)), np.sort(np.asarray(others))
+    check_pair(path, len(found), len(wanted), other, "{} masks".format)
+    if not np.array_equal(found, wanted):
+        raise DamagedFileError(path, f"its masks are not those of {other.name}")
+
+
+def _check_known(path: Path, ids: Iterable[int], others: Iterable[int], other: Path) -> None:
+    strange = np.setdiff1d(np.asarray(ids), np.asarray(others))
+    if len(strange):
+        raise DamagedFileError(path, f"mask {strange[0]} is not in {other.name}")
+
+
+def _check_classes_known(path: Path, classes: Iterable[int], num_classes: int) -> None:
+    highest = int(np.max(np.asarray(classes), initial=0))
+    if highest > num_classes:
+        raise DamagedFileError(path, f"there is a cluster {highest}, of {num_classes}")
+
+
+_CHECKS: dict[str, Callable[[Run], object]] = {
+    "proposals": _check_proposals,
+    "embeddings": lambda run: read_json(run.path / "embeddings.json")["folder"],
+    "clusters": _check_clusters,
+    "classes": _check_classes,
+    "stage1": lambda run: check_tensors(run.path / "stage1" / "model.safetensors"),
+    "candidates": _check_candidates,
+    "filter": _check_filter,
+    "pseudo_labels": lambda run: run.labelled(),
+    "stage2": lambda run: check_tensors(run.path / "stage2" / "model.safetensors"),
+    "rounds": _check_rounds,
+    "predictions": lambda run: read_json(run.path / "predictions.json")["photos"],
+    "evaluation": lambda run: read_json(run.path / "metrics.json"),
+    "projection": _check_projection,
+}
+
+# Files that come in numbers, each with the function that looks at it.
+
+Checks = Iterator[tuple[Callable[[Path], object], Path]]
+
+
+def _numbered_embeddings(run: Run, tokens: Path) -> Checks:
+    record, images = read_json(run.path / "embeddings.json"), run.images()
+    vectors = VectorStore(run.path / "features" / record["folder"])
+    readable = set(images.loc[images["readable"].astype(bool), "id"]) - set(record["errors"])
+    with_masks = readable & set(run.masks()["image_id"])
+    if tokens.is_dir():
+        yield read_json, tokens / "info.json"
+    for number, id in enumerate(images["id"]):
+        if tokens.is_dir() and id in readable:
+            yield _check_array, ArrayStore(tokens).path(number)
+        if vectors.folder.is_dir() and id in with_masks:
+            yield _check_archive, vectors.path(number)
+
+
+def _numbered_labels(folder: LabelFolder) -> Checks:
+    yield from ((_check_png, folder.pseudo_label(number)) for number in folder.labelled())
+
+
+def _numbered_predictions(run: Run, _tokens: Path) -> Checks:
+    made = read_json(run.path / "predictions.json")
+    last = made.get("model", "stage2").partition("/")[0]
+    kinds = {"stage1": made["photos"], "stage2": made["photos"], last: made["photos"], f"{last}_crf": made["crf"]}
+    for kind, numbers in kinds.items():
+        yield from ((_check_png, run.prediction(kind, number)) for number in numbers)
+
+
+def _numbered_rounds(run: Run, _tokens: Path) -> Checks:
+    trained = [number for number, item in enumerate(read_json(run.rounds_path)["rounds"], 1) if item["trained"]]
+    for folder in (LabelFolder(run.path / "rounds" / str(number)) for number in trained):
+        yield from ((read_table, path) for path in (folder.candidates_path, folder.kept_path))
+        names = ("candidates.json", "round.json", "pseudo_labels.json")
+        yield from ((read_json, folder.path / name) for name in names)
+        yield from _model_files(folder.path)
+        yield from _numbered_labels(folder)
+
+
+def _model_files(folder: Path) -> Checks:
+    yield check_tensors, folder / "model.safetensors"
+    others = (folder / name for name in ("config.json", "history.jsonl", "samples/samples.json"))
+    yield from ((_check_text, path) for path in others if path.exists())
+
+
+def _check_text(path: Path) -> None:
+    if path.suffix == ".json":
+        read_json(path)
+        return
+    with reading(path):
+        path.read_text(encoding="utf-8")
+
+
+def _check_array(path: Path) -> None:
+    read_array(path, ndim=3, finite=False)  # the head and the length: the numbers of all photos are too many
+
+
+def _check_archive(path: Path) -> None:
+    with reading(path), zipfile.ZipFile(path) as file:
+        file.namelist()
+
+
+def _check_png(path: Path) -> None:
+    """Whether its first and last bytes, the size and the kind of pixels are those of a label map."""
+    with reading(path), path.open("rb") as file:
+        head = file.read(26)
+        file.seek(-len(_PNG_END), 2)
+        end = file.read()
+        width, height, depth, kind = struct.unpack(">IIBB", head[16:26])
+    if head[:8] != _PNG_HEAD or end != _PNG_END:
+        raise DamagedFileError(path, "it is no whole PNG")
+    if (depth, kind) != (8, 3) or not width * height:
+        raise DamagedFileError(path, "it is no label map: a palette PNG of 8 bits")
+
+
+_NUMBERED: dict[str, Callable[[Run, Path], Checks]] = {
+    "embeddings": _numbered_embeddings,
+    "stage1": lambda run, _tokens: _model_files(run.path / "stage1"),
+    "pseudo_labels": lambda run, _tokens: _numbered_labels(run),
+    "stage2": lambda run, _tokens: _model_files(run.path / "stage2"),
+    "rounds": _numbered_rounds,
+    "predictions": _numbered_predictions,
+}
