@@ -1,11 +1,13 @@
 """Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from maskdistill.datasets import coco, voc, voc_labels
+from maskdistill.datasets.coco_folders import find_jsons
 from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.records import (
@@ -43,7 +45,7 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
 
     Args:
         spec: ``"sample"``, ``"sample-views"`` (for folders of these names write ./sample or give a ``Path``), a folder
-            in VOC's layout, a COCO json or a folder with annotations/\\*.json, any folder of pictures, or one picture.
+            in VOC's layout, a COCO json or a folder with one as a tool exports it, any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
 
     Raises:
@@ -97,7 +99,7 @@ def reopen_source(
     if kind == "voc" and (root := voc.find_voc(path)) is not None:
         paths = voc_labels.label_folders(root)
     elif kind == "coco":
-        paths = coco.find_jsons(path)
+        paths = find_jsons(path)
     return PhotoSource(
         kind,
         spec,
@@ -112,9 +114,24 @@ def reopen_source(
 
 def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
     root = voc.find_voc(path)
-    if root is not None:
+    jsons = find_jsons(path)
+    if root is not None and not (jsons and voc.has_only_pictures(root)):
         return voc.open_voc(root, on_progress=on_progress)
-    jsons = coco.find_jsons(path)
     if jsons:
-        return coco.open_coco(path, jsons, on_progress=on_progress)
+        return _open_coco(path, jsons, on_progress)
     return open_folder(path, on_progress=on_progress)
+
+
+def _open_coco(path: Path, jsons: tuple[Path, ...], on_progress: ProgressCallback | None) -> PhotoSource:
+    """A folder's photos are used without ground truth, and with a note, if its json files cannot be."""
+    try:
+        return coco.open_coco(path, jsons, on_progress=on_progress)
+    except DatasetError as error:
+        if path.is_file():
+            raise
+        try:
+            source = open_folder(path, on_progress=on_progress)
+        except DatasetError:
+            raise error from None
+        note = LeftOut(jsons[0], f"It was not used, so there is no ground truth. {error}", "label")
+        return replace(source, skipped=(*source.skipped, note))

@@ -29,6 +29,11 @@ def find_voc(path: Path) -> Path | None:
     return found[0] if found else None
 
 
+def has_only_pictures(root: Path) -> bool:
+    """Whether a folder with JPEGImages has neither labels nor lists, as labelme2coco makes it."""
+    return not label_folders(root) and not (root / "ImageSets").is_dir()
+
+
 def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
     """Photos of JPEGImages. Those in no list of ImageSets/Segmentation have the split None.
 

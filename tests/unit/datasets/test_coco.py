@@ -1,53 +1,21 @@
-import json
-
 import numpy as np
 import pytest
-from PIL import Image
-from pycocotools import mask as coco_mask
+from coco_data import (
+    HEIGHT,
+    WIDTH,
+    annotation,
+    compressed_rle,
+    make_coco,
+    plain_rle,
+    polygon,
+    rectangle,
+    save_photo,
+    write_coco,
+)
 
 from maskdistill.datasets import open_source, read_label, reopen_source
+from maskdistill.datasets.images import turn_upright
 from maskdistill.errors import DatasetError
-
-HEIGHT, WIDTH = 20, 30
-CATEGORIES = [{"id": 7, "name": "cow"}, {"id": 3, "name": "cat"}]
-
-
-def rectangle(y1, y2, x1, x2):
-    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
-    mask[y1:y2, x1:x2] = 1
-    return mask
-
-
-def compressed_rle(mask):
-    rle = coco_mask.encode(np.asfortranarray(mask))
-    return {"size": list(mask.shape), "counts": rle["counts"].decode()}
-
-
-def plain_rle(mask):
-    flat = mask.flatten(order="F")
-    edges = np.flatnonzero(np.diff(flat)) + 1
-    counts = np.diff(np.concatenate([[0], edges, [flat.size]])).tolist()
-    return {"size": list(mask.shape), "counts": ([0] if flat[0] else []) + counts}
-
-
-def polygon(y1, y2, x1, x2):
-    return [[x1, y1, x2, y1, x2, y2, x1, y2]]
-
-
-def make_coco(path, names=("a.jpg",), annotations=(), *, folder="images", categories=CATEGORIES):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    pictures = path.parent.parent / folder
-    pictures.mkdir(exist_ok=True)
-    for name in names:
-        Image.new("RGB", (WIDTH, HEIGHT)).save(pictures / name)
-    images = [{"id": number, "file_name": name, "height": HEIGHT, "width": WIDTH} for number, name in enumerate(names)]
-    content = {"images": images, "annotations": list(annotations), "categories": list(categories)}
-    path.write_text(json.dumps(content))
-    return path
-
-
-def annotation(segmentation, category_id=7, **more):
-    return {"image_id": 0, "category_id": category_id, "segmentation": segmentation, "area": 1, **more}
 
 
 @pytest.mark.parametrize(
@@ -123,7 +91,8 @@ def test_polygon_without_the_outer_list(tmp_path):
 def test_mask_for_another_size_or_without_counts(tmp_path, rle):
     path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(rle)])
     source = open_source(path)
-    with pytest.raises(DatasetError, match=r"made for \(height, width\) \[4, 4\]"):
+    assert not source.has_labels
+    with pytest.raises(DatasetError, match=r"another size.*\[4, 4\]"):
         read_label(source, source.photos[0])
 
 
@@ -145,3 +114,108 @@ def test_reopened_source_has_its_labels_without_being_looked_through(tmp_path):
     np.testing.assert_array_equal(read_label(again, again.photos[0]), read_label(source, source.photos[0]))
     gone = reopen_source(source.kind, str(tmp_path / "gone"), source.photos, source.classes)
     assert not gone.has_labels
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("make", [lambda *box: compressed_rle(rectangle(*box)), polygon])
+def test_mask_made_on_the_pixels_as_stored_is_turned_with_the_photo(tmp_path, orientation, make):
+    """Tools that ignore EXIF: the json's size is the stored one, the photo's is the upright one."""
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(make(5, 12, 8, 20))])
+    save_photo(tmp_path / "images" / "a.jpg", orientation=orientation)
+    source = open_source(path)
+    upright = rectangle(5, 12, 8, 20)
+    if orientation >= 5:  # else the sizes are equal, and the mask is taken as upright
+        upright = turn_upright(upright, orientation)
+    np.testing.assert_array_equal(read_label(source, source.photos[0]), upright)
+    assert source.skipped == ()
+
+
+@pytest.mark.parametrize("orientation", [6, 8])
+@pytest.mark.parametrize("known", [True, False])
+def test_mask_made_on_the_upright_photo_stays(tmp_path, orientation, known):
+    size = {"width": HEIGHT, "height": WIDTH} if known else {"width": None, "height": None}
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(polygon(5, 22, 8, 12))], **size)
+    save_photo(tmp_path / "images" / "a.jpg", orientation=orientation)
+    source = open_source(path)
+    upright = np.zeros((WIDTH, HEIGHT), np.uint8)
+    upright[5:22, 8:12] = 1
+    np.testing.assert_array_equal(read_label(source, source.photos[0]), upright)
+
+
+@pytest.mark.parametrize(("width", "height"), [(2 * WIDTH, 2 * HEIGHT), (HEIGHT, WIDTH), (WIDTH + 1, HEIGHT)])
+def test_scaled_copies_and_exchanged_sizes_lose_their_ground_truth_only(tmp_path, width, height):
+    path = make_coco(tmp_path / "annotations" / "x.json", ("a.jpg", "b.jpg"), [])
+    images = [
+        {"id": 0, "file_name": "a.jpg", "width": width, "height": height},
+        {"id": 1, "file_name": "b.jpg", "width": WIDTH, "height": HEIGHT},
+    ]
+    write_coco(path, images, [annotation(polygon(5, 12, 8, 20), id=n, image_id=n) for n in range(2)])
+    source = open_source(path)
+    assert [photo.id for photo in source.photos] == ["a", "b"]
+    assert source.has_labels
+    ((what, reason),) = [(item.what, item.reason) for item in source.skipped]
+    assert what == "label"
+    assert f"[{height}, {width}]" in reason
+    with pytest.raises(DatasetError, match="photo a "):
+        read_label(source, source.photos[0])
+    assert read_label(source, source.photos[1]).sum() == 7 * 12
+
+
+def test_broken_annotation_leaves_out_its_photo_alone_and_is_summed_up(tmp_path):
+    names = [f"{n}.jpg" for n in range(6)]
+    broken = [annotation([[1e9, 1, 5, 1, 5, 1e9]], id=n, image_id=n) for n in range(1, 6)]
+    sound = [annotation(polygon(1, 5, 1, 5), id=10 + n, image_id=n) for n in range(6)]
+    source = open_source(make_coco(tmp_path / "annotations" / "x.json", names, [*broken, *sound]))
+    (note,) = source.skipped
+    assert note.what == "label"
+    assert note.path.name == "x.json"
+    assert all(text in note.reason for text in ("5 photos", "annotation 1", "The first, 1:"))
+    assert read_label(source, source.photos[0]).sum() == 16
+    for photo in source.photos[1:]:
+        with pytest.raises(DatasetError, match=rf"photo {photo.id} .*annotation {photo.id}:"):
+            read_label(source, photo)
+
+
+def test_area_of_the_file_does_not_decide_which_lies_on_top(tmp_path):
+    small, large = annotation(polygon(5, 8, 5, 8), 3, area=9e9), annotation(polygon(2, 15, 2, 15), 7, area="?")
+    source = open_source(make_coco(tmp_path / "annotations" / "x.json", annotations=[small, large]))
+    assert read_label(source, source.photos[0])[6, 6] == 2
+
+
+def test_json_that_is_gone_is_named(tmp_path):
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(polygon(1, 5, 1, 5))])
+    source = open_source(path)
+    path.unlink()
+    with pytest.raises(DatasetError, match=r"x\.json"):
+        read_label(source, source.photos[0])
+
+
+def many_classes(count):
+    return [{"id": number, "name": f"class {number}"} for number in range(1, count + 1)]
+
+
+def test_more_classes_than_a_label_map_holds(tmp_path):
+    annotations = [annotation(polygon(1, 5, 1, 5), 300), annotation(polygon(6, 9, 6, 9), 12)]
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=annotations, categories=many_classes(365))
+    source = open_source(path)
+    assert (source.classes, source.has_labels) == (("class 12", "class 300"), True)
+    assert "365" in source.skipped[0].reason
+    label = read_label(reopen_source("coco", source.spec, source.photos, source.classes), source.photos[0])
+    assert (label[2, 2], label[7, 7]) == (2, 1)
+
+
+def test_more_used_classes_than_a_label_map_holds(tmp_path):
+    annotations = [annotation(polygon(1, 5, 1, 5), number) for number in range(1, 256)]
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=annotations, categories=many_classes(255))
+    source = open_source(path)
+    assert not source.has_labels
+    assert "255" in source.skipped[0].reason
+    assert read_label(source, source.photos[0]) is None
+
+
+def test_boxes_without_masks_are_said_to_be_no_ground_truth(tmp_path):
+    path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation([], bbox=[1, 2, 3, 4])] * 3)
+    source = open_source(path)
+    assert not source.has_labels
+    assert [(item.what, item.reason[0]) for item in source.skipped] == [("label", "3")]
+    assert read_label(source, source.photos[0]) is None

@@ -1,0 +1,163 @@
+"""Ground truth of COCO photos: all annotations checked at once, or those of one photo drawn."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from maskdistill.datasets.coco_content import CocoImage
+from maskdistill.datasets.coco_masks import (
+    AnnotationError,
+    check_mask,
+    check_total,
+    code_size,
+    decode_counts,
+    paint_runs,
+    run_lengths,
+    short_text,
+    unwrap,
+)
+from maskdistill.datasets.images import exif_orientation, turn_upright
+from maskdistill.datasets.records import IGNORE_INDEX, Photo
+from maskdistill.errors import DatasetError
+
+_NUM_CHARS = 2**16  # of compressed codes that are checked at once; their arrays stay in the processor's cache
+
+
+class _Mask(NamedTuple):
+    """A mask of an annotation, and the size of the pixels it was made on."""
+
+    annotation: int | str
+    number: int  # value in the label map
+    segmentation: list | dict
+    height: int
+    width: int
+    orientation: int  # by which those pixels are turned upright, 1 for not at all
+
+
+class _Code(NamedTuple):
+    """A compressed code that is still to be checked."""
+
+    photo_id: str
+    annotation: int | str
+    text: str
+    height: int
+    width: int
+
+
+def find_problems(images: Mapping[str, CocoImage], photos: Sequence[Photo]) -> dict[str, AnnotationError]:
+    """Photo id -> the first reason why its ground truth cannot be used, for those that have such a reason.
+
+    Args:
+        images: By photo id.
+        photos: Some of them.
+    """
+    problems: dict[str, AnnotationError] = {}
+    codes: list[_Code] = []
+    num_chars = 0
+    for photo in photos:
+        try:
+            found = _check_photo(images[photo.id], photo)
+        except AnnotationError as error:
+            problems[photo.id] = error
+            continue
+        codes += found
+        num_chars += sum(len(code.text) for code in found)
+        if num_chars > _NUM_CHARS:
+            _check_codes(codes, problems)
+            codes, num_chars = [], 0
+    _check_codes(codes, problems)
+    return problems
+
+
+def paint_label(image: CocoImage, photo: Photo, numbers: Mapping[str, int]) -> np.ndarray:
+    """Ground truth of one photo.
+
+    Args:
+        image: With its annotations.
+        photo: The photo.
+        numbers: Class id of each class name.
+
+    Returns:
+        (height, width) uint8 class ids, 0 background, 255 ignore.
+
+    Raises:
+        AnnotationError: If an annotation cannot be drawn.
+    """
+    drawn = []
+    for mask in _masks_of(image, photo, numbers):
+        try:
+            drawn.append((run_lengths(mask.segmentation, mask.height, mask.width), mask))
+        except AnnotationError as error:
+            raise AnnotationError(error.kind, error.detail, mask.annotation) from error
+    drawn.sort(key=lambda item: (item[1].number != IGNORE_INDEX, -item[0][1::2].sum()))
+    label = np.zeros((photo.height, photo.width), np.uint8)
+    for counts, mask in drawn:
+        pixels = paint_runs(counts, mask.height, mask.width)
+        label[turn_upright(pixels, mask.orientation)] = mask.number
+    return label
+
+
+def _check_photo(image: CocoImage, photo: Photo) -> list[_Code]:
+    """Raise ``AnnotationError`` if an annotation cannot be drawn; return what is left to be checked."""
+    codes = []
+    for mask in _masks_of(image, photo, None):
+        try:
+            text = check_mask(mask.segmentation, mask.height, mask.width)
+        except AnnotationError as error:
+            raise AnnotationError(error.kind, error.detail, mask.annotation) from error
+        if text is not None:
+            codes.append(_Code(photo.id, mask.annotation, text, mask.height, mask.width))
+    return codes
+
+
+def _check_codes(codes: Sequence[_Code], problems: dict[str, AnnotationError]) -> None:
+    _, _, totals = decode_counts([code.text for code in codes])
+    for code, total in zip(codes, totals.tolist(), strict=True):
+        try:
+            check_total(total, code.height, code.width)
+        except AnnotationError as error:
+            problems.setdefault(code.photo_id, AnnotationError(error.kind, error.detail, code.annotation))
+
+
+def _masks_of(image: CocoImage, photo: Photo, numbers: Mapping[str, int] | None) -> Iterator[_Mask]:
+    """The masks of a photo; without numbers all are of number 1."""
+    if image.problem is not None:
+        raise image.problem
+    size = (photo.height, photo.width)
+    orientation = _orientation(image.size or size, photo, "") if image.annotations else 1
+    stored = size[::-1] if orientation > 1 else size
+    for annotation in image.annotations:
+        number = IGNORE_INDEX if annotation.is_crowd else 1 if numbers is None else numbers.get(annotation.class_name)
+        if number is None:
+            what = "its category is not among the classes that the data was opened with"
+            raise AnnotationError(what, short_text(annotation.class_name), annotation.name)
+        try:
+            segmentation = unwrap(annotation.segmentation)
+            made_for = code_size(segmentation) if isinstance(segmentation, dict) else stored
+        except AnnotationError as error:
+            raise AnnotationError(error.kind, error.detail, annotation.name) from error
+        turn = orientation if made_for == stored else _orientation(made_for, photo, annotation.name)
+        yield _Mask(annotation.name, number, segmentation, *made_for, turn)
+
+
+def _orientation(made_for: tuple[int, int], photo: Photo, annotation: int | str) -> int:
+    """How pixels of this (height, width) are turned to be the photo's: those of a file that EXIF turns may be meant.
+
+    Raises:
+        AnnotationError: If they cannot be the photo's.
+    """
+    if made_for == (photo.height, photo.width):
+        return 1
+    if made_for == (photo.width, photo.height):
+        try:
+            found = exif_orientation(photo.path)
+        except DatasetError as error:
+            raise AnnotationError("its photo cannot be read", f"{error}", annotation) from error
+        if found >= 5:  # 5 to 8 lie on their side
+            return found
+    raise AnnotationError(
+        "it was made for another size than the photo's",
+        f"(height, width) {short_text(list(made_for))}, the photo has {[photo.height, photo.width]}",
+        annotation,
+    )
