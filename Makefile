@@ -1,17 +1,19 @@
 # make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
-# make faults: odd input of every kind, for ten minutes.
+# make faults: odd input of every kind, for ten minutes.  make fuzz: inputs that a fuzzer finds, for
+# two minutes a target, where there is a wheel of atheris.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
 # Everything lives in .venv.
 
 PYTHON ?= python3
 DATA ?= ../shared/data/msrc
 NUM_CLASSES ?= 14
+FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench faults install install-dev clean
+.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -59,6 +61,10 @@ bench: install-dev
 
 faults: install-dev
 	$(BIN)/python -m benchmarks.faults --docs docs/faults.md
+
+fuzz: install-dev
+	-$(BIN)/python -m pip install -q -r requirements-fuzz.txt
+	$(BIN)/python -m benchmarks.fuzz $(FUZZ)
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
