@@ -91,6 +91,25 @@ def log(command: argparse.ArgumentParser) -> None:
     command.add_argument("--lines", type=positive, default=LOG_LINES, help=f"how many of the last lines ({LOG_LINES})")
 
 
+def app(command: argparse.ArgumentParser) -> None:
+    """Of ``app``."""
+    command.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs ($MASKDISTILL_RUNS, else runs)")
+    command.add_argument("--port", type=not_negative, default=8501, help="where it listens (8501)")
+    command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 opens it to others (127.0.0.1)")
+    command.add_argument(
+        "--roots",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="DIR",
+        help="nothing outside these folders is read or written ($MASKDISTILL_ROOTS)",
+    )
+    command.add_argument(
+        "--allow-host", action="append", default=[], metavar="NAME", help="a name that the server is called by as well"
+    )
+    command.add_argument("streamlit", nargs="*", metavar="-- FLAG", help="flags of Streamlit, after two dashes")
+
+
 def positive(text: str) -> int:
     """A whole number from 1."""
     value = not_negative(text)

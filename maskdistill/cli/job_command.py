@@ -10,7 +10,9 @@ from typing import Any
 from maskdistill.cli.main import UsageError, parse
 from maskdistill.cli.settings import read_settings
 from maskdistill.errors import JobError
+from maskdistill.features.registry import FILE_SUFFIXES
 from maskdistill.jobs import Submitted, submit
+from maskdistill.roots import confine
 
 
 @dataclass(frozen=True)
@@ -30,23 +32,42 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
         arguments: Command and flags, without ``--run``.
 
     Raises:
-        JobError: If it is no command, or one that makes no sense in the background.
+        JobError: If it is no command, or one that makes no sense in the background, or a path leads out of the roots.
         ConfigError: If a setting cannot work.
     """
     from maskdistill.storage.run_folder import Run  # loads pandas: a job that waits in the queue does without
 
     typed = shlex.join(("maskdistill", *arguments))
-    if not arguments or arguments[0] == "jobs" or any(part.partition("=")[0] == "--run" for part in arguments):
-        raise JobError(f"'{typed}' cannot be a job: it wants a command other than 'jobs', without --run.")
+    if not arguments or arguments[0] in ("jobs", "app") or any(part.partition("=")[0] == "--run" for part in arguments):
+        raise JobError(f"'{typed}' cannot be a job: it wants a command other than 'jobs' and 'app', without --run.")
     try:
         options = parse([*arguments, "--run", str(run)])
     except (UsageError, SystemExit) as error:  # SystemExit: it only asks for help
         raise JobError(f"'{typed}' cannot be a job: {error}") from error
+    _confine(_paths(options))  # before the run's settings are read
     if hasattr(options, "preset"):
         settings = read_settings(options, Run(run))[0].to_dict()
     else:
         settings = Run(run).info()["config"]
+    _confine(_weights(settings))
     return Command(options, settings, settings["features"]["device"])
+
+
+def _confine(paths: Sequence[str]) -> None:
+    for path in paths:
+        confine(Path(path).expanduser(), JobError)
+
+
+def _paths(options: argparse.Namespace) -> list[str]:
+    values = [getattr(options, name, None) for name in ("run", "data", "images", "out", "csv")]
+    return [str(value) for value in values if value and value not in ("sample", "sample-views", "-")]
+
+
+def _weights(settings: dict[str, Any]) -> list[str]:
+    sections = [section for section in settings.values() if isinstance(section, dict)]
+    backbones = [section.get("backbone", "") for section in sections]
+    files = [section.get("weights", "") for section in sections]  # whatever their suffix
+    return [path for path in [*files, *(name for name in backbones if name.endswith(FILE_SUFFIXES))] if path]
 
 
 def submit_command(run: Path, arguments: Sequence[str], *, title: str) -> Submitted:

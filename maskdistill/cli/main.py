@@ -6,6 +6,7 @@ Parsing imports neither numpy nor any stage: what a command does stands in a mod
 import argparse
 import difflib
 import logging
+import os
 import signal
 import sys
 import traceback
@@ -16,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, NoReturn
 
-from maskdistill import __version__
+from maskdistill import __version__, roots
 from maskdistill.cli import flags
 from maskdistill.cli.streams import drop_output, settle_streams, write_output
 from maskdistill.errors import MaskDistillError
@@ -68,6 +69,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options = parse(arguments)
         logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
         sys.excepthook = partial(_tell_fault, options)
+        if options.command != "app":  # who types has the account's rights; jobs that the app starts stay confined
+            os.environ.pop(roots.VARIABLE, None)
         text = call(options)
         write_output(f"{text}\n" if text else "")
     except UsageError as error:
@@ -139,6 +142,7 @@ def build_parser() -> argparse.ArgumentParser:
     summary = "other clusterings of a run's masks, to compare with its own"
     _add(commands, "try", summary, "alternatives:try_command", flags.alternatives)
     _add_jobs(commands)
+    _add_app(commands)
     return parser
 
 
@@ -153,6 +157,13 @@ def _add_jobs(commands: argparse._SubParsersAction) -> None:
     summary = "continue a job from its last checkpoint, in the background"
     _add(actions, "resume", summary, "jobs:resume_command", flags.job_id)
     _add(actions, "logs", "what a job printed", "jobs:logs_command", flags.job_id, flags.log)
+
+
+def _add_app(commands: argparse._SubParsersAction) -> None:
+    summary = "the pages in a browser, for this machine only unless --address says otherwise"
+    command = commands.add_parser("app", help=summary, description=_sentence(summary))
+    flags.app(command)
+    command.set_defaults(call="serve:app_command", parser=command, run=Path(), verbose=False)
 
 
 def _add(

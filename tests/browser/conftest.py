@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
@@ -23,6 +23,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
+    # Nobody beyond this machine is looked up or asked; evil.test stands for a name that leads here by DNS rebinding.
+    "--host-resolver-rules=MAP evil.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1, EXCLUDE ::1",
 ]
 PATIENCE = 60.0  # seconds for the server to come up
 
@@ -35,16 +37,31 @@ def free_port() -> int:
 
 
 @contextmanager
-def running_server(folder: Path, port: int, *, kill: bool = False, **environment: str) -> Iterator[str]:
+def running_server(
+    folder: Path,
+    port: int,
+    *,
+    kill: bool = False,
+    command: Sequence[str] = ("streamlit", "run", str(ROOT / "app" / "main.py")),
+    options: Sequence[str] = (),
+    host: str = "127.0.0.1",
+    cwd: Path = ROOT,
+    **environment: str,
+) -> Iterator[str]:
     """Address of the real server, with its runs and its log in ``folder``; stopped, or killed, at the end."""
-    command = [sys.executable, "-m", "streamlit", "run", "app/main.py"]
-    options = [f"--server.port={port}", "--server.address=127.0.0.1", "--server.headless=true"]
-    known = {**os.environ, "MASKDISTILL_RUNS": str(folder / "runs"), "HF_HUB_OFFLINE": "1", **environment}
+    full = [sys.executable, "-m", *command, f"--server.port={port}", "--server.headless=true", *options]
+    known = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "MASKDISTILL_RUNS": str(folder / "runs"),
+        "HF_HUB_OFFLINE": "1",
+        **environment,
+    }
     with (folder / "server.log").open("ab") as log:
-        process = subprocess.Popen([*command, *options], cwd=ROOT, env=known, stdout=log, stderr=log)
+        process = subprocess.Popen(full, cwd=cwd, env=known, stdout=log, stderr=log)
         try:
-            _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", process)
-            yield f"http://127.0.0.1:{port}"
+            _wait_until_healthy(f"http://{host}:{port}/_stcore/health", process)
+            yield f"http://{host}:{port}"
         finally:
             (process.kill if kill else process.terminate)()
             process.wait(10)

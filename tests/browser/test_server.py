@@ -9,10 +9,7 @@ pytestmark = pytest.mark.browser
 
 PAGES = ("Start", "Proposals", "Clusters", "Filter", "Training", "Results", "Audit", "Guide")
 # What the server says of itself: where it can be seen.
-GREETING = re.compile(
-    r"\s*|.*You can now view your Streamlit app.*|\s*(Local |Network |External )?URL: .*"
-    r"|.*Uvicorn server.*|.*Stopping\.\.\."
-)
+GREETING = re.compile(r"MaskDistill: http://127\.0\.0\.1:\d+/")
 
 
 @pytest.fixture

@@ -1,0 +1,71 @@
+"""The web server around the pages: whom it answers, where it listens, what it says when it starts."""
+
+import socket
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from ipaddress import ip_address
+
+import psutil
+import streamlit as st
+from starlette.middleware import Middleware
+from streamlit import config, net_util
+
+from app.request_guard import RequestGuard
+
+_EVERYWHERE = ("", "0.0.0.0", "::")  # addresses that mean: all of this machine's
+
+
+def guard() -> list[Middleware]:
+    """What stands before Streamlit's own routes, by the options in force."""
+    hosts = sorted({*own_hosts(_address()), *config.get_option("server.allowedHosts")})
+    config.set_option("server.allowedHosts", hosts)  # Streamlit looks at them again for what has no page
+    net_util.get_external_ip = net_util.get_internal_ip = _no_address  # Streamlit would ask a service on the internet
+    return [Middleware(RequestGuard, hosts=hosts, origins=config.get_option("server.corsAllowedOrigins"))]
+
+
+def own_hosts(address: str) -> frozenset[str]:
+    """What this machine may be called by a browser, if the server listens at ``address``; nobody is asked."""
+    names = {"localhost", "127.0.0.1", "::1", socket.gethostname().lower()}
+    if address not in _EVERYWHERE:
+        return frozenset({*names, address.lower()})
+    found = [item.address for items in psutil.net_if_addrs().values() for item in items]
+    return frozenset({*names, *(item.partition("%")[0] for item in found if _is_ip(item))})
+
+
+def is_for_this_machine_only(address: str) -> bool:
+    """Whether nobody else's browser reaches a server that listens at ``address``."""
+    return address == "localhost" or (_is_ip(address) and ip_address(address.partition("%")[0]).is_loopback)
+
+
+@asynccontextmanager
+async def started(_app: st.App) -> AsyncIterator[dict]:
+    """Around the server's life: says where it listens."""
+    address = _address()
+    shown = "localhost" if address in _EVERYWHERE else f"[{address}]" if ":" in address else address
+    scheme = "https" if config.get_option("server.sslCertFile") else "http"
+    path = config.get_option("server.baseUrlPath").strip("/")
+    sys.stdout.write(f"MaskDistill: {scheme}://{shown}:{config.get_option('server.port')}/{path}\n")
+    if not is_for_this_machine_only(address):
+        sys.stdout.write(
+            "Other machines reach it too. Whoever does can read what this account may, and start jobs: see "
+            "docs/shared-server.md.\n"
+        )
+    sys.stdout.flush()
+    yield {}
+
+
+def _no_address() -> None:
+    return None
+
+
+def _address() -> str:
+    return config.get_option("server.address") or ""
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text.partition("%")[0])
+    except ValueError:
+        return False
+    return True
