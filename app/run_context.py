@@ -1,15 +1,18 @@
 """What the selection means: a run or photos without one, its settings, and the photo on show."""
 
 import json
+import re
 from dataclasses import dataclass, field, replace
 
 from app import photo_cache, selection, session
+from maskdistill import roots
 from maskdistill.config import RunConfig, flatten, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 PRESET = "quick"
+_NAME = r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,59}"
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,13 @@ def free_run_name(stem: str) -> str:
     while (folder / f"{stem}-{number}").exists():
         number += 1
     return f"{stem}-{number}"
+
+
+def name_problem(name: str) -> str:
+    """Why a run cannot be called so; empty if it can."""
+    if not re.fullmatch(_NAME, name):
+        return "A name has 1 to 60 letters, digits, dots, dashes or underscores, and no dot in front."
+    return "" if roots.is_inside(runs_folder() / name) else roots.outside(runs_folder() / name)
 
 
 def overrides_from(base: RunConfig, config: RunConfig) -> list[str]:

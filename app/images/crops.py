@@ -10,6 +10,7 @@ from app.run_view import RunView
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.proposals.thumbnails import THUMB_SIDE, crop_around
+from maskdistill.roots import open_inside
 from maskdistill.storage.run_folder import thumbnail_in
 
 
@@ -28,7 +29,8 @@ def crop_url(run_view: RunView, mask_id: int) -> str:
 @lru_cache(maxsize=1024)
 def _thumb_url(folder: Path, mask_id: int, _stamp: str) -> str:
     """Of a run in this state: its first model may see another object under the same id when it is trained anew."""
-    return drawing.jpeg_bytes_url(thumbnail_in(folder, mask_id).read_bytes())
+    with open_inside(thumbnail_in(folder, mask_id)) as file:
+        return drawing.jpeg_bytes_url(file.read())
 
 
 def large_crop_url(run_view: RunView, mask_id: int, side: int = 384) -> str:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from app import selection, session
 from app.proposals import setting_controls
-from app.run_context import PRESET, RunContext, free_run_name, overrides_from
+from app.run_context import PRESET, RunContext, free_run_name, name_problem, overrides_from
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.errors import MaskDistillError
@@ -24,6 +24,10 @@ def draw(context: RunContext) -> None:
     stem = context.run.name if context.run else context.source.kind
     name = st.text_input("Name of the new run", value=free_run_name(stem), validate=r"^[\w.-]{1,60}$")
     if not st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch"):
+        return
+    problem = name_problem(name)
+    if problem:
+        st.error(problem)
         return
     config = context.base.with_overrides(changes)
     overrides = overrides_from(load_preset(PRESET), config)

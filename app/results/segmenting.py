@@ -20,6 +20,7 @@ from maskdistill.errors import DatasetError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.pseudo_labels.label_maps import palette
+from maskdistill.roots import scratch_folder
 from maskdistill.storage.run_folder import Run, fingerprint
 
 if TYPE_CHECKING:  # importing it loads torch
@@ -111,7 +112,7 @@ def segment(content: bytes, name: str, models: Models, *, crf: bool) -> Segmente
     Raises:
         DatasetError: If it is no usable picture; the message has no path.
     """
-    with tempfile.TemporaryDirectory(prefix="maskdistill-") as folder:
+    with tempfile.TemporaryDirectory(prefix=".maskdistill-", dir=scratch_folder()) as folder:
         photo, size = _as_photo(content, name, Path(folder))
         image = read_photo(photo)
         maps, seconds = {}, {}

@@ -6,7 +6,7 @@ from pathlib import Path
 import streamlit as st
 
 from app import job_status, page_switch, photo_cache, selection, session
-from app.run_context import PRESET, free_run_name
+from app.run_context import PRESET, free_run_name, name_problem
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
@@ -23,7 +23,6 @@ BACKBONES = {
     "focus_vits14": "Focus ViT-S/14 (offline)",
 }
 _KNOWN = frozenset(BACKBONES)  # names that need no check before the button is drawn
-_NAME = r"[A-Za-z0-9_.-]{1,60}"
 
 
 def draw(source: PhotoSource) -> None:
@@ -89,10 +88,10 @@ def _ask_name(source: PhotoSource) -> str:
     name = st.text_input(
         "Name of the run", key=session.Key.RUN_NAME, persist_state="session", help="The run's folder gets this name."
     )
-    if not re.fullmatch(_NAME, name) or name.startswith("."):
-        st.error("A name has 1 to 60 letters, digits, dots, dashes or underscores.")
-        return ""
-    return name
+    problem = name_problem(name)
+    if problem:
+        st.error(problem)
+    return "" if problem else name
 
 
 def _is_free_or_same(name: str, source: PhotoSource) -> bool:

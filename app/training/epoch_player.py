@@ -11,6 +11,7 @@ from app.components._register import register
 from app.images import drawing
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.errors import DatasetError
+from maskdistill.roots import open_inside
 from maskdistill.stages.samples import Samples
 
 FRAMES = 40  # epochs sent at most; of more, some evenly between are left out
@@ -84,7 +85,7 @@ def _layers(paths: Sequence[Path]) -> tuple[str, ...]:
 def _read_layers(paths: tuple[Path, ...], changed: int) -> tuple[str, ...]:
     layers = []
     for path in paths:
-        with Image.open(path) as labels:
+        with open_inside(path) as file, Image.open(file) as labels:
             labels.load()
         layers.append(drawing.png_url(drawing.label_layer(labels)))
     return tuple(layers)

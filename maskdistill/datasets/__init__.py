@@ -22,6 +22,7 @@ from maskdistill.datasets.records import (
 from maskdistill.datasets.sample import open_sample, open_sample_views
 from maskdistill.datasets.views import ViewRecipe
 from maskdistill.errors import DatasetError
+from maskdistill.roots import confine
 
 __all__ = [
     "IGNORE_INDEX",
@@ -58,7 +59,7 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
     if not str(spec):
         raise DatasetError("No data given. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
     try:
-        return _open_path(Path(spec).expanduser().absolute(), on_progress)
+        return _open_path(confine(Path(spec).expanduser().absolute(), DatasetError), on_progress)
     except OSError as error:
         raise DatasetError(f"Cannot open {spec}: {error.strerror}. Check the path and its access rights.") from error
 
@@ -94,7 +95,7 @@ def reopen_source(
         classes: Names without background.
         label_values: What the values of its label files mean.
     """
-    path = Path(spec).expanduser().absolute()
+    path = confine(Path(spec).expanduser().absolute(), DatasetError)
     paths: tuple[Path, ...] = ()
     if kind == "voc" and (root := voc.find_voc(path)) is not None:
         paths = voc_labels.label_folders(root)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from maskdistill.datasets.scanning import is_picture_name
+from maskdistill.roots import is_inside
 
 _HEAD = 64 * 1024  # bytes; info and licenses are short, so that one of the lists begins within
 _MANY = 20  # json files in a folder beside the photos; more are one for each photo, unless they have a usual name
@@ -66,7 +67,7 @@ def _choose(files: list[Path]) -> tuple[Path, ...]:
 
 def _json_files(folder: Path) -> list[Path]:
     names = [name for name in _list_folder(folder)[1] if name.lower().endswith(".json") and not name.startswith(".")]
-    return [folder / name for name in names]
+    return [folder / name for name in names if is_inside(folder / name)]
 
 
 def _list_folder(folder: Path) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from typing import Any, Generic, TypeVar
 from maskdistill.datasets.coco_masks import short_text
 from maskdistill.datasets.records import LeftOut
 from maskdistill.errors import DatasetError
+from maskdistill.roots import open_inside
 
 Value = TypeVar("Value")
 
@@ -18,7 +19,8 @@ def load_json(path: Path) -> dict[str, Any]:
         DatasetError: If the file cannot be read or is not COCO's.
     """
     try:
-        text = path.read_bytes()
+        with open_inside(path) as file:
+            text = file.read()
         content = json.loads(text, parse_constant=lambda _: None)
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Check the file and its access rights.") from error

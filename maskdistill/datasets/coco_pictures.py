@@ -11,6 +11,7 @@ from maskdistill.datasets.coco_content import CocoImage
 from maskdistill.datasets.names import FileFinder
 from maskdistill.datasets.records import LeftOut
 from maskdistill.datasets.scanning import FoundFile
+from maskdistill.roots import is_inside
 
 _SUBFOLDERS = ("", "images", "train2017", "val2017", "test2017", "train2014", "val2014", "train", "val", "test", "data")
 _NUM_TRIED = 20  # images that are looked for in folders of any name before that is given up
@@ -80,7 +81,7 @@ class _PictureFinder:
             for name, is_whole in spellings:
                 for folder in self._folders:
                     path = look(folder, name)
-                    if path is not None:
+                    if path is not None and is_inside(path):
                         self._folders.remove(folder)
                         self._folders.insert(0, folder)
                         return path, is_whole
@@ -98,7 +99,7 @@ def _usual_folders(json_path: Path) -> list[Path]:
     first = [base / folder for base in bases for folder in (own, f"images/{own}")]
     usual = [base / folder for base in bases for folder in _SUBFOLDERS]
     nested = [base / "images" / folder for base in bases for folder in _SUBFOLDERS[2:]]
-    return [folder for folder in dict.fromkeys((*first, *usual, *nested)) if folder.is_dir()]
+    return [folder for folder in dict.fromkeys((*first, *usual, *nested)) if is_inside(folder) and folder.is_dir()]
 
 
 def _other_folders(json_path: Path) -> list[Path]:
@@ -106,7 +107,9 @@ def _other_folders(json_path: Path) -> list[Path]:
     bases = [json_path.parent]
     if re.fullmatch(r"annotations?|labels?|json", json_path.parent.name.lower()):
         bases.append(json_path.parent.parent)
-    found = [path for base in bases for path in sorted(base.iterdir()) if not path.name.startswith(".")]
+    found = [
+        path for base in bases if is_inside(base) for path in sorted(base.iterdir()) if not path.name.startswith(".")
+    ]
     return [path for path in found[: 10 * _MAX_FOLDERS] if path.is_dir()][:_MAX_FOLDERS]
 
 

@@ -1,5 +1,6 @@
 """A folder of pictures, searched in depth."""
 
+import errno
 import os
 from collections import Counter
 from pathlib import Path
@@ -14,6 +15,7 @@ from maskdistill.datasets.scanning import (
     unique_ids,
 )
 from maskdistill.errors import DatasetError
+from maskdistill.roots import is_inside
 
 
 def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
@@ -64,6 +66,10 @@ def _walk(root: Path, refused: list[OSError]) -> list[Path]:
             subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
+        if not is_inside(folder):
+            refused.append(PermissionError(errno.EACCES, "it leads out of what this server may use", folder))
+            subfolders.clear()
+            continue
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         found += [Path(folder, name) for name in names if not name.startswith(".")]
     return found

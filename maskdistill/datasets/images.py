@@ -23,6 +23,7 @@ from maskdistill.datasets.records import Photo
 from maskdistill.datasets.views import apply_view
 from maskdistill.errors import DatasetError
 from maskdistill.machine import explain_lack_of_memory
+from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
 MAX_PIXELS = 178_956_970  # height * width; where Pillow too warns of a decompression bomb
 
@@ -132,10 +133,14 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
 
 def _open_file(path: Path) -> BinaryIO:
     try:
+        if not may_read(path):
+            raise OutsideRootsError
         if not path.is_file():
             what = "The link leads nowhere" if path.is_symlink() else "There is no such file"
             raise UnreadablePhotoError(path, f"{what}; put the file back or leave it out.")
-        return path.open("rb")
+        return open_inside(path)
+    except OutsideRootsError as error:
+        raise UnreadablePhotoError(path, "It leads out of the folders that this server may use.") from error
     except OSError as error:
         raise UnreadablePhotoError(path, f"The system refuses to open it: {error.strerror}.") from error
 

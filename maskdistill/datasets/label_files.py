@@ -22,6 +22,7 @@ from maskdistill.datasets.images import MAX_PIXELS, turn_upright
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL
 from maskdistill.errors import DatasetError
 from maskdistill.machine import explain_lack_of_memory
+from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # of formats that keep every value, the usual one first
 Color = tuple[int, int, int]
@@ -209,10 +210,14 @@ def _ids_of_values(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
 
 def _open_file(path: Path) -> BinaryIO:
     try:
+        if not may_read(path):
+            raise OutsideRootsError
         if not os.path.isfile(path):
             what = "is a folder" if os.path.isdir(path) else "is a link that leads nowhere" if path.is_symlink() else ""
             raise LabelError(path, "file", f"{what or 'is gone'}. Put the label of its photo there, or remove it.")
-        return path.open("rb")
+        return open_inside(path)
+    except OutsideRootsError as error:
+        raise LabelError(path, "file", "leads out of the folders that this server may use.") from error
     except OSError as error:
         raise LabelError(path, "file", f"cannot be opened: {error.strerror}. Check its access rights.") from error
 

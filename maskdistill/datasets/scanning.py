@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from maskdistill.datasets.images import UnreadablePhotoError, inspect_image
 from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
 from maskdistill.errors import DatasetError
+from maskdistill.roots import OutsideRootsError, open_inside
 
 PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})  # in lower case
 
@@ -60,7 +61,7 @@ def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftO
 
 def digest_file(path: Path) -> str:
     """Hex digest of a file's size, first and last 64 KiB: cheap, and the same wherever the file lies."""
-    with path.open("rb") as file:
+    with open_inside(path) as file:
         size = os.fstat(file.fileno()).st_size
         state = hashlib.blake2b(str(size).encode(), digest_size=16)
         state.update(file.read(_DIGEST_BYTES))
@@ -100,6 +101,8 @@ def _scan_photo(candidate: FoundFile) -> Photo | LeftOut:
         digest = digest_file(candidate.path)
     except UnreadablePhotoError as error:
         return LeftOut(candidate.path, error.reason)
+    except OutsideRootsError as error:
+        return LeftOut(candidate.path, str(error))
     except OSError as error:
         return LeftOut(candidate.path, f"The system refuses to read it: {error.strerror}.")
     return Photo(candidate.id, candidate.path, height, width, digest, candidate.split)

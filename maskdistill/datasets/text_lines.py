@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from maskdistill.errors import DatasetError
+from maskdistill.roots import confine, open_inside
 
 MAX_BYTES = 64_000_000  # a list of a million photos is smaller
 
@@ -39,12 +40,14 @@ def read_lines(path: Path) -> TextLines:
     Raises:
         DatasetError: If it cannot be read, is no text, or is larger than ``MAX_BYTES``.
     """
+    confine(path)
     try:
         if not os.path.isfile(path):  # reading a pipe would wait for ever
             raise DatasetError(f"{path} is no file. Put a plain text file there with one name a line, or remove it.")
         if os.path.getsize(path) > MAX_BYTES:
             raise DatasetError(f"{path} is too large for a list of names. Put a plain text file there, or remove it.")
-        raw = path.read_bytes()
+        with open_inside(path) as file:
+            raw = file.read()
     except OSError as error:
         raise DatasetError(f"Cannot read {path}: {error.strerror}. Check its access rights, or remove it.") from error
     text, encoding = _decode(raw)

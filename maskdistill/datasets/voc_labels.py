@@ -12,6 +12,7 @@ from maskdistill.datasets.label_files import LABEL_SUFFIXES, LabelError, LabelRu
 from maskdistill.datasets.names import NameIndex
 from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource
 from maskdistill.datasets.voc_classes import LabelMap, read_label_map
+from maskdistill.roots import is_inside
 
 PHOTO_FOLDER = "JPEGImages"
 LABEL_FOLDERS = ("SegmentationClass", "SegmentationClassAug")  # the official labels go first
@@ -22,7 +23,7 @@ _ORDER = {suffix: place for place, suffix in enumerate((*LABEL_SUFFIXES, *_LOSSY
 
 def label_folders(root: Path) -> tuple[Path, ...]:
     """The folders of ground truth that a VOC folder has."""
-    return tuple(root / name for name in LABEL_FOLDERS if os.path.isdir(root / name))
+    return tuple(root / name for name in LABEL_FOLDERS if is_inside(root / name) and os.path.isdir(root / name))
 
 
 class LabelFolder:

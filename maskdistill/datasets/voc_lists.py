@@ -9,6 +9,7 @@ from maskdistill.datasets.names import NameIndex
 from maskdistill.datasets.records import LeftOut
 from maskdistill.datasets.scanning import PHOTO_SUFFIXES
 from maskdistill.datasets.text_lines import TextLines, read_lines
+from maskdistill.roots import confine
 
 # Of the lists that name a photo the first one here counts. A val photo never becomes a training photo: SBD's own
 # lists overlap with VOC's val. The value is the split's name.
@@ -42,6 +43,7 @@ def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
     Raises:
         DatasetError: If a list cannot be read.
     """
+    confine(folder)
     found = {path: read_lines(path) for path in folder.glob("*.txt") if not path.name.startswith(".")}
     order = list(_LISTS)
     known = {path: _list_name(path, text) for path, text in found.items()}

@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from maskdistill.errors import CheckpointError, ConfigError
+from maskdistill.roots import confine
 
 Source = Literal["hub", "focus", "file"]
 HUB_HOST = "huggingface.co"
+FILE_SUFFIXES = (".safetensors", ".pth", ".pt")  # a backbone whose name ends so is a file
 HUB_TIMEOUT = 3.0  # seconds that "auto" waits for the hub to answer
 
 
@@ -115,7 +117,7 @@ def choose_backbone(name: str, architecture: str = "") -> BackboneChoice:
         return _choose_auto()
     if name in SPECS:
         return BackboneChoice(SPECS[name], "chosen by name")
-    if name.endswith((".safetensors", ".pth", ".pt")):
+    if name.endswith(FILE_SUFFIXES):
         return BackboneChoice(_file_spec(name, architecture), "a local file")
     if _is_timm_model(name):
         return BackboneChoice(_timm_spec(name), "chosen by its timm name")
@@ -228,6 +230,7 @@ def _file_spec(path: str, architecture: str) -> BackboneSpec:
         )
     if not _is_timm_model(architecture):
         raise ConfigError(f"features.architecture '{architecture}' is not a timm model.")
+    confine(path, ConfigError)
     base = _timm_spec(architecture)
     return dataclasses.replace(
         base, name=Path(path).stem, source="file", path=path, weights=f"Weights of the local file {Path(path).name}."

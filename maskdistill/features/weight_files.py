@@ -12,6 +12,7 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.roots import confine
 
 READ_ERRORS = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
 PREFIXES = (
@@ -45,6 +46,7 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: If the file is missing, cannot be read safely, or holds no tensors by name.
     """
+    path = confine(path, CheckpointError)
     if not path.is_file():
         raise CheckpointError(f"No file of weights at {path}.")
     try:

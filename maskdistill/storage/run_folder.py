@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -11,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from maskdistill import __version__
+from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import ConfigError, RunError
@@ -287,13 +286,14 @@ def list_runs(folder: Path) -> list[Run]:
     found: list[tuple[float, Run]] = []
     for path in folder.iterdir():
         with suppress(OSError):  # no run, or one that is deleted just now
-            found.append(((path / "run.json").stat().st_mtime, Run(path)))
+            if not roots.leads_out(path):
+                found.append(((path / "run.json").stat().st_mtime, Run(path)))
     return [run for _, run in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
 def runs_folder() -> Path:
     """Where the app keeps runs: ``$MASKDISTILL_RUNS``, else ``runs`` in the working folder."""
-    return Path(os.environ.get("MASKDISTILL_RUNS", "runs"))
+    return roots.runs_folder()
 
 
 def fingerprint(value: Any) -> str:
