@@ -11,7 +11,9 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
+import psutil
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -91,6 +93,23 @@ def serve_once() -> Iterator[Callable[[Path], str]]:
 def serve() -> Callable[..., AbstractContextManager[str]]:
     """``running_server``, for a test that stops it and starts it again."""
     return running_server
+
+
+@contextmanager
+def _held_up(address: str) -> Iterator[None]:
+    port = urlsplit(address).port
+    child = next(each for each in psutil.Process().children() if f"--server.port={port}" in each.cmdline())
+    child.suspend()
+    try:
+        yield
+    finally:
+        child.resume()
+
+
+@pytest.fixture
+def hold_up() -> Callable[[str], AbstractContextManager[None]]:
+    """``hold_up(address)``: the server there does nothing for as long as this lasts."""
+    return _held_up
 
 
 def _wait_until_healthy(address: str, process: subprocess.Popen) -> None:

@@ -3,11 +3,8 @@
 import re
 import subprocess
 import sys
-from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
-import psutil
 import pytest
 
 from maskdistill.features.focus_weights import find_onnx
@@ -174,6 +171,7 @@ def test_thirty_masks_by_keyboard_survive_a_killed_server_and_the_thirty_first_f
         wait_until_idle(page)
         judge(page, keys)
         shown = page.locator(".annotator .mask-id").inner_text()
+        page.close()  # and gives its masks back
     marks = decisions.read_marks(run, scope=Scope.LABELS)
     marks = marks[marks["reviewer"] == "Grace"]
     assert len(marks) == 30
@@ -189,23 +187,11 @@ def test_thirty_masks_by_keyboard_survive_a_killed_server_and_the_thirty_first_f
     assert len(decisions.read_marks(run, scope=Scope.LABELS).query("reviewer == 'Grace'")) == 29
 
 
-@contextmanager
-def holding_its_breath(address):
-    """The server at that address does nothing for as long as this lasts."""
-    port = urlsplit(address).port
-    child = next(each for each in psutil.Process().children() if f"--server.port={port}" in each.cmdline())
-    child.suspend()
-    try:
-        yield
-    finally:
-        child.resume()
-
-
-def test_actions_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab):
+def test_actions_on_their_way_are_saved_before_another_page_comes_whole(app, run, open_tab, hold_up):
     page = open_tab(f"{app}/audit?run=real&reviewer=Edsger")
     page.locator(".annotator .mask-id").wait_for()
     wait_until_idle(page)
-    with holding_its_breath(app):
+    with hold_up(app):
         page.keyboard.press("a")
         page.keyboard.press("x")
         page.get_by_role("link", name="Clusters", exact=True).first.click()
@@ -218,14 +204,14 @@ def test_actions_on_their_way_are_saved_before_another_page_comes_whole(app, run
 
 
 @pytest.mark.parametrize("rest", [50, 600])
-def test_a_page_that_is_left_early_does_not_call_itself_back(app, open_tab, rest):
+def test_a_page_that_is_left_early_does_not_call_itself_back(app, open_tab, hold_up, rest):
     page = open_tab(f"{app}/clusters?run=real&reviewer=Edsger")
     page.locator("canvas.over").wait_for()
     wait_until_idle(page)
     page.get_by_role("link", name="Audit", exact=True).first.click()
     page.locator(".annotator .mask-id").wait_for()
     page.wait_for_timeout(rest)  # the annotator asks for the pictures of the next masks now
-    with holding_its_breath(app):
+    with hold_up(app):
         page.get_by_role("link", name="Clusters", exact=True).first.click()
         page.wait_for_timeout(1500)
     page.locator("canvas.over").wait_for()
