@@ -6,7 +6,6 @@ Most of it does the whole method with a small transformer of random weights on d
 import json
 import os
 import random
-import shutil
 import signal
 import subprocess
 import sys
@@ -18,6 +17,7 @@ import psutil
 import pytest
 import timm
 import torch
+from disks import fill, free, small_disk
 from PIL import Image, ImageDraw
 from safetensors.torch import save_file
 
@@ -243,28 +243,9 @@ def test_damaged_checkpoint_falls_back_to_the_one_before(undisturbed, command, t
 
 
 @pytest.fixture
-def small_disk(tmp_path):
-    """A disk of 48 MB."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=48m", "tmpfs", str(folder)], capture_output=True, check=False
-    )
-    if not mounted or mounted.returncode:
-        pytest.skip("A disk can be mounted by root only.")
-    yield folder
-    subprocess.run(["umount", "--lazy", str(folder)], check=True)
-
-
-def fill(folder):
-    """Leave not a single byte."""
-    with (folder / "filler").open("ab", buffering=0) as file:
-        for size in (2**20, 4096, 1):
-            while True:
-                try:
-                    file.write(b"x" * size)
-                except OSError:
-                    break
+def disk(tmp_path):
+    with small_disk(tmp_path / "disk", 48) as folder:
+        yield folder
 
 
 def wait_until_at(job, stage):
@@ -277,31 +258,31 @@ def wait_until_at(job, stage):
         time.sleep(0.005)
 
 
-def test_full_disk_ends_in_a_sentence_and_is_resumed_once_there_is_space(undisturbed, command, small_disk):
-    job = start(small_disk / "run", command)
+def test_full_disk_ends_in_a_sentence_and_is_resumed_once_there_is_space(undisturbed, command, disk):
+    job = start(disk / "run", command)
     for number, stage in enumerate(("proposals", "embeddings", "stage1", "stage2"), 1):
         wait_until_at(job, stage)
-        fill(small_disk)
+        fill(disk)
         job = wait_until_ended(job, PATIENCE)
         assert job.state is JobState.FAILED, f"{stage}: {job.message}\n{log_tail(job.run, 1)}"
         assert "is full (" in job.message
         assert job.message.endswith("free some space, then resume.")
         assert list_jobs(job.run)[0].attempts == number  # read while it is full
-        (small_disk / "filler").unlink()
+        free(disk)
         job = resume_job(job.run, 1).job
     assert_same(finish(job), undisturbed)
 
 
-def test_killed_on_a_full_disk_its_end_is_told_and_it_can_be_resumed(undisturbed, command, small_disk):
-    job = start(small_disk / "run", command)
+def test_killed_on_a_full_disk_its_end_is_told_and_it_can_be_resumed(undisturbed, command, disk):
+    job = start(disk / "run", command)
     wait_until_at(job, "stage1")
     os.kill(job.pid, signal.SIGSTOP)  # or it would find the disk full before it is killed
-    fill(small_disk)
+    fill(disk)
     os.kill(job.pid, signal.SIGKILL)
     job = wait_until_ended(job, PATIENCE)
     assert job.state is JobState.LOST
     assert read_events(job.run, 1)
-    (small_disk / "filler").unlink()
+    free(disk)
     assert_same(finish(resume_job(job.run, 1).job), undisturbed)
 
 
