@@ -61,6 +61,7 @@ class LabelRule:
     """What the values of a set's label files mean."""
 
     binary: bool = False  # 255 is the one class, not "ignored"
+    one_class: bool = False  # so that what is white in one bit can only be of that class
     by_color: bool = False  # in palette files too, whose palettes do not give every color its place
     colors: Mapping[Color, int] | None = None  # color -> class id; None: VOC's palette
 
@@ -72,6 +73,7 @@ class LabelPicture:
     path: Path
     pixels: np.ndarray  # (H, W) values, or (H, W, 3) uint8 colors
     palette: np.ndarray | None = None  # (P, 3) uint8, of a palette file: the color of each value
+    one_bit: bool = False  # black and white, as 0 and 255: no tool writes class ids like that
 
     @property
     def used(self) -> np.ndarray:
@@ -85,6 +87,12 @@ class LabelPicture:
         """The same with each value, or color, once: pixels (1, N) or (1, N, 3)."""
         values = np.unique(self.pixels.reshape(-1, 3), axis=0) if self.pixels.ndim == 3 else self.used
         return replace(self, pixels=values[None].astype(self.pixels.dtype))
+
+
+def plain_values(picture: LabelPicture, rule: LabelRule) -> set[int] | None:
+    """The values of a picture that may be black and white; None if it is in colors."""
+    pixels = picture.pixels if picture.pixels.ndim == 2 else _as_grey(picture.pixels, colors_of(rule))
+    return None if pixels is None else set(np.unique(pixels).tolist())
 
 
 def palette() -> np.ndarray:
@@ -143,7 +151,12 @@ def to_ids(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
     Raises:
         LabelError: If a value or color has no meaning.
     """
-    colors = voc_colors() if rule.colors is None else {VOID: IGNORE_INDEX, (0, 0, 0): 0, **rule.colors}
+    colors = colors_of(rule)
+    if picture.one_bit and not rule.binary:
+        if not rule.one_class:
+            reason = "is black and white, so that its classes cannot be told. Save the class ids as 8-bit PNG."
+            raise LabelError(picture.path, "value", reason)
+        return (picture.pixels > 0).astype(np.uint8)
     if picture.pixels.ndim == 3:
         grey = _as_grey(picture.pixels, colors)
         if grey is None:
@@ -152,6 +165,11 @@ def to_ids(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
     elif rule.by_color and picture.palette is not None and picture.used.max() < len(picture.palette):
         return _ids_of_colors(LabelPicture(picture.path, picture.palette[picture.pixels]), colors)
     return _ids_of_values(picture, rule)
+
+
+def colors_of(rule: LabelRule) -> Mapping[Color, int]:
+    """Color -> class id, background and what is ignored among them."""
+    return voc_colors() if rule.colors is None else {VOID: IGNORE_INDEX, (0, 0, 0): 0, **rule.colors}
 
 
 def _as_grey(pixels: np.ndarray, colors: Mapping[Color, int]) -> np.ndarray | None:
@@ -245,7 +263,7 @@ def _no_label(head: bytes) -> str:
         return "is empty (0 bytes). Copy it again."
     if head.startswith(b"\xff\xd8\xff"):
         return "is a JPEG, which changes values a little, so that classes cannot be told. Save it as PNG."
-    return "is no PNG, whatever its name says. Save the class ids as PNG."
+    return "is no PNG inside. Save the class ids as PNG."
 
 
 def _orientation(image: Image.Image) -> int:
@@ -256,14 +274,18 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_picture(path: Path, image: Image.Image) -> LabelPicture:
+    if isinstance(image, GifImageFile):  # whose writers number the colors as they like
+        return LabelPicture(path, np.array(image.convert("RGB")))
     if image.mode == "P":
         colors = np.array(image.getpalette("RGB"), np.uint8).reshape(-1, 3)
         return LabelPicture(path, np.array(image), colors)
-    if image.mode in ("1", "L", "I", "F") or image.mode.startswith("I;16"):
+    if image.mode == "1":
+        return LabelPicture(path, np.array(image.convert("L")), one_bit=True)
+    if image.mode in ("L", "I", "F") or image.mode.startswith("I;16"):
         values = np.array(image)
         if values.dtype.kind == "f" and not ((abs(values) <= 65535) & (values == np.round(values))).all():
             raise LabelError(path, "value", "holds fractions; wanted whole class ids. Save the class ids as PNG.")
-        return LabelPicture(path, values.astype(np.uint8 if image.mode in ("1", "L") else np.int32))
+        return LabelPicture(path, values.astype(np.uint8 if image.mode == "L" else np.int32))
     if image.mode in ("LA", "PA", "RGBA"):
         return LabelPicture(path, _without_alpha(path, image))
     if image.mode == "RGB":

@@ -1,5 +1,6 @@
 """A folder in the layout of PASCAL VOC: JPEGImages, and optionally SegmentationClass, ImageSets and classes.txt."""
 
+import os
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -8,7 +9,7 @@ from maskdistill.datasets.folder import list_pictures
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos
 from maskdistill.datasets.voc_checks import inspect_labels
-from maskdistill.datasets.voc_labels import PHOTO_FOLDER, label_folders
+from maskdistill.datasets.voc_labels import PHOTO_FOLDER, label_folders, named_in
 from maskdistill.datasets.voc_lists import read_splits
 from maskdistill.errors import DatasetError
 
@@ -17,10 +18,15 @@ def find_voc(path: Path) -> Path | None:
     """The folder that holds JPEGImages: the path itself, or the only VOC20xx below it (as in VOCdevkit/VOC2012).
 
     Raises:
-        DatasetError: If there are several below it.
+        DatasetError: If there are several below it, or if there is ground truth without photos: its label maps would
+            pass for photos.
     """
-    if (path / PHOTO_FOLDER).is_dir():
+    photos = named_in(path, PHOTO_FOLDER)
+    if os.path.isdir(photos):
         return path
+    if os.path.lexists(photos) or label_folders(path):
+        what = "is no folder" if os.path.lexists(photos) else "is missing"
+        raise DatasetError(f"{photos} {what}. Put the photos there, or choose the folder they are in.")
     patterns = (f"{base}VOC20*/{PHOTO_FOLDER}" for base in ("", "VOCdevkit/"))
     found = sorted({folder.parent for pattern in patterns for folder in path.glob(pattern)})
     if len(found) > 1:
@@ -42,9 +48,10 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
     Raises:
         DatasetError: If JPEGImages holds no usable picture, or a list cannot be read.
     """
-    files, skipped = list_pictures(root / PHOTO_FOLDER)
-    pictures = _identify(files, root / PHOTO_FOLDER)
-    splits = read_splits(root / "ImageSets" / "Segmentation", pictures.names)
+    folder = named_in(root, PHOTO_FOLDER)
+    files, skipped = list_pictures(folder)
+    pictures = _identify(files, folder)
+    splits = read_splits(named_in(named_in(root, "ImageSets"), "Segmentation"), pictures.names)
     candidates = [FoundFile(id, file, splits.of_photo.get(id)) for id, file in pictures.files.items()]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = (*skipped, *pictures.doubles, *unreadable, *splits.problems)

@@ -14,10 +14,11 @@ from maskdistill.datasets.label_files import (
     LabelError,
     LabelPicture,
     LabelRule,
+    colors_of,
     inspect_label,
     load_label,
+    plain_values,
     to_ids,
-    voc_colors,
 )
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL, LabelValues, LeftOut, Photo, PhotoSource
 from maskdistill.datasets.voc_classes import VOC_CLASSES, ClassNames, LabelMap, read_class_names
@@ -28,6 +29,7 @@ from maskdistill.datasets.voc_labels import (
     fit_to_photo,
     label_map_of,
     list_labels,
+    named_in,
     wrong_size,
 )
 from maskdistill.errors import DatasetError
@@ -79,15 +81,14 @@ def inspect_labels(source: PhotoSource, root: Path, photo_names: Iterable[str]) 
     Args:
         source: A VOC source without classes.
         root: The folder that holds JPEGImages.
-        photo_names: Paths inside JPEGImages, without suffix, of all pictures, readable or not.
+        photo_names: What a label may be called, without suffix, for all pictures, readable or not.
     """
     notes = _Notes()
     _note_folders(source, root, photo_names, notes)
-    names = read_class_names(root / "classes.txt")
-    label_map = label_map_of(source)
-    for path, text in ((root / "classes.txt", names.note or names.refused), (root / "labelmap.txt", label_map.refused)):
+    names, label_map = read_class_names(named_in(root, "classes.txt")), label_map_of(source)
+    for file, text in (("classes.txt", names.note or names.refused), ("labelmap.txt", label_map.refused)):
         if text:
-            notes.say(path, text)
+            notes.say(named_in(root, file), text)
     labelled = [(photo, path) for photo in source.photos if (path := find_label(source, photo)) is not None]
     if not labelled or names.refused:
         return LabelFacts(classes=names.names, notes=notes.all(0))
@@ -113,12 +114,14 @@ def _conclude(
     by_color, note = _judge_palettes([look.distinct for look in decoded if look.distinct], colors, voc_names)
     if note:
         notes.say(decoded[0].path.parent, note)
-    found = dict(_ids_of(decoded, LabelRule(by_color=by_color, colors=colors), notes))
-    used = set().union(*found.values())
-    if used == {0, IGNORE_INDEX}:
+    rule = LabelRule(by_color=by_color, colors=colors, one_class=len(named) == 1)
+    if not by_color and _is_black_and_white([look.distinct for look in decoded if look.distinct], rule):
         classes = named if len(named) == 1 else ("object",)
         notes.say(decoded[0].path.parent, _BINARY.format(classes[0]))
         return LabelFacts(classes, "binary", True, notes.all(num_sampled))
+    found = dict(_ids_of(decoded, rule, notes))
+    _note_ignored(found, notes)
+    used = set().union(*found.values())
     classes = named or _numbered(max(used - {IGNORE_INDEX}, default=0), voc_names)
     usable = len(looks) - len(decoded) + sum(_has_names(path, ids, classes, notes) for path, ids in found.items())
     if not named and len(classes) > len(used) + _MANY_UNUSED:
@@ -142,11 +145,11 @@ _BINARY = (
 
 def _note_folders(source: PhotoSource, root: Path, photo_names: Iterable[str], notes: _Notes) -> None:
     for name in LABEL_FOLDERS:
-        path = root / name
+        path = named_in(root, name)
         if os.path.lexists(path) and not os.path.isdir(path):
             what = "a link that leads nowhere" if os.path.islink(path) else "a file"
             notes.say(path, f"This is {what}; wanted the folder of the labels. Put it there, or remove this.")
-    known = {name for photo in photo_names for name in (photo, photo.rpartition("/")[2])}
+    known = set(photo_names)
     for folder in source.label_paths:
         labels = list_labels(folder)
         for error in labels.refused:
@@ -199,7 +202,7 @@ def _judge_palettes(
 
     Values count wherever they can be meant: where palettes and values agree, and where a palette means nothing.
     """
-    known = voc_colors() if colors is None else colors
+    known = colors_of(LabelRule(colors=colors))
     pairs = [pair for picture in pictures for pair in _palette_pairs(picture)]
     if not pairs or all(known.get(color) == value for value, color in pairs):
         return False, ""
@@ -220,6 +223,20 @@ def _colors_used(picture: LabelPicture) -> list[Color]:
     if picture.palette is None or picture.pixels.max() >= len(picture.palette):
         return []
     return [tuple(color) for color in picture.palette[picture.pixels.ravel()].tolist()]
+
+
+def _is_black_and_white(pictures: Sequence[LabelPicture], rule: LabelRule) -> bool:
+    values = [plain_values(picture, rule) for picture in pictures]
+    known = [found for found in values if found is not None]
+    return len(known) == len(values) > 0 and set().union(*known) == {0, IGNORE_INDEX}
+
+
+def _note_ignored(found: Mapping[Path, set[int]], notes: _Notes) -> None:
+    """Masks in black and white among others that have classes."""
+    masks = [path for path, ids in found.items() if ids == {0, IGNORE_INDEX}]
+    if masks and any(ids - {0, IGNORE_INDEX} for ids in found.values()):
+        count = "This label holds" if len(masks) == 1 else f"{len(masks):,} of the labels, this one first, hold"
+        notes.say(masks[0], f"{count} only 0 and 255, so 255 is read as ignored. Number its classes if it is a mask.")
 
 
 def _ids_of(looks: Sequence[_Look], rule: LabelRule, notes: _Notes) -> Iterator[tuple[Path, set[int]]]:

@@ -65,8 +65,7 @@ def read_class_names(path: Path) -> ClassNames:
     lines = [line for line in lines if not line.startswith("#")]
     if any(len(line) > _MAX_LINE for line in lines):
         return ClassNames(refused=f"{path.name} has a line that is too long for a name. Write one name a line.")
-    if len(lines) == 1 and "," in lines[0] and not _NUMBERED.fullmatch(lines[0]):
-        lines = [name.strip() for name in lines[0].split(",")]
+    lines = _unwrapped(lines)
     numbered = [_NUMBERED.fullmatch(line) for line in lines]
     places = [int(found[1]) for found in numbered if found]
     if len(places) == len(lines) > 1 and places == sorted(set(places)):
@@ -78,6 +77,17 @@ def read_class_names(path: Path) -> ClassNames:
     if not encoding.startswith("utf") and not found.refused:
         return ClassNames(found.names, f"{path.name} is no UTF-8 and was read as {encoding}. {found.note}".strip())
     return found
+
+
+def _unwrapped(lines: list[str]) -> list[str]:
+    """Names without what YAML, JSON and CSV put around them."""
+    if lines and lines[0].lower() in ("names:", "classes:", "labels:"):
+        lines = lines[1:]
+    if len(lines) == 1 and "," in lines[0] and not _NUMBERED.fullmatch(lines[0]):
+        lines = lines[0].strip("[]").split(",")
+    if all(line.startswith("- ") for line in lines):
+        lines = [line[2:] for line in lines]
+    return [name for line in lines if (name := line.strip(" \"'"))]
 
 
 def _in_order(lines: Sequence[str]) -> ClassNames:

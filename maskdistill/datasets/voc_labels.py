@@ -17,13 +17,25 @@ from maskdistill.roots import is_inside
 PHOTO_FOLDER = "JPEGImages"
 LABEL_FOLDERS = ("SegmentationClass", "SegmentationClassAug")  # the official labels go first
 
-_LOSSY = (".jpg", ".jpeg")  # found, to be refused with a sentence
-_ORDER = {suffix: place for place, suffix in enumerate((*LABEL_SUFFIXES, *_LOSSY))}
+# Found, to be refused with a sentence.
+_OTHERS = (".jpg", ".jpeg", ".webp", ".pgm", ".ppm", ".npy", ".npz", ".mat", ".json", ".xml", ".svg", ".jp2", ".exr")
+_ORDER = {suffix: place for place, suffix in enumerate((*LABEL_SUFFIXES, *_OTHERS))}
 
 
 def label_folders(root: Path) -> tuple[Path, ...]:
     """The folders of ground truth that a VOC folder has."""
-    return tuple(root / name for name in LABEL_FOLDERS if is_inside(root / name) and os.path.isdir(root / name))
+    paths = (named_in(root, name) for name in LABEL_FOLDERS)
+    return tuple(path for path in paths if is_inside(path) and os.path.isdir(path))
+
+
+def named_in(root: Path, name: str) -> Path:
+    """A file or folder of a folder, in whatever case its name is written."""
+    if not os.path.lexists(root / name):
+        try:
+            name = NameIndex(os.listdir(root)).find(name) or name
+        except OSError:  # no folder, or not for us
+            return root / name
+    return root / name
 
 
 class LabelFolder:
@@ -107,12 +119,17 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
 def rule_of(source: PhotoSource) -> LabelRule:
     """What the values of a source's label files mean."""
     colors = label_map_of(source).ids(source.classes) or None
-    return LabelRule(source.label_values == "binary", source.label_values == "colors", colors)
+    return LabelRule(
+        binary=source.label_values == "binary",
+        one_class=len(source.classes) == 1,
+        by_color=source.label_values == "colors",
+        colors=colors,
+    )
 
 
 def label_map_of(source: PhotoSource) -> LabelMap:
     """labelmap.txt of a source; empty if there is none."""
-    return read_label_map(_root(source) / "labelmap.txt") if source.label_paths else LabelMap()
+    return read_label_map(named_in(_root(source), "labelmap.txt")) if source.label_paths else LabelMap()
 
 
 def fit_to_photo(label: np.ndarray, photo: Photo, path: Path) -> np.ndarray:
@@ -167,13 +184,13 @@ def _root(source: PhotoSource) -> Path:
 
 def _names_of(source: PhotoSource, photo: Photo) -> tuple[str, ...]:
     """How the label of a photo may be called, without the label's suffix."""
-    own = _inside(source, photo.path)
+    own = _path_in_folder(source, photo.path)
     names = (str(own.with_suffix("")), str(own))  # a.png and a.jpg.png
     if "/" in photo.id:  # another photo of that name lies in another subfolder
         return names
     return tuple(dict.fromkeys((*names, own.stem, own.name)))
 
 
-def _inside(source: PhotoSource, path: Path) -> PurePosixPath:
-    photos = _root(source) / PHOTO_FOLDER
+def _path_in_folder(source: PhotoSource, path: Path) -> PurePosixPath:
+    photos = named_in(_root(source), PHOTO_FOLDER)
     return PurePosixPath(path.relative_to(photos) if path.is_relative_to(photos) else path.name)

@@ -1,5 +1,6 @@
 """The lists of ImageSets/Segmentation: which photo is in which split."""
 
+import os
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from maskdistill.roots import confine
 _LISTS = {"val": "val", "train": "train", "trainaug": "train", "test": "test", "trainval": "train"}
 _SEPARATOR = re.compile(r"[\s,;]+")
 _OF_ONE_CLASS = re.compile(r"\s(-1|0|1)$")  # VOC's lists of a class: absent, difficult, present
+_AROUND = "\"' "  # not told from what a name begins and ends with
 _MAX_LINE = 1000  # characters; a longer line names no file
 _MAX_WAYS = 40  # of reading a line, and of leaving out folders: a bound on what a file of nonsense costs
 _MAX_NAMED = 3  # photos of a list that are missing: each is named; of more there is one entry with their number
@@ -44,6 +46,7 @@ def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
         DatasetError: If a list cannot be read.
     """
     confine(folder)
+    names = {name.strip(_AROUND): id for name, id in names.items()} | dict(names)
     found = {path: read_lines(path) for path in folder.glob("*.txt") if not path.name.startswith(".")}
     order = list(_LISTS)
     known = {path: _list_name(path, text) for path, text in found.items()}
@@ -54,13 +57,20 @@ def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
     for path in sorted(found, key=lambda path: (rank[path], path.name)):
         missing = []
         for line in found[path].lines:
-            name = _find(line, index)
-            if name is not None:
+            listed = _find(line, index)
+            for name in listed:
                 splits.setdefault(names[name], _LISTS.get(known[path], path.stem))
-            elif not line.startswith(("#", "//")):
+            if not listed and not line.startswith(("#", "//")):
                 missing.append(line)
         problems += _describe(path, found[path], missing)
-    return Splits(splits, tuple(problems))
+    return Splits(splits, (*_lost_folder(folder), *problems))
+
+
+def _lost_folder(folder: Path) -> Iterator[LeftOut]:
+    for path in (folder.parent, folder):
+        if os.path.lexists(path) and not os.path.isdir(path):
+            what = "a link that leads nowhere" if os.path.islink(path) else "a file"
+            yield LeftOut(path, f"This is {what}; wanted the folder of the lists. Put it there, or remove this.")
 
 
 def _list_name(path: Path, text: TextLines) -> str:
@@ -70,23 +80,35 @@ def _list_name(path: Path, text: TextLines) -> str:
     return name.rpartition("_")[2] if of_one_class else name.replace("_", "").replace("-", "")
 
 
-def _find(line: str, index: NameIndex) -> str | None:
-    """The name in ``index`` that a line is about."""
-    if len(line) > _MAX_LINE:
+def _find(line: str, index: NameIndex) -> list[str]:
+    """The names in ``index`` that a line is about: one, unless all photos stand in one line."""
+    whole = _find_one(line, index)
+    if whole is not None:
+        return [whole]
+    parts = [] if _OF_ONE_CLASS.search(line) else [_find_one(part, index) for part in _SEPARATOR.split(line)]
+    known = [name for name in parts if name is not None]
+    if len(known) == len(parts) > 0:
+        return known
+    found = (_find_one(beginning, index) for beginning in _beginnings(line))
+    first = next((name for name in found if name is not None), None)
+    return [] if first is None else [first]
+
+
+def _find_one(text: str, index: NameIndex) -> str | None:
+    if len(text) > _MAX_LINE:
         return None
-    return next((name for text in _beginnings(line) for way in _ways(text) if (name := index.find(way))), None)
+    return next((name for way in _ways(text) if (name := index.find(way)) is not None), None)
 
 
 def _beginnings(line: str) -> Iterator[str]:
-    """The line, then what stands before its last separator, and so on."""
-    yield line
+    """What stands before a line's last separator, then before the one before, and so on."""
     for separator in reversed(list(_SEPARATOR.finditer(line))[:_MAX_WAYS]):
         yield line[: separator.start()]
 
 
 def _ways(text: str) -> Iterator[str]:
     """How a text may name a photo: as it is, without a picture's suffix, without the folders before it."""
-    text = text.strip("\"'")
+    text = text.strip(_AROUND)
     path = text.replace("\\", "/") if "/" not in text else text
     parts = [part for part in path.split("/") if part not in ("", ".")]
     for start in range(len(parts))[-_MAX_WAYS:]:

@@ -1,37 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
+from voc_data import drawn_label, make_voc, splits
 
 from maskdistill.datasets import open_source, read_label
 from maskdistill.datasets.voc_classes import VOC_CLASSES
 from maskdistill.errors import DatasetError
-
-
-def make_voc(root, stems, *, lists=None, labels=None, classes=None):
-    for folder in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (root / folder).mkdir(parents=True)
-    for stem in stems:
-        Image.new("RGB", (8, 6)).save(root / "JPEGImages" / f"{stem}.jpg")
-    for name, content in (lists or {}).items():
-        (root / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("\n".join(content) + "\n")
-    for stem, label in (labels or {}).items():
-        image = Image.fromarray(label)
-        image.putpalette(range(256))
-        image.save(root / "SegmentationClass" / f"{stem}.png")
-    if classes is not None:
-        (root / "classes.txt").write_text("\n".join(classes))
-    return root
-
-
-def drawn_label(class_id, shape=(6, 8)):
-    label = np.zeros(shape, np.uint8)
-    label[1:4, 2:6] = class_id
-    label[0] = 255
-    return label
-
-
-def splits(source):
-    return {photo.id: photo.split for photo in source.photos}
 
 
 def test_splits_and_their_order_of_precedence(tmp_path):
@@ -99,6 +73,44 @@ def test_label_in_colours(tmp_path):
     source = open_source(tmp_path)
     with pytest.raises(DatasetError, match="is in colors"):
         read_label(source, source.photos[0])
+
+
+@pytest.mark.parametrize("kind", ["gone", "file", "link"])
+def test_labels_without_photos_do_not_pass_for_photos(tmp_path, kind):
+    make_voc(tmp_path, ["a"], labels={"a": drawn_label(1)})
+    (tmp_path / "JPEGImages" / "a.jpg").unlink()
+    (tmp_path / "JPEGImages").rmdir()
+    if kind == "file":
+        (tmp_path / "JPEGImages").write_text("")
+    elif kind == "link":
+        (tmp_path / "JPEGImages").symlink_to("nowhere")
+    with pytest.raises(DatasetError, match="JPEGImages is (missing|no folder).*Put the photos there"):
+        open_source(tmp_path)
+
+
+def test_folders_in_small_letters(tmp_path):
+    make_voc(tmp_path, ["a"], labels={"a": drawn_label(1)}, lists={"val": ["a"]}, classes=["cow"])
+    for name in ("ImageSets/Segmentation", "ImageSets", "JPEGImages", "SegmentationClass"):
+        (tmp_path / name).rename((tmp_path / name).with_name((tmp_path / name).name.lower()))
+    source = open_source(tmp_path)
+    assert (splits(source), source.has_labels, source.skipped) == ({"a": "val"}, True, ())
+    np.testing.assert_array_equal(read_label(source, source.photos[0]), drawn_label(1))
+
+
+def test_photos_of_one_name_in_two_subfolders(tmp_path):
+    names = ["x/a", "y/a", "b"]
+    lists = {"train": ["x/a", "b"], "val": ["y/a.jpg"]}
+    labels = {"x/a": drawn_label(1), "y/a": drawn_label(2), "b": drawn_label(3)}
+    source = open_source(make_voc(tmp_path, names, lists=lists, labels=labels))
+    assert splits(source) == {"x/a": "train", "y/a": "val", "b": "train"}
+    assert {photo.id: int(read_label(source, photo)[2, 3]) for photo in source.photos} == {"x/a": 1, "y/a": 2, "b": 3}
+    assert source.skipped == ()
+
+
+def test_label_is_not_shared_by_photos_of_one_name(tmp_path):
+    source = open_source(make_voc(tmp_path, ["x/a", "y/a"], labels={"a": drawn_label(1)}))
+    assert [read_label(source, photo) for photo in source.photos] == [None, None]
+    assert "SegmentationClass" in {item.path.name for item in source.skipped}
 
 
 def test_same_stem_twice(tmp_path):
