@@ -11,7 +11,7 @@ from typing import Any
 from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError
-from maskdistill.evaluation.ground_truth import state_of_labels
+from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
 from maskdistill.features.registry import BackboneChoice, choose_backbone
 from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
@@ -28,6 +28,7 @@ from maskdistill.storage.run_folder import Run, fingerprint
 
 logger = logging.getLogger(__name__)
 
+_MAX_NOTES = 5  # on ground truth, of which a report tells in full
 # The stages that use people's decisions, and a digest of these that changes with them.
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
@@ -72,6 +73,8 @@ def run_stages(
         RunBusyError: If another process is at work on this run.
     """
     source = open_source(data)
+    for note in label_notes(source)[:_MAX_NOTES]:
+        logger.warning("Ground truth: %s (%s)", note.reason, note.path)
     if options.limit:
         source = source.limited(options.limit)
     needed = [name for name in NAMES if name in _with_needs(wanted)]

@@ -170,3 +170,52 @@ def test_metrics_of_earlier_label_maps_are_out_of_date(open_page, editable_run):
     assert "the stage predictions" in app.warning[0].value
     editable_run.stage_path("evaluation").unlink()
     assert "evaluation" in why_outdated(editable_run)
+
+
+def break_label(run, tmp_path, number, content=b""):
+    """Copies the photos of a run, with one broken label, and points the run to them."""
+    data = shutil.copytree(run.info()["data"], tmp_path / "broken")
+    (data / "SegmentationClass" / f"{number:02d}.png").write_bytes(content)
+    run.write_info(run.info() | {"data": str(data)})
+    return data
+
+
+def test_photo_whose_ground_truth_is_broken_shows_all_else(open_page, editable_run, tmp_path):
+    break_label(editable_run, tmp_path, 3)
+    app = open_page("results", run="tiny", results="photos", photos="order", photo="03")
+    assert not app.exception
+    assert not app.error
+    assert ["03.png" in item.value for item in app.warning] == [True]
+    (viewer,) = [item.proto for item in app.get("bidi_component") if "compare" in item.proto.id]
+    assert "stage2" in str(viewer)
+    assert not open_page("results", run="tiny", results="photos", photos="order", photo="04").warning
+
+
+@pytest.mark.parametrize("view", ["stages", "photos", "classes"])
+def test_ground_truth_that_is_left_out_is_named(open_page, editable_run, tmp_path, view):
+    path = editable_run.path / "metrics.json"
+    left_out = {"count": 70, "first": [{"photo": "03", "why": "is broken"}], "notes": [{"file": "x", "why": "y"}]}
+    write_json(path, read_json(path) | {"ground_truth_left_out": left_out})
+    app = open_page("results", run="tiny", results=view)
+    assert not app.exception
+    (box,) = [item for item in app.expander if item.label.startswith("71 ")]
+    assert box.dataframe[0].value["File"].tolist() == ["03", "x"]
+
+
+def test_ground_truth_that_breaks_before_the_photos_are_counted(open_page, editable_run, tmp_path):
+    break_label(editable_run, tmp_path, 3)
+    for name in ("metrics.json", "photo_counts.parquet", "photo_changes.parquet", "mask_truth.parquet"):
+        (editable_run.path / name).unlink()
+    app = open_page("results", run="tiny")
+    assert not app.exception
+    assert not app.error
+    assert [item.dataframe[0].value["File"].tolist() for item in app.expander if "left out" in item.label] == [["03"]]
+
+
+def test_all_ground_truth_is_gone(open_page, editable_run, tmp_path):
+    data = break_label(editable_run, tmp_path, 3)
+    shutil.rmtree(data / "SegmentationClass")
+    for view in VIEWS:
+        app = open_page("results", run="tiny", results=view)
+        assert not app.exception
+        assert not app.error

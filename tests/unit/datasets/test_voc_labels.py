@@ -6,7 +6,7 @@ import zlib
 
 import numpy as np
 import pytest
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, Image
 from voc_data import SIZE, colored, drawn_label, make_voc, put_label, reasons, with_palette
 
 from maskdistill.datasets import LeftOut, open_source, read_label, voc_checks
@@ -259,13 +259,6 @@ class TestPalettes:
         source = open_with(tmp_path, {"a": with_palette(TestBlackAndWhite.MASK, colors)})
         assert source.skipped == ()
         np.testing.assert_array_equal(values_of(source), TestBlackAndWhite.MASK)
-
-
-def test_long_text_in_a_label_is_no_damage(tmp_path):
-    text = PngImagePlugin.PngInfo()
-    text.add_text("XML:com.adobe.xmp", "x" * 3_000_000, zip=True)
-    source = open_with(tmp_path, {"a": saved(LABEL, pnginfo=text)})
-    np.testing.assert_array_equal(values_of(source), LABEL)
 
 
 def test_sample_is_spread_and_its_decoding_bounded(tmp_path, monkeypatch):
