@@ -33,7 +33,7 @@ from maskdistill.datasets.picture_kinds import HEAD_BYTES, OtherKind, kind_of_co
 from maskdistill.datasets.pixels import Decoded, needs_low_bytes, to_rgb
 from maskdistill.datasets.records import Photo
 from maskdistill.datasets.views import apply_view
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
@@ -85,7 +85,7 @@ class UnreadablePhotoError(DatasetError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"Cannot read {path}. {reason}")
         self.path = path
-        self.reason = reason
+        self.reason = printable(reason)
 
     def __reduce__(self) -> tuple:
         return type(self), (self.path, self.reason)

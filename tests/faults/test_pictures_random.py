@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
@@ -106,10 +106,6 @@ def check(path: Path, content: bytes) -> None:
     assert (image.mode, (image.height, image.width)) == ("RGB", size)
 
 
-odd = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-
-
-@odd
 @given(start=st.sampled_from((b"", *STARTS)), rest=st.binary(max_size=400))
 @example(start=b"", rest=b"")
 def test_random_bytes(path: Path, start: bytes, rest: bytes) -> None:
@@ -117,7 +113,6 @@ def test_random_bytes(path: Path, start: bytes, rest: bytes) -> None:
 
 
 @pytest.mark.parametrize("name", SOUND)
-@settings(odd, max_examples=60)
 @given(data=st.data())
 def test_changed_and_cut_pictures(path: Path, name: str, data: st.DataObject) -> None:
     content = bytearray(SOUND[name]())
