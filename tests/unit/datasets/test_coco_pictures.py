@@ -91,3 +91,10 @@ def test_two_files_that_differ_by_case_are_not_guessed_at(tmp_path):
     save_photo(tmp_path / "data" / "images" / "a.JPG")
     with pytest.raises(DatasetError, match=r"a\.jpg"):
         open_names(tmp_path, "a.jpg")
+
+
+@pytest.mark.parametrize("name", ["a.jpg", "images/lot/a.jpg"])
+def test_root_holds_all_pictures_so_that_names_in_an_export_differ(tmp_path, name):
+    save_photo(tmp_path / "data" / "images" / name.removeprefix("images/"))
+    source = open_names(tmp_path, name)[1]
+    assert source.root == tmp_path / "data"
