@@ -1,12 +1,13 @@
 """Dropped pictures: checked one by one, written to a folder on the server, the others listed with their reason."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from maskdistill.datasets import inspect_image
-from maskdistill.datasets.picture_kinds import PHOTO_SUFFIXES
+from maskdistill.datasets.scanning import PHOTO_SUFFIXES
 from maskdistill.errors import DatasetError
 
 MAX_FILES = 100
@@ -38,15 +39,13 @@ def keep_uploads(files: Sequence[Upload], folder: Path) -> UploadResult:
     folder.mkdir(parents=True, exist_ok=True)
     taken = {path.name for path in folder.iterdir()}
     total = sum(path.stat().st_size for path in folder.iterdir())
-    kept, refused = 0, []
+    kept, refused, num_there = 0, [], len(taken)
     for file in files:
-        reason = _limit(file, len(taken), total)
+        reason = _limit(file, num_there + kept, total)
         if reason is None:
-            path = folder / _free_name(file.name, taken)
-            path.write_bytes(file.getvalue())
+            path = _write(folder, file, taken)
             reason = _problem(path)
         if reason is None:
-            taken.add(path.name)
             total += file.size
             kept += 1
         else:
@@ -62,6 +61,16 @@ def _limit(file: Upload, count: int, total: int) -> str | None:
     if total + file.size > MAX_TOTAL_MB * _MB:
         return f"More than {MAX_TOTAL_MB} MB in all; put them in a folder on this machine and give its path."
     return None
+
+
+def _write(folder: Path, file: Upload, taken: set[str]) -> Path:
+    """A new file of this content, also if another thread writes into the folder."""
+    while True:
+        path = folder / _free_name(file.name, taken)
+        taken.add(path.name)
+        with suppress(FileExistsError), path.open("xb") as new:
+            new.write(file.getvalue())
+            return path
 
 
 def _problem(path: Path) -> str | None:

@@ -2,8 +2,11 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
+
+from filelock import FileLock, Timeout
 
 from maskdistill import __version__
 from maskdistill.errors import ConfigError
@@ -11,10 +14,15 @@ from maskdistill.exports.records import ExportFormat
 from maskdistill.files import write_atomically
 
 MARKER = ".maskdistill-export"  # JSON; which files an export has written, so that the next one may replace them
+LOCK = f"{MARKER}.lock"  # held while an export writes
+PATIENCE = 30.0  # seconds to wait for another export
 
 
-def begin_export(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
-    """Make the folder ready: what the last export wrote there goes, what anybody else put there stays.
+@contextmanager
+def exporting(out: Path, format: ExportFormat, files: Sequence[str]) -> Iterator[None]:
+    """Write an export inside of this: what the last one wrote there goes, what anybody else put there stays.
+
+    Two exports into one folder come one after the other.
 
     Args:
         out: New, empty, or the folder of an earlier export.
@@ -22,27 +30,42 @@ def begin_export(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
         files: All that may be written, relative to ``out``, with ``/``.
 
     Raises:
-        ConfigError: If ``out`` is a file, or holds files that no export wrote.
+        ConfigError: If ``out`` is a file, holds files that no export wrote, or another export does not come to its end.
     """
+    _check(out)
+    out.mkdir(parents=True, exist_ok=True)
+    try:
+        held = FileLock(out / LOCK).acquire(timeout=PATIENCE)
+    except Timeout as error:
+        raise ConfigError(f"Another export writes into {out}. Wait for it, or give another folder.") from error
+    with held:
+        _make_ready(out, format, files)
+        yield
+        _write_marker(out, format, files, complete=True)
+
+
+def _check(out: Path) -> bool:
+    """Whether an export has written the folder."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, wanted a folder to export to. Give a new or an empty folder.")
     marked = (out / MARKER).is_file()
-    if not marked and out.is_dir() and (others := sorted(path.name for path in out.iterdir())):
+    names = sorted(path.name for path in out.iterdir()) if out.is_dir() and not marked else []
+    others = [name for name in names if MARKER not in name]  # another export may begin at this moment
+    if others:
         raise ConfigError(
             f"{out} is not empty and no export has written it: it holds {others[0]}. Give a new or an empty folder."
         )
-    old = _written_files(out) if marked else []
+    return marked
+
+
+def _make_ready(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
+    old = _written_files(out) if _check(out) else []
     strange = next((name for name in files if name not in set(old) and os.path.lexists(out / name)), None)
     if strange is not None:
         raise ConfigError(f"The export would replace {out / strange}, which no export has written. Move it away.")
     _write_marker(out, format, [*old, *files], complete=False)  # if killed from here on, the next one may clean up
     _remove_files(out, old)
     _write_marker(out, format, files, complete=False)
-
-
-def finish_export(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
-    """Note in the marker that the export is whole."""
-    _write_marker(out, format, files, complete=True)
 
 
 def _write_marker(out: Path, format: ExportFormat, files: Sequence[str], *, complete: bool) -> None:

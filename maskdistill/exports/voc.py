@@ -8,7 +8,7 @@ import numpy as np
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, DatasetError, ShapeError
-from maskdistill.exports.folder import begin_export, finish_export
+from maskdistill.exports.folder import exporting
 from maskdistill.exports.names import clean_class_names, split_names
 from maskdistill.exports.photos import JPEG_ONLY, PhotoMode, count_progress, place_photo, plan_photos, unreadable_notes
 from maskdistill.exports.records import ExportImage, ExportSummary, check_images
@@ -57,22 +57,21 @@ def export_voc(
     lists: dict[str, list[str]] = {splits[item.image.number]: [] for item in placed}
     files = ["classes.txt", *(f"{_LISTS}/{split}.txt" for split in lists)]
     files += [f"JPEGImages/{item.name}" for item in placed] + [f"SegmentationClass/{item.stem}.png" for item in placed]
-    begin_export(out, "voc", files)
-    num_photos, problems = 0, []
-    for item in count_progress(placed, on_progress):
-        labels = _checked(label_of(item.image), item.image, len(names))
-        try:
-            place_photo(item, out / "JPEGImages" / item.name, photos)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        num_photos += 1
-        if labels is not None:
-            write_label_png(out / "SegmentationClass" / f"{item.stem}.png", labels)
-            lists[splits[item.image.number]].append(item.stem)
-    write_atomically(out / "classes.txt", "".join(f"{name}\n" for name in ("background", *names)))
-    written = _write_lists(out, lists)
-    finish_export(out, "voc", files)
+    with exporting(out, "voc", files):
+        num_photos, problems = 0, []
+        for item in count_progress(placed, on_progress):
+            labels = _checked(label_of(item.image), item.image, len(names))
+            try:
+                place_photo(item, out / "JPEGImages" / item.name, photos)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            num_photos += 1
+            if labels is not None:
+                write_label_png(out / "SegmentationClass" / f"{item.stem}.png", labels)
+                lists[splits[item.image.number]].append(item.stem)
+        write_atomically(out / "classes.txt", "".join(f"{name}\n" for name in ("background", *names)))
+        written = _write_lists(out, lists)
     num_labels = sum(len(stems) for stems in lists.values())
     if num_labels < num_photos:
         more = (*more, f"{num_photos - num_labels} photos have no label map and are on no list.")

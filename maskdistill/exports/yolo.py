@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from maskdistill.errors import DatasetError
-from maskdistill.exports.folder import begin_export, finish_export
+from maskdistill.exports.folder import exporting
 from maskdistill.exports.names import NO_SPLIT, clean_class_names, split_names
 from maskdistill.exports.photos import (
     PICTURE_SUFFIXES,
@@ -65,21 +65,20 @@ def export_yolo(
     for item in placed:
         split = splits[item.image.number]
         files += [f"images/{split}/{item.name}", f"labels/{split}/{item.stem}.txt"]
-    begin_export(out, "yolo", files)
-    num_photos, num_masks, problems = 0, 0, []
-    for item in count_progress(placed, on_progress):
-        split = splits[item.image.number]
-        try:
-            place_photo(item, out / "images" / split / item.name, photos)
-        except DatasetError as error:
-            problems.append(str(error))
-            continue
-        lines = [line for mask in groups[item.image.number] if (line := polygon_line(mask))]
-        write_atomically(out / "labels" / split / f"{item.stem}.txt", "".join(f"{line}\n" for line in lines))
-        num_photos, num_masks = num_photos + 1, num_masks + len(lines)
-    text, chosen = _data_yaml(names, sorted({splits[item.image.number] for item in placed}))
-    write_atomically(out / "data.yaml", text)
-    finish_export(out, "yolo", files)
+    with exporting(out, "yolo", files):
+        num_photos, num_masks, problems = 0, 0, []
+        for item in count_progress(placed, on_progress):
+            split = splits[item.image.number]
+            try:
+                place_photo(item, out / "images" / split / item.name, photos)
+            except DatasetError as error:
+                problems.append(str(error))
+                continue
+            lines = [line for mask in groups[item.image.number] if (line := polygon_line(mask))]
+            write_atomically(out / "labels" / split / f"{item.stem}.txt", "".join(f"{line}\n" for line in lines))
+            num_photos, num_masks = num_photos + 1, num_masks + len(lines)
+        text, chosen = _data_yaml(names, sorted({splits[item.image.number] for item in placed}))
+        write_atomically(out / "data.yaml", text)
     notes = (*notes, *more, *chosen, *unreadable_notes(problems))
     return ExportSummary("yolo", out, num_photos, num_masks, ("data.yaml",), notes)
 
