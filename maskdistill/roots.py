@@ -98,21 +98,16 @@ def open_inside(path: Path) -> BinaryIO:
     """
     allowed = roots()
     if not allowed:
-        return _open(path)
+        return path.open("rb")
     allowed += _installed()
     if not _is_below(path, allowed):
         raise OutsideRootsError(outside(path))
     with ExitStack() as opened:
-        file = opened.enter_context(_open(os.path.realpath(path)))
+        file = opened.enter_context(Path(os.path.realpath(path)).open("rb"))
         if not _is_below(_place_of(file, path), allowed):
             raise OutsideRootsError(outside(path))
         opened.pop_all()
     return file
-
-
-def _open(path: Path | str) -> BinaryIO:
-    """Without waiting for a writer, should a pipe stand there by now."""
-    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 @cache
