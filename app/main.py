@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import libraries, page_switch, selection, server, session, sidebar
+from app import identity, libraries, page_switch, selection, server, session, sidebar
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -37,6 +37,7 @@ def draw() -> None:
             st.Page(PAGES / "guide.py", title="Guide", icon=":material/school:"),
         ]
     )
+    identity.require()
     page_switch.follow(page.url_path)
     selection.read_link()
     if page.url_path != "audit" and (review := session.recall(session.Key.REVIEW)) is not None:

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import streamlit as st
 
+from app import identity
 from app.session import notify
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError
@@ -114,8 +115,8 @@ def set_option(name: Option, value: str) -> None:
 
 
 def reviewer() -> str:
-    """Under whose name decisions are written down: the one in the link, else the account's."""
-    return option(Option.REVIEWER) or _account()
+    """Under whose name decisions are written down: the login's, else the one in the link, else the account's."""
+    return identity.name() or option(Option.REVIEWER) or _account()
 
 
 def _account() -> str:

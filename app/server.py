@@ -2,9 +2,12 @@
 
 import socket
 import sys
+import tomllib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from importlib.util import find_spec
 from ipaddress import ip_address
+from pathlib import Path
 
 import psutil
 import streamlit as st
@@ -17,7 +20,12 @@ _EVERYWHERE = ("", "0.0.0.0", "::")  # addresses that mean: all of this machine'
 
 
 def guard() -> list[Middleware]:
-    """What stands before Streamlit's own routes, by the options in force."""
+    """What stands before Streamlit's own routes, by the options in force.
+
+    Raises:
+        SystemExit: If a login is wanted, but cannot be asked for: nobody may come in without it.
+    """
+    _check_login()
     hosts = sorted({*own_hosts(_address()), *config.get_option("server.allowedHosts")})
     config.set_option("server.allowedHosts", hosts)  # Streamlit looks at them again for what has no page
     net_util.get_external_ip = net_util.get_internal_ip = _no_address  # Streamlit would ask a service on the internet
@@ -53,6 +61,16 @@ async def started(_app: st.App) -> AsyncIterator[dict]:
         )
     sys.stdout.flush()
     yield {}
+
+
+def _check_login() -> None:
+    for path in map(Path, config.get_option("secrets.files")):
+        try:
+            secrets = tomllib.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        except (OSError, ValueError) as error:
+            sys.exit(f"maskdistill: {path} cannot be read ({error}), so it is not known whether a login is wanted.")
+        if "auth" in secrets and find_spec("authlib") is None:
+            sys.exit(f"maskdistill: {path} wants a login, which needs Authlib: pip install maskdistill[auth]")
 
 
 def _no_address() -> None:

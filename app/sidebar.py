@@ -4,7 +4,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, job_status, page_switch, selection, session
+from app import cache, identity, job_status, page_switch, selection, session
 from maskdistill.errors import MaskDistillError
 from maskdistill.storage.database import database_path
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
@@ -31,6 +31,7 @@ def draw() -> None:
             if run.name in watched or _had_active_job(run.path, _state(run)):
                 job_status.draw_running(run.path)
         _follow_started(runs)
+        identity.draw_logout()
 
 
 @cache.newest(1000)

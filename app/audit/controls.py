@@ -3,7 +3,7 @@
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from app import selection, session
+from app import identity, selection, session
 from app.audit.label_store import ReviewLabels
 from app.audit.queue import QueueSettings
 from app.selection import Option
@@ -59,8 +59,9 @@ def draw(settings: QueueSettings, place: DeltaGenerator) -> None:
         st.text_input(
             "Reviewer",
             key=session.sync_widget(Key.AUDIT_REVIEWER, settings.reviewer),
-            max_chars=_LONGEST_NAME,
-            help="Saved with every decision. Two people need two names.",
+            max_chars=None if identity.name() else _LONGEST_NAME,
+            help="Given by the login." if identity.name() else "Saved with every decision. Two people need two names.",
+            disabled=bool(identity.name()),
             width=170,
             on_change=_rename,
         )

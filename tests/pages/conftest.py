@@ -61,10 +61,17 @@ def editable_run(whole_run: Run, runs_folder: Path) -> Run:
 
 @pytest.fixture
 def open_page() -> Callable[..., AppTest]:
-    """``open_page("start")``, ``open_page("proposals", photo="bee")``: the page, with a link's parameters if given."""
+    """``open_page("start")``, ``open_page("proposals", photo="bee")``: the page, with a link's parameters if given.
 
-    def open_stem(stem: str, **link: str | list[str]) -> AppTest:
-        app = AppTest.from_file(MAIN, default_timeout=30).run().switch_page(f"../pages/{stem}.py")
+    ``user`` is what a login or a proxy tells of who is at the browser.
+    """
+
+    def open_stem(stem: str, user: dict | None = None, **link: str | list[str]) -> AppTest:
+        app = AppTest.from_file(MAIN, default_timeout=30)
+        if user is not None:
+            app.user.clear()
+            app.user.update(user)
+        app.run().switch_page(f"../pages/{stem}.py")
         app.query_params.update(link)
         return app.run()
 
