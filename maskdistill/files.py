@@ -139,7 +139,12 @@ def set_aside(path: Path) -> None:
     """Clear the way for a new file: a file goes, a folder is renamed, for it may hold what somebody needs."""
     if not path.is_dir() or path.is_symlink():
         path.unlink(missing_ok=True)
-        return
+    else:
+        rename_aside(path)
+
+
+def rename_aside(path: Path) -> None:
+    """Give a file or folder that is in the way another name beside its place."""
     names = (f"{path.name}.aside{number or ''}" for number in count())
     path.rename(next(free for name in names if not os.path.lexists(free := path.with_name(name))))
 

@@ -25,6 +25,7 @@ def stage_command(options: argparse.Namespace) -> str:
 
 def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     run = Run(options.run)
+    run.restore_info(started_anew=options.data is not None)
     config, preset = read_settings(options, run)
     data = options.data or (run.info()["data"] if run.exists else None)
     if data is None:

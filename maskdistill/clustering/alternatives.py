@@ -160,7 +160,10 @@ def read_curve(run: Run) -> KCurve | None:
     Raises:
         RunError: If a file is damaged.
     """
-    record = read_json_if_there(run.path / FOLDER / _CURVE)
+    try:
+        record = read_json_if_there(run.path / FOLDER / _CURVE)
+    except DamagedFileError:  # it is made again where it is asked for
+        record = None
     if record and record["clusters"] == run.fingerprint_of("clusters"):
         return _curve(record["curve"])
     clusters = read_json_if_there(run.path / "clusters.json")
@@ -182,13 +185,8 @@ def check_key(key: AlternativeKey) -> None:
 
 def _views(run: Run, inputs: ClusteringInputs) -> list[np.ndarray]:
     """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
-    numbers = np.unique(inputs.mask_ids // MASKS_PER_PHOTO)
-    embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist()))
-    if any(len(values) != len(inputs.mask_ids) for values in embeddings.values()):
-        raise RunError(
-            f"The clusters of {run.path} are of other masks than there are vectors of. Make both again with: "
-            f"maskdistill cluster --run {run.path}"
-        )
+    numbers, counts = np.unique(inputs.mask_ids // MASKS_PER_PHOTO, return_counts=True)
+    embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist(), counts.tolist()))
     training = {name: values[inputs.fitted] for name, values in embeddings.items()}
     support = read_support(run) if inputs.config.support else None
     return [view for _, view in fit_spaces(training, support, inputs.scores, inputs.config)]

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
@@ -38,7 +37,7 @@ def evaluate(
         DatasetError: If no photo has ground truth that can be used.
         RunError: If the run is not trained.
     """
-    config = RunConfig.from_dict(run.info()["config"])
+    config = run.config()
     _check_crf(crf)
     source = open_source(data or run.info()["data"])
     limit = run.info().get("limit", 0)
@@ -76,7 +75,7 @@ def predict_folder(
         DatasetError: If there is no photo to read.
         RunError: If the run is not trained.
     """
-    config = RunConfig.from_dict(run.info()["config"])
+    config = run.config()
     _check_crf(crf)
     source = open_source(Path(images).expanduser())
     predictor = load_model(run, stage)

@@ -66,9 +66,9 @@ class LabelMaps:
             return None
         if kind == PROPOSALS:
             return self._paint(number)
-        return read_label_png(
-            self.run.pseudo_label(number) if kind == PSEUDO_LABELS else self.run.prediction(kind, number)
-        )
+        path = self.run.pseudo_label(number) if kind == PSEUDO_LABELS else self.run.prediction(kind, number)
+        photo = self._photos[number]
+        return read_label_png(path, (photo.height, photo.width))
 
     def _paint(self, number: int) -> np.ndarray:
         """The photo's proposals, each in its cluster, the better one above."""

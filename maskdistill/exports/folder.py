@@ -78,9 +78,11 @@ def _written_files(out: Path) -> list[str]:
         files = json.loads((out / MARKER).read_text(encoding="utf-8"))["files"]
         paths = [PurePosixPath(name) for name in files]
     except (ValueError, LookupError, TypeError) as error:
-        raise ConfigError(f"{out / MARKER} is damaged ({error}). Delete the folder {out}, or give another.") from error
+        raise ConfigError(
+            f"{out / MARKER} is damaged ({error}). Give another folder, or move this one away."
+        ) from error
     if any(path.is_absolute() or ".." in path.parts for path in paths):
-        raise ConfigError(f"{out / MARKER} names files outside of {out}. Delete that folder yourself, or give another.")
+        raise ConfigError(f"{out / MARKER} names files outside of {out}. Give another folder.")
     return files
 
 

@@ -7,11 +7,11 @@ import numpy as np
 from maskdistill.config import RunConfig, TrainConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
-from maskdistill.errors import RunError
 from maskdistill.features.backbone import choose_device
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.models import Predictor
 from maskdistill.proposals.crf import refine_classes
+from maskdistill.storage.read_files import MissingFileError
 from maskdistill.storage.run_folder import Run
 
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
@@ -29,12 +29,12 @@ def load_model(run: Run, stage: str = "final", tokens_of: TokensOf | None = None
         RunError: If it was not trained.
         CheckpointError: If its weights cannot be used.
     """
-    config = RunConfig.from_dict(run.info()["config"])
+    config = run.config()
     stage = run.final_model if stage == "final" else stage
     settings: TrainConfig = config.stage1 if stage == "stage1" else config.stage2
     path = run.path / stage / "model.safetensors"
-    if not path.is_file():
-        raise RunError(f"No trained model at {path}. {_remedy(run, stage)} --run {run.path}")
+    if not path.exists():
+        raise MissingFileError(path)
     device = choose_device(config.features.device)
     if settings.model == "deeplabv3":
         from maskdistill.models.deeplabv3 import DeepLabPredictor
@@ -47,12 +47,6 @@ def load_model(run: Run, stage: str = "final", tokens_of: TokensOf | None = None
     from maskdistill.models.patch_head import PatchHeadPredictor
 
     return PatchHeadPredictor.load(path, settings, device, tokens_of or FreshTokens(config.features))
-
-
-def _remedy(run: Run, stage: str) -> str:
-    if stage in ("stage1", "stage2"):
-        return f"Make it with: maskdistill train-{stage}"
-    return f"Delete {run.rounds_path} and make it again with: maskdistill run --until rounds"
 
 
 def label_photo(predictor: Predictor, photo: Photo, config: RunConfig, *, crf: bool) -> np.ndarray:

@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from maskdistill.errors import CheckpointError
 from maskdistill.features.weight_files import check_state
 from maskdistill.models.training.checkpoint import read_tensors
-
-_REMEDY = "Train the stage again."
+from maskdistill.storage.read_files import first_line, remedy_of
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -27,10 +26,19 @@ def load_trained(path: Path, kind: str, last_layer: str, build: Callable[[int, M
     Raises:
         CheckpointError: If the file cannot be read, or is of another model.
     """
-    tensors, _ = read_tensors(path)
-    if last_layer not in tensors:
-        raise CheckpointError(f"{path} holds no {kind}: it has no '{last_layer}'. {_REMEDY}")
-    model = build(len(tensors[last_layer]) - 1, tensors)
-    check_state(model.state_dict(), tensors, path, _REMEDY)
+    remedy = remedy_of(path)
+    try:
+        tensors, _ = read_tensors(path)
+    except CheckpointError as error:
+        raise CheckpointError(f"{error} {remedy}") from error
+    if last_layer not in tensors or tensors[last_layer].ndim == 0:
+        raise CheckpointError(f"{path} holds no {kind}: it has no '{last_layer}'. {remedy}")
+    if not all(bool(values.isfinite().all()) for values in tensors.values()):
+        raise CheckpointError(f"{path} holds weights that are not finite. {remedy}")
+    try:
+        model = build(len(tensors[last_layer]) - 1, tensors)
+    except (KeyError, IndexError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"{path} is of another model than a {kind} ({first_line(error)}). {remedy}") from error
+    check_state(model.state_dict(), tensors, path, remedy)
     model.load_state_dict(tensors)
     return model

@@ -1,7 +1,5 @@
 """Label maps: painted from kept masks, written and read as palette PNG. 0 is background, 255 uncertain."""
 
-import struct
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,13 +9,11 @@ from PIL.PngImagePlugin import PngImageFile
 from scipy import ndimage
 
 from maskdistill.config import LabelConfig
-from maskdistill.datasets import IGNORE_INDEX
+from maskdistill.datasets import IGNORE_INDEX, MAX_PIXELS
 from maskdistill.datasets.records import MAX_LABEL
-from maskdistill.errors import ConfigError, RunError, ShapeError
+from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.files import replace_atomically
-
-# What Pillow's PNG reader raises on damaged files (the first three were seen, cutting files and changing bytes).
-_DAMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, reading
 
 
 def paint_labels(
@@ -119,23 +115,36 @@ def write_label_png(path: Path, labels: np.ndarray) -> None:
     replace_atomically(path, lambda temporary: image.save(temporary, format="PNG"))
 
 
-def read_label_png(path: Path) -> np.ndarray:
+def read_label_png(path: Path, shape: tuple[int, int] | None = None) -> np.ndarray:
     """Inverse of ``write_label_png``: (H, W) uint8, the values as stored, whatever colours the palette gives them.
 
+    Args:
+        path: The file.
+        shape: (H, W) in pixels of its photo, where that is known.
+
     Raises:
-        RunError: If the file is missing, damaged, or not a palette PNG.
+        MissingFileError: If there is no file.
+        DamagedFileError: If it is damaged, not a palette PNG, or of another size.
     """
     try:
         # Image.open would warn of photos above 89 megapixels, though the library takes twice that.
-        with PngImageFile(path) as image:
+        with reading(path), PngImageFile(path) as image:
+            _check_label_image(path, image, shape)
             image.load()
     except FileNotFoundError as error:
-        raise RunError(f"There is no label map {path}. Make the labels again.") from error
-    except _DAMAGE as error:
-        raise RunError(f"The label map {path} is not a whole PNG ({error}). Make the labels again.") from error
-    if image.mode != "P":
-        raise RunError(f"{path} is a PNG of mode {image.mode}; a label map is a palette PNG. Make the labels again.")
+        raise MissingFileError(path) from error
     return np.array(image)
+
+
+def _check_label_image(path: Path, image: Image.Image, shape: tuple[int, int] | None) -> None:
+    """Before its pixels are decoded: a header may claim more of them than there is memory for."""
+    found = image.height, image.width
+    if image.mode != "P":
+        raise DamagedFileError(path, f"it is a PNG of mode {image.mode}, wanted a palette PNG")
+    if shape is not None and found != tuple(shape):
+        raise DamagedFileError(path, f"it has {found[0]} x {found[1]} pixels, its photo {shape[0]} x {shape[1]}")
+    if found[0] * found[1] > MAX_PIXELS:
+        raise DamagedFileError(path, f"it claims {found[0]} x {found[1]} pixels")
 
 
 def _lowest_first(confidences: Sequence[float] | np.ndarray) -> np.ndarray:

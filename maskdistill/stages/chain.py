@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from maskdistill.config import FeatureConfig, RunConfig
@@ -20,10 +21,10 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.propose import describe_inputs, hold_masks, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
-from maskdistill.stages.soundness import damaged_numbered, find_damage
+from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
 from maskdistill.storage.progress import format_duration
-from maskdistill.storage.read_files import DamagedFileError, read_json, read_json_if_there
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
 
 logger = logging.getLogger(__name__)
@@ -88,9 +89,9 @@ def run_stages(
             options.on_finished(run, "proposals", settled, summary.seconds, summary.num_new)
         if "embeddings" in needed and settled.clusters.support:
             _embed_support(run, settled, options)
-        plan = Plan(run, source, settled)
-        for name in needed[1:]:
-            _do(name, plan, options, on_stage)
+        mended: set[Path] = set()
+        while not _do_all(needed[1:], Plan(run, source, settled), options, on_stage, mended):
+            logger.info("Once more from the stage that makes it.")
 
 
 class Plan:
@@ -130,10 +131,7 @@ class Plan:
 
     def is_done(self, name: str) -> bool:
         """Whether the stage was finished from exactly these inputs and what others read of it is there and whole."""
-        record = read_record(self.run, name)
-        if record is None or record["fingerprint"] != self.key(name):
-            return False
-        return find_damage(self.run, name) is None
+        return is_finished(self.run, name, self.key(name))
 
     def context(self, name: str, options: Options) -> Context:
         """What the stage's work is given."""
@@ -181,12 +179,29 @@ def read_record(run: Run, name: str) -> dict[str, Any] | None:
         return None
 
 
+def _do_all(names: Sequence[str], plan: Plan, options: Options, on_stage: OnStage, mended: set[Path]) -> bool:
+    """Do stages in order; False if a file of one of them proved damaged, and was put out of the way of its stage."""
+    try:
+        for name in names:
+            _do(name, plan, options, on_stage)
+    except (DamagedFileError, MissingFileError) as error:
+        if error.stage not in names or error.path in mended:
+            raise
+        mended.add(error.path)
+        _clear(plan.run, error)
+        set_aside(plan.run.stage_path(error.stage))
+        return False
+    return True
+
+
 def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
     if plan.is_done(name) and not _set_damaged_aside(plan, name, options):
         on_stage(name, "Nothing to do.")
         return
     module, _, function = BY_NAME[name].work.partition(":")
     began = time.monotonic()
+    if (problem := find_damage(plan.run, name)) is not None:
+        _clear(plan.run, problem)
     set_aside(plan.run.stage_path(name))  # until the work is finished the artifacts are of neither kind
     with explain_lack_of_memory():
         sentence = getattr(import_module(module), function)(plan.context(name, options))
@@ -200,11 +215,17 @@ def _set_damaged_aside(plan: Plan, name: str, options: Options) -> bool:
     """Whether files that come in numbers were damaged; they are out of the way of the work that makes them anew."""
     found = list(damaged_numbered(plan.run, name, plan.context(name, options).tokens_path))
     for problem in found:
-        logger.warning("%s", problem)
-        set_aside(problem.path)
-        if name == "rounds":
-            set_aside(problem.path.parent / "round.json")
+        _clear(plan.run, problem)
     return bool(found)
+
+
+def _clear(run: Run, problem: DamagedFileError | MissingFileError) -> None:
+    if isinstance(problem, DamagedFileError):
+        logger.warning("%s", problem)
+    set_aside(problem.path)
+    for folder in (run.path / "rounds").glob("*/"):
+        if problem.path.is_relative_to(folder):  # its labels would be taken for whole
+            set_aside(folder / "round.json")
 
 
 def _with_needs(wanted: Sequence[str]) -> set[str]:

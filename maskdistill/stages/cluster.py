@@ -23,7 +23,7 @@ from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically, write_json
 from maskdistill.stages.context import Context
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, write_table
 
 
@@ -75,10 +75,7 @@ def recluster(context: Context, seeds: Sequence[int]) -> dict[int, dict[int, int
     """
     config, masks = context.config.clusters, _read_masks(context)
     if not np.array_equal(context.run.clusters()["mask_id"], masks.ids):
-        raise RunError(
-            f"The clusters of {context.run.path} are of other masks than there are vectors of. Delete clusters.json "
-            f"there and run: maskdistill cluster --run {context.run.path}"
-        )
+        raise DamagedFileError(context.run.clusters_path, "its masks are others than there are vectors of")
     record = read_json(context.run.path / "clusters.json")
     views = [view for _, view in fit_spaces(masks.training, masks.support, record["embeddings"], config)]
     ids = masks.ids[masks.fitted].tolist()
@@ -97,12 +94,7 @@ def _read_masks(context: Context) -> Masks:
     ids = [item["id"] for number in readable for item in context.annotations[number]]
     training = set(context.training_numbers)
     fitted = [number in training for number in readable for _ in context.annotations[number]]
-    embeddings = candidate_embeddings(store.read(readable))
-    if any(len(values) != len(ids) for values in embeddings.values()):
-        raise RunError(
-            f"The vectors in {store.folder} are not of the masks of {run.path}. Delete that folder and embeddings.json "
-            f"in the run folder, then make both again with: maskdistill embed --run {run.path}"
-        )
+    embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
 

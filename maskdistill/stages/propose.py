@@ -22,10 +22,10 @@ from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
-from maskdistill.stages.soundness import find_damage, make_way
+from maskdistill.stages.soundness import is_finished, make_way
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
-from maskdistill.storage.read_files import DamagedFileError, read_json
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
@@ -184,10 +184,7 @@ def _digest_weights(choice: BackboneChoice) -> str:
 
 def is_done(run: Run, key: str) -> bool:
     """Whether the stage was finished from exactly these inputs."""
-    try:
-        return run.fingerprint_of(STAGE) == key and find_damage(run, STAGE) is None
-    except DamagedFileError:
-        return False
+    return is_finished(run, STAGE, key)
 
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:

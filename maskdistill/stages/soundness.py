@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskdistill.files import set_aside
+from maskdistill.files import rename_aside, set_aside
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.read_files import (
@@ -19,11 +19,13 @@ from maskdistill.storage.read_files import (
     read_array,
     read_arrays,
     read_json,
+    read_json_if_there,
     read_table,
     reading,
 )
-from maskdistill.storage.run_folder import LabelFolder, Run
+from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
 from maskdistill.storage.run_layout import RUN_FILES
+from maskdistill.storage.run_photos import photos_of
 from maskdistill.storage.tensor_files import check_tensors
 
 Problem = DamagedFileError | MissingFileError
@@ -32,8 +34,20 @@ _STAMPED = (
     *("images.parquet", "masks.parquet", "proposals.json", "proposals.arrow", "embeddings.json", "embeddings.npy"),
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
+    *("stage1/config.json", "stage2/config.json"),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
 )
+
+
+def is_finished(run: Run, stage: str, key: str) -> bool:
+    """Whether a stage was finished from inputs of that fingerprint, and what others read of it is there and whole."""
+    try:
+        record = read_json_if_there(run.stage_path(stage))
+        if record is None or not key == record["fingerprint"] == fingerprint(record["made_from"]):
+            return False
+    except DamagedFileError:
+        return False
+    return find_damage(run, stage) is None
 
 
 def find_damage(run: Run, stage: str) -> Problem | None:
@@ -72,7 +86,7 @@ def make_way(run: Run) -> None:
     for folder in {file.pattern.partition("/")[0] for file in RUN_FILES if "/" in file.pattern}:
         path = run.path / folder
         if os.path.lexists(path) and not path.is_dir():
-            path.rename(path.with_name(f"{path.name}.aside"))
+            rename_aside(path)
 
 
 def damaged_numbered(run: Run, stage: str, tokens: Path) -> Iterator[Problem]:
@@ -83,20 +97,30 @@ def damaged_numbered(run: Run, stage: str, tokens: Path) -> Iterator[Problem]:
         stage: Name of the stage.
         tokens: Folder of the patch tokens; a folder that is not there at all was given up to save space.
     """
-    for check, path in _NUMBERED.get(stage, lambda _run, _tokens: ())(run, tokens):
-        try:
-            check(path)
-        except FileNotFoundError as error:
-            yield MissingFileError(Path(error.filename))
-        except (DamagedFileError, MissingFileError) as error:
-            yield error
+    checks = _NUMBERED.get(stage, lambda _run, _tokens: ())(run, tokens)
+    try:
+        for check, path in checks:
+            if problem := _try(check, path):
+                yield problem
+    except (DamagedFileError, MissingFileError) as error:  # of the file that names the others
+        yield error
+
+
+def _try(check: Callable[[Path], object], path: Path) -> Problem | None:
+    try:
+        check(path)
+    except FileNotFoundError:
+        return MissingFileError(path)
+    except (DamagedFileError, MissingFileError) as error:
+        return error
+    return None
 
 
 # What others read of a stage.
 
 
 def _check_proposals(run: Run) -> None:
-    run.images()
+    photos_of(run)
     masks, codes = run.masks(), MaskCodes.open(run)
     _check_same(run.masks_path, masks["mask_id"], codes.ids, run.proposals_path)
 
@@ -128,7 +152,19 @@ def _check_filter(run: Run) -> None:
 
 def _check_rounds(run: Run) -> None:
     read_json(run.rounds_path)
-    check_tensors(run.path / run.final_model / "model.safetensors")
+    _check_model(run.path / run.final_model)
+
+
+def _check_model(folder: Path) -> None:
+    """The weights, and whether they are of the training that is written down beside them."""
+    path = folder / "model.safetensors"
+    found = check_tensors(path)
+    try:
+        wanted = read_json_if_there(folder / "config.json") or {}
+    except DamagedFileError:  # the model can do without
+        return
+    if found.get("identity") != wanted.get("identity", found.get("identity")):
+        raise DamagedFileError(path, "it is of another training")
 
 
 def _check_projection(run: Run) -> None:
@@ -162,11 +198,11 @@ _CHECKS: dict[str, Callable[[Run], object]] = {
     "embeddings": lambda run: read_json(run.path / "embeddings.json")["folder"],
     "clusters": _check_clusters,
     "classes": _check_classes,
-    "stage1": lambda run: check_tensors(run.path / "stage1" / "model.safetensors"),
+    "stage1": lambda run: _check_model(run.path / "stage1"),
     "candidates": _check_candidates,
     "filter": _check_filter,
     "pseudo_labels": lambda run: run.labelled(),
-    "stage2": lambda run: check_tensors(run.path / "stage2" / "model.safetensors"),
+    "stage2": lambda run: _check_model(run.path / "stage2"),
     "rounds": _check_rounds,
     "predictions": lambda run: read_json(run.path / "predictions.json")["photos"],
     "evaluation": lambda run: read_json(run.path / "metrics.json"),
@@ -215,7 +251,7 @@ def _numbered_rounds(run: Run, _tokens: Path) -> Checks:
 
 
 def _model_files(folder: Path) -> Checks:
-    yield check_tensors, folder / "model.safetensors"
+    yield lambda path: _check_model(path.parent), folder / "model.safetensors"
     others = (folder / name for name in ("config.json", "history.jsonl", "samples/samples.json"))
     yield from ((_check_text, path) for path in others if path.exists())
 

@@ -4,6 +4,10 @@ The tables stand in ``schema.py``. Every connection is short-lived or belongs to
 comes out as a ``RunError``.
 """
 
+import contextlib
+import os
+import re
+import shlex
 import shutil
 import sqlite3
 import time
@@ -13,12 +17,17 @@ from pathlib import Path
 
 import psutil
 
+from maskdistill import __version__
 from maskdistill.errors import RunError
+from maskdistill.storage.read_files import first_line, read_json
 from maskdistill.storage.schema import MIGRATIONS
 
 DATABASE = "run.sqlite"
 BUSY = 10.0  # seconds that a writer waits for another one
 _FEW_BYTES = 1_000_000  # free space below which an input/output error is taken for a full disk
+_TABLES = "|".join(re.findall(r"CREATE TABLE (\w+)", " ".join(text for version in MIGRATIONS for text in version)))
+# What a statement of ours says where the tables of the file are not ours.
+_STRUCTURE = re.compile(rf"no such table: ({_TABLES})$|no such column|has no column named|already exists|never was")
 _CANNOT_MAKE = (sqlite3.SQLITE_IOERR, sqlite3.SQLITE_FULL, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY)
 # Here SQLite's shared memory would not be shared between machines; the journal that needs none is used.
 _NETWORK = frozenset(
@@ -38,7 +47,7 @@ def writing(run: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         RunError: If the file cannot be used.
     """
-    with closing(connect(run)) as connection, transaction(connection):
+    with _rows_told(database_path(run)), closing(connect(run)) as connection, transaction(connection):
         yield connection
 
 
@@ -50,10 +59,11 @@ def reading(run: Path) -> Iterator[sqlite3.Connection | None]:
         RunError: If the file cannot be used.
     """
     path = database_path(run)
-    if not path.is_file():
+    if not os.path.lexists(path):
         yield None
         return
-    with _told(path), closing(_open_to_read(path)) as connection:
+    _check_is_file(path)
+    with _rows_told(path), _told(path), closing(_open_to_read(path)) as connection:
         yield connection
 
 
@@ -72,6 +82,7 @@ def connect(run: Path, *, durable: bool = True) -> sqlite3.Connection:
         run.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise RunError(f"Cannot make the run folder {run}: {error.strerror or error}.") from error
+    _check_is_file(path)
     with _told(path):
         connection = _open(path)
         try:
@@ -162,8 +173,11 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
         version = _version(connection)  # another process may have been faster
         if version > len(MIGRATIONS):
             raise RunError(
-                f"{path} was written by a newer version of maskdistill. Install that version, or a newer one."
+                f"{path} was written by a newer version of maskdistill than {__version__}{_maker(path)}. "
+                "Install that version, or a newer one; nothing in it was changed."
             )
+        if version < 0:
+            raise sqlite3.DatabaseError(f"version {version} never was")
         for statement in (statement for migration in MIGRATIONS[version:] for statement in migration):
             connection.execute(statement)
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
@@ -171,6 +185,31 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+
+
+def _maker(path: Path) -> str:
+    """The version that the run was made by, if that can be read."""
+    with contextlib.suppress(RunError, OSError, AttributeError):
+        return f"; its run was made by {read_json(path.with_name('run.json')).get('versions', {})['maskdistill']}"
+    return ""
+
+
+def _check_is_file(path: Path) -> None:
+    """Refuse what is no file before SQLite makes one in its place, or waits for it."""
+    if os.path.lexists(path) and not path.is_file():
+        kind = "a link that leads nowhere" if path.is_symlink() else "no file"
+        raise RunError(
+            f"{path} is {kind}. People's decisions belong there: put the file back, or rename what stands in its place."
+        )
+
+
+@contextmanager
+def _rows_told(path: Path) -> Iterator[None]:
+    """What a row holds is written by this program: a value that cannot be understood is a matter of the file."""
+    try:
+        yield
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise RunError(f"{path} holds a row that cannot be read ({first_line(error)}). {_keep(path)}") from error
 
 
 def _keep_log(connection: sqlite3.Connection) -> None:
@@ -199,7 +238,7 @@ def _told(path: Path) -> Iterator[None]:
     try:
         yield
     except sqlite3.DatabaseError as error:
-        remedy = _remedy(_primary(error), path)
+        remedy = _keep(path) if _STRUCTURE.search(str(error)) else _remedy(_primary(error), path)
         if not remedy:
             raise
         raise RunError(f"{path} cannot be used: {error}. {remedy}") from error
@@ -214,8 +253,18 @@ def _remedy(code: int, path: Path) -> str:
     if code in (sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_AUTH):
         return "Check the rights of the folder."
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return "It is damaged: put back a copy, or move it away; masks, models and reports are not in it."
+        return f"It is damaged. {_keep(path)}"
     return ""
+
+
+def _keep(path: Path) -> str:
+    """What to do with a damaged file. It may hold the only record of what people decided."""
+    rescued = path.with_name("rescued.sqlite")
+    return (
+        "People's decisions are in it, so keep it: put back a copy, or take out what can be read, "
+        f"sqlite3 {shlex.quote(str(path))} .recover | sqlite3 {shlex.quote(str(rescued))}, rename the damaged file and "
+        "put the other in its place. Masks, models and reports are not in it."
+    )
 
 
 def _primary(error: sqlite3.Error) -> int:

@@ -1,5 +1,6 @@
 """Arrays of each photo on disk: patch tokens for the segmentation head, crop features for the clusters."""
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TypeVar
@@ -7,7 +8,7 @@ from typing import BinaryIO, ClassVar, TypeVar
 import numpy as np
 
 from maskdistill.files import replace_atomically
-from maskdistill.storage.read_files import MissingFileError, read_array, read_arrays
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_array, read_arrays
 
 TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 PER_FOLDER = 1000  # files, so that no folder grows slow
@@ -76,14 +77,33 @@ class VectorStore(_PhotoFiles):
         rounded = {name: values.astype(np.float16) for name, values in vectors.items()}
         self._save(number, lambda file: np.savez(file, **rounded))
 
-    def read(self, numbers: Sequence[int]) -> dict[str, np.ndarray]:
+    def read(self, numbers: Sequence[int], counts: Sequence[int] | None = None) -> dict[str, np.ndarray]:
         """(all masks of these photos, D) float32 by name, in the order of the photos.
 
+        Args:
+            numbers: The photos.
+            counts: How many masks each has, if that is known.
+
         Raises:
-            RunError: If a file is missing or damaged.
+            RunError: If a file is missing, damaged, or of other masks.
         """
-        found: dict[str, list[np.ndarray]] = {}
-        for number in numbers:
-            for name, values in self._load(number, read_arrays).items():
-                found.setdefault(name, []).append(values)
-        return {name: np.concatenate(parts).astype(np.float32) for name, parts in found.items()}
+        loaded = [self._load(number, read_arrays) for number in numbers]
+        self._check(numbers, loaded, counts or [None] * len(numbers))
+        names = loaded[0] if loaded else ()
+        return {name: np.concatenate([arrays[name] for arrays in loaded]).astype(np.float32) for name in names}
+
+    def _check(
+        self, numbers: Sequence[int], loaded: Sequence[Mapping[str, np.ndarray]], counts: Sequence[int | None]
+    ) -> None:
+        """Refuse vectors of other masks than those of the photo, or of another kind than those of most photos."""
+        kinds = [tuple(sorted((name, *values.shape[1:]) for name, values in arrays.items())) for arrays in loaded]
+        usual = Counter(kinds).most_common(1)
+        for number, arrays, count, kind in zip(numbers, loaded, counts, kinds, strict=True):
+            if kind != usual[0][0]:
+                raise DamagedFileError(self.path(number), "its vectors are of another kind than those of other photos")
+            for name, values in arrays.items():
+                if values.ndim != 2 or values.dtype.kind != "f" or count not in (None, len(values)):
+                    wanted = "vectors" if count is None else f"{count} vectors"
+                    raise DamagedFileError(
+                        self.path(number), f"'{name}' is {values.dtype} of {values.shape}: {wanted} wanted"
+                    )

@@ -7,6 +7,7 @@ with it, the stage that makes it and the command that makes it anew. What a file
 import json
 import math
 import os
+import shlex
 import stat
 import struct
 import zipfile
@@ -28,7 +29,21 @@ READ_ERRORS = (
     *(ValueError, KeyError, TypeError, IndexError, AttributeError, EOFError, RecursionError, OverflowError),
     *(SyntaxError, MemoryError, struct.error, zlib.error, zipfile.BadZipFile, NotImplementedError, pa.ArrowException),
 )
-_WITHOUT_STAGE = "Put back a copy of it."
+
+
+def remedy_of(path: Path) -> str:
+    """How to get a file of a run back, in a sentence. Nothing that somebody may need is lost by it."""
+    file, run = find_file(path)
+    if file is not None and file.stage:
+        return f"The stage '{file.stage}' makes it anew: {command_of(file.stage, run)}"
+    if file is not None and path.name == "run.json":
+        if (run / "run.copy.json").is_file():
+            return f"This puts the copy beside it in its place: maskdistill run --run {shlex.quote(str(run))}"
+        return (
+            "Put back a copy of it, or rename it and start the run again with its photos and settings: "
+            "maskdistill run --data ... --run ...; masks, models and decisions are kept."
+        )
+    return "Put back a copy of it."
 
 
 class DamagedFileError(RunError):
@@ -43,17 +58,7 @@ class DamagedFileError(RunError):
         self.path, self.problem = Path(path), problem
         file, self.run = find_file(self.path)
         self.stage = file.stage if file else ""
-        super().__init__(f"{path} is damaged ({problem}). {self._remedy(file is not None)}")
-
-    def _remedy(self, is_known: bool) -> str:
-        if self.stage:
-            return f"The stage '{self.stage}' makes it anew: {command_of(self.stage, self.run)}"
-        if is_known and self.path.name == "run.json":
-            return (
-                "Put back a copy of it, or rename it and start the run again with its photos and settings: "
-                "maskdistill run --data ... --run ...; masks, models and decisions are kept."
-            )
-        return _WITHOUT_STAGE
+        super().__init__(f"{path} is damaged ({problem}). {remedy_of(self.path)}")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.path, self.problem)

@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import logging
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict
@@ -14,7 +16,7 @@ from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import ConfigError, RunError
-from maskdistill.files import replace_atomically, write_json
+from maskdistill.files import rename_aside, replace_atomically, write_json
 from maskdistill.storage.read_files import (
     DamagedFileError,
     MissingFileError,
@@ -24,7 +26,10 @@ from maskdistill.storage.read_files import (
     read_table,
 )
 
+logger = logging.getLogger(__name__)
+
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
+INFO, INFO_COPY = "run.json", "run.copy.json"
 FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
 
@@ -85,7 +90,7 @@ class Run(LabelFolder):
     @property
     def exists(self) -> bool:
         """Whether a run was started here."""
-        return (self.path / "run.json").is_file()
+        return os.path.lexists(self.path / INFO)
 
     @property
     def images_path(self) -> Path:
@@ -176,9 +181,11 @@ class Run(LabelFolder):
             RunError: If the folder holds no run, one of a later version of the program, or run.json is damaged.
         """
         try:
-            info = read_json(self.path / "run.json")
+            info = read_json(self.path / INFO)
         except FileNotFoundError as error:
-            remedy = f"Start one with: maskdistill run --run {self.path} --data ..."
+            has_copy = (self.path / INFO_COPY).is_file()
+            start = f"maskdistill run --run {self.path}"
+            remedy = f"Put its copy back with: {start}" if has_copy else f"Start one with: {start} --data ..."
             raise RunError(f"No run in {self.path}: run.json is missing. {remedy}") from error
         if info.get("format", FORMAT) > FORMAT:
             made_by = info.get("versions", {}).get("maskdistill", "a later version")
@@ -197,11 +204,36 @@ class Run(LabelFolder):
         try:
             return RunConfig.from_dict(self.info()["config"])
         except ConfigError as error:
-            raise DamagedFileError(self.path / "run.json", first_line(error)) from error
+            raise DamagedFileError(self.path / INFO, first_line(error)) from error
 
     def write_info(self, info: dict[str, Any]) -> None:
-        """Replace run.json."""
-        write_json(self.path / "run.json", info)
+        """Replace run.json, and its copy."""
+        write_json(self.path / INFO, info)
+        write_json(self.path / INFO_COPY, info)
+
+    def restore_info(self, *, started_anew: bool) -> None:
+        """Put the copy of run.json back where that is damaged, which is renamed, or is gone; else renew the copy.
+
+        Args:
+            started_anew: Whether a run.json that is gone was let go on purpose.
+
+        Raises:
+            RunError: If run.json is of a later version.
+        """
+        try:
+            if self.exists:
+                self.config()
+                write_json(self.path / INFO_COPY, self.info())
+                return
+            if started_anew:
+                return
+        except DamagedFileError as error:
+            logger.warning("%s", error)
+        copy = read_json_if_there(self.path / INFO_COPY)
+        if copy is not None:
+            if os.path.lexists(self.path / INFO):
+                rename_aside(self.path / INFO)
+            write_json(self.path / INFO, copy)
 
     def images(self) -> pd.DataFrame:
         """id, path, height, width, digest, split, readable, reason, problem: one row a photo, in the source's order."""

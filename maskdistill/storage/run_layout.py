@@ -177,6 +177,7 @@ class RunFile:
 
 RUN_FILES = (
     RunFile("run.json", "", _INFO),
+    RunFile("run.copy.json", "", _INFO),
     RunFile("stages/*.json", "*", _RECORD),
     RunFile("rounds/*/candidates.parquet", "rounds", columns=_CANDIDATES),
     RunFile("rounds/*/candidates.json", "rounds", _COCO),

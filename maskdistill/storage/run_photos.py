@@ -6,6 +6,7 @@ from pathlib import Path
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
 from maskdistill.errors import DatasetError
+from maskdistill.storage.read_files import DamagedFileError, reading
 from maskdistill.storage.run_folder import Run
 
 
@@ -16,12 +17,15 @@ def photos_of(run: Run) -> list[Photo]:
         RunError: If the run has no photos yet.
     """
     table = run.images()
+    if "digest" not in table:
+        raise DamagedFileError(run.images_path, "it has no column 'digest'")
     table = table[table["digest"].notna()]  # what could not be opened at all has no number
-    columns = [table[name].tolist() for name in ("id", "path", "height", "width", "digest", "split", "view")]
-    return [
-        Photo(id, Path(path), int(height), int(width), digest, text_or_none(split), read_view(view))
-        for id, path, height, width, digest, split, view in zip(*columns, strict=True)
-    ]
+    with reading(run.images_path):
+        columns = [table[name].tolist() for name in ("id", "path", "height", "width", "digest", "split", "view")]
+        return [
+            Photo(id, Path(path), int(height), int(width), digest, text_or_none(split), read_view(view))
+            for id, path, height, width, digest, split, view in zip(*columns, strict=True)
+        ]
 
 
 def truth_of_photos(run: Run, photos: Sequence[Photo] | None = None) -> PhotoSource | None:

@@ -45,8 +45,8 @@ def views(run: Run, kind: str) -> list[SavedView]:
     select = """SELECT * FROM views WHERE id IN (SELECT max(id) FROM views WHERE kind = ? GROUP BY name)
         AND NOT deleted ORDER BY name COLLATE NOCASE, name"""
     with reading(run.path) as db:
-        rows = db.execute(select, (kind,)).fetchall() if db else []
-    return [SavedView(row["kind"], row["name"], json.loads(row["value"]), row["time"]) for row in rows]
+        rows = db.execute(select, (kind,)) if db else ()
+        return [SavedView(row["kind"], row["name"], json.loads(row["value"]), row["time"]) for row in rows]
 
 
 def delete_view(run: Run, kind: str, name: str) -> None:

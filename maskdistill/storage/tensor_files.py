@@ -3,15 +3,16 @@
 import json
 import zlib
 from pathlib import Path
+from typing import Any
 
-from maskdistill.storage.read_files import DamagedFileError, reading
+from maskdistill.storage.read_files import DamagedFileError, Fields, reading
 
 METADATA = "maskdistill"  # key of our values in the header of a safetensors file
 _MOST = 100_000_000  # bytes of a header, as in the library of safetensors
 
 
-def check_tensors(path: Path) -> None:
-    """Read a .safetensors file of ours and compare it with the checksum in its header.
+def check_tensors(path: Path) -> dict[str, Any]:
+    """Read a .safetensors file of ours and compare it with the checksum in its header; returns the values beside it.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -32,3 +33,4 @@ def check_tensors(path: Path) -> None:
             checksum = zlib.crc32(data[first:last], zlib.crc32(name.encode(), checksum))
     if checksum != known["crc32"]:
         raise DamagedFileError(path, "its checksum does not fit its content")
+    return Fields(path, known.get("values", {}))

@@ -143,10 +143,14 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
         raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from error
     if METADATA not in metadata:
         raise CheckpointError(f"{path} was not written by a training of this project.")
-    known = json.loads(metadata[METADATA])
-    if known["crc32"] != _checksum(tensors):
+    try:
+        known = json.loads(metadata[METADATA])
+        checksum, values = known["crc32"], known["values"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} was written by another version of this project.") from error
+    if checksum != _checksum(tensors):
         raise CheckpointError(f"{path} is damaged: its checksum does not fit its content.")
-    return tensors, known["values"]
+    return tensors, values
 
 
 def _checksum(tensors: Mapping[str, Tensor]) -> int:

@@ -82,8 +82,8 @@ def cluster(run):
     for path in (run.clusters_path, run.classes_path):
         write_table(path, table)
     for name in ("clusters.json", "classes.json"):
-        numbers = {"clusters": read_json(run.stage_path("clusters"))["fingerprint"], "adopted": 0}
-        write_json(run.path / name, {"num_classes": 3, "names": {}, **numbers})
+        numbers = {"clusters": read_json(run.stage_path("clusters"))["fingerprint"], "adopted": 0, "names": {}}
+        write_json(run.path / name, {"num_classes": 3, **(numbers if name == "classes.json" else {})})
 
 
 def judge(run):

@@ -94,7 +94,7 @@ def test_file_of_a_newer_version_is_left_alone(run, monkeypatch):
 
 def test_damaged_file_is_named(run):
     database_path(run).write_bytes(b"not a database, but long enough to be looked at" * 40)
-    with pytest.raises(RunError, match=r"run\.sqlite cannot be used: .*It is damaged: put back a copy"):
+    with pytest.raises(RunError, match=r"run\.sqlite cannot be used: .*It is damaged\. .*put back a copy"):
         notes(run)
 
 
