@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import BinaryIO, Literal
 
@@ -75,12 +76,10 @@ class LabelPicture:
     palette: np.ndarray | None = None  # (P, 3) uint8, of a palette file: the color of each value
     one_bit: bool = False  # black and white, as 0 and 255: no tool writes class ids like that
 
-    @property
+    @cached_property
     def used(self) -> np.ndarray:
         """The values that occur, rising."""
-        if self.pixels.dtype == np.uint8:
-            return np.flatnonzero(np.bincount(self.pixels.ravel(), minlength=1))
-        return np.unique(self.pixels)
+        return values_in(self.pixels)
 
     @property
     def distinct(self) -> "LabelPicture":
@@ -89,10 +88,17 @@ class LabelPicture:
         return replace(self, pixels=values[None].astype(self.pixels.dtype))
 
 
+def values_in(pixels: np.ndarray) -> np.ndarray:
+    """The values that occur in (H, W) integers, rising."""
+    if pixels.dtype != np.uint8:
+        return np.unique(pixels)
+    return np.flatnonzero(Image.fromarray(pixels).histogram())  # several times as fast as numpy's counts
+
+
 def plain_values(picture: LabelPicture, rule: LabelRule) -> set[int] | None:
     """The values of a picture that may be black and white; None if it is in colors."""
     pixels = picture.pixels if picture.pixels.ndim == 2 else _as_grey(picture.pixels, colors_of(rule))
-    return None if pixels is None else set(np.unique(pixels).tolist())
+    return None if pixels is None else set(values_in(pixels).tolist())
 
 
 def palette() -> np.ndarray:
@@ -109,8 +115,9 @@ def palette() -> np.ndarray:
     return colours
 
 
+@cache
 def voc_colors() -> dict[Color, int]:
-    """Color -> class id, of VOC's palette."""
+    """Color -> class id, of VOC's palette; do not change it."""
     return {tuple(color): label for label, color in enumerate(palette().tolist())}
 
 

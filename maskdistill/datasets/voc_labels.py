@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import numpy as np
 
 from maskdistill.datasets.images import exif_orientation, turn_upright
-from maskdistill.datasets.label_files import LABEL_SUFFIXES, LabelError, LabelRule, load_label, to_ids
+from maskdistill.datasets.label_files import LABEL_SUFFIXES, LabelError, LabelRule, load_label, to_ids, values_in
 from maskdistill.datasets.names import NameIndex
 from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource
 from maskdistill.datasets.voc_classes import LabelMap, read_label_map
@@ -111,9 +111,10 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
     path = find_label(source, photo)
     if path is None:
         return None
-    label = fit_to_photo(to_ids(load_label(path), rule_of(source)), photo, path)
-    check_classes(label, source.classes, path)
-    return label
+    picture = load_label(path)
+    ids = to_ids(picture, rule_of(source))
+    check_classes(picture.used if ids is picture.pixels else values_in(ids), source.classes, path)
+    return fit_to_photo(ids, photo, path)
 
 
 def rule_of(source: PhotoSource) -> LabelRule:
@@ -161,10 +162,9 @@ def wrong_size(shape: tuple[int, ...], photo: Photo, path: Path) -> LabelError:
     )
 
 
-def check_classes(label: np.ndarray, classes: Sequence[str], path: Path) -> None:
-    """Raise ``LabelError`` if a (…) uint8 label holds a class that has no name."""
-    used = np.bincount(label.ravel(), minlength=IGNORE_INDEX + 1)[:IGNORE_INDEX]
-    largest = int(np.flatnonzero(used).max(initial=0))
+def check_classes(used: np.ndarray, classes: Sequence[str], path: Path) -> None:
+    """Raise ``LabelError`` if one of the (N,) values that a label holds is of no class."""
+    largest = int(used[used != IGNORE_INDEX].max(initial=0))
     if largest > len(classes):
         raise LabelError(
             path,
