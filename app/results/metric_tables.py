@@ -71,7 +71,8 @@ def points(value: float, digits: int = 1) -> str:
 def measured(metrics: Mapping[str, Any], group: PhotoGroup) -> dict[str, Measures]:
     """The kinds that were measured on a group of photos, in the order of the method; empty without ground truth."""
     kinds = metrics.get(group) or {}
-    return {kind: kinds[kind] for kind in KINDS if kinds.get(kind)}
+    # Where nothing that has ground truth has a label, there are counts but no IoU.
+    return {kind: kinds[kind] for kind in KINDS if kinds.get(kind) and kinds[kind]["miou"] is not None}
 
 
 def final_kind(kinds: Mapping[str, Any]) -> str:

@@ -128,6 +128,8 @@ def _conclude(
         notes.say(root, f"The label files hold values up to {len(classes)}, which count as classes. {_NAME_THEM}")
     if len(classes) > MAX_LABEL:
         notes.say(root, f"There are {len(classes):,} classes; a label can tell {MAX_LABEL} apart.")
+    elif used == {IGNORE_INDEX} and classes:
+        notes.say(root, "The label files hold nothing but 255, which is ignored, so nothing is measured.")
     elif usable and not classes:
         notes.say(root, "The label files hold no class, only background and what is ignored, so nothing is measured.")
     has_labels = bool(usable and 0 < len(classes) <= MAX_LABEL)

@@ -53,10 +53,7 @@ def evaluate(
         if classes is not None:
             counts.update(classes, label_photo(predictor, photo, config, crf=crf))
     if counts.coverage is None:
-        text = (
-            f"No photo of split '{split}' in {source.spec} has ground truth. Choose another --split. {truth.sentence}"
-        )
-        raise DatasetError(text.strip())
+        raise DatasetError(_no_truth(f"split '{split}' in {source.spec}", counts.num_images, truth))
     found = report(counts, source.classes, match_one_to_one(counts)).to_dict()
     found["ground_truth_left_out"] = truth.describe()
     own = data is None or source.fingerprint == _fingerprint_of(run)
@@ -119,6 +116,12 @@ def _need_truth(source: PhotoSource, truth: GroundTruth) -> None:
         reason = next((f"{note.path}: {note.reason}" for note in truth.notes), "")
         text = f"{source.spec} has no ground truth: a VOC folder with SegmentationClass or COCO is needed. {reason}"
         raise DatasetError(text.strip())
+
+
+def _no_truth(what: str, num_images: int, truth: GroundTruth) -> str:
+    if num_images:
+        return f"The ground truth of {what} is 255 everywhere, which is ignored. Choose another --split."
+    return f"No photo of {what} has ground truth. Choose another --split. {truth.sentence}".strip()
 
 
 def _check_crf(wanted: bool) -> None:

@@ -91,7 +91,7 @@ def compare(
 
     Returns:
         By the same names what ``SegmentationReport.to_dict`` returns, ``majority_miou``, and ``num_training``, how many
-        of the photos training saw; None if no photo has ground truth.
+        of the photos training saw; None if there is no pixel to judge.
     """
     num_classes = len(context.source.classes)
     num_clusters = num_clusters or context.run.num_classes
@@ -109,7 +109,7 @@ def compare(
 
 
 def _describe(context: Context, counts: Confusion, num_training: int) -> dict[str, Any] | None:
-    if counts.coverage is None:
+    if not counts.coverage:
         return None
     found = report(counts, context.source.classes, match_one_to_one(counts)).to_dict()
     majority = report(counts, context.source.classes, match_by_majority(counts))
@@ -120,6 +120,8 @@ def _sentence(result: dict[str, Any]) -> str:
     best = final_measures(result["reported"])
     if best:
         return f"mIoU {best['miou']:.3f} on {best['num_images']} photos, {best['num_training']} of them trained on."
+    if result["masks"]["num_images"]:
+        return "The ground truth of every reported photo is ignored (255), so nothing is measured."
     trained = final_measures(result["training"])
     rest = f" mIoU {trained['miou']:.3f} on {trained['num_images']} photos trained on." if trained else ""
     return f"No reported photo has ground truth: choose another predictions.split.{rest}"

@@ -7,12 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from streamlit import config
 from streamlit.testing.v1 import AppTest
 from tiny_run import draw_voc, run_chain, tiny_config
 
 from maskdistill.storage.run_folder import Run
 
 MAIN = Path(__file__).resolve().parents[2] / "app" / "main.py"
+config._main_script_path = str(MAIN)  # as Streamlit's command does, so that app/.streamlit counts
+config.get_config_options(force_reparse=True)
 
 
 @pytest.fixture(autouse=True)

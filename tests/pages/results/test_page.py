@@ -219,3 +219,14 @@ def test_all_ground_truth_is_gone(open_page, editable_run, tmp_path):
         app = open_page("results", run="tiny", results=view)
         assert not app.exception
         assert not app.error
+
+
+def test_label_maps_that_say_nothing_have_no_metric(open_page, editable_run):
+    path = editable_run.path / "metrics.json"
+    metrics = read_json(path)
+    metrics["training"]["pseudo_labels"] |= {"miou": None, "pixel_accuracy": None, "coverage": 0.0}
+    write_json(path, metrics)
+    for view in VIEWS:
+        app = open_page("results", run="tiny", results=view)
+        assert not app.exception
+        assert not app.error

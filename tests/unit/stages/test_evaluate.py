@@ -271,10 +271,10 @@ def test_pixels_all_ignored_are_no_ground_truth(without_truth_of, scene):
     for path in (data / "SegmentationClass").iterdir():
         Image.fromarray(np.full_like(np.array(Image.open(path)), 255)).save(path)
     said = run_chain(run.path, data, scene[1])
-    assert said["evaluation"].startswith("No reported photo has ground truth: choose another predictions.split. (")
+    assert "is ignored (255)" in said["evaluation"]
     found = read_json(run.path / "metrics.json")
     assert set(found["reported"].values()) == set(found["training"].values()) == {None}
-    with pytest.raises(DatasetError, match=r"No photo of split 'auto' in .* has ground truth. Choose another --split"):
+    with pytest.raises(DatasetError, match=r"split 'auto' in .* is 255 everywhere.*Choose another --split"):
         report.evaluate(run, str(data))
 
 
@@ -340,3 +340,25 @@ class TestReportedNumbers:
     def test_unknown_split(self, scene):
         with pytest.raises(ConfigError, match=r"no split 'test'. There are: train, val, all"):
             reported_numbers(open_source(str(scene[0])), "test")
+
+
+def test_nothing_is_measured_where_pseudo_labels_say_nothing(evaluate_again, run, scene, tmp_path):
+    """Ground truth only where they are open: there is no IoU, which is no 0."""
+    data = tmp_path / "voc"
+    shutil.copytree(scene[0], data)
+    for number in read_json(run.path / "pseudo_labels.json")["photos"]:
+        truth, said = truth_of(scene, number), map_of(run.path / "pseudo_labels", number)
+        Image.fromarray(np.where(said == 255, truth, 255)).save(data / "SegmentationClass" / f"{number:02d}.png")
+    training = evaluate_again(data=data)["training"]
+    assert (training["pseudo_labels"], training["proposals_on_kept"]) == (None, None)
+    assert training["proposals"]["miou"] is not None
+
+
+def test_ground_truth_that_is_ignored_everywhere_measures_nothing(evaluate_again, scene, tmp_path):
+    data = tmp_path / "voc"
+    shutil.copytree(scene[0], data)
+    for path in (data / "SegmentationClass").iterdir():
+        Image.fromarray(np.full_like(np.asarray(Image.open(path)), 255)).save(path)
+    found = evaluate_again("evaluation.probe=true", data=data)
+    assert set(found["reported"].values()) == {None}
+    assert found["with_labels"] == {"num_photos": 0, "linear": None, "supervised": None}
