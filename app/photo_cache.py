@@ -12,6 +12,7 @@ from app.cache import Shelf
 from app.images import drawing
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
+from maskdistill.errors import printable
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
@@ -69,7 +70,7 @@ def backbone(features: FeatureConfig) -> "Backbone":
 
 def photo_key(photo: Photo) -> str:
     """Names the pixels of a photo: another file, content or view gives another key."""
-    return f"{photo.path}|{photo.digest}|{photo.view}"
+    return printable(f"{photo.path}|{photo.digest}|{photo.view}")  # Streamlit hashes text as UTF-8
 
 
 def live_size(photo: Photo) -> tuple[int, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from maskdistill.datasets import inspect_image
-from maskdistill.datasets.scanning import PHOTO_SUFFIXES
+from maskdistill.datasets.picture_kinds import PHOTO_SUFFIXES
 from maskdistill.errors import DatasetError
 
 MAX_FILES = 100

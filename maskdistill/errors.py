@@ -3,8 +3,16 @@
 from collections.abc import Sequence
 
 
+def printable(text: object) -> str:
+    """Text that can be stored and shown: a file's name may hold bytes that are no UTF-8, which are written out here."""
+    return str(text).encode("utf-8", "backslashreplace").decode()
+
+
 class MaskDistillError(Exception):
     """Root of every error that a user can act on."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class ConfigError(MaskDistillError):

@@ -91,9 +91,8 @@ def write_atomically(path: Path, text: str) -> None:
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(
-        f".{path.name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}.tmp"
-    )  # threads share both
+    name = os.fsdecode(os.fsencode(path.name)[:190])  # systems stop at 255 bytes
+    temporary = path.with_name(f".{name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")  # threads share both
     try:
         write(temporary)
         temporary.replace(path)

@@ -98,16 +98,21 @@ def open_inside(path: Path) -> BinaryIO:
     """
     allowed = roots()
     if not allowed:
-        return path.open("rb")
+        return _open(path)
     allowed += _installed()
     if not _is_below(path, allowed):
         raise OutsideRootsError(outside(path))
     with ExitStack() as opened:
-        file = opened.enter_context(Path(os.path.realpath(path)).open("rb"))
+        file = opened.enter_context(_open(os.path.realpath(path)))
         if not _is_below(_place_of(file, path), allowed):
             raise OutsideRootsError(outside(path))
         opened.pop_all()
     return file
+
+
+def _open(path: Path | str) -> BinaryIO:
+    """Without waiting for a writer, should a pipe stand there by now."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 @cache

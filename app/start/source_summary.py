@@ -5,6 +5,7 @@ import streamlit as st
 from app import widgets
 from app.components.image_grid import photo_grid, photo_tile
 from maskdistill.datasets import PhotoSource
+from maskdistill.errors import printable
 
 PAGE = 28  # thumbnails
 KINDS = {
@@ -25,7 +26,7 @@ def draw(source: PhotoSource) -> None:
         page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
     shown = source.photos[(page - 1) * PAGE : page * PAGE]
     photo_grid([photo_tile(photo) for photo in shown], key="found", layout="photos")
-    widgets.draw_left_out([(str(item.path), item.reason) for item in source.skipped])
+    widgets.draw_left_out([(printable(item.path), item.reason) for item in source.skipped])
 
 
 def _draw_counts(source: PhotoSource) -> None:

@@ -6,11 +6,18 @@ from maskdistill.clustering.alternatives import AlternativeKey, make_alternative
 from maskdistill.clustering.compare_clusterings import compare_clusterings
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_lock import hold_run
 
 
 def try_command(options: argparse.Namespace) -> str:
     """Make the clusterings, or the curve; the run's own clusters stay as they are."""
     run = Run(options.run)
+    run.info()  # says what is wrong if this is no run
+    with hold_run(run.path):
+        return _try(run, options)
+
+
+def _try(run: Run, options: argparse.Namespace) -> str:
     if options.curve:
         with Reporter(run.progress_path, "curve", 100, unit="percent", quiet=options.quiet) as reporter:
             curve = make_curve(run, lambda done, total: reporter.reach(100 * done // total))

@@ -23,6 +23,7 @@ import psutil
 
 from maskdistill.cli.job_command import Command, read_command
 from maskdistill.cli.main import call
+from maskdistill.cli.streams import settle_streams
 from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import is_disk_full
 from maskdistill.jobs.control import typed_command
@@ -53,6 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not token:
         sys.stderr.write("maskdistill: this is started by the app and by: maskdistill jobs resume\n")
         return 2
+    settle_streams()
     job = load_job(Path(run), int(number))
     _settle_process()
     redirect_caches(job.run / "cache")

@@ -1,8 +1,11 @@
 """Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
 
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 
@@ -56,12 +59,41 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
         return open_sample(on_progress=on_progress)
     if spec == "sample-views":
         return open_sample_views(on_progress=on_progress)
-    if not str(spec):
-        raise DatasetError("No data given. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
+    path = confine(path_of(spec), DatasetError)
     try:
-        return _open_path(confine(Path(spec).expanduser().absolute(), DatasetError), on_progress)
+        return _open_path(path, on_progress)
     except OSError as error:
-        raise DatasetError(f"Cannot open {spec}: {error.strerror}. Check the path and its access rights.") from error
+        raise DatasetError(
+            f"Cannot open {_short(path)}: {error.strerror}. Check the path and its access rights."
+        ) from error
+
+
+def path_of(spec: str | Path) -> Path:
+    """The absolute path that a person names: typed, with ``~``, pasted in quotes, or as a file:// address.
+
+    Raises:
+        DatasetError: If it cannot be a path here.
+    """
+    text = str(spec) if isinstance(spec, Path) else str(spec).strip()
+    if not text:
+        raise DatasetError("No data given. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
+    if "\0" in text:
+        shown = _short(text.replace("\0", "\\0"))
+        raise DatasetError(f"No path can hold a NUL byte, as {shown} does. Type the path again.")
+    if len(text) > 2 and text[0] == text[-1] and text[0] in "\"'" and not os.path.exists(text):
+        text = text[1:-1]
+    address = urlsplit(text) if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) and not os.path.exists(text) else None
+    if address is not None and (address.scheme.lower() != "file" or address.netloc not in ("", "localhost")):
+        raise DatasetError(f"{_short(text)} lies on another machine. Copy the photos here and give their folder.")
+    try:
+        return Path(unquote(address.path) if address is not None else text).expanduser().absolute()
+    except RuntimeError as error:
+        raise DatasetError(f"No home folder of the user in {_short(text)}. Give the whole path.") from error
+
+
+def _short(text: str | Path) -> str:
+    """A path for a sentence; one of thousands of letters is a slip, and its beginning shows it."""
+    return str(text) if len(str(text)) <= 300 else f"{str(text)[:300]} …"
 
 
 def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
@@ -95,7 +127,7 @@ def reopen_source(
         classes: Names without background.
         label_values: What the values of its label files mean.
     """
-    path = confine(Path(spec).expanduser().absolute(), DatasetError)
+    path = confine(path_of(spec), DatasetError)
     paths: tuple[Path, ...] = ()
     if kind == "voc" and (root := voc.find_voc(path)) is not None:
         paths = voc_labels.label_folders(root)

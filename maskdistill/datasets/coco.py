@@ -1,5 +1,6 @@
 """A COCO json, or a folder with such files; ground truth is checked when it is opened, and again when it is read."""
 
+import os
 from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
@@ -33,8 +34,7 @@ def open_coco(path: Path, jsons: tuple[Path, ...], *, on_progress: ProgressCallb
     classes, notes = _choose_classes(content, path)
     skipped += [*_sum_up(problems, images), *notes]
     has_labels = 0 < len(classes) <= MAX_LABEL and len(problems) < len(labelled)
-    root = path if path.is_dir() else path.parent
-    return PhotoSource("coco", str(path), root, photos, tuple(skipped), classes, has_labels, jsons)
+    return PhotoSource("coco", str(path), _root_of(path, photos), photos, tuple(skipped), classes, has_labels, jsons)
 
 
 def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
@@ -77,6 +77,14 @@ def _images_by_id(jsons: tuple[Path, ...], stamps: tuple[int, ...]) -> dict[str,
         stamps: Their times of change, so that a changed file is not taken from the cache.
     """
     return {image.photo_id: image for image in read_coco(jsons).images}
+
+
+def _root_of(path: Path, photos: tuple[Photo, ...]) -> Path:
+    """The folder in which all pictures lie: the one given, or that of the json, or the one above."""
+    if path.is_dir():
+        return path
+    beside = f"{path.parent}{os.sep}"
+    return path.parent if all(str(photo.path).startswith(beside) for photo in photos) else path.parent.parent
 
 
 def _not_named(path: Path, jsons: tuple[Path, ...], named: set[Path]) -> list[LeftOut]:

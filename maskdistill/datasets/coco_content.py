@@ -94,7 +94,7 @@ def _read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImag
         known = item if type(item) is dict else {}
         name, key = known.get("file_name"), plain_id(known.get("id"))
         parts = tuple(name_parts(name)) if type(name) is str else ()
-        if not parts or key is None:
+        if set(parts) <= {".."} or key is None:
             tally.add("{n} entries of 'images' have no id or no file_name and are left out.", _entry_text(item))
             continue
         if parts in by_name:

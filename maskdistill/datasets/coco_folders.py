@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from maskdistill.datasets.scanning import is_picture_name
+from maskdistill.datasets.picture_kinds import is_picture_name
 from maskdistill.roots import is_inside
 
 _HEAD = 64 * 1024  # bytes; info and licenses are short, so that one of the lists begins within

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
-from maskdistill.datasets.coco_content import CocoImage
+from maskdistill.datasets.coco_content import CocoImage, name_parts
 from maskdistill.datasets.names import FileFinder
 from maskdistill.datasets.records import LeftOut
 from maskdistill.datasets.scanning import FoundFile
@@ -115,7 +115,7 @@ def _other_folders(json_path: Path) -> list[Path]:
 
 def _spellings(file_name: str) -> Iterator[tuple[str, bool]]:
     """Relative paths that a name may stand for, each with whether it is the whole of it; none leads upwards."""
-    texts = [file_name, *(re.split(r"[?&]\w+=", file_name) if "?" in file_name else ())]
+    texts = [file_name, *(re.split(r"[?&][\w-]+=", file_name) if "?" in file_name else ())]
     texts += [unquote(text) for text in texts if "%" in text]
     paths: dict[tuple[str, ...], None] = {}
     for text in texts:
@@ -133,6 +133,6 @@ def _spellings(file_name: str) -> Iterator[tuple[str, bool]]:
 
 
 def _missing(image: CocoImage, reason: str) -> LeftOut:
-    name = next(_spellings(image.file_name), ("", True))[0]
+    name = "/".join(part for part in name_parts(image.file_name) if part != "..")
     shown = name.encode("utf-8", "backslashreplace").decode()  # to be written to a table
     return LeftOut(image.json_path.parent / shown, f"{image.json_path.name} names it, but {reason}")

@@ -1,21 +1,42 @@
 """A folder of pictures, searched in depth."""
 
-import errno
 import os
+import stat
 from collections import Counter
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import (
-    FoundFile,
+from maskdistill.datasets.images import UnreadablePhotoError, open_regular
+from maskdistill.datasets.picture_kinds import (
+    HEAD_BYTES,
+    OtherKind,
+    has_no_suffix,
     is_picture_name,
-    natural_key,
-    require_photos,
-    scan_photos,
-    unique_ids,
+    kind_of_content,
+    other_kind_of_name,
 )
+from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
+from maskdistill.datasets.scanning import FoundFile, natural_key, require_photos, scan_photos, unique_ids
 from maskdistill.errors import DatasetError
 from maskdistill.roots import is_inside
+
+MAX_FILES = 2_000_000  # looked at in one search; more is a whole disk rather than somebody's photos
+MAX_DEPTH = 64  # folders below the one that is searched
+SYSTEM_FOLDERS = ("/proc", "/sys", "/dev")  # whose files are none
+
+_PROGRESS_EVERY = 500  # files
+
+
+@dataclass
+class _Found:
+    """What a search has come upon so far."""
+
+    num_files: int = 0
+    pictures: list[Path] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)  # suffixes of files that are no pictures
+    others: dict[str, tuple[OtherKind, Path]] = field(default_factory=dict)  # counted in ``kinds``; the first of each
+    named_as_pictures: list[Path] = field(default_factory=list)  # folders
+    left_out: list[LeftOut] = field(default_factory=list)
 
 
 def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
@@ -26,11 +47,11 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> P
     Raises:
         DatasetError: If the path cannot be opened or holds no usable picture.
     """
-    if path.is_file():
+    if path.exists() and not path.is_dir():
         root, files, skipped = path.parent, [path], ()
     else:
         root = path
-        files, skipped = list_pictures(root)
+        files, skipped = list_pictures(root, on_progress=on_progress)
     names = [file.relative_to(root).as_posix() for file in files]
     candidates = [FoundFile(id, file) for id, file in zip(unique_ids(names), files, strict=True)]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
@@ -39,48 +60,138 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> P
     return PhotoSource("folder", str(path), root, photos, skipped)
 
 
-def list_pictures(root: Path) -> tuple[list[Path], tuple[LeftOut, ...]]:
-    """Picture files below a folder in natural order, and the subfolders that could not be searched.
+def list_pictures(root: Path, *, on_progress: ProgressCallback | None = None) -> tuple[list[Path], tuple[LeftOut, ...]]:
+    """Picture files below a folder in natural order, and what lies there but cannot be used.
+
+    A file without a suffix is a picture if its first bytes say so. Files of kinds that hold pictures too, but are not
+    read, are summed up in one entry a kind, with the first of them; text and tables are passed over.
+
+    Args:
+        root: The folder.
+        on_progress: Called with the number of files seen and 0, for no total is known.
 
     Raises:
-        DatasetError: If the folder cannot be opened or no file has a picture's suffix.
+        DatasetError: If the folder cannot be opened, holds more than ``MAX_FILES`` files, or none is a picture.
     """
     if not root.exists():
         raise DatasetError(f"No file or folder {root}. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
-    refused: list[OSError] = []
-    files = _walk(root, refused)
-    pictures = [file for file in files if is_picture_name(file)]
-    skipped = tuple(
-        LeftOut(Path(error.filename), f"The system refuses to open this folder: {error.strerror}.") for error in refused
-    )
-    if not pictures:
-        raise DatasetError(_no_picture(root, files, skipped))
-    return sorted(pictures, key=lambda file: natural_key(file.relative_to(root).as_posix())), skipped
+    if _is_of_system(root):
+        raise DatasetError(f"{root} belongs to the system and holds no photos. Choose the folder that holds them.")
+    found = _search(root, on_progress)
+    found.left_out += [
+        LeftOut(folder, "It is a folder without pictures, whatever its name says.")
+        for folder in found.named_as_pictures
+        if not any(file.is_relative_to(folder) for file in found.pictures)
+    ]
+    found.left_out += [
+        LeftOut(first, kind.reason(found.kinds[label], label), count=found.kinds[label])
+        for label, (kind, first) in sorted(found.others.items())
+    ]
+    if not found.pictures:
+        raise DatasetError(_no_picture(root, found))
+    found.pictures.sort(key=lambda file: natural_key(file.relative_to(root).as_posix()))
+    return found.pictures, tuple(found.left_out)
 
 
-def _walk(root: Path, refused: list[OSError]) -> list[Path]:
-    found, seen = [], set()
-    for folder, subfolders, names in os.walk(root, followlinks=True, onerror=refused.append):
-        status = os.stat(folder)
+def _search(root: Path, on_progress: ProgressCallback | None) -> _Found:
+    found, seen = _Found(), set()
+    waiting = [(root, 0)]
+    while waiting:
+        folder, depth = waiting.pop()
+        try:
+            status = folder.stat()
+            with os.scandir(folder) as entries:
+                listed = sorted(entries, key=lambda entry: entry.name)
+        except OSError as error:
+            found.left_out.append(LeftOut(folder, f"The system refuses to open this folder: {error.strerror}."))
+            continue
         if (status.st_dev, status.st_ino) in seen:  # a link back to a folder above would go round for ever
-            subfolders.clear()
             continue
         seen.add((status.st_dev, status.st_ino))
         if not is_inside(folder):
-            refused.append(PermissionError(errno.EACCES, "it leads out of what this server may use", folder))
-            subfolders.clear()
+            found.left_out.append(LeftOut(folder, "It leads out of the folders that this server may use."))
             continue
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        found += [Path(folder, name) for name in names if not name.startswith(".")]
+        below = []
+        for entry in listed:
+            found.num_files += 1
+            if on_progress is not None and found.num_files % _PROGRESS_EVERY == 0:
+                on_progress(found.num_files, 0)
+            if entry.name.startswith("."):
+                continue
+            if _is_folder(entry):
+                below.append(entry)
+            else:
+                _sort_in(entry.name, Path(entry.path), found)
+        waiting += [(Path(entry.path), depth + 1) for entry in reversed(below) if _enters(entry, depth, found)]
+        _check_bound(root, found)
     return found
 
 
-def _no_picture(root: Path, files: list[Path], skipped: tuple[LeftOut, ...]) -> str:
+def _sort_in(name: str, path: Path, found: _Found) -> None:
+    """A file: a picture, or of a kind that is counted."""
+    if is_picture_name(path) or (has_no_suffix(name) and _is_picture(path)):
+        found.pictures.append(path)
+        return
+    label, kind = other_kind_of_name(name) or (path.suffix.lower() or "no suffix", None)
+    found.kinds[label] += 1
+    if kind is not None:
+        found.others.setdefault(label, (kind, path))
+
+
+def _enters(entry: os.DirEntry[str], depth: int, found: _Found) -> bool:
+    """Whether a folder is searched too; a note says why not, but for the system's own."""
+    if entry.path in SYSTEM_FOLDERS or (entry.is_symlink() and _is_of_system(Path(entry.path))):
+        return False
+    if depth >= MAX_DEPTH:
+        reason = f"It lies more than {MAX_DEPTH} folders deep; open it by itself."
+        found.left_out.append(LeftOut(Path(entry.path), reason))
+        return False
+    if is_picture_name(Path(entry.path)):
+        found.named_as_pictures.append(Path(entry.path))
+    return True
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link in a circle
+        return False
+
+
+def _is_picture(path: Path) -> bool:
+    """Whether a file's first bytes are those of a picture that is read."""
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            return False
+        with open_regular(path) as file:
+            head = file.read(HEAD_BYTES)
+    except (OSError, UnreadablePhotoError):
+        return False
+    kind = kind_of_content(head)
+    return isinstance(kind, str) and (kind != "BMP" or head[6:10] == bytes(4))  # many a text begins with BM
+
+
+def _is_of_system(path: Path) -> bool:
+    real = os.path.realpath(path)
+    return any(real == folder or real.startswith(f"{folder}/") for folder in SYSTEM_FOLDERS)
+
+
+def _check_bound(root: Path, found: _Found) -> None:
+    if found.num_files > MAX_FILES:
+        raise DatasetError(
+            f"{root} holds more than {MAX_FILES:,} files, {len(found.pictures):,} of the first ones pictures. "
+            "Choose a folder further down that holds the photos."
+        )
+
+
+def _no_picture(root: Path, found: _Found) -> str:
     wanted = f"No picture in {root} or below; wanted .jpg, .jpeg, .png, .webp, .bmp, .tif or .tiff files."
-    if skipped:
-        return f"{wanted} {skipped[0].path}: {skipped[0].reason}"
-    if not files:
+    if found.left_out and not found.others:
+        return f"{wanted} {found.left_out[0].path}: {found.left_out[0].reason}"
+    if not found.kinds:
         return f"{wanted} There are no files at all. Choose the folder that holds the photos."
-    common = Counter(file.suffix.lower() or "no suffix" for file in files).most_common(3)
-    kinds = ", ".join(f"{count} {suffix}" for suffix, count in common)
+    kinds = ", ".join(f"{count} {suffix}" for suffix, count in found.kinds.most_common(3))
+    if found.others:
+        reason = found.left_out[-1].reason if len(found.others) == 1 else ""
+        return f"{wanted} It holds {kinds}. {reason or 'Choose another folder, or save the photos as JPEG.'}"
     return f"{wanted} It holds {kinds}. Choose another folder, or save the photos as JPEG."

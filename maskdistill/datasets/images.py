@@ -2,32 +2,46 @@
 
 Pillow's readers are called directly instead of through ``Image.open``, which warns about large photos by way of
 process-wide state (``warnings``, ``Image.MAX_IMAGE_PIXELS``) and is not safe in threads. No global state is changed.
+Of a file with several pictures (pages, frames, a camera's MPO) the first is read.
 """
 
+import errno
 import mmap
 import os
+import re
+import stat
 import struct
+import sys
+import threading
 import zlib
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageFile
+from PIL import Image, ImageFile
+from PIL.AvifImagePlugin import AvifImageFile
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from maskdistill.datasets.picture_headers import HEADERS, Header, orientation_of_exif, read_header
+from maskdistill.datasets.picture_kinds import HEAD_BYTES, OtherKind, kind_of_content
+from maskdistill.datasets.pixels import Decoded, needs_low_bytes, to_rgb
 from maskdistill.datasets.records import Photo
 from maskdistill.datasets.views import apply_view
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
 MAX_PIXELS = 178_956_970  # height * width; where Pillow too warns of a decompression bomb
+LARGE_PIXELS = 32_000_000  # above it, pictures are decoded one after the other, and made smaller where that will do
 
 _TAIL = 64 * 1024  # bytes at the end of a file that are searched for its end marker
+_large_lock = threading.Lock()
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -37,21 +51,32 @@ _TRANSPOSE = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's readers raise on damaged files, found by its own Image.open and by cutting files short.
+# What readers raise on damaged files, found by Pillow's own Image.open, by cutting files short and by changing bytes.
 _DAMAGE = (
     SyntaxError,
     ValueError,
     TypeError,
     LookupError,
     AttributeError,
+    AssertionError,
+    ArithmeticError,
+    RuntimeError,
     EOFError,
     OSError,
-    OverflowError,
     MemoryError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
 )
+_SPECIAL = (
+    (stat.S_ISDIR, "It is a folder, whatever its name says; give the pictures in it"),
+    (stat.S_ISFIFO, "It is a named pipe, not a file; leave it out"),
+    (stat.S_ISSOCK, "It is a socket, not a file; leave it out"),
+    (stat.S_ISCHR, "It is a device, not a file; leave it out"),
+    (stat.S_ISBLK, "It is a device, not a file; leave it out"),
+)
+_SIXTEEN_BIT_COLORS = re.compile(r"(RGB|RGBA|RGBX);16([BLN])")
+_GREY_ALPHA = "RGBA"  # how grey with alpha, 16 bits each, gives its four bytes
 
 
 class UnreadablePhotoError(DatasetError):
@@ -60,57 +85,94 @@ class UnreadablePhotoError(DatasetError):
     def __init__(self, path: Path, reason: str) -> None:
         super().__init__(f"Cannot read {path}. {reason}")
         self.path = path
-        self.reason = reason
+        self.reason = printable(reason)
 
     def __reduce__(self) -> tuple:
         return type(self), (self.path, self.reason)
 
 
-def inspect_image(path: Path) -> tuple[int, int]:
+class _PngReader(PngImageFile):
+    """Stops behind the pixels: text there is not looked at."""
+
+    def load_end(self) -> None:
+        pass
+
+
+class _TiffReader(TiffImageFile):
+    """Neither turns the picture, which is done here for all kinds, nor warns of its size, which is checked."""
+
+    def load_prepare(self) -> None:
+        ImageFile.ImageFile.load_prepare(self)
+
+    def load_end(self) -> None:
+        pass
+
+
+_READERS: dict[str, type[ImageFile.ImageFile]] = {
+    "JPEG": JpegImageFile,
+    "PNG": _PngReader,
+    "WEBP": WebPImageFile,
+    "TIFF": _TiffReader,
+    "BMP": BmpImageFile,
+    "AVIF": AvifImageFile,
+}
+
+
+def inspect_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Upright (height, width) in pixels, from the header alone, and whether the file seems whole.
 
     The pixels are not decoded: damage in the middle of a file shows only in ``read_photo``.
 
     Raises:
-        DatasetError: If the file is empty, cut off, not a picture, or above ``MAX_PIXELS``; the message says which.
+        DatasetError: If the file is empty, cut off, not a picture, or above ``max_pixels``; the message says which.
     """
-    with _open_file(path) as file:
-        image = _open_image(path, file)
-        if not _is_whole(image, file):
+    with open_regular(path) as file:
+        image, header = _open_image(path, file, max_pixels)
+        try:
+            whole = _is_whole(image, file, header.start)
+        except _DAMAGE as error:
+            raise _header_error(path, image.format or "picture", error) from error
+        if not whole:
             raise UnreadablePhotoError(path, "The file is cut off before the end of the picture; copy it again.")
-        return _upright_size(image)
+        return _upright_size(image, header.orientation)
 
 
 def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Image.Image:
     """Decode a photo to upright 8-bit RGB.
 
-    Transparency is laid over white. 16-bit grey is scaled by its format's range, so that nothing is clipped; floats
-    and 32-bit integers by their smallest and largest value.
+    Transparency is laid over white. Numbers of more than 8 bits are scaled by the depth that holds the largest of them,
+    so that nothing is clipped and 12 bits in a file of 16 can be seen; floats and other integers by their smallest and
+    largest value.
 
     Args:
         photo: A photo of a source, whose view is applied if it has one, or the path of a picture file.
         min_short_side: Pixels. If given, a JPEG may be decoded at 1/2, 1/4 or 1/8 of its size, which is several times
-            faster, so long as the shorter side keeps at least this many pixels. Other formats and views come whole.
+            faster, and a picture of another kind with more than ``LARGE_PIXELS`` be made smaller, so long as the
+            shorter side keeps at least this many pixels. Others and views come whole.
 
     Raises:
         DatasetError: If the file cannot be decoded, or has another size than ``photo`` says.
     """
     path = photo if isinstance(photo, Path) else photo.path
     view = None if isinstance(photo, Path) else photo.view
-    with _open_file(path) as file:
-        image = _open_image(path, file)
-        if isinstance(photo, Photo) and view is None and _upright_size(image) != (photo.height, photo.width):
+    with open_regular(path) as file:
+        image, header = _open_image(path, file)
+        upright = _upright_size(image, header.orientation)
+        if isinstance(photo, Photo) and view is None and upright != (photo.height, photo.width):
             raise UnreadablePhotoError(path, "Its size is not the one seen first: it was replaced. Open the data anew.")
-        orientation = _orientation(image)
+        factor = 1
         if min_short_side is not None and view is None:
-            _decode_smaller(image, min_short_side)
-        try:
-            with explain_lack_of_memory():  # no fault of the file, which must not count as damaged for ever
-                rgb = _to_rgb(image)
-        except _DAMAGE as error:
-            raise UnreadablePhotoError(path, f"The picture data is damaged or cut off ({error}).") from error
-    if orientation in _TRANSPOSE:
-        rgb = rgb.transpose(_TRANSPOSE[orientation])
+            factor = _decode_smaller(image, min_short_side)
+        with _large_lock if image.width * image.height > LARGE_PIXELS else nullcontext():
+            try:
+                with explain_lack_of_memory():  # no fault of the file, which must not count as damaged for ever
+                    rgb = to_rgb(_decode(path, file, image), factor=factor)
+            except _DAMAGE as error:
+                raise UnreadablePhotoError(
+                    path, f"The picture data is damaged or cut off ({_one_line(error)})."
+                ) from error
+    if header.orientation in _TRANSPOSE:
+        rgb = rgb.transpose(_TRANSPOSE[header.orientation])
     return rgb if view is None else apply_view(rgb, view)
 
 
@@ -120,8 +182,8 @@ def exif_orientation(path: Path) -> int:
     Raises:
         DatasetError: As ``inspect_image``.
     """
-    with _open_file(path) as file:
-        return _orientation(_open_image(path, file))
+    with open_regular(path) as file:
+        return _open_image(path, file)[1].orientation
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
@@ -131,68 +193,111 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).transpose(_TRANSPOSE[orientation]))
 
 
-def _open_file(path: Path) -> BinaryIO:
+def open_regular(path: Path) -> BinaryIO:
+    """Open a plain file to read. What would block or act when it is opened (a pipe, a device) never is.
+
+    Raises:
+        UnreadablePhotoError: If there is no such file, or it is none that can be read; the message says why.
+    """
     try:
         if not may_read(path):
             raise OutsideRootsError
-        if not path.is_file():
-            what = "The link leads nowhere" if path.is_symlink() else "There is no such file"
-            raise UnreadablePhotoError(path, f"{what}; put the file back or leave it out.")
-        return open_inside(path)
+        _require_file(path, path.stat().st_mode)
+        file = open_inside(path)
     except OutsideRootsError as error:
         raise UnreadablePhotoError(path, "It leads out of the folders that this server may use.") from error
+    except FileNotFoundError as error:
+        what = "The link leads nowhere" if path.is_symlink() else "There is no such file"
+        raise UnreadablePhotoError(path, f"{what}; put the file back or leave it out.") from error
     except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise UnreadablePhotoError(path, "The link leads back to itself; leave it out.") from error
         raise UnreadablePhotoError(path, f"The system refuses to open it: {error.strerror}.") from error
-
-
-def _open_image(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
-    """The picture with its header read and its size checked, its pixels not yet decoded."""
+    except ValueError as error:
+        raise UnreadablePhotoError(path, f"No file can have this name ({error}).") from error
     try:
-        head = file.read(16)
-        reader = _reader(head)
-        if reader is None:
-            raise UnreadablePhotoError(path, _not_a_picture(head))
+        _require_file(path, os.fstat(file.fileno()).st_mode)  # another may stand there by now
+    except UnreadablePhotoError:
+        file.close()
+        raise
+    return file
+
+
+def _require_file(path: Path, mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        reason = next((text for test, text in _SPECIAL if test(mode)), "It is no file; leave it out")
+        raise UnreadablePhotoError(path, f"{reason}.")
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(str(error).split()) or type(error).__name__
+
+
+def _header_error(path: Path, kind: str, error: BaseException) -> UnreadablePhotoError:
+    reason = f"The header of this {kind} file is damaged or of an unknown kind ({_one_line(error)})."
+    return UnreadablePhotoError(path, reason)
+
+
+def _open_image(path: Path, file: BinaryIO, max_pixels: int = MAX_PIXELS) -> tuple[ImageFile.ImageFile, Header]:
+    """The picture with its header read and its size checked, its pixels not yet decoded."""
+    kind: str | OtherKind | None = "picture"
+    try:
         file.seek(0)
-        image = reader(file)
+        head = file.read(HEAD_BYTES)
+        kind = kind_of_content(head)
+        if not isinstance(kind, str):
+            raise UnreadablePhotoError(path, _not_a_picture(head, kind))
+        if kind == "WEBP" and head[12:16] == b"VP8X" and len(head) >= 30:  # its reader asks for memory at once
+            width, height = (int.from_bytes(head[start : start + 3], "little") + 1 for start in (24, 27))
+            _check_pixels(path, width, height, max_pixels)
+        header = read_header(kind, file)
+        image = _reader(kind)(header.file)
+        if kind not in HEADERS:
+            header = replace(header, orientation=orientation_of_exif(_exif(image)))
     except _DAMAGE as error:
-        raise UnreadablePhotoError(path, f"The header is damaged or of an unknown kind ({error}).") from error
-    width, height = image.size
-    if width * height > MAX_PIXELS:
+        raise _header_error(path, str(kind), error) from error
+    _check_pixels(path, *image.size, max_pixels)
+    return image, header
+
+
+def _reader(kind: str) -> type[ImageFile.ImageFile]:
+    if kind == "HEIC":
+        from pillow_heif.as_plugin import HeifImageFile  # an extra
+
+        return HeifImageFile
+    return _READERS[kind]
+
+
+def _exif(image: ImageFile.ImageFile) -> bytes:
+    exif = image.info.get("exif", b"")
+    return exif if isinstance(exif, bytes) else b""
+
+
+def _check_pixels(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width * height > max_pixels:
         raise UnreadablePhotoError(
             path,
             f"It has {width} x {height} pixels ({width * height / 1e6:.0f} megapixels), more than the limit of "
-            f"{MAX_PIXELS / 1e6:.0f} megapixels; save a smaller copy.",
+            f"{max_pixels / 1e6:.0f} megapixels; save a smaller copy.",
         )
-    return image
 
 
-def _reader(head: bytes) -> type[ImageFile.ImageFile] | None:
-    """The reader for the file's first bytes: names often lie about what is inside."""
-    if head.startswith(b"\xff\xd8\xff"):
-        return JpegImageFile
-    if head.startswith(b"\x89PNG\r\n\x1a\n"):
-        return PngImageFile
-    if head.startswith(b"RIFF") and head[8:12] == b"WEBP":
-        return WebPImageFile
-    if head.startswith((b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")):
-        return TiffImageFile
-    return BmpImageFile if head.startswith(b"BM") else None
-
-
-def _not_a_picture(head: bytes) -> str:
+def _not_a_picture(head: bytes, kind: OtherKind | None) -> str:
     if not head:
         return "The file is empty (0 bytes); copy it again."
-    if head[4:8] == b"ftyp":
-        return "It is a HEIC, AVIF or video file, whatever its name says; save it as JPEG."
+    if kind is not None:
+        return kind.reason()
+    if not any(head):
+        return "It holds zeros only, as after a copy or a download that broke off; copy it again."
     return "It is not a JPEG, PNG, WebP, BMP or TIFF picture, whatever its name says; save it as JPEG or PNG."
 
 
-def _is_whole(image: ImageFile.ImageFile, file: BinaryIO) -> bool:
+def _is_whole(image: ImageFile.ImageFile, file: BinaryIO, start: int) -> bool:
     size = os.fstat(file.fileno()).st_size
-    if isinstance(image, JpegImageFile):  # the reader has stopped behind the header, so a thumbnail's end is not seen
-        return _has_marker(file, b"\xff\xd9", file.tell(), size)
+    if isinstance(image, JpegImageFile):  # what stands before the scan is not searched: a thumbnail's end is there
+        return _has_marker(file, b"\xff\xd9", start, size)
     if isinstance(image, PngImageFile):
-        return _has_marker(file, b"IEND", 8, size)
+        return _has_marker(file, b"IEND", start, size)
     if isinstance(image, WebPImageFile):
         file.seek(4)
         return int.from_bytes(file.read(4), "little") + 8 <= size
@@ -219,52 +324,49 @@ def _has_marker(file: BinaryIO, marker: bytes, start: int, size: int) -> bool:
         return content.find(marker, start) >= 0
 
 
-def _orientation(image: ImageFile.ImageFile) -> int:
-    """EXIF orientation, 1 to 8, as the header says."""
-    if isinstance(image, TiffImageFile):  # Pillow turns these by itself
-        return 1
-    try:
-        # PngImageFile.getexif would decode the whole picture in search of a tag behind the pixels.
-        return Image.Image.getexif(image).get(ExifTags.Base.Orientation, 1)
-    except _DAMAGE:  # a photo with broken EXIF is still a photo
-        return 1
-
-
-def _upright_size(image: ImageFile.ImageFile) -> tuple[int, int]:
+def _upright_size(image: ImageFile.ImageFile, orientation: int) -> tuple[int, int]:
     width, height = image.size
-    return (width, height) if _orientation(image) in (5, 6, 7, 8) else (height, width)
+    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
-def _decode_smaller(image: ImageFile.ImageFile, min_short_side: int) -> None:
-    factor = min_short_side / min(image.size)
-    if factor < 1:
-        image.draft(None, tuple(max(1, int(np.ceil(side * factor))) for side in image.size))
+def _decode_smaller(image: ImageFile.ImageFile, min_short_side: int) -> int:
+    """Ask the reader for a smaller picture; returns by what the decoded one can be divided still."""
+    share = min_short_side / min(image.size)
+    if share < 1 and isinstance(image, JpegImageFile):  # a HEIC would hand out its thumbnail
+        image.draft(None, tuple(max(1, int(np.ceil(side * share))) for side in image.size))
+    if image.width * image.height <= LARGE_PIXELS:
+        return 1
+    return max(1, min(image.size) // max(1, min_short_side))
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _decode(path: Path, file: BinaryIO, image: ImageFile.ImageFile) -> Decoded:
+    other = [tile for tile in map(_other_bytes, image.tile) if tile]
     image.load()
-    if image.mode.startswith("I;16"):
-        return _grey_to_rgb(np.asarray(image) / 65535)
-    if image.mode in ("I", "F"):
-        return _grey_to_rgb(_to_unit_range(np.asarray(image)))
-    if image.has_transparency_data:
-        rgba = image.convert("RGBA")
-        white = Image.new("RGBA", rgba.size, "white")
-        return Image.alpha_composite(white, rgba).convert("RGB")
-    return image.convert("RGB")
+    if other and needs_low_bytes(image):
+        low, _ = _open_image(path, file)
+        low.tile = other
+        low.load()
+        if other[0].args == _GREY_ALPHA:
+            _, grey, _, alpha = low.split()
+            low = Image.merge("RGBA", (grey, grey, grey, alpha))
+        return Decoded(image, low)
+    tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
+    inverted = tags.get(262) == 0
+    unsigned = image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,))[0] == 1
+    return Decoded(image, inverted=inverted, unsigned=unsigned)
 
 
-def _to_unit_range(values: np.ndarray) -> np.ndarray:
-    """(H, W) numbers of an unknown range to [0, 1]; integers that fit in 16 bits count as 16-bit grey."""
-    if values.dtype.kind == "i" and values.min() >= 0 and values.max() <= 65535:
-        return values / 65535
-    finite = np.isfinite(values)
-    if not finite.any():
-        return np.zeros(values.shape)
-    low, high = float(values[finite].min()), float(values[finite].max())
-    values = np.where(finite, values, low).astype(np.float64)
-    return (values - low) / (high - low) if high > low else np.zeros(values.shape)
+def _other_bytes(tile: ImageFile._Tile) -> ImageFile._Tile | None:
+    """The tile under which a reader gives the low bytes of colors of 16 bits; None for other pictures.
 
-
-def _grey_to_rgb(values: np.ndarray) -> Image.Image:
-    return Image.fromarray((values * 255 + 0.5).astype(np.uint8)).convert("RGB")
+    Pillow has no mode for such colors and keeps the high bytes. Read in the other order of bytes they are the low ones.
+    """
+    mode = tile.args if isinstance(tile.args, str) else (tile.args or ("",))[0]
+    if mode == "LA;16B":
+        return tile._replace(args=_GREY_ALPHA)
+    found = _SIXTEEN_BIT_COLORS.fullmatch(str(mode))
+    if found is None:
+        return None
+    little = found[2] == "L" or (found[2] == "N" and sys.byteorder == "little")
+    swapped = f"{found[1]};16{'B' if little else 'L'}"
+    return tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))

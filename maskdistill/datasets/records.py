@@ -14,7 +14,7 @@ SourceKind = Literal["folder", "voc", "coco", "sample", "sample-views"]
 # What the values of VOC's label files mean: class ids; 255 for the one class of black-and-white masks; the colors that
 # their palettes give them.
 LabelValues = Literal["ids", "binary", "colors"]
-ProgressCallback = Callable[[int, int], None]  # (done, total), in photos
+ProgressCallback = Callable[[int, int], None]  # (done, total) in photos; (files seen, 0) while these are looked for
 
 IGNORE_INDEX = 255  # value of a label map's pixels that no measure may count
 MAX_LABEL = IGNORE_INDEX - 1  # the highest class that a label map can hold
@@ -42,6 +42,7 @@ class LeftOut:
     path: Path  # of the photo, or of the file that the reason is about
     reason: str  # a sentence that a person can act on
     what: Literal["photo", "label"] = "photo"  # "label": only ground truth is left out, the photo itself is used
+    count: int = 1  # how many of a kind this stands for, the path being the first of them
 
 
 @dataclass(frozen=True)

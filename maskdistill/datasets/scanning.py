@@ -3,21 +3,19 @@
 import hashlib
 import os
 import re
-from collections import Counter
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from maskdistill.datasets.images import UnreadablePhotoError, inspect_image
+from maskdistill.datasets.images import UnreadablePhotoError, inspect_image, open_regular
 from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
 from maskdistill.errors import DatasetError
-from maskdistill.roots import OutsideRootsError, open_inside
-
-PHOTO_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff"})  # in lower case
 
 _DIGEST_BYTES = 64 * 1024  # read at either end of a file
 _MAX_THREADS = 8  # the work is mostly waiting for the disk
+_AHEAD = 256  # files that wait for a thread
 
 
 @dataclass(frozen=True)
@@ -36,12 +34,12 @@ def scan_photos(
     photos, skipped = [], []
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, (os.cpu_count() or 1) + 2))
     try:
-        for done, result in enumerate(pool.map(_scan_photo, candidates), start=1):
+        for done, result in enumerate(_map_ahead(pool, candidates), start=1):
             (photos if isinstance(result, Photo) else skipped).append(result)
             if on_progress is not None:
                 on_progress(done, len(candidates))
     finally:
-        pool.shutdown(cancel_futures=True)  # Ctrl-C must not wait for thousands of files
+        pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C must not wait, not even for a disk that hangs
     return tuple(photos), tuple(skipped)
 
 
@@ -53,7 +51,7 @@ def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftO
         raise DatasetError(f"Cannot use {where}. {skipped[0].reason}")
     if skipped:
         raise DatasetError(
-            f"None of the {len(skipped)} pictures in {where} can be used. "
+            f"None of the {sum(item.count for item in skipped)} pictures in {where} can be used. "
             f"The first, {skipped[0].path.name}: {skipped[0].reason}"
         )
     raise DatasetError(f"{where} names no picture. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
@@ -61,7 +59,7 @@ def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftO
 
 def digest_file(path: Path) -> str:
     """Hex digest of a file's size, first and last 64 KiB: cheap, and the same wherever the file lies."""
-    with open_inside(path) as file:
+    with open_regular(path) as file:
         size = os.fstat(file.fileno()).st_size
         state = hashlib.blake2b(str(size).encode(), digest_size=16)
         state.update(file.read(_DIGEST_BYTES))
@@ -90,9 +88,15 @@ def natural_key(name: str) -> tuple:
     return numbered, name
 
 
-def is_picture_name(path: Path) -> bool:
-    """Whether the name has a picture's suffix and is not hidden."""
-    return path.suffix.lower() in PHOTO_SUFFIXES and not path.name.startswith(".")
+def _map_ahead(pool: ThreadPoolExecutor, candidates: Sequence[FoundFile]) -> Iterator[Photo | LeftOut]:
+    """Results in order; a million of files are not all handed to the pool at once."""
+    waiting: deque[Future[Photo | LeftOut]] = deque()
+    for candidate in candidates:
+        waiting.append(pool.submit(_scan_photo, candidate))
+        if len(waiting) > _AHEAD:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
 
 
 def _scan_photo(candidate: FoundFile) -> Photo | LeftOut:
@@ -101,8 +105,6 @@ def _scan_photo(candidate: FoundFile) -> Photo | LeftOut:
         digest = digest_file(candidate.path)
     except UnreadablePhotoError as error:
         return LeftOut(candidate.path, error.reason)
-    except OutsideRootsError as error:
-        return LeftOut(candidate.path, str(error))
     except OSError as error:
         return LeftOut(candidate.path, f"The system refuses to read it: {error.strerror}.")
     return Photo(candidate.id, candidate.path, height, width, digest, candidate.split)

@@ -49,7 +49,7 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
         DatasetError: If JPEGImages holds no usable picture, or a list cannot be read.
     """
     folder = named_in(root, PHOTO_FOLDER)
-    files, skipped = list_pictures(folder)
+    files, skipped = list_pictures(folder, on_progress=on_progress)
     pictures = _identify(files, folder)
     splits = read_splits(named_in(named_in(root, "ImageSets"), "Segmentation"), pictures.names)
     candidates = [FoundFile(id, file, splits.of_photo.get(id)) for id, file in pictures.files.items()]

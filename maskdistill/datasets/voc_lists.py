@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from maskdistill.datasets.names import NameIndex
+from maskdistill.datasets.picture_kinds import PHOTO_SUFFIXES
 from maskdistill.datasets.records import LeftOut
-from maskdistill.datasets.scanning import PHOTO_SUFFIXES
 from maskdistill.datasets.text_lines import TextLines, read_lines
 from maskdistill.roots import confine
 

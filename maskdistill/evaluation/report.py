@@ -5,7 +5,7 @@ from typing import Any
 
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.splits import reported_numbers
-from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.models.predictor import label_photo, load_model
@@ -76,7 +76,7 @@ def predict_folder(
     _check_crf(crf)
     source = open_source(Path(images).expanduser())
     predictor = load_model(run, stage)
-    failed = [str(item.path) for item in source.skipped_photos]
+    failed = [printable(item.path) for item in source.skipped_photos]
     reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)
     with reporter:
         for photo in source.photos:
@@ -85,7 +85,7 @@ def predict_folder(
             except OutOfMemoryError:  # no fault of the photo
                 raise
             except (MaskDistillError, OSError, ValueError) as error:
-                failed.append(f"{photo.path} ({error})")
+                failed.append(printable(f"{photo.path} ({error})"))
                 continue
             write_label_png(out / f"{photo.id}.png", labels)
             reporter.advance()

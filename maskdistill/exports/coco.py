@@ -15,8 +15,9 @@ from maskdistill.exports.names import clean_class_names, split_names
 from maskdistill.exports.photos import (
     PICTURE_SUFFIXES,
     PhotoMode,
-    PlacedPhoto,
     count_progress,
+    link_names,
+    link_photos,
     place_photo,
     plan_photos,
     unreadable_notes,
@@ -57,8 +58,9 @@ def export_coco(
         masks: Masks; empty ones are left out.
         class_names: Names of the classes 1 to K, which become the categories 1 to K.
         unused: Numbers that stand for no class and become no category.
-        photos: None leaves the photos where they are, ``file_name`` is relative to the data folder. Else they come
-            into ``images`` and ``file_name`` is relative to that; views, which are no files, always do.
+        photos: None leaves the photos where they are and as they are: ``file_name`` is relative to the data folder,
+            and to ``images``, which holds links to them. Else they come into ``images`` under portable names, upright;
+            views, which are no files, always do.
         on_progress: Called with the number of photos done and in total.
 
     Raises:
@@ -72,16 +74,21 @@ def export_coco(
     mode = photos or ("copy" if any(image.view for image in images) else None)
     placed, more = plan_photos(images, PICTURE_SUFFIXES) if mode else (None, ())
     pictures = {item.image.number: item for item in placed or ()}
-    files = _file_names(images)
-    planned = [*files, *(f"images/{item.name}" for item in pictures.values())]
+    file_names = link_names(images) if placed is None else {number: item.name for number, item in pictures.items()}
+    files = _json_files(images)
+    planned = [*files, *(f"images/{name}" for name in file_names.values())]
     with exporting(out, "coco", planned):
+        if placed is None:
+            more = link_photos(images, file_names, out / "images")
         entries, rle, polygons, problems = [], [], [], []
         for image in count_progress(images if placed is None else [item.image for item in placed], on_progress):
             try:
-                entries.append(_place(image, pictures.get(image.number), out, mode))
+                if mode is not None:
+                    place_photo(pictures[image.number], out / "images" / pictures[image.number].name, mode)
             except DatasetError as error:
                 problems.append(str(error))
                 continue
+            entries.append(_entry(image, file_names[image.number]))
             for mask in groups[image.number]:
                 pixels = decode_mask(mask.code)
                 if pixels.any():
@@ -100,7 +107,7 @@ def export_coco(
     return ExportSummary("coco", out, len(entries), len(rle), tuple(files), notes)
 
 
-def _file_names(images: Sequence[ExportImage]) -> dict[str, str | None]:
+def _json_files(images: Sequence[ExportImage]) -> dict[str, str | None]:
     """The json files, each with the split it holds; None is all."""
     splits = split_names(images, "")
     names = sorted({splits[image.number] for image in images if image.split})
@@ -110,12 +117,10 @@ def _file_names(images: Sequence[ExportImage]) -> dict[str, str | None]:
     return files
 
 
-def _place(image: ExportImage, placed: PlacedPhoto | None, out: Path, mode: PhotoMode | None) -> dict[str, Any]:
-    if placed is not None and mode is not None:
-        place_photo(placed, out / "images" / placed.name, mode)
+def _entry(image: ExportImage, file_name: str) -> dict[str, Any]:
     return {
         "id": image.number,
-        "file_name": image.file_name if placed is None else placed.name,
+        "file_name": file_name,
         "height": image.height,
         "width": image.width,
         "photo_id": image.id,

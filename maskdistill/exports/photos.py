@@ -1,7 +1,8 @@
 """The photos of an export: as they are where every reader can take them, else saved as upright JPEG."""
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
@@ -88,6 +89,26 @@ def place_photo(photo: PlacedPhoto, target: Path, mode: PhotoMode) -> None:
         replace_atomically(target, lambda temporary: shutil.copyfile(image.path, temporary))
 
 
+def link_names(images: Sequence[ExportImage]) -> dict[int, str]:
+    """The name under which each photo is linked to as it is, by its number: where it lies in the data folder.
+
+    A name that others have too, or that leads elsewhere, gives way to one made of the photo's id.
+    """
+    counts = Counter(image.file_name for image in images)
+    if all(counts[image.file_name] == 1 and _stays_inside(image.file_name) for image in images):
+        return {image.number: image.file_name for image in images}
+    stems = portable_stems(images)
+    return {image.number: f"{stems[image.number]}{image.path.suffix}" for image in images}
+
+
+def link_photos(images: Sequence[ExportImage], names: Mapping[int, str], folder: Path) -> tuple[str, ...]:
+    """Link to photos in a folder where none of the names exists, and return a note on those that cannot be linked."""
+    failed = [image.id for image in images if not _link_inside(image.path, folder / names[image.number])]
+    if not failed:
+        return ()
+    return (f"{len(failed)} photos could not be linked to in {folder.name}. The first: {failed[0]}.",)
+
+
 def unreadable_notes(problems: Sequence[str]) -> tuple[str, ...]:
     """A note on photos that were left out, if any."""
     return (f"{len(problems)} photos were left out. The first: {problems[0]}",) if problems else ()
@@ -115,6 +136,18 @@ def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
         # PngImageFile.getexif would decode the whole picture in search of a tag behind the pixels.
         upright = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1) == 1
         return suffixes.get(picture.format) if upright else None
+
+
+def _stays_inside(name: str) -> bool:
+    path = PurePosixPath(name)
+    return bool(path.parts) and not path.is_absolute() and ".." not in path.parts
+
+
+def _link_inside(path: Path, target: Path) -> bool:
+    if not path.is_file():  # a link to nothing could be made
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    return _link(path, target)
 
 
 def _link(source: Path, target: Path) -> bool:

@@ -20,7 +20,7 @@ from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
@@ -133,21 +133,22 @@ def _old_notes(run: Run, names: Iterable[str]) -> tuple[str, ...]:
 def _read_images(run: Run, entries: Sequence[dict[str, Any]]) -> list[ExportImage]:
     """Readable photos; their number is their place in the source."""
     table = run.images()
-    rows = table[table["digest"].notna()].to_dict("records")  # what could not be opened at all has no number
+    table = table[table["digest"].notna()]  # what could not be opened at all has no number
+    rows = table.to_dict("records")
     if [(row["height"], row["width"]) for row in rows] != [(item["height"], item["width"]) for item in entries]:
         raise RunError(f"The masks of {run.path} are those of other photos. Run: maskdistill propose --run {run.path}")
     return [
         ExportImage(
             number=item["id"],
             id=row["id"],
-            path=Path(row["path"]),
+            path=path,
             file_name=item["file_name"],
             height=item["height"],
             width=item["width"],
             split=text_or_none(row["split"]),
             view=read_view(row["view"]),
         )
-        for item, row in zip(entries, rows, strict=True)
+        for item, row, path in zip(entries, rows, paths_of(table), strict=True)
         if row["readable"]
     ]
 

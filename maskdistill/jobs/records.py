@@ -8,6 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from maskdistill.errors import printable
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.storage.progress import format_duration
 
@@ -97,7 +98,7 @@ class Job:
     @property
     def command(self) -> str:
         """What a person would type."""
-        return shlex.join(("maskdistill", *self.arguments, "--run", str(self.run)))
+        return printable(shlex.join(("maskdistill", *self.arguments, "--run", str(self.run))))
 
     @property
     def how_far(self) -> str:

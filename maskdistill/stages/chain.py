@@ -26,6 +26,7 @@ from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
+from maskdistill.storage.run_lock import refuse_if_held
 
 logger = logging.getLogger(__name__)
 
@@ -73,6 +74,8 @@ def run_stages(
         ConfigError: If a setting cannot work.
         RunBusyError: If another process is at work on this run.
     """
+    if options.shard is None:
+        refuse_if_held(run.path)
     source = open_source(data)
     for note in label_notes(source)[:_MAX_NOTES]:
         logger.warning("Ground truth: %s (%s)", note.reason, note.path)

@@ -8,7 +8,7 @@ import pandas as pd
 from maskdistill import __version__
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.files import write_json
-from maskdistill.storage.run_folder import Run, write_images, write_table
+from maskdistill.storage.run_folder import Run, paths_of, write_images, write_table
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
@@ -32,7 +32,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
 def follow_move(run: Run, source: PhotoSource) -> None:
     """The same photos under other paths: write down where they are now, beside what was found out about them."""
     table = run.images()
-    if table["path"].tolist() == [str(item.path) for item in (*source.photos, *source.skipped_photos)]:
+    if paths_of(table) == [item.path for item in (*source.photos, *source.skipped_photos)]:
         return
     unreadable = table[~table["readable"].astype(bool)]
     errors, problems = (

@@ -15,7 +15,7 @@ import pandas as pd
 from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.errors import ConfigError, RunError
+from maskdistill.errors import ConfigError, RunError, printable
 from maskdistill.files import rename_aside, replace_atomically, write_json
 from maskdistill.storage.read_files import (
     DamagedFileError,
@@ -287,7 +287,7 @@ def write_images(
     rows = [
         {
             **asdict(photo),
-            "path": str(photo.path),
+            **_path_cells(photo.path),
             "view": _view_text(photo.view),
             "readable": photo.id not in errors,
             "reason": errors.get(photo.id, ""),
@@ -296,10 +296,24 @@ def write_images(
         for photo in source.photos
     ]
     rows += [
-        {"id": str(item.path), "path": str(item.path), "readable": False, "reason": item.reason, "problem": ""}
+        {"id": printable(item.path), **_path_cells(item.path), "readable": False, "reason": item.reason, "problem": ""}
         for item in source.skipped_photos
     ]
     write_table(run.images_path, pd.DataFrame(rows))
+
+
+def _path_cells(path: Path) -> dict[str, Any]:
+    """A path as text, and as bytes where these are no text: only so can the file be found again."""
+    text = printable(path)
+    return {"path": text} if text == str(path) else {"path": text, "path_bytes": os.fsencode(path)}
+
+
+def paths_of(images: pd.DataFrame) -> list[Path]:
+    """The files of the rows of images.parquet."""
+    if "path_bytes" not in images:
+        return [Path(path) for path in images["path"]]
+    cells = zip(images["path"], images["path_bytes"], strict=True)
+    return [Path(os.fsdecode(content) if isinstance(content, bytes) else path) for path, content in cells]
 
 
 def _view_text(view: Any) -> str | None:

@@ -3,29 +3,91 @@
 A lock is a file that the system unlocks when its process ends, however that happens.
 """
 
+import json
+import os
+import shlex
+import socket
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Self
 
 from filelock import FileLock, Timeout
 
 from maskdistill.errors import RunError
+from maskdistill.files import remove_leftovers
 
 PATIENCE = 0.2  # seconds to wait for a lock: whoever asks whether it is held, holds it for a moment
 _RUN = ".stages.lock"  # held while anything of the run as a whole is written
+_SHARDS = ".shard-*.lock"
+_LENGTH = 120  # characters of a command in a message
 _ONE_ASKS = threading.Lock()  # two threads of a server that ask at the same time would take each other for a command
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock. It stands in a file beside the lock; if it is there and the lock is free, it was killed."""
+
+    command: str
+    pid: int
+    host: str
+    since: float  # seconds since 1970
+
+    @classmethod
+    def of_this_process(cls) -> Self:
+        """What a person would recognize this process by."""
+        program, arguments = Path(sys.argv[0] or "python"), sys.argv[1:]
+        if program.name == "job_worker.py":
+            command = f"job {arguments[-1]} of the app"
+        else:
+            name = program.parent.name if program.name == "__main__.py" else program.name
+            command = shlex.join([name, *arguments])
+        return cls(command, os.getpid(), socket.gethostname(), time.time())
+
+    @classmethod
+    def read(cls, lock: Path) -> Self | None:
+        """Who holds a lock, or held it when it was killed; None if nobody said so."""
+        try:
+            return cls(**json.loads(_note_path(lock).read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def __str__(self) -> str:
+        command = self.command if len(self.command) <= _LENGTH else f"{self.command[: _LENGTH - 1]}…"
+        since = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(self.since))
+        return f"'{command}', process {self.pid} on {self.host}, since {since}"
 
 
 class RunBusyError(RunError):
     """Another process is at work on the run."""
 
-    def __init__(self, run: Path) -> None:
-        super().__init__(f"Another process is at work on {run}. Wait for it, or stop it first.")
-        self.run = run
+    def __init__(self, run: Path, holder: Holder | None = None) -> None:
+        who = f": {holder}" if holder else ""
+        super().__init__(f"Another process is at work on {run}{who}. Wait for it, or stop it first.")
+        self.run, self.holder = run, holder
 
     def __reduce__(self) -> tuple:
-        return type(self), (self.run,)
+        return type(self), (self.run, self.holder)
+
+
+def refuse_if_held(run: Path) -> None:
+    """Find out early what ``hold_run`` would refuse, before anything is made or read.
+
+    Raises:
+        RunBusyError: If another process is at work.
+    """
+    for path in _locks(run):
+        try:
+            with FileLock(path).acquire(timeout=PATIENCE):
+                pass
+        except Timeout as error:
+            raise RunBusyError(run, Holder.read(path)) from error
+        except (OSError, NotImplementedError):  # ``hold_run`` says what is wrong
+            return
 
 
 @contextmanager
@@ -41,8 +103,9 @@ def hold_run(run: Path, *, masks: str = "", patience: float = PATIENCE) -> Itera
         RunBusyError: If another process is at work.
     """
     with _hold(run, _RUN, patience):
-        if any(_is_held(path) for path in run.glob(".shard-*.lock") if not (masks and masks[:12] in path.name)):
-            raise RunBusyError(run)
+        for path in run.glob(_SHARDS):
+            if not (masks and masks[:12] in path.name) and _is_held(path):
+                raise RunBusyError(run, Holder.read(path))
         yield
 
 
@@ -64,7 +127,11 @@ def hold_shard(run: Path, masks: str, shard: str) -> Iterator[None]:
 
 def is_run_held(run: Path) -> bool:
     """Whether a process is at work on a run, or on a shard of it."""
-    return any(_is_held(path) for name in (_RUN, ".shard-*.lock") for path in run.glob(name))
+    return any(_is_held(path) for path in _locks(run))
+
+
+def _locks(run: Path) -> Iterator[Path]:
+    return (path for name in (_RUN, _SHARDS) for path in run.glob(name))
 
 
 @contextmanager
@@ -73,9 +140,24 @@ def _hold(run: Path, name: str, patience: float) -> Iterator[None]:
     try:
         held = FileLock(run / name).acquire(timeout=patience)
     except Timeout as error:
-        raise RunBusyError(run) from error
+        raise RunBusyError(run, Holder.read(run / name)) from error
+    except NotImplementedError as error:
+        raise RunError(f"The file system of {run} knows no locks. Choose a run folder on another one.") from error
     with held:
-        yield
+        note = _note_path(run / name)
+        if note.exists():
+            remove_leftovers(run)
+        with suppress(OSError):  # a full disk: whoever asks learns less
+            note.write_text(json.dumps(asdict(Holder.of_this_process())), encoding="utf-8")
+        try:
+            yield
+        finally:
+            with suppress(OSError):
+                note.unlink(missing_ok=True)
+
+
+def _note_path(lock: Path) -> Path:
+    return lock.with_suffix(".json")
 
 
 def _is_held(path: Path) -> bool:

@@ -2,12 +2,11 @@
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
 from maskdistill.errors import DatasetError
 from maskdistill.storage.read_files import DamagedFileError, reading
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import Run, paths_of
 
 
 def photos_of(run: Run) -> list[Photo]:
@@ -21,10 +20,10 @@ def photos_of(run: Run) -> list[Photo]:
         raise DamagedFileError(run.images_path, "it has no column 'digest'")
     table = table[table["digest"].notna()]  # what could not be opened at all has no number
     with reading(run.images_path):
-        columns = [table[name].tolist() for name in ("id", "path", "height", "width", "digest", "split", "view")]
+        columns = [table[name].tolist() for name in ("id", "height", "width", "digest", "split", "view")]
         return [
-            Photo(id, Path(path), int(height), int(width), digest, text_or_none(split), read_view(view))
-            for id, path, height, width, digest, split, view in zip(*columns, strict=True)
+            Photo(id, path, int(height), int(width), digest, text_or_none(split), read_view(view))
+            for path, id, height, width, digest, split, view in zip(paths_of(table), *columns, strict=True)
         ]
 
 

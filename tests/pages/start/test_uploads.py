@@ -47,8 +47,8 @@ def test_same_name_twice_keeps_both(tmp_path):
 
 
 def test_picture_with_another_suffix_gets_one_that_is_found_again(tmp_path):
-    uploads.keep_uploads([Dropped("photo.jfif", png())], tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["photo.jfif.jpg"]
+    uploads.keep_uploads([Dropped("photo.old", png())], tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["photo.old.jpg"]
 
 
 def test_limits_of_number_and_size_are_told(tmp_path, monkeypatch):

@@ -85,15 +85,15 @@ def test_single_picture(tmp_path):
 
 def test_single_file_that_is_no_picture(tmp_path):
     (tmp_path / "a.pdf").write_bytes(b"%PDF-1.7")
-    with pytest.raises(DatasetError, match=r"Cannot use .*a\.pdf\. It is not a JPEG"):
+    with pytest.raises(DatasetError, match=r"Cannot use .*a\.pdf\. It is a PDF"):
         open_source(tmp_path / "a.pdf")
 
 
 def test_folder_without_picture(tmp_path):
     with pytest.raises(DatasetError, match="no files at all"):
         open_source(tmp_path)
-    (tmp_path / "a.heic").touch()
-    with pytest.raises(DatasetError, match=r"It holds 1 \.heic\..*save the photos as JPEG"):
+    (tmp_path / "a.gif").touch()
+    with pytest.raises(DatasetError, match=r"It holds 1 \.gif\..*save it as PNG"):
         open_source(tmp_path)
 
 

@@ -87,12 +87,70 @@ def test_float_goes_from_its_minimum_to_its_maximum(tmp_path):
     assert (found.min(), found.max(), found[0, 1]) == (0, 255, 0)
 
 
-def test_sixteen_bit_rgb_png(tmp_path):
-    rows = b"".join(b"\0" + struct.pack(">6H", 0, 257 * 100, 65535, 257, 0, 0) for _ in range(3))
-    header = struct.pack(">IIBBBBB", 2, 3, 16, 2, 0, 0, 0)
+@pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
+@pytest.mark.parametrize("name", ["a.png", "a.tif"])
+def test_fewer_bits_in_sixteen_fill_the_range(tmp_path, bits, name):
+    values = np.array([[0, 2**bits // 2, 2**bits - 1]], np.uint16)
+    Image.fromarray(values).save(tmp_path / name)
+    assert pixels(tmp_path / name)[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_packed_twelve_bits(tmp_path):
+    """Two numbers in three bytes, as cameras for industry write them."""
+    packed = bytes([0x00, 0x0F, 0xFF, 0x80, 0x08, 0x00])  # 0, 4095, 2048, 2048
+    tags = [(256, 4), (257, 1), (258, 12), (259, 1), (262, 1), (273, 110), (277, 1), (279, len(packed))]
+    entries = b"".join(struct.pack("<HHII", tag, 3, 1, value) for tag, value in tags)
+    (tmp_path / "a.tif").write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + entries + bytes(4) + packed)
+    assert pixels(tmp_path / "a.tif")[0, :, 0].tolist() == [0, 255, 128, 128]
+
+
+def test_white_is_zero_in_sixteen_bits(tmp_path):
+    Image.fromarray(np.array([[0, 65535]], np.uint16)).save(tmp_path / "a.tif", tiffinfo={262: 0})
+    assert pixels(tmp_path / "a.tif")[0, :, 0].tolist() == [255, 0]
+
+
+def sixteen_bit_png(path: Path, kind: int, values: np.ndarray) -> Path:
+    """A PNG of (H, W, bands) numbers of 16 bits; kind 2 RGB, 4 grey and alpha, 6 RGBA."""
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in values)
+    header = struct.pack(">IIBBBBB", values.shape[1], values.shape[0], 16, kind, 0, 0, 0)
     parts = [png_chunk(b"IHDR", header), png_chunk(b"IDAT", zlib.compress(rows)), png_chunk(b"IEND", b"")]
-    (tmp_path / "a.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
-    assert pixels(tmp_path / "a.png")[2].tolist() == [[0, 100, 255], [1, 0, 0]]
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(parts))
+    return path
+
+
+def test_sixteen_bit_rgb_png(tmp_path):
+    values = np.array([[[0, 257 * 100, 65535], [257, 0, 0]]] * 3)
+    assert pixels(sixteen_bit_png(tmp_path / "a.png", 2, values))[2].tolist() == [[0, 100, 255], [1, 0, 0]]
+
+
+@pytest.mark.parametrize(("kind", "alpha"), [(2, None), (6, 4095), (6, 65535), (4, 4095), (4, 65535)])
+def test_twelve_bits_in_sixteen_bit_colors(tmp_path, kind, alpha):
+    bands = {2: 3, 4: 1, 6: 3}[kind]
+    values = np.repeat(np.array([0, 2048, 4095])[None, :, None], bands, axis=2)
+    if alpha is not None:
+        values = np.concatenate([values, np.full((1, 3, 1), alpha)], axis=2)
+    assert pixels(sixteen_bit_png(tmp_path / "a.png", kind, values))[0, :, 0].tolist() == [0, 128, 255]
+
+
+def test_large_pictures_are_converted_in_strips_as_small_ones_are_at_once(tmp_path, monkeypatch):
+    values = np.random.default_rng(0).integers(0, 4096, (37, 29, 4), np.uint16)
+    Image.fromarray(values[..., 0]).save(tmp_path / "grey.tif")
+    sixteen_bit_png(tmp_path / "rgba.png", 6, values)
+    Image.fromarray(values[..., :3].astype(np.uint8)).save(tmp_path / "rgb.png")
+    names = ("grey.tif", "rgba.png", "rgb.png")
+    whole = [pixels(tmp_path / name) for name in names]
+    monkeypatch.setattr("maskdistill.datasets.pixels._STRIP_PIXELS", 29 * 7)
+    monkeypatch.setattr("maskdistill.datasets.images.LARGE_PIXELS", 30)
+    for name, wanted in zip(names, whole, strict=True):
+        assert (pixels(tmp_path / name) == wanted).all()
+        small = read_photo(tmp_path / name, min_short_side=9)
+        assert small.size == (10, 13)  # a third of each side, rounded up
+        assert np.abs(np.asarray(small)[:12, :9].astype(int) - _means(wanted[:36, :27], 3)).max() <= 1
+
+
+def _means(values: np.ndarray, factor: int) -> np.ndarray:
+    height, width, bands = values.shape
+    return values.reshape(height // factor, factor, width // factor, factor, bands).mean(axis=(1, 3))
 
 
 @pytest.mark.parametrize("suffix", ["webp", "bmp", "tiff"])

@@ -108,6 +108,42 @@ def test_coco_with_photos_opens_as_a_source(tmp_path, data):
     np.testing.assert_array_equal(read_label(source, source.photos[0]) == 2, ring_and_dot())
 
 
+@pytest.mark.parametrize("json", ["", "annotations/instances.json", "polygons/instances.json"])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_coco_leads_back_to_photos_that_stay_where_they_are(tmp_path, json, orientation):
+    size = (WIDTH, HEIGHT) if orientation == 1 else (HEIGHT, WIDTH)
+    places = [("train", "x/1"), ("val", "x/y/2"), (None, "3")]
+    images = [
+        make_image(tmp_path, n, id, split=split, size=size, orientation=orientation)
+        for n, (split, id) in enumerate(places)
+    ]
+    export_coco(tmp_path / "out", images, [make_mask(0, 1, ring_and_dot(), 2)], NAMES)
+    source = open_source(tmp_path / "out" / json)
+    assert source.skipped == ()
+    assert [(photo.split, photo.id) for photo in source.photos] == [("train", "x/1"), ("val", "x/y/2"), (None, "3")]
+    assert [photo.path.read_bytes() for photo in source.photos] == [image.path.read_bytes() for image in images]
+    np.testing.assert_array_equal(read_label(source, source.photos[1]) == 2, ring_and_dot())
+
+
+@pytest.mark.parametrize("file_name", ["../c.jpg", "/c.jpg", "b.jpg", ""])
+def test_coco_names_that_lead_elsewhere_or_to_another_photo_give_way(tmp_path, data, file_name):
+    (tmp_path / "c.jpg").write_text("mine")
+    images = [*data[0][:2], replace(data[0][2], file_name=file_name)]
+    export_coco(tmp_path / "out", images, data[1], NAMES)
+    source = open_source(tmp_path / "out")
+    assert [photo.id for photo in source.photos] == ["a", "b", "c"]
+    assert (tmp_path / "c.jpg").read_text() == "mine"
+
+
+def test_coco_without_a_photo_is_written_with_a_note(tmp_path, data):
+    images, masks = data
+    images[0].path.unlink()
+    summary = export_coco(tmp_path / "out", images, masks, NAMES)
+    assert (summary.num_images, summary.num_masks) == (3, 3)
+    assert "1 photos could not be linked" in summary.sentence
+    assert not (tmp_path / "out/images/a.jpg").is_symlink()
+
+
 def test_views_are_written_because_they_are_no_files(tmp_path):
     path = save_photo(tmp_path / "whole.png", size=(100, 80))
     view = ViewRecipe((10, 5, 10 + WIDTH, 5 + HEIGHT), HEIGHT, WIDTH, True, 1.0, 1.0, 1.0)

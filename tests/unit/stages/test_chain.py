@@ -145,7 +145,7 @@ def test_interrupted_change_and_back_gives_the_same_files(again, finished, monke
     assert_same_artifacts(again.run, finished[0])
 
 
-def interrupted(*_args):
+def interrupted(*_args, **_options):
     raise KeyboardInterrupt
 
 
@@ -219,7 +219,7 @@ def test_lack_of_memory_ends_a_stage(again, monkeypatch, module, name, stage, ch
 
     monkeypatch.setattr(predict, "crf_available", lambda: True)
     monkeypatch.setattr(module, name, fail)
-    with pytest.raises(OutOfMemoryError, match="--workers 1"):
+    with pytest.raises(OutOfMemoryError, match="not enough memory"):
         again(change)
     assert read_record(again.run, stage) is None  # to be done by the next run
 

@@ -1,10 +1,17 @@
+import os
 import pickle
+import socket
+import subprocess
+import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from filelock import FileLock
 
-from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard, is_run_held
+from maskdistill.files import remove_leftovers
+from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard, is_run_held, refuse_if_held
 
 MASKS, OTHERS = "a" * 32, "b" * 32
 
@@ -61,3 +68,90 @@ def test_run_that_cannot_be_written_is_not_held(tmp_path, monkeypatch):
 def test_error_survives_the_way_between_processes(tmp_path):
     error = RunBusyError(tmp_path)
     assert str(pickle.loads(pickle.dumps(error))) == str(error)
+
+
+def test_whoever_is_refused_learns_by_whom(tmp_path):
+    with hold_run(tmp_path), pytest.raises(RunBusyError) as refused:
+        refuse_if_held(tmp_path)
+    holder = refused.value.holder
+    assert (holder.pid, holder.host) == (os.getpid(), socket.gethostname())
+    assert time.time() - 60 < holder.since <= time.time()
+    assert str(os.getpid()) in str(refused.value)
+    assert holder.command[:40] in str(refused.value)
+    assert pickle.loads(pickle.dumps(refused.value)).holder == holder
+    refuse_if_held(tmp_path)
+    refuse_if_held(tmp_path / "none")
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("note", ["", "{", "[]", '{"pid": 1}', None])
+def test_without_a_usable_note_it_is_refused_all_the_same(tmp_path, note):
+    with hold_run(tmp_path):
+        path = tmp_path / ".stages.json"
+        path.unlink() if note is None else path.write_text(note)
+        with pytest.raises(RunBusyError) as refused, hold_run(tmp_path):
+            pass
+    assert refused.value.holder is None
+
+
+HOLD = """
+import sys
+from pathlib import Path
+from maskdistill.files import replace_atomically
+from maskdistill.storage.run_lock import hold_run
+run = Path(sys.argv[1])
+def wait(temporary):
+    temporary.write_text("half")
+    print("held", flush=True)
+    sys.stdin.read()
+with hold_run(run):
+    replace_atomically(run / "deep" / "model.safetensors", wait)
+"""
+
+
+def hold_in_a_process(run):
+    process = subprocess.Popen([sys.executable, "-c", HOLD, str(run)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert process.stdout.readline() == b"held\n"
+    return process
+
+
+def test_killed_holder_lets_go_and_what_it_left_is_removed(tmp_path):
+    foreign = tmp_path / ".other.0123abcd-1-0123abcd.tmp"
+    foreign.write_text("of another machine, where it is being written")
+    process = hold_in_a_process(tmp_path)
+    with pytest.raises(RunBusyError, match=str(process.pid)):
+        refuse_if_held(tmp_path)
+    process.kill()
+    process.communicate()
+    assert len(list(tmp_path.rglob(".*.tmp"))) == 2
+    refuse_if_held(tmp_path)
+    with hold_run(tmp_path):
+        assert list(tmp_path.rglob(".*.tmp")) == [foreign]
+    assert not list(tmp_path.glob("*.json"))
+
+
+def test_leftovers_of_a_living_process_stay(tmp_path):
+    process = hold_in_a_process(tmp_path)
+    remove_leftovers(tmp_path)
+    assert len(list(tmp_path.rglob(".*.tmp"))) == 1
+    process.communicate(b"")
+    assert (tmp_path / "deep" / "model.safetensors").read_text() == "half"
+
+
+def test_of_two_that_start_together_one_works(tmp_path):
+    """Both look first whether they would be refused; looking alone must refuse nobody."""
+
+    def try_to_hold():
+        try:
+            refuse_if_held(tmp_path)
+            with hold_run(tmp_path):
+                barrier.wait(10)
+        except RunBusyError:
+            barrier.wait(10)
+            return False
+        return True
+
+    for _ in range(20):
+        barrier = threading.Barrier(2)
+        with ThreadPoolExecutor(2) as pool:
+            assert sorted(attempt.result() for attempt in [pool.submit(try_to_hold) for _ in range(2)]) == [False, True]
