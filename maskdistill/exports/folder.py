@@ -70,7 +70,7 @@ def _make_ready(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
 
 def _write_marker(out: Path, format: ExportFormat, files: Sequence[str], *, complete: bool) -> None:
     about = {"written_by": f"maskdistill {__version__}", "format": format, "complete": complete, "files": list(files)}
-    write_atomically(out / MARKER, json.dumps(about, ensure_ascii=False, indent=0))
+    write_atomically(out / MARKER, json.dumps(about, indent=0))
 
 
 def _written_files(out: Path) -> list[str]:
