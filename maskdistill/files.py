@@ -1,9 +1,11 @@
 """Files: written in one step; full disks recognized."""
 
 import contextlib
+import csv
 import errno
 import functools
 import hashlib
+import io
 import json
 import os
 import re
@@ -11,7 +13,7 @@ import secrets
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -21,6 +23,7 @@ import psutil
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 _ABANDONED = 86400.0  # seconds without a change after which the temporary file of an unknown process is left over
 _FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")  # how spreadsheets know one
 # How those put it that give no number: the C library, SQLite, safetensors, numpy.
 _PHRASES = re.compile(
     r"No space left on device|Disk quota exceeded|disk is full|os error (28|122)\b|\d+ requested and \d+ written"
@@ -146,6 +149,20 @@ def rename_aside(path: Path) -> None:
     """Give a file or folder that is in the way another name beside its place."""
     names = (f"{path.name}.aside{number or ''}" for number in count())
     path.rename(next(free for name in names if not os.path.lexists(free := path.with_name(name))))
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """A table as CSV. A text that a spreadsheet would take for a formula gets an apostrophe before it."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerows([columns, *([_cell(value) for value in row] for row in rows)])
+    return text.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, str):
+        value = value.replace("\r\n", "\n").replace("\r", "\n")  # the writer would not quote a lone one
+    return f"'{value}" if isinstance(value, str) and value.lstrip(" \xa0\u3000\ufeff").startswith(_FORMULA) else value
 
 
 def write_json(path: Path, value: Any, *, indent: int | None = 1) -> None:

@@ -50,6 +50,7 @@ def find_clusters(
     """
     wanted = _wanted(candidates, config.embedding)
     num_masks = len(next(iter(wanted.values())))
+    _check_number(num_masks, config.num_classes)
     choice = choose_embedding(
         wanted,
         _dimensions(config),
@@ -128,6 +129,19 @@ def cluster_views(
             num_fit=num_masks,
         )
     return clustering.first(num_masks)
+
+
+def _check_number(num_masks: int, num_classes: int) -> None:
+    if num_masks < 2:
+        raise ConfigError(
+            f"{num_masks or 'No'} mask of a training photo cannot be grouped into classes. Add photos, some dozens of "
+            "each kind of object, and start again; finished masks are kept."
+        )
+    if num_classes > num_masks:
+        raise ConfigError(
+            f"clusters.num_classes is {num_classes}, but there are {num_masks} masks of training photos. "
+            f"Set it to at most {num_masks}, or add photos."
+        )
 
 
 def _wanted(candidates: Embeddings, name: str) -> Embeddings:

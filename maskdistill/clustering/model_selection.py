@@ -208,7 +208,7 @@ def _default_values(vectors: np.ndarray) -> list[int]:
     if distinct < LEAST_MASKS:
         raise ConfigError(
             f"Suggesting a number of classes needs at least {LEAST_MASKS} masks that differ, got {distinct}. "
-            "Set clusters.num_classes, or add photos."
+            f"Set clusters.num_classes{f' to 2 to {distinct}' if distinct > 2 else ''}, or add photos."
         )
     high = min(HIGH_K, distinct // MASKS_PER_CLASS)
     return sorted({round(value) for value in np.geomspace(min(LOW_K, high), high, NUM_VALUES)})

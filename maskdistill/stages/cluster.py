@@ -89,6 +89,8 @@ def recluster(context: Context, seeds: Sequence[int]) -> dict[int, dict[int, int
 def _read_masks(context: Context) -> Masks:
     run, store = context.run, read_vectors(context.run)
     readable = [number for number in sorted(context.annotations) if store.path(number).is_file()]
+    if not context.annotations:
+        raise RunError(f"No photo of {run.path} has a mask, so there is nothing to group. {_why_no_mask(run)}")
     if not readable:
         raise RunError(f"No mask of {run.path} has a vector, so there is nothing to cluster.")
     ids = [item["id"] for number in readable for item in context.annotations[number]]
@@ -97,6 +99,15 @@ def _read_masks(context: Context) -> Masks:
     embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
+
+
+def _why_no_mask(run: Run) -> str:
+    images = run.images()
+    told = images[(images["reason"] != "") | (images["problem"] != "")]
+    if told.empty:
+        return "Add photos that show objects, and start again."
+    first = told.iloc[0]
+    return f"The first, {first['id']}: {first['reason'] or first['problem']} Add other photos, and start again."
 
 
 def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: FoundClusters) -> None:

@@ -1,13 +1,16 @@
+import csv
 import errno
+import io
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
 from maskdistill.datasets import Photo
 from maskdistill.errors import CheckpointError
-from maskdistill.files import describe_full_disk, is_disk_full, write_json
+from maskdistill.files import csv_text, describe_full_disk, is_disk_full, write_json
 from maskdistill.stages import worker
 from maskdistill.storage.read_files import read_json
 
@@ -72,3 +75,14 @@ def test_threads_that_write_one_file_do_not_take_each_others(tmp_path):
     with ThreadPoolExecutor(len(values)) as pool:
         list(pool.map(write, values))
     assert [file.name for file in tmp_path.iterdir()] == ["a.json"]
+
+
+@pytest.mark.parametrize("text", ["=1+1", "+1", "-dash", "@SUM(A1)", "\tx", "\rx", " =1", "＝1", "=cmd|' /C calc'!A0"])
+def test_a_text_in_a_table_is_no_formula(text):
+    (cell,) = list(csv.reader(io.StringIO(csv_text(["a"], [[text]]), newline="")))[1]
+    assert cell == f"'{text}".replace("\r", "\n")
+
+
+def test_numbers_and_other_texts_of_a_table_stay_as_they_are():
+    row = [-3, -0.5, "a-b", "", "two\nlines", 'quo"te', "1=1"]
+    assert next(islice(csv.reader(io.StringIO(csv_text("abcdefg", [row]))), 1, None)) == [str(value) for value in row]

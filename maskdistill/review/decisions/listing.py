@@ -1,11 +1,10 @@
 """Decisions for people: the history of a mask, a table of all marks, and a summary."""
 
-import csv
-import io
 import sqlite3
 from collections import Counter
 from datetime import UTC, datetime
 
+from maskdistill.files import csv_text
 from maskdistill.review.decisions.classes import read_names
 from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Scope, describe, describe_mark
 from maskdistill.review.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
@@ -48,15 +47,13 @@ def to_csv(run: Run) -> str:
     A class has no name there if its number is one of an earlier clustering.
     """
     names = read_names(run)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(CSV_COLUMNS)
+    rows: list[tuple[object, ...]] = []
     with reading(run.path) as db:
         if db is not None:
             numbering = read_numbering(db, clusters_fingerprint(run))
             for row in db.execute(f"{_MARKS} ORDER BY s.id, m.mask_id"):
-                writer.writerow(_cells(row, names, numbering))
-    return text.getvalue()
+                rows.append(_cells(row, names, numbering))
+    return csv_text(CSV_COLUMNS, rows)
 
 
 def summarise(run: Run) -> str:
