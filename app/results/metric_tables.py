@@ -34,9 +34,16 @@ KINDS: dict[str, MapKind] = {
 MASK_METRICS: dict[str, tuple[str, str]] = {  # name in metrics.json -> label, help
     "corloc": ("CorLoc", "Share of photos whose best mask overlaps an object, or all of them, with IoU 0.5 or more."),
     "mean_best_iou": ("Mean best IoU", "Of each photo's best mask with the object, or all objects, it fits best."),
+    "box_corloc": (
+        "Box CorLoc",
+        "Share of photos in which the box of the best-scored mask fits an object's box (IoU 0.5).",
+    ),
     "mask_ap50": ("Mask AP50", "COCO average precision at IoU 0.5, regardless of class: every object counts."),
     "mask_ap": ("Mask AP", "COCO average precision over IoU 0.5 to 0.95, regardless of class."),
     "mask_ar": ("Mask AR", "COCO average recall over IoU 0.5 to 0.95: the share of objects that some mask finds."),
+    "mask_ar_small": ("AR, small", "Mask AR of objects below 32 × 32 pixels."),
+    "mask_ar_medium": ("AR, medium", "Mask AR of objects from 32 × 32 to 96 × 96 pixels."),
+    "mask_ar_large": ("AR, large", "Mask AR of objects above 96 × 96 pixels."),
     "mask_ap50_single_protocol": (
         "AP50, single",
         "One mask a photo against the one object it fits best. Too optimistic: other objects do not count as missed.",

@@ -39,6 +39,7 @@ __all__ = [
     "inspect_image",
     "open_source",
     "read_label",
+    "read_objects",
     "read_photo",
     "reopen_source",
 ]
@@ -109,6 +110,19 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
     if source.kind == "voc":
         return voc_labels.read_label(source, photo)
     return coco.read_label(source, photo) if source.kind == "coco" else None
+
+
+def read_objects(source: PhotoSource, photo: Photo) -> list[tuple[np.ndarray, int]] | None:
+    """Annotated objects of a photo, one by one, for reporting only: no stage that trains may call this.
+
+    Returns:
+        (height, width) bool mask and class id of each, 255 for a region of many objects that count for nothing; None
+        if the source does not tell objects apart, or has no ground truth of this photo.
+
+    Raises:
+        DatasetError: As ``read_label``.
+    """
+    return coco.read_objects(source, photo) if source.kind == "coco" else None
 
 
 def reopen_source(

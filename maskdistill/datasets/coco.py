@@ -2,6 +2,8 @@
 
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
 
@@ -11,7 +13,7 @@ from maskdistill.datasets.coco_content import CocoContent, CocoImage, read_coco
 from maskdistill.datasets.coco_folders import pictures_below
 from maskdistill.datasets.coco_masks import AnnotationError
 from maskdistill.datasets.coco_pictures import find_pictures
-from maskdistill.datasets.coco_truth import find_problems, paint_label
+from maskdistill.datasets.coco_truth import draw_objects, find_problems, paint_label
 from maskdistill.datasets.records import MAX_LABEL, LeftOut, Photo, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import require_photos, scan_photos
 from maskdistill.errors import DatasetError
@@ -49,6 +51,35 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
     Raises:
         DatasetError: If a json is gone, or an annotation of the photo cannot be used.
     """
+    image = _image_of(source, photo)
+    if image is None:
+        return None
+    with _naming(image, photo):
+        return paint_label(image, photo, _class_ids(source))
+
+
+def read_objects(source: PhotoSource, photo: Photo) -> list[tuple[np.ndarray, int]] | None:
+    """Each annotated object of a photo, for reporting only: (height, width) bool mask and class id, 255 for a crowd.
+
+    Returns:
+        None where ``read_label`` returns None.
+
+    Raises:
+        DatasetError: As ``read_label``.
+    """
+    image = _image_of(source, photo)
+    if image is None:
+        return None
+    with _naming(image, photo):
+        return list(draw_objects(image, photo, _class_ids(source)))
+
+
+def _class_ids(source: PhotoSource) -> dict[str, int]:
+    return {name: number for number, name in enumerate(source.classes, start=1)}
+
+
+def _image_of(source: PhotoSource, photo: Photo) -> CocoImage | None:
+    """The photo's annotations; None if there is no ground truth of it."""
     if not 0 < len(source.classes) <= MAX_LABEL:
         return None
     try:
@@ -56,11 +87,13 @@ def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
     except OSError as error:
         raise DatasetError(f"Cannot read {error.filename}: {error.strerror}. Put the COCO file back.") from error
     image = _images_by_id(source.label_paths, stamps).get(photo.id)
-    if image is None or not (source.has_labels or image.annotations or image.problem):
-        return None
-    numbers = {name: number for number, name in enumerate(source.classes, start=1)}
+    return image if image and (source.has_labels or image.annotations or image.problem) else None
+
+
+@contextmanager
+def _naming(image: CocoImage, photo: Photo) -> Iterator[None]:
     try:
-        return paint_label(image, photo, numbers)
+        yield
     except AnnotationError as error:
         raise DatasetError(
             f"The ground truth of photo {photo.id} in {image.json_path} cannot be used: {error}. Correct the "

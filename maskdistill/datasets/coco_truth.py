@@ -84,6 +84,25 @@ def paint_label(image: CocoImage, photo: Photo, numbers: Mapping[str, int]) -> n
     Raises:
         AnnotationError: If an annotation cannot be drawn.
     """
+    label = np.zeros((photo.height, photo.width), np.uint8)
+    for mask, number in draw_objects(image, photo, numbers):
+        label[mask] = number
+    return label
+
+
+def draw_objects(image: CocoImage, photo: Photo, numbers: Mapping[str, int]) -> Iterator[tuple[np.ndarray, int]]:
+    """Each annotated object of a photo: its (height, width) bool mask and class id.
+
+    Crowd regions, 255, come first, then objects from large to small: the order to paint them in.
+
+    Args:
+        image: With its annotations.
+        photo: The photo.
+        numbers: Class id of each class name.
+
+    Raises:
+        AnnotationError: If an annotation cannot be drawn, before the first is given.
+    """
     drawn = []
     for mask in _masks_of(image, photo, numbers):
         try:
@@ -91,11 +110,8 @@ def paint_label(image: CocoImage, photo: Photo, numbers: Mapping[str, int]) -> n
         except AnnotationError as error:
             raise AnnotationError(error.kind, error.detail, mask.annotation) from error
     drawn.sort(key=lambda item: (item[1].number != IGNORE_INDEX, -item[0][1::2].sum()))
-    label = np.zeros((photo.height, photo.width), np.uint8)
     for counts, mask in drawn:
-        pixels = paint_runs(counts, mask.height, mask.width)
-        label[turn_upright(pixels, mask.orientation)] = mask.number
-    return label
+        yield turn_upright(paint_runs(counts, mask.height, mask.width), mask.orientation), mask.number
 
 
 def _check_photo(image: CocoImage, photo: Photo) -> list[_Code]:

@@ -4,15 +4,16 @@ For reporting only: nothing that makes masks, trains or selects may import this.
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
-from maskdistill.datasets import LeftOut, Photo, PhotoSource, read_label
+from maskdistill.datasets import LeftOut, Photo, PhotoSource, read_label, read_objects
 from maskdistill.errors import DatasetError
 
+_Truth = TypeVar("_Truth")
 _MAX_NAMED = 50  # photos that are named in a report; the number is of all
 
 
@@ -39,10 +40,17 @@ class GroundTruth:
 
     def read(self, photo: Photo) -> np.ndarray | None:
         """(height, width) uint8 class ids, 0 background, 255 ignored; None if there is none, or none to be used."""
+        return self._read(read_label, photo)
+
+    def read_objects(self, photo: Photo) -> list[tuple[np.ndarray, int]] | None:
+        """(height, width) bool mask and class id of each object; None where objects are not told apart."""
+        return self._read(read_objects, photo)
+
+    def _read(self, read: Callable[[PhotoSource, Photo], _Truth], photo: Photo) -> _Truth | None:
         if self._source is None or not self.exists or photo.id in self._reasons:
             return None
         try:
-            return read_label(self._source, photo)
+            return read(self._source, photo)
         except (DatasetError, OSError) as error:
             self._reasons[photo.id] = str(error)
             return None

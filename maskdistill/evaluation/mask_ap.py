@@ -19,12 +19,13 @@ from pycocotools.cocoeval import COCOeval
 
 from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
+from maskdistill.evaluation.region_metrics import LOCALISED, MIN_REGION, class_regions
 from maskdistill.masks import encode_mask
 
 Instance = Mapping[str, Any]
 
-_ALL_AREAS = [0, 1e10]  # square pixels; COCO's own range for "all"
+_NAMES = {"ap": 0, "ap50": 1, "ap_small": 3, "ap_medium": 4, "ap_large": 5}  # places among COCO's twelve numbers
+_NAMES |= {"ar": 8, "ar_small": 9, "ar_medium": 10, "ar_large": 11}
 # Two threads that redirect standard output at once would put it back in the wrong order and leave it redirected.
 _STDOUT_LOCK = threading.Lock()
 
@@ -50,6 +51,21 @@ def instances_of(labels: np.ndarray, min_area: int = MIN_REGION) -> list[dict[st
     for _, mask in regions:
         rest &= ~mask
     return [*found, _instance(rest) | {"category_id": 0, "iscrowd": 1}] if rest.any() else found
+
+
+def instances_from(objects: Sequence[tuple[np.ndarray, int]]) -> list[dict[str, Any]]:
+    """Ground-truth instances of a photo whose objects are told apart.
+
+    Args:
+        objects: (H, W) bool mask and class id of each; 255 is a crowd region.
+
+    Returns:
+        Instances with ``category_id``, the class id.
+    """
+    crowd = {True: {"iscrowd": 1, "category_id": 0}, False: {}}
+    return [
+        _instance(mask) | {"category_id": label} | crowd[label == IGNORE_INDEX] for mask, label in objects if mask.any()
+    ]
 
 
 def predictions_of(
@@ -91,8 +107,9 @@ def mask_ap(
         predictions: Instances of each photo, with ``score``.
 
     Returns:
-        ``ap50`` at IoU 0.5, ``ap`` and ``ar`` over IoU 0.5 to 0.95, each in [0, 1]; 0 if nothing was predicted, None
-        if there is no object to find in any photo.
+        ``ap50`` at IoU 0.5, ``ap`` and ``ar`` over IoU 0.5 to 0.95, and these two of ``_small``, ``_medium`` and
+        ``_large`` objects (below 32 x 32 pixels, up to 96 x 96, above), each in [0, 1]; 0 if nothing was predicted,
+        None if there is no such object to find in any photo.
 
     Raises:
         ShapeError: If the two differ in the number of photos, or masks of one photo in size.
@@ -102,18 +119,44 @@ def mask_ap(
     """
     _check(ground_truth, predictions)
     if not any(_is_object(item) for photo in ground_truth for item in photo):
-        return {"ap50": None, "ap": None, "ar": None}
-    if not any(len(photo) for photo in predictions):
-        return {"ap50": 0.0, "ap": 0.0, "ar": 0.0}
+        return dict.fromkeys(_NAMES)
     with _STDOUT_LOCK, contextlib.redirect_stdout(io.StringIO()):
         truth = _coco_of(ground_truth)
-        evaluation = COCOeval(truth, truth.loadRes(_numbered(predictions)), "segm")
+        found = _numbered(predictions)
+        evaluation = COCOeval(truth, truth.loadRes(found) if found else COCO(), "segm")
         evaluation.params.useCats = 0
-        evaluation.params.areaRng, evaluation.params.areaRngLbl = [_ALL_AREAS], ["all"]
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
-    return {"ap50": float(evaluation.stats[1]), "ap": float(evaluation.stats[0]), "ar": float(evaluation.stats[8])}
+    return {name: float(value) if (value := evaluation.stats[place]) >= 0 else None for name, place in _NAMES.items()}
+
+
+def box_corloc(ground_truth: Sequence[Sequence[Instance]], predictions: Sequence[Sequence[Instance]]) -> float | None:
+    """Share of the photos with an object in which the box of the best-scored mask fits the box of some object.
+
+    Args:
+        ground_truth: As for ``mask_ap``.
+        predictions: As for ``mask_ap``.
+
+    Returns:
+        In [0, 1]; a box fits from IoU 0.5 on. None if there is no object in any photo.
+
+    Raises:
+        ShapeError, ConfigError: As ``mask_ap``.
+
+    Source: Deselaers et al., IJCV 2012.
+    """
+    _check(ground_truth, predictions)
+    found = []
+    for truth, predicted in zip(ground_truth, predictions, strict=True):
+        boxes = [coco_mask.toBbox(item["segmentation"]) for item in truth if _is_object(item)]
+        best = max(predicted, key=lambda item: item["score"], default=None)
+        if boxes and best is None:
+            found.append(False)
+        elif boxes:
+            box = coco_mask.toBbox(dict(best["segmentation"]))[None]
+            found.append(coco_mask.iou(box, np.array(boxes), [0] * len(boxes)).max() >= LOCALISED)
+    return float(np.mean(found)) if found else None
 
 
 def single_mask_ap50(
@@ -149,7 +192,7 @@ def _reduced(truth: Sequence[Instance], single: Sequence[Instance]) -> list[Inst
     if not objects or not single:
         return [*objects[:1], *crowd]
     codes = [item["segmentation"] for item in objects]
-    ious = coco_mask.iou([single[0]["segmentation"]], codes, [0] * len(codes))[0]
+    ious = coco_mask.iou([dict(single[0]["segmentation"])], codes, [0] * len(codes))[0]
     return [objects[int(ious.argmax())], *crowd]
 
 
@@ -195,7 +238,8 @@ def _numbered(photos: Sequence[Sequence[Instance]]) -> list[dict[str, Any]]:
     """All instances as new dicts, since pycocotools writes into them, with an image id from 1 and one category."""
     return [
         {"iscrowd": 0}
-        | {key: item[key] for key in ("segmentation", "iscrowd", "score") if key in item}
+        | {key: item[key] for key in ("iscrowd", "score") if key in item}
+        | {"segmentation": dict(item["segmentation"])}  # pycocotools takes no other kind of mapping
         | {"image_id": number, "category_id": 1}
         for number, photo in enumerate(photos, start=1)
         for item in photo

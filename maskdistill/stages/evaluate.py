@@ -11,7 +11,14 @@ from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, mean_and_std, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.evaluation.mask_ap import instances_of, mask_ap, predictions_of, single_mask_ap50
+from maskdistill.evaluation.mask_ap import (
+    box_corloc,
+    instances_from,
+    instances_of,
+    mask_ap,
+    predictions_of,
+    single_mask_ap50,
+)
 from maskdistill.evaluation.mask_truth import make_truth
 from maskdistill.evaluation.photo_metrics import make_photo_results
 from maskdistill.evaluation.region_metrics import best_iou, corloc
@@ -174,7 +181,7 @@ def _training_kinds(context: Context) -> dict[str, LabelsOf]:
 
 
 def measure_masks(context: Context, truth: GroundTruth, numbers: Sequence[int]) -> dict[str, Any]:
-    """CorLoc and mask AP of the proposals: objects are the connected regions of a class."""
+    """CorLoc and mask AP of the proposals; objects not told apart are the connected regions of a class."""
     truths, predictions, ious = [], [], []
     for number in numbers:
         labels = truth.read(context.photo(number))
@@ -182,14 +189,17 @@ def measure_masks(context: Context, truth: GroundTruth, numbers: Sequence[int]) 
             continue
         items = context.annotations.get(number, [])
         masks = [decode_mask(item["segmentation"]) for item in items]
-        truths.append(instances_of(labels))
-        predictions.append(predictions_of(masks, [item["score"] for item in items], labels))
+        objects = truth.read_objects(context.photo(number))
+        truths.append(instances_of(labels) if objects is None else instances_from(objects))
+        scores = [item["score"] for item in items]
+        predictions.append(predictions_of(masks, scores, labels if objects is None else None))
         if ((labels > 0) & (labels < IGNORE_INDEX)).any():
             ious.append(best_iou(masks[0], labels) if masks else 0.0)
     return {
         "num_images": len(truths),
         "corloc": corloc(ious) if ious else None,
         "mean_best_iou": float(np.mean(ious)) if ious else None,
+        "box_corloc": box_corloc(truths, predictions),
         **{f"mask_{name}": value for name, value in mask_ap(truths, predictions).items()},
         "mask_ap50_single_protocol": single_mask_ap50(truths, predictions),
     }

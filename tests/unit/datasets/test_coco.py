@@ -13,7 +13,7 @@ from coco_data import (
     write_coco,
 )
 
-from maskdistill.datasets import open_source, read_label, reopen_source
+from maskdistill.datasets import open_source, read_label, read_objects, reopen_source
 from maskdistill.datasets.images import turn_upright
 from maskdistill.errors import DatasetError
 
@@ -41,6 +41,22 @@ def test_crowd_is_ignored_and_small_objects_lie_on_top(tmp_path):
     wanted[2:15, 2:15] = 1
     wanted[5:8, 5:8] = 2
     np.testing.assert_array_equal(read_label(source, source.photos[0]), wanted)
+
+
+def test_objects_are_told_apart_where_they_overlap(tmp_path):
+    annotations = [
+        annotation(polygon(5, 8, 5, 8), 3),
+        annotation(polygon(2, 15, 2, 15), 7),
+        annotation(plain_rle(rectangle(0, 20, 0, 30)), 3, iscrowd=1),
+    ]
+    make_coco(tmp_path / "annotations" / "x.json", ("a.jpg", "b.jpg"), annotations)
+    source = open_source(tmp_path)
+    (crowd, first), (large, second), (small, third) = read_objects(source, source.photos[0])
+    assert (first, second, third) == (255, 1, 2)
+    np.testing.assert_array_equal(crowd, rectangle(0, 20, 0, 30))
+    np.testing.assert_array_equal(large, rectangle(2, 15, 2, 15))
+    np.testing.assert_array_equal(small, rectangle(5, 8, 5, 8))
+    assert read_objects(source, source.photos[1]) == []
 
 
 def test_photo_without_annotation_is_background(tmp_path):

@@ -9,6 +9,8 @@ from pycocotools.cocoeval import COCOeval
 
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.evaluation.mask_ap import (
+    box_corloc,
+    instances_from,
     instances_of,
     mask_ap,
     predictions_of,
@@ -126,8 +128,42 @@ def test_predictions_must_fit_scores_and_labels():
 def test_perfect_masks():
     masks = [[box(0, 0), box(20, 20)], [box(4, 4, 20, 20)]]
     result = mask_ap([truth(*photo) for photo in masks], [found(*((mask, 0.5) for mask in photo)) for photo in masks])
-    assert result == {"ap50": pytest.approx(1), "ap": pytest.approx(1), "ar": pytest.approx(1)}
-    assert all(type(value) is float for value in result.values())
+    known = {name: value for name, value in result.items() if value is not None}
+    assert known == dict.fromkeys(("ap50", "ap", "ap_small", "ar", "ar_small"), pytest.approx(1))
+    assert all(type(value) is float for value in known.values())
+
+
+def test_sizes_are_measured_apart():
+    size = (200, 200)
+    small, medium, large = box(0, 0, 10, 10, size), box(0, 60, 40, 40, size), box(90, 90, 100, 100, size)
+    result = mask_ap([truth(small, medium, large)], [found((small, 0.9), (large, 0.8))])
+    assert [result[f"ar_{name}"] for name in ("small", "medium", "large")] == pytest.approx([1, 0, 1])
+    assert mask_ap([truth(medium)], [[]]) == {name: None if name.endswith(("small", "large")) else 0 for name in result}
+
+
+def test_objects_that_overlap_are_instances_of_their_own():
+    inner, outer, crowd = box(2, 2, 4, 4), box(0, 0), box(20, 20)
+    instances = instances_from([(crowd, 255), (outer, 3), (inner, 3), (box(0, 0, 0, 0), 1)])
+    assert [item["iscrowd"] for item in instances] == [1, 0, 0]
+    assert mask_ap([instances], [found((outer, 0.9), (inner, 0.8), (box(22, 22, 4, 4), 0.95))])["ap"] == pytest.approx(
+        1
+    )
+
+
+def test_box_of_the_best_mask_decides_on_the_photo():
+    ring = box(0, 0, 10, 10) & ~box(2, 2, 6, 6)  # its box fits, its pixels do not
+    photos = [truth(box(0, 0, 10, 10)), truth(box(0, 0), box(20, 20)), truth(box(0, 0)), [], truth(crowd=[box(0, 0)])]
+    predictions = [
+        found((ring, 0.9), (box(20, 20), 0.1)),
+        found((box(10, 10, 2, 2), 0.9), (box(0, 0), 0.8)),
+        [],
+        found((box(0, 0), 0.9)),
+        found((box(0, 0), 0.9)),
+    ]
+    assert box_corloc(photos, predictions) == pytest.approx(1 / 3)
+    assert box_corloc([[]], [found((box(0, 0), 1))]) is None
+    with pytest.raises(ShapeError):
+        box_corloc([[]], [])
 
 
 def test_one_object_of_two_missed():
@@ -199,10 +235,10 @@ def test_box_of_some_predictions_is_not_read():
 
 
 def test_nothing_predicted_and_nothing_to_find():
-    assert mask_ap([truth(box(0, 0)), []], [[], []]) == {"ap50": 0.0, "ap": 0.0, "ar": 0.0}
-    nothing = {"ap50": None, "ap": None, "ar": None}
-    assert mask_ap([], []) == nothing
-    assert mask_ap([[], truth(crowd=[box(0, 0)])], [found((box(0, 0), 1)), []]) == nothing
+    missed = mask_ap([truth(box(0, 0)), []], [[], []])
+    assert [missed[name] for name in ("ap50", "ap", "ar")] == [0, 0, 0]
+    assert set(mask_ap([], []).values()) == {None}
+    assert set(mask_ap([[], truth(crowd=[box(0, 0)])], [found((box(0, 0), 1)), []]).values()) == {None}
     assert single_mask_ap50([truth(box(0, 0))], [[]]) == 0
     assert single_mask_ap50([[]], [found((box(0, 0), 1))]) is None
 
