@@ -16,10 +16,10 @@ from app import cache, photo_cache, uploads
 from app.run_context import run_config
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, inspect_image, read_photo
+from maskdistill.datasets.label_files import palette
 from maskdistill.errors import DatasetError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.proposals.crf import crf_available, refine_classes
-from maskdistill.pseudo_labels.label_maps import palette
 from maskdistill.roots import scratch_folder
 from maskdistill.storage.run_folder import Run, fingerprint
 

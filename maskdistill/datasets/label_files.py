@@ -29,6 +29,7 @@ LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # of formats that ke
 Color = tuple[int, int, int]
 LabelProblem = Literal["file", "format", "color", "size", "value"]
 
+WHITE = (255, 255, 255)
 VOID = (224, 224, 192)  # VOC's outlines: color 255 of its palette
 
 _READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
@@ -97,6 +98,7 @@ def values_in(pixels: np.ndarray) -> np.ndarray:
 
 def plain_values(picture: LabelPicture, rule: LabelRule) -> set[int] | None:
     """The values of a picture that may be black and white; None if it is in colors."""
+    picture = _as_mask(picture, colors_of(rule))
     pixels = picture.pixels if picture.pixels.ndim == 2 else _as_grey(picture.pixels, colors_of(rule))
     return None if pixels is None else set(values_in(pixels).tolist())
 
@@ -159,6 +161,7 @@ def to_ids(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
         LabelError: If a value or color has no meaning.
     """
     colors = colors_of(rule)
+    picture = _as_mask(picture, colors)
     if picture.one_bit and not rule.binary:
         if not rule.one_class:
             reason = "is black and white, so that its classes cannot be told. Save the class ids as 8-bit PNG."
@@ -177,6 +180,17 @@ def to_ids(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
 def colors_of(rule: LabelRule) -> Mapping[Color, int]:
     """Color -> class id, background and what is ignored among them."""
     return voc_colors() if rule.colors is None else {VOID: IGNORE_INDEX, (0, 0, 0): 0, **rule.colors}
+
+
+def _as_mask(picture: LabelPicture, colors: Mapping[Color, int]) -> LabelPicture:
+    """A palette picture in black and white as 0 and 255, unless white is the color of a class."""
+    if picture.palette is None or WHITE in colors or picture.used.max() >= len(picture.palette):
+        return picture
+    shown = picture.palette[picture.used]
+    white, black = (shown == 255).all(axis=1), (shown == 0).all(axis=1)
+    if not white.any() or not (white | black).all():
+        return picture
+    return LabelPicture(picture.path, picture.palette[picture.pixels][..., 0], one_bit=True)
 
 
 def _as_grey(pixels: np.ndarray, colors: Mapping[Color, int]) -> np.ndarray | None:

@@ -74,13 +74,14 @@ class LabelFolder:
 def list_labels(folder: Path) -> LabelFolder:
     """The label files of a folder; it is searched again when it changes."""
     try:
-        return _list_labels(folder, folder.stat().st_mtime_ns)
+        status = folder.stat()
+        return _list_labels(folder, (status.st_mtime_ns, status.st_ctime_ns))  # the second is that of its rights
     except OSError:  # gone just now
-        return _list_labels(folder, 0)
+        return _list_labels(folder, (0, 0))
 
 
 @lru_cache(maxsize=8)
-def _list_labels(folder: Path, _changed: int) -> LabelFolder:
+def _list_labels(folder: Path, _changed: tuple[int, int]) -> LabelFolder:
     return LabelFolder(folder)
 
 

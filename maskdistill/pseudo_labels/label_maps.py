@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from maskdistill.config import LabelConfig
 from maskdistill.datasets import IGNORE_INDEX, MAX_PIXELS
+from maskdistill.datasets.label_files import palette
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.files import replace_atomically
@@ -76,20 +77,6 @@ def edge_band(labels: np.ndarray, width: int) -> np.ndarray:
     # "nearest" repeats the outermost pixel, which lies in the window anyway: nothing new comes in from outside.
     highest = ndimage.maximum_filter(labels, size=size, mode="nearest")
     return highest != ndimage.minimum_filter(labels, size=size, mode="nearest")
-
-
-def palette() -> np.ndarray:
-    """(256, 3) uint8 colours of PASCAL VOC's label pictures: black background, light 255, neighbours far apart.
-
-    Bits 0, 3, 6 of the label are the highest bits of red, from the top down; bits 1, 4, 7 of green; 2 and 5 of blue.
-
-    Source: VOC development kit, function ``VOClabelcolormap`` (Everingham et al., IJCV 2010).
-    """
-    labels = np.arange(256)
-    colours = np.zeros((256, 3), np.uint8)
-    for bit in range(8):
-        colours[:, bit % 3] |= ((labels >> bit & 1) << (7 - bit // 3)).astype(np.uint8)
-    return colours
 
 
 def write_label_png(path: Path, labels: np.ndarray) -> None:

@@ -99,6 +99,7 @@ ODD = {
     "photo": (saved(Image.fromarray(NOISE)), "is of no class|colors"),
     "half transparent": (saved(Image.new("RGBA", SIZE, (128, 0, 0, 90))), "transparent"),
     "one bit": (saved(Image.fromarray(LABEL == 2)), "black and white"),
+    "black and white palette": (saved(with_palette((LABEL == 2) * np.uint8(1), [(0,) * 3, (255,) * 3])), "black and"),
     "CMYK": (saved(Image.new("CMYK", SIZE), "TIFF"), "CMYK"),
 }
 
@@ -118,7 +119,7 @@ def test_label_that_cannot_be_used_is_left_out_and_the_others_count(tmp_path, ki
 @pytest.mark.parametrize("kind", ODD)
 def test_source_whose_labels_are_all_unusable_has_none_and_says_why(tmp_path, kind):
     content, _ = ODD[kind]
-    if kind == "one bit":
+    if kind in ("one bit", "black and white palette"):
         content = saved(Image.fromarray(LABEL == 9), "JPEG")  # all in one bit are masks
     source = open_with(tmp_path, {"a": content})
     assert (source.has_labels, len(source.photos), len(source.skipped)) == (False, 1, 1)
@@ -206,6 +207,8 @@ class TestBlackAndWhite:
             pytest.param(Image.fromarray(MASK * 255), id="8 bits"),
             pytest.param(Image.fromarray(MASK > 0), id="1 bit"),
             pytest.param(Image.fromarray(MASK * 255).convert("RGB"), id="colors"),
+            pytest.param(with_palette(MASK, [(0, 0, 0), (255, 255, 255)]), id="palette"),
+            pytest.param(with_palette(1 - MASK, [(255, 255, 255), (0, 0, 0)]), id="palette, white first"),
         ],
     )
     @pytest.mark.parametrize(("classes", "wanted"), [(None, "object"), (["cow"], "cow"), (NAMES, "object")])

@@ -26,13 +26,13 @@ from scipy import ndimage
 from torchvision.datasets import VOCSegmentation
 
 from maskdistill.datasets import ViewRecipe, open_source, read_label, read_photo
+from maskdistill.datasets.label_files import palette
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.records import ExportImage
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import mask_iou
-from maskdistill.pseudo_labels.label_maps import palette
 
 
 @pytest.fixture

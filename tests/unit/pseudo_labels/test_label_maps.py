@@ -5,8 +5,9 @@ import pytest
 from PIL import Image
 
 from maskdistill.config import LabelConfig
+from maskdistill.datasets.label_files import palette
 from maskdistill.errors import ConfigError, RunError, ShapeError
-from maskdistill.pseudo_labels.label_maps import edge_band, paint_labels, palette, read_label_png, write_label_png
+from maskdistill.pseudo_labels.label_maps import edge_band, paint_labels, read_label_png, write_label_png
 
 PLAIN = LabelConfig(ignore_dropped=False)
 SHAPE = (12, 16)
