@@ -3,10 +3,10 @@
 A wrong class is worse than none: what could mean two things is refused, not guessed.
 """
 
-import os
 import struct
 import zlib
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
@@ -19,11 +19,11 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from maskdistill.datasets.images import MAX_PIXELS, turn_upright
+from maskdistill.datasets.images import MAX_PIXELS, UnreadablePhotoError, open_regular, turn_upright
+from maskdistill.datasets.picture_headers import read_header
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL
 from maskdistill.errors import DatasetError
 from maskdistill.machine import explain_lack_of_memory
-from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # of formats that keep every value, the usual one first
 Color = tuple[int, int, int]
@@ -32,18 +32,28 @@ LabelProblem = Literal["file", "format", "color", "size", "value"]
 WHITE = (255, 255, 255)
 VOID = (224, 224, 192)  # VOC's outlines: color 255 of its palette
 
-_READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
-    (b"\x89PNG\r\n\x1a\n", PngImageFile),
-    (b"BM", BmpImageFile),
-    (b"GIF8", GifImageFile),
-    (b"II*\0", TiffImageFile),
-    (b"MM\0*", TiffImageFile),
-)
 # What Pillow's readers raise on damaged files.
 _DAMAGE = (
     OSError, SyntaxError, ValueError, TypeError, LookupError, AttributeError, EOFError, OverflowError, struct.error,
     zlib.error, Image.DecompressionBombError,
 )  # fmt: skip
+
+
+class _PngReader(PngImageFile):
+    """Passes over text behind the pixels that it cannot read."""
+
+    def load_end(self) -> None:
+        with suppress(*_DAMAGE):
+            super().load_end()
+
+
+_READERS: tuple[tuple[bytes, type[ImageFile.ImageFile]], ...] = (
+    (b"\x89PNG\r\n\x1a\n", _PngReader),
+    (b"BM", BmpImageFile),
+    (b"GIF8", GifImageFile),
+    (b"II*\0", TiffImageFile),
+    (b"MM\0*", TiffImageFile),
+)
 _SURELY_PICTURE = 100  # values in one file from which it is a picture or a mask with soft borders, not a label map
 
 
@@ -249,16 +259,18 @@ def _ids_of_values(picture: LabelPicture, rule: LabelRule) -> np.ndarray:
 
 def _open_file(path: Path) -> BinaryIO:
     try:
-        if not may_read(path):
-            raise OutsideRootsError
-        if not os.path.isfile(path):
-            what = "is a folder" if os.path.isdir(path) else "is a link that leads nowhere" if path.is_symlink() else ""
-            raise LabelError(path, "file", f"{what or 'is gone'}. Put the label of its photo there, or remove it.")
-        return open_inside(path)
-    except OutsideRootsError as error:
-        raise LabelError(path, "file", "leads out of the folders that this server may use.") from error
-    except OSError as error:
-        raise LabelError(path, "file", f"cannot be opened: {error.strerror}. Check its access rights.") from error
+        return open_regular(path)
+    except UnreadablePhotoError as error:
+        raise LabelError(path, "file", f"cannot be read. {error.reason}") from error
+
+
+def _read(reader: type[ImageFile.ImageFile], file: BinaryIO) -> ImageFile.ImageFile:
+    try:
+        return reader(file)
+    except ValueError:
+        if reader is not _PngReader:
+            raise
+        return reader(read_header("PNG", file).file)  # without a text that is larger than the reader takes
 
 
 def _open_image(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
@@ -269,7 +281,7 @@ def _open_image(path: Path, file: BinaryIO) -> ImageFile.ImageFile:
         if reader is None:
             raise LabelError(path, "format", _no_label(head))
         file.seek(0)
-        image = reader(file)
+        image = _read(reader, file)
     except _DAMAGE as error:
         raise LabelError(path, "file", f"has a damaged header ({error}). Copy it again.") from error
     width, height = image.size

@@ -264,6 +264,18 @@ class TestPalettes:
         np.testing.assert_array_equal(values_of(source), TestBlackAndWhite.MASK)
 
 
+@pytest.mark.parametrize("behind", [False, True])
+def test_long_text_in_a_label_is_no_damage(tmp_path, behind):
+    """Before or behind the pixels."""
+    content = saved(LABEL)
+    text = b"comment\0\0" + zlib.compress(b"x" * 3_000_000)
+    chunk = len(text).to_bytes(4, "big") + b"zTXt" + text + zlib.crc32(b"zTXt" + text).to_bytes(4, "big")
+    place = content.index(b"IEND") - 4 if behind else 33
+    source = open_with(tmp_path, {"a": content[:place] + chunk + content[place:]})
+    assert source.skipped == ()
+    np.testing.assert_array_equal(values_of(source), LABEL)
+
+
 def test_sample_is_spread_and_its_decoding_bounded(tmp_path, monkeypatch):
     monkeypatch.setattr(voc_checks, "_NUM_SAMPLED", 5)
     monkeypatch.setattr(voc_checks, "_MAX_DECODED", 2 * LABEL.size)
