@@ -76,7 +76,7 @@ def export_coco(
     pictures = {item.image.number: item for item in placed or ()}
     file_names = link_names(images) if placed is None else {number: item.name for number, item in pictures.items()}
     files = _json_files(images)
-    planned = [*files, *(f"images/{name}" for name in file_names.values())]
+    planned = [*files, *(f"images/{name}" for name in file_names.values() if name.isprintable())]
     with exporting(out, "coco", planned):
         if placed is None:
             more = link_photos(images, file_names, out / "images")

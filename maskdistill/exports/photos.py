@@ -10,7 +10,7 @@ from typing import Literal, TypeVar
 from PIL import ExifTags, Image
 
 from maskdistill.datasets import Photo, inspect_image, read_photo
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 from maskdistill.exports.names import portable_stems
 from maskdistill.exports.records import ExportImage
 from maskdistill.files import replace_atomically
@@ -95,18 +95,28 @@ def link_names(images: Sequence[ExportImage]) -> dict[int, str]:
     A name that others have too, or that leads elsewhere, gives way to one made of the photo's id.
     """
     counts = Counter(image.file_name for image in images)
-    if all(counts[image.file_name] == 1 and _stays_inside(image.file_name) for image in images):
-        return {image.number: image.file_name for image in images}
+    names = {image.number: image.file_name for image in images}
     stems = portable_stems(images)
-    return {image.number: f"{stems[image.number]}{image.path.suffix}" for image in images}
+    for image in images:
+        if counts[image.file_name] > 1 or not _stays_inside(image.file_name):
+            names[image.number] = f"{stems[image.number]}{image.path.suffix}"
+    unique = len(set(names.values())) == len(names)
+    return names if unique else {image.number: f"{stems[image.number]}{image.path.suffix}" for image in images}
 
 
 def link_photos(images: Sequence[ExportImage], names: Mapping[int, str], folder: Path) -> tuple[str, ...]:
-    """Link to photos in a folder where none of the names exists, and return a note on those that cannot be linked."""
-    failed = [image.id for image in images if not _link_inside(image.path, folder / names[image.number])]
+    """Link to photos in a folder where none of the names exists, and return a note on those that cannot be linked.
+
+    A name that not every system takes is not linked to: it is for those who have the data folder.
+    """
+    failed = [
+        image.id
+        for image in images
+        if not names[image.number].isprintable() or not _link_inside(image.path, folder / names[image.number])
+    ]
     if not failed:
         return ()
-    return (f"{len(failed)} photos could not be linked to in {folder.name}. The first: {failed[0]}.",)
+    return (f"{len(failed)} photos could not be linked to in {folder.name}. The first: {printable(failed[0])}.",)
 
 
 def unreadable_notes(problems: Sequence[str]) -> tuple[str, ...]:
