@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from maskdistill.datasets import coco, voc, voc_labels
-from maskdistill.datasets.coco_folders import find_jsons
+from maskdistill.datasets.coco_folders import find_jsons, find_unused_json
 from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.records import (
@@ -166,7 +166,14 @@ def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
         return voc.open_voc(root, on_progress=on_progress)
     if jsons:
         return _open_coco(path, jsons, on_progress)
-    return open_folder(path, on_progress=on_progress)
+    source = open_folder(path, on_progress=on_progress)
+    unused = find_unused_json(path)
+    if unused is None:
+        return source
+    reason = (
+        f"A COCO file, but not for all photos of {path}, so there is no ground truth. Give {unused.parent} to use it."
+    )
+    return replace(source, skipped=(*source.skipped, LeftOut(unused, reason, "label")))
 
 
 def _open_coco(path: Path, jsons: tuple[Path, ...], on_progress: ProgressCallback | None) -> PhotoSource:

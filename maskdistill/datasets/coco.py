@@ -26,7 +26,7 @@ def open_coco(path: Path, jsons: tuple[Path, ...], *, on_progress: ProgressCallb
         DatasetError: If no json can be read and is COCO's, or if none of the pictures can be used.
     """
     content = read_coco(jsons)
-    candidates, missing = find_pictures(content.images)
+    candidates, missing = find_pictures(content.images, path if path.is_dir() else None)
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
     skipped = [*content.skipped, *missing, *unreadable, *_not_named(path, jsons, {item.path for item in candidates})]
     require_photos(path, photos, [item for item in skipped if item.what == "photo"])

@@ -92,7 +92,7 @@ def _read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImag
     split = _split_of(path)
     for item in entries:
         known = item if type(item) is dict else {}
-        name, key = known.get("file_name"), plain_id(known.get("id"))
+        name, key = _name_of(known), plain_id(known.get("id"))
         parts = tuple(name_parts(name)) if type(name) is str else ()
         if set(parts) <= {".."} or key is None:
             tally.add("{n} entries of 'images' have no id or no file_name and are left out.", _entry_text(item))
@@ -104,6 +104,12 @@ def _read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImag
         if len(by_id.add(key, by_name[parts])) > 1:
             tally.add("{n} photos have the id of another; annotations of this id are left out.", repr(name))
     return list(by_name.values()), by_id
+
+
+def _name_of(item: dict) -> Any:
+    """Of LVIS, which gives the address alone, its last folder and name."""
+    name, address = item.get("file_name"), item.get("coco_url")
+    return "/".join(name_parts(address)[-2:]) if name is None and type(address) is str else name
 
 
 def _entry_text(item: object) -> str:

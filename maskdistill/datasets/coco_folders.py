@@ -20,14 +20,22 @@ def find_jsons(path: Path) -> tuple[Path, ...]:
     """The json files to open for a path: itself, or those of a folder; empty if it is no COCO source.
 
     They lie in ``annotations`` (COCO itself, CVAT), beside the photos or their folder (FiftyOne, Label Studio,
-    labelme2coco), or so in each of its subfolders (Roboflow's splits, Supervisely). Where there are
-    ``instances_*.json`` only these count: captions and keypoints repeat the same images.
+    labelme2coco), in a folder for annotations alone, or so in each of its subfolders (Roboflow's splits, Supervisely).
+    Where there are ``instances_*.json`` only these count: captions and keypoints repeat the same images.
     """
     if path.is_file():
         return (path,) if path.suffix.lower() == ".json" else ()
     annotations = _json_files(path / "annotations")
-    found = _choose(annotations) or _jsons_beside_photos(path) or _jsons_of_subfolders(path)
+    found = _choose(annotations) or _jsons_beside_photos(path)
+    if not found:
+        nested = _jsons_of_subfolders(path)
+        found = _joined(nested) if _are_all(path, list(nested)) else ()
     return found or (tuple(annotations) if len(annotations) <= _MANY else ())  # to say why they are none
+
+
+def find_unused_json(path: Path) -> Path | None:
+    """A COCO file of a subfolder that is not about all photos of a folder, so that ``find_jsons`` leaves it."""
+    return next(iter(_joined(_jsons_of_subfolders(path))), None)
 
 
 def pictures_below(path: Path) -> Iterator[Path]:
@@ -37,19 +45,26 @@ def pictures_below(path: Path) -> Iterator[Path]:
         yield from (Path(folder, name) for name in sorted(names) if is_picture_name(Path(name)))
 
 
-def _jsons_of_subfolders(path: Path) -> tuple[Path, ...]:
-    """Those of subfolders, if these are splits, or if no picture lies elsewhere."""
-    folders, files = _list_folder(path)
-    visible = [path / name for name in folders if not name.startswith(".")]
-    found = {folder: _choose(_json_files(folder / "annotations")) or _jsons_beside_photos(folder) for folder in visible}
-    named = [folder for folder in visible if found[folder]]
-    if not named or not all(_SPLIT_FOLDER.fullmatch(folder.name) for folder in named):
-        others = [folder for folder in visible if not found[folder]]
-        if any(is_picture_name(Path(name)) for name in files) or any(
-            next(pictures_below(folder), None) for folder in others
-        ):
-            return ()
-    return tuple(json for folder in named for json in found[folder])
+def _jsons_of_subfolders(path: Path) -> dict[Path, tuple[Path, ...]]:
+    """The subfolders that hold COCO files, with these."""
+    folders = [path / name for name in _list_folder(path)[0] if not name.startswith(".")]
+    found = {folder: _choose(_json_files(folder / "annotations")) or _jsons_beside_photos(folder) for folder in folders}
+    if not found.get(path / "annotations", True):  # perhaps a folder for each split in it
+        found[path / "annotations"] = _joined(_jsons_of_subfolders(path / "annotations"))
+    return {folder: jsons for folder, jsons in found.items() if jsons}
+
+
+def _joined(found: dict[Path, tuple[Path, ...]]) -> tuple[Path, ...]:
+    return tuple(json for jsons in found.values() for json in jsons)
+
+
+def _are_all(path: Path, named: list[Path]) -> bool:
+    """Whether the COCO files of some subfolders are about all pictures: these are splits, or none lies elsewhere."""
+    if named and all(_SPLIT_FOLDER.fullmatch(folder.name) for folder in named):
+        return True
+    if not any(next(pictures_below(folder), None) for folder in named):  # they hold annotations alone
+        return True
+    return all(path / picture.relative_to(path).parts[0] in named for picture in pictures_below(path))
 
 
 def _jsons_beside_photos(folder: Path) -> tuple[Path, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from maskdistill.datasets.coco_content import CocoImage, name_parts
+from maskdistill.datasets.coco_folders import pictures_below
 from maskdistill.datasets.names import FileFinder
 from maskdistill.datasets.records import LeftOut
 from maskdistill.datasets.scanning import FoundFile
@@ -18,23 +19,27 @@ _NUM_TRIED = 20  # images that are looked for in folders of any name before that
 _MAX_FOLDERS = 200  # such folders
 _MAX_SHORTENED = 10  # parts of a path, from its end, that may be the same here as where it was written
 
-Place = tuple[Path, bool]  # a picture, and whether the whole name led to it, not its last parts alone
+# A picture, and how its name led there: whole or by its last parts alone, and as written or but for case and form.
+Place = tuple[Path, tuple[bool, bool]]
 
 
-def find_pictures(images: Iterable[CocoImage]) -> tuple[list[FoundFile], list[LeftOut]]:
+def find_pictures(images: Iterable[CocoImage], root: Path | None = None) -> tuple[list[FoundFile], list[LeftOut]]:
     """The picture of each image, and the images without one.
 
-    Nothing is looked for outside of the json's folder and the folder above it, whatever a name says.
+    Args:
+        images: Of any files.
+        root: The folder that was opened. Nothing is looked for outside of it, of the json's folder and of the folder
+            above that, whatever a name says.
     """
     groups = defaultdict(list)
     for image in images:
         groups[image.json_path].append(image)
     found, missing = [], []
     for json_path, group in groups.items():
-        places = _find_group(json_path, group)
+        places = _find_group(json_path, group, root)
         owners = _owners(places)
         for image in group:
-            path, _ = places.get(image, (None, False))
+            path = places[image][0] if image in places else None
             if path is None:
                 missing.append(_missing(image, "it is not beside the json nor in the usual subfolders; add it."))
             elif owners[path] is image:
@@ -44,27 +49,29 @@ def find_pictures(images: Iterable[CocoImage]) -> tuple[list[FoundFile], list[Le
     return found, missing
 
 
-def _find_group(json_path: Path, group: list[CocoImage]) -> dict[CocoImage, Place]:
+def _find_group(json_path: Path, group: list[CocoImage], root: Path | None) -> dict[CocoImage, Place]:
     """What is found of the images of one json: where it usually lies, or else in any folder beside."""
-    usual = _PictureFinder(_usual_folders(json_path))
+    bases = list(dict.fromkeys((json_path.parent, json_path.parent.parent, root or json_path.parent)))
+    usual = _PictureFinder(_usual_folders(json_path, bases))
     found = {image: place for image in group if (place := usual.find(image.file_name))}
     if found:
         return found
-    other = _PictureFinder(_other_folders(json_path))
+    other = _PictureFinder(_other_folders(json_path, bases))
     if any(other.find(image.file_name) for image in group[:_NUM_TRIED]):
         return {image: place for image in group if (place := other.find(image.file_name))}
     return {}
 
 
 def _owners(places: dict[CocoImage, Place]) -> dict[Path, CocoImage | None]:
-    """Whose picture a file is, where several names lead to it: of the first whole name, else nobody's."""
-    claims: dict[Path, list[tuple[bool, CocoImage]]] = defaultdict(list)
-    for image, (path, is_whole) in places.items():
-        claims[path].append((is_whole, image))
+    """Whose picture a file is, where several names lead to it: of the one that fits best, else nobody's."""
+    claims: dict[Path, list[tuple[tuple[bool, bool], CocoImage]]] = defaultdict(list)
+    for image, (path, how) in places.items():
+        claims[path].append((how, image))
     owners: dict[Path, CocoImage | None] = {}
     for path, found in claims.items():
-        whole = [image for is_whole, image in found if is_whole]
-        owners[path] = whole[0] if whole else found[0][1] if len(found) == 1 else None
+        best = max(how for how, _ in found)
+        first, *others = [image for how, image in found if how == best]
+        owners[path] = None if others and best != (True, True) else first
     return owners
 
 
@@ -77,14 +84,14 @@ class _PictureFinder:
 
     def find(self, file_name: str) -> Place | None:
         spellings = list(_spellings(file_name))
-        for look in (_exact, self._files.find):
+        for as_written, look in ((True, _exact), (False, self._files.find)):
             for name, is_whole in spellings:
                 for folder in self._folders:
                     path = look(folder, name)
                     if path is not None and is_inside(path):
                         self._folders.remove(folder)
                         self._folders.insert(0, folder)
-                        return path, is_whole
+                        return path, (is_whole, as_written)
         return None
 
 
@@ -92,24 +99,20 @@ def _exact(folder: Path, name: str) -> Path | None:
     return folder / name if os.path.isfile(os.path.join(folder, name)) else None  # a path object takes longer
 
 
-def _usual_folders(json_path: Path) -> list[Path]:
+def _usual_folders(json_path: Path, bases: list[Path]) -> list[Path]:
     # instances_train2017.json belongs to train2017, where val2017 may hold a picture of the same name.
     own = json_path.stem.split("_", 1)[-1]
-    bases = (json_path.parent, json_path.parent.parent)
     first = [base / folder for base in bases for folder in (own, f"images/{own}")]
     usual = [base / folder for base in bases for folder in _SUBFOLDERS]
     nested = [base / "images" / folder for base in bases for folder in _SUBFOLDERS[2:]]
     return [folder for folder in dict.fromkeys((*first, *usual, *nested)) if is_inside(folder) and folder.is_dir()]
 
 
-def _other_folders(json_path: Path) -> list[Path]:
-    """The folders beside the json, and beside its own folder if that holds annotations only."""
-    bases = [json_path.parent]
-    if re.fullmatch(r"annotations?|labels?|json", json_path.parent.name.lower()):
-        bases.append(json_path.parent.parent)
-    found = [
-        path for base in bases if is_inside(base) for path in sorted(base.iterdir()) if not path.name.startswith(".")
-    ]
+def _other_folders(json_path: Path, bases: list[Path]) -> list[Path]:
+    """The folders beside the json, and above it if its own folder holds no pictures."""
+    beside = next(pictures_below(json_path.parent), None)
+    places = [base for base in (bases[:1] if beside else bases) if is_inside(base)]
+    found = [base / name for base in places for name in sorted(os.listdir(base)) if not name.startswith(".")]
     return [path for path in found[: 10 * _MAX_FOLDERS] if path.is_dir()][:_MAX_FOLDERS]
 
 

@@ -1,6 +1,7 @@
 """Ground truth of COCO photos: all annotations checked at once, or those of one photo drawn."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -140,40 +141,55 @@ def _masks_of(image: CocoImage, photo: Photo, numbers: Mapping[str, int] | None)
     """The masks of a photo; without numbers all are of number 1."""
     if image.problem is not None:
         raise image.problem
-    size = (photo.height, photo.width)
-    orientation = _orientation(image.size or size, photo, "") if image.annotations else 1
-    stored = size[::-1] if orientation > 1 else size
+    frame = _Frame(image, photo)
     for annotation in image.annotations:
         number = IGNORE_INDEX if annotation.is_crowd else 1 if numbers is None else numbers.get(annotation.class_name)
-        if number is None:
-            what = "its category is not among the classes that the data was opened with"
-            raise AnnotationError(what, short_text(annotation.class_name), annotation.name)
         try:
+            if number is None:
+                what = "its category is not among the classes that the data was opened with"
+                raise AnnotationError(what, short_text(annotation.class_name))
             segmentation = unwrap(annotation.segmentation)
-            made_for = code_size(segmentation) if isinstance(segmentation, dict) else stored
+            height, width = code_size(segmentation) if isinstance(segmentation, dict) else frame.size_of_polygons
+            orientation = frame.orientation_of((height, width))
         except AnnotationError as error:
             raise AnnotationError(error.kind, error.detail, annotation.name) from error
-        turn = orientation if made_for == stored else _orientation(made_for, photo, annotation.name)
-        yield _Mask(annotation.name, number, segmentation, *made_for, turn)
+        yield _Mask(annotation.name, number, segmentation, height, width, orientation)
 
 
-def _orientation(made_for: tuple[int, int], photo: Photo, annotation: int | str) -> int:
-    """How pixels of this (height, width) are turned to be the photo's: those of a file that EXIF turns may be meant.
+class _Frame:
+    """The pixels that annotations of a photo were made on: of the upright photo, or as they are stored in its file."""
 
-    Raises:
-        AnnotationError: If they cannot be the photo's.
-    """
-    if made_for == (photo.height, photo.width):
-        return 1
-    if made_for == (photo.width, photo.height):
+    def __init__(self, image: CocoImage, photo: Photo) -> None:
+        self._given = image.size
+        self._photo = photo
+        self._size = (photo.height, photo.width)
+        if image.size is not None and image.annotations:
+            self.orientation_of(image.size)
+
+    @cached_property
+    def size_of_polygons(self) -> tuple[int, int]:
+        """(height, width); raises ``AnnotationError`` if it is not known which way up they are."""
+        if self._given is not None:
+            return self._given
+        if self._size != self._size[::-1] and self._exif >= 5:
+            what = "EXIF turns the photo, and the file gives no size that says whether polygons are turned too"
+            raise AnnotationError(what, f"EXIF orientation {self._exif}")
+        return self._size
+
+    def orientation_of(self, size: tuple[int, int]) -> int:
+        """How pixels of this (height, width) are turned to be the photo's; ``AnnotationError`` if they cannot be."""
+        if size == self._size:
+            return 1
+        if size == self._size[::-1] and self._exif >= 5:  # 5 to 8 lie on their side
+            return self._exif
+        raise AnnotationError(
+            "it was made for another size than the photo's",
+            f"(height, width) {short_text(list(size))}, the photo has {list(self._size)}",
+        )
+
+    @cached_property
+    def _exif(self) -> int:
         try:
-            found = exif_orientation(photo.path)
+            return exif_orientation(self._photo.path)
         except DatasetError as error:
-            raise AnnotationError("its photo cannot be read", f"{error}", annotation) from error
-        if found >= 5:  # 5 to 8 lie on their side
-            return found
-    raise AnnotationError(
-        "it was made for another size than the photo's",
-        f"(height, width) {short_text(list(made_for))}, the photo has {[photo.height, photo.width]}",
-        annotation,
-    )
+            raise AnnotationError("its photo cannot be read", f"{error}") from error

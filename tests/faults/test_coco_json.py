@@ -61,6 +61,7 @@ def root(tmp_path_factory):
     folder = tmp_path_factory.mktemp("coco")
     save_photo(folder / "images" / "a.jpg")
     save_photo(folder / "images" / "b.jpg", orientation=6)
+    save_photo(folder / "images" / "c.jpg")
     (folder / "annotations").mkdir()
     return folder
 
@@ -99,11 +100,11 @@ def test_any_value_anywhere(root, content, whole_folder):
 @quick
 @given(segmentation=SEGMENTATIONS)
 def test_any_segmentation_beside_a_sound_photo(root, segmentation):
-    images = [{"id": n, "file_name": name} for n, name in enumerate(("a.jpg", "b.jpg"))]
-    annotations = [annotation(segmentation), annotation(polygon(1, 5, 1, 9), image_id=1)]
+    images = [{"id": n, "file_name": f"{name}.jpg"} for n, name in enumerate("abc")]
+    annotations = [annotation(segmentation, image_id=n) for n in (0, 1)] + [annotation(polygon(1, 5, 1, 9), image_id=2)]
     source = check_source(write_coco(root / "annotations" / "x.json", images, annotations))
     assert source.has_labels
-    assert read_label(source, source.photos[1]).sum() == 32
+    assert read_label(source, source.photos[2]).sum() == 32
 
 
 @quick

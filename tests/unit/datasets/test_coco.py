@@ -147,15 +147,30 @@ def test_mask_made_on_the_pixels_as_stored_is_turned_with_the_photo(tmp_path, or
 
 
 @pytest.mark.parametrize("orientation", [6, 8])
-@pytest.mark.parametrize("known", [True, False])
-def test_mask_made_on_the_upright_photo_stays(tmp_path, orientation, known):
-    size = {"width": HEIGHT, "height": WIDTH} if known else {"width": None, "height": None}
+def test_mask_made_on_the_upright_photo_stays(tmp_path, orientation):
+    size = {"width": HEIGHT, "height": WIDTH}
     path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(polygon(5, 22, 8, 12))], **size)
     save_photo(tmp_path / "images" / "a.jpg", orientation=orientation)
     source = open_source(path)
     upright = np.zeros((WIDTH, HEIGHT), np.uint8)
     upright[5:22, 8:12] = 1
     np.testing.assert_array_equal(read_label(source, source.photos[0]), upright)
+
+
+@pytest.mark.parametrize("size", [{"width": None, "height": None}, {"width": 0, "height": 0}, {"width": "x"}])
+def test_polygons_of_unknown_size_are_not_drawn_on_a_photo_that_lies_on_its_side(tmp_path, size):
+    """Nobody can tell whether they were made on the photo as it is stored. A code of run lengths says its size."""
+    names = ("a.jpg", "b.jpg", "c.jpg")
+    rle = compressed_rle(np.ascontiguousarray(rectangle(5, 12, 8, 20).T))
+    masks = [annotation(mask, image_id=n) for n, mask in enumerate((polygon(5, 12, 8, 12), polygon(5, 12, 8, 12), rle))]
+    path = make_coco(tmp_path / "annotations" / "x.json", names, masks, **size)
+    for name in names[1:]:
+        save_photo(tmp_path / "images" / name, orientation=6)
+    source = open_source(path)
+    assert read_label(source, source.photos[0]).sum() == 28
+    with pytest.raises(DatasetError, match="photo b .*EXIF"):
+        read_label(source, source.photos[1])
+    np.testing.assert_array_equal(read_label(source, source.photos[2]), rectangle(5, 12, 8, 20).T)
 
 
 @pytest.mark.parametrize(("width", "height"), [(2 * WIDTH, 2 * HEIGHT), (HEIGHT, WIDTH), (WIDTH + 1, HEIGHT)])

@@ -77,7 +77,42 @@ def several_at_the_root(root):
     return {None: 1}
 
 
-TOOLS = [roboflow, fiftyone, fiftyone_splits, label_studio, cvat, labelme2coco, supervisely, several_at_the_root]
+def annotations_apart(root):
+    photos(root / "photos" / "lot1", "a.jpg")
+    coco(root / "Labels" / "export.json", "a.jpg", prefix="lot1/")
+    return {None: 1}
+
+
+def annotations_of_splits_apart(root):
+    for split in ("train", "val"):
+        photos(root / "images" / split, "a.jpg")
+        coco(root / "annotations" / split / "instances.json", "a.jpg", prefix=f"{split}/")
+    return {"train": 1, "val": 1}
+
+
+def lvis(root):
+    photos(root / "val2017", "1.jpg")
+    path = coco(root / "lvis_v1_val.json", "1.jpg", coco_url="http://images.cocodataset.org/val2017/1.jpg")
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        del image["file_name"]
+    path.write_text(json.dumps(content))
+    return {"val": 1}
+
+
+TOOLS = [
+    annotations_apart,
+    annotations_of_splits_apart,
+    lvis,
+    roboflow,
+    fiftyone,
+    fiftyone_splits,
+    label_studio,
+    cvat,
+    labelme2coco,
+    supervisely,
+    several_at_the_root,
+]
 
 
 @pytest.mark.parametrize("tool", TOOLS)
@@ -153,6 +188,7 @@ def test_coco_folder_among_photos_does_not_hide_them(tmp_path):
     label_studio(tmp_path / "other")
     source = open_source(tmp_path)
     assert (source.kind, [photo.id for photo in source.photos]) == ("folder", ["mine/a", "other/images/a"])
+    assert [(item.what, item.path.name) for item in source.skipped] == [("label", "result.json")]
 
 
 def test_one_json_for_each_photo_is_not_looked_through(tmp_path):

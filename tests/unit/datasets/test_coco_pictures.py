@@ -82,6 +82,7 @@ def test_the_whole_name_goes_before_its_last_parts_and_as_written_before_another
     found, source = open_names(tmp_path, "lot1/a.jpg", "a.jpg")
     assert found == ["images/a.jpg"]
     assert [item.path.parent.name for item in source.skipped] == ["lot1"]
+    assert [item.path.name for item in open_names(tmp_path, "A.jpg", "a.jpg")[1].skipped] == ["A.jpg"]
     save_photo(tmp_path / "data" / "a.JPG")
     assert open_names(tmp_path, "a.jpg")[0] == ["images/a.jpg"]
 
