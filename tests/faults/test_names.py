@@ -62,7 +62,10 @@ def test_a_second_start_has_nothing_to_do_and_a_moved_folder_is_followed(odd_run
 def test_exports_have_names_that_every_system_takes(odd_run, tmp_path, format):
     run, _ = odd_run
     export_run(run, format, tmp_path / "out")
-    names = [path.name for path in (tmp_path / "out").rglob("*") if path.is_file() and not path.is_symlink()]
+    files = [path for path in (tmp_path / "out").rglob("*") if path.is_file()]
+    if format == "coco":  # its links to the photos have the photos' names
+        files = [path for path in files if path.relative_to(tmp_path / "out").parts[0] != "images"]
+    names = [path.name for path in files]
     if format == "yolo":
         pictures = [path for path in (tmp_path / "out" / "images").rglob("*") if path.is_file()]
         assert len({path.name.casefold() for path in pictures}) == len(ODD_NAMES)
