@@ -361,7 +361,7 @@ def given_alone(rng: random.Random, folder: Path) -> Attempt:
             Path("/dev"),
             f"{data}/\0", "x" * 300, "~nobody-at-all/x", "", "   ", f"{data}/good.png/", "samples", "-",
             "http://localhost/a.jpg",
-            "file:///tmp", f"{data}\n", "s3://bucket/x",
+            "file:///nowhere/photos", f"{data}\n", "s3://bucket/x",
         )
     )  # fmt: skip
     name = str(given)
