@@ -21,7 +21,7 @@ def stamp(paths: Iterable[Path]) -> str:
 def _modified(path: Path) -> int | None:
     try:
         return path.stat().st_mtime_ns
-    except FileNotFoundError:  # asked for in one step: another thread may delete a file that was there just now
+    except OSError:  # asked for in one step: another thread may delete a file that was there just now
         return None
 
 

@@ -134,7 +134,9 @@ def _dismiss(name: str) -> None:
 
 
 def _follow(run: Path, place: str, find: Callable[[Path], Job | None]) -> None:
-    st.fragment(_draw_live, run_every=None if page_switch.is_under_way() else REFRESH)(run, place, find)
+    st.fragment(widgets.show_errors()(_draw_live), run_every=None if page_switch.is_under_way() else REFRESH)(
+        run, place, find
+    )
 
 
 def _draw_live(run: Path, place: str, find: Callable[[Path], Job | None]) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import streamlit as st
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
-from app import identity, libraries, page_switch, selection, server, session, sidebar
+from app import identity, libraries, page_switch, selection, server, session, sidebar, widgets
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = ROOT / "pages"
@@ -47,7 +47,8 @@ def draw() -> None:
         page_switch.draw()
     else:
         libraries.load_for(page.url_path)
-        page.run()
+        with widgets.show_errors():
+            page.run()
 
 
 if get_script_run_ctx(suppress_warning=True) is None:

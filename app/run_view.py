@@ -3,6 +3,7 @@
 Nothing here may be changed by who gets it: all sessions share it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import read_array, read_json_if_there
+from maskdistill.storage.read_files import DamagedFileError, read_array, read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 from maskdistill.storage.run_photos import photos_of
 
@@ -53,6 +54,7 @@ class RunView:
     pca: np.ndarray | None  # (V, 2) float32
     clusters: dict[str, Any] | None  # clusters.json
     metrics: dict[str, Any] | None  # metrics.json
+    problems: tuple[str, ...] = ()  # files that are damaged, and that much of the run can be seen without
 
     @property
     def frame(self) -> pd.DataFrame:
@@ -143,10 +145,13 @@ def open_run_view() -> RunView:
     try:
         _look_up_truth(run)
         with st.spinner("Reading the run …", show_time=True):
-            return read_run_view(run)
+            run_view = read_run_view(run)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         st.stop()
+    for problem in run_view.problems:
+        st.error(widgets.escape(problem))
+    return run_view
 
 
 def _look_up_truth(run: Run) -> None:
@@ -193,6 +198,15 @@ _ARROW = ":material/arrow_back:"
 def _read_run_view(path: Path, stamp: str) -> RunView:
     run = Run(path)
     vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
+    problems: list[str] = []
+
+    def optional(read: Callable[[Path], Any], name: str) -> Any:
+        try:
+            return read(run.path / name)
+        except DamagedFileError as error:
+            problems.append(str(error))
+            return None
+
     return RunView(
         run=run,
         stamp=stamp,
@@ -201,10 +215,11 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         photos=photos_of(run),
         thumbs=run.thumbs,
         vectors=vectors,
-        umap=_fitting(_mapped(run.path / "umap_xy.npy"), vectors),
+        umap=_fitting(optional(_mapped, "umap_xy.npy"), vectors),
         pca=None if vectors is None else pca_map(vectors),
         clusters=read_json_if_there(run.path / "clusters.json"),
-        metrics=read_json_if_there(run.path / "metrics.json"),
+        metrics=optional(read_json_if_there, "metrics.json"),
+        problems=tuple(problems),
     )
 
 

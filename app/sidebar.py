@@ -4,10 +4,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import cache, identity, job_status, page_switch, selection, session
+from app import cache, identity, job_status, page_switch, selection, session, widgets
 from maskdistill.errors import MaskDistillError
+from maskdistill.jobs import list_jobs
 from maskdistill.storage.database import database_path
-from maskdistill.storage.run_folder import Run, list_runs, runs_folder
+from maskdistill.storage.run_folder import INFO, Run, list_runs, runs_folder
 
 _NO_RUN = ""
 _LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="190" height="32" viewBox="0 0 190 32">
@@ -22,12 +23,15 @@ def draw() -> None:
     st.logo(_LOGO, size="large")
     with st.sidebar:
         runs = {run.name: run for run in list_runs(runs_folder())}
-        _choose_run(runs)
+        damaged = {name: text for name, run in runs.items() if (text := _problem(run.path, _state(run)))}
+        _choose_run(runs, damaged)
         chosen = selection.current().run
-        if chosen in runs:
+        if chosen in damaged:
+            st.error(widgets.escape(damaged[chosen]))
+        elif chosen in runs:
             _describe(runs[chosen])
         watched = session.recall(session.Key.WATCHED, {})
-        for run in runs.values():
+        for run in (run for name, run in runs.items() if name not in damaged):
             if run.name in watched or _had_active_job(run.path, _state(run)):
                 job_status.draw_running(run.path)
         _follow_started(runs)
@@ -40,23 +44,36 @@ def _had_active_job(run: Path, state: str) -> bool:
     return job_status.is_running(run)
 
 
+@cache.newest(1000)
+def _problem(run: Path, _state: str) -> str:
+    """Why a run in this state cannot be opened, or its jobs and decisions not be read; empty if all is well."""
+    try:
+        Run(run).info()
+        list_jobs(run)
+    except MaskDistillError as error:
+        return str(error)
+    return ""
+
+
 def _state(run: Run) -> str:
     """Names the state of the files that a job, or a command typed in a terminal, writes its progress to."""
     database = database_path(run.path)
-    return cache.stamp([database, database.with_name(f"{database.name}-wal"), run.progress_path])
+    files = [database, database.with_name(f"{database.name}-wal"), run.progress_path, run.path / INFO]
+    return cache.stamp(files)
 
 
-def _choose_run(runs: dict[str, Run]) -> None:
+def _choose_run(runs: dict[str, Run], damaged: dict[str, str]) -> None:
     chosen = selection.current().run
     key = session.sync_widget(session.Key.SIDEBAR_RUN, chosen if chosen in runs else _NO_RUN)
     data = selection.current().data
     nothing = "Sample photos, no run" if data == "sample" else "No run"
+    folder = f"Runs live in the folder {runs_folder().absolute()}."
     st.selectbox(
         "Run",
         [_NO_RUN, *runs],
         key=key,
-        format_func=lambda name: name or nothing,
-        help=f"Runs live in the folder {runs_folder().absolute()}.",
+        format_func=lambda name: f"{name} (damaged)" if name in damaged else name or nothing,
+        help="\n\n".join([folder, *map(widgets.escape, damaged.values())]),
         on_change=lambda: _open(session.widget_value(key)),
     )
 
@@ -85,10 +102,6 @@ def _open(name: str) -> None:
 
 
 def _describe(run: Run) -> None:
-    try:
-        backbone = run.info().get("backbone") or {}
-    except MaskDistillError as error:
-        st.error(str(error))
-        return
+    backbone = run.info().get("backbone") or {}
     if backbone:
         st.caption(f"**{backbone['name']}** · {backbone['weights']}")

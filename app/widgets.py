@@ -35,6 +35,13 @@ def show_errors() -> Iterator[None]:
         yield
     except MaskDistillError as error:
         st.error(escape(str(error)))
+    except FileNotFoundError as error:
+        st.error(
+            f"{escape(str(error.filename or error))} is not there any more. If the run was deleted or renamed, choose "
+            "another one in the sidebar."
+        )
+    except OSError as error:
+        st.error(f"{escape(str(error.filename or 'A file'))} cannot be used: {escape(error.strerror or str(error))}.")
 
 
 def attempt(action: Callable[[], object]) -> bool:

@@ -17,5 +17,5 @@ except MaskDistillError as error:
     st.stop()
 
 st.html(page.STYLE)
-st.fragment(page.draw)(context)
+st.fragment(widgets.show_errors()(page.draw))(context)
 page.show_masks()

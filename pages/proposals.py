@@ -20,4 +20,4 @@ except MaskDistillError as error:
 if session.recall(session.Key.APPLY):
     apply_dialog.draw(context)
 
-st.fragment(page.draw)(context)
+st.fragment(widgets.show_errors()(page.draw))(context)

@@ -2,9 +2,10 @@
 
 import streamlit as st
 
+from app import widgets
 from app.results import page
 from app.run_view import open_run_view
 
 st.title("Results")
 run_view = open_run_view()
-st.fragment(page.draw)(run_view)
+st.fragment(widgets.show_errors()(page.draw))(run_view)

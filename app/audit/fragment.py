@@ -6,7 +6,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import selection, session
+from app import selection, session, widgets
 from app.audit import export_panel, summaries
 from app.audit.annotator import sync
 from app.audit.attendance import attendance, connection
@@ -46,6 +46,7 @@ def open_session(run_view: RunView, store: LabelStore, settings: QueueSettings) 
 
 
 @st.fragment
+@widgets.show_errors()
 def draw(review: ReviewSession) -> None:
     """Answer the annotator; below it, clusters to reject, agreement, and the uses of the decisions."""
     sync(review, key="audit-sync", on_message=partial(_apply, review), on_detail=partial(_open, review))

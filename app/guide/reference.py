@@ -12,7 +12,6 @@ from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import estimate, work_of_source
-from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, runs_folder
 
 FOLDER = "guide"
@@ -52,9 +51,16 @@ def class_folder() -> Path:
     number = 1
     while True:
         run = Run(runs_folder() / (FOLDER if number == 1 else f"{FOLDER}-{number}"))
-        if not run.exists or read_json(run.path / "run.json").get("data") == DATA:
+        if not run.exists or _is_of_class(run):
             return run.path
         number += 1
+
+
+def _is_of_class(run: Run) -> bool:
+    try:
+        return run.info().get("data") == DATA
+    except MaskDistillError:  # a damaged run is left alone too
+        return False
 
 
 def class_config(features: FeatureConfig) -> RunConfig:

@@ -55,6 +55,7 @@ def open_mask(mask_id: int) -> None:
 
 
 @st.fragment(key=_FRAGMENT)
+@widgets.show_errors()
 def show_detail(run_view: RunView, scope: Scope, preview: Preview | None = None) -> None:
     """Open the dialog on the selected mask, if there is one; closing it clears the selection.
 

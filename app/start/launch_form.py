@@ -96,7 +96,10 @@ def _ask_name(source: PhotoSource) -> str:
 
 def _is_free_or_same(name: str, source: PhotoSource) -> bool:
     run = Run(runs_folder() / name)
-    return not run.exists or run.info().get("data") == source.spec
+    try:
+        return not run.exists or run.info().get("data") == source.spec
+    except MaskDistillError:  # a damaged run is left alone
+        return False
 
 
 def _estimate(source: PhotoSource, backbone: str) -> str:

@@ -31,7 +31,7 @@ def draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
         card: The chosen stage.
         jobs: Of the run, newest first.
     """
-    st.fragment(_draw)(run, card, jobs)
+    st.fragment(widgets.show_errors()(_draw))(run, card, jobs)
 
 
 def _draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:

@@ -52,7 +52,9 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         st.button("Show the current job", on_click=selection.select, kwargs={"job": 0})
         return
     active = any(item.state.is_active for item in jobs) or (job is not None and job.state.is_active)
-    st.fragment(_draw, run_every=REFRESH if active else None)(run, coming, _page_state(job, jobs))
+    st.fragment(widgets.show_errors()(_draw), run_every=REFRESH if active else None)(
+        run, coming, _page_state(job, jobs)
+    )
 
 
 def _page_state(job: Job | None, jobs: Sequence[Job]) -> tuple:

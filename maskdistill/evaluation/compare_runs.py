@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -107,16 +107,15 @@ def share_unmatched(counts: Sequence[tuple[int, int, int]], matching: Mapping[in
 
 
 def comparable_runs(run: Run, others: Sequence[Run]) -> list[Run]:
-    """Runs among ``others`` that were made of the same data, have label maps, and are not this one."""
-    data = _data(run)
-    return [other for other in others if other.path != run.path and _data(other) == data and _has_labels(other)]
+    """Runs among ``others`` that were made of the same data, have label maps, are whole, and are not this one."""
+    data = run.info()["data"]
+    return [other for other in others if other.path != run.path and _is_comparable(other, data)]
 
 
-def _data(run: Run) -> Any:
-    return run.info().get("data")
-
-
-def _has_labels(run: Run) -> bool:
-    path = run.path / "predictions.json"
-    found = read_json_if_there(path)
-    return found is not None and bool(found["photos"])
+def _is_comparable(run: Run, data: str) -> bool:
+    """Whether a run is of that data and has label maps; a damaged one is not."""
+    try:
+        found = read_json_if_there(run.path / "predictions.json")
+        return run.info().get("data") == data and found is not None and bool(found["photos"])
+    except RunError:
+        return False

@@ -333,7 +333,9 @@ def list_runs(folder: Path) -> list[Run]:
     for path in folder.iterdir():
         with suppress(OSError):  # no run, or one that is deleted just now
             if not roots.leads_out(path):
-                found.append(((path / "run.json").stat().st_mtime, Run(path)))
+                names = (path / name for name in (INFO, INFO_COPY))  # without the first it is a damaged run
+                there = next((name for name in names if os.path.lexists(name)), path / INFO)
+                found.append((there.lstat().st_mtime, Run(path)))
     return [run for _, run in sorted(found, key=lambda item: item[0], reverse=True)]
 
 
