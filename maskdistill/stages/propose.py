@@ -16,7 +16,7 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
-from maskdistill.features.registry import BackboneChoice, choose_backbone
+from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.merge import follow_move, merge_results
@@ -106,6 +106,8 @@ def hold_masks(
         raise ConfigError(INSTALL_HINT)
     requested = config.features.backbone
     choice = choose_backbone(requested, config.features.architecture)
+    if choice.spec.path:
+        check_weight_file(Path(choice.spec.path))
     config = _settle(config, choice, run)
     made_from = describe_inputs(source, config, choice)
     key = fingerprint(made_from)

@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
-from maskdistill.features.weight_files import first_line
 from maskdistill.files import replace_atomically, write_atomically
+from maskdistill.storage.read_files import first_line
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], values: Mapping[str
     try:
         save_file(copies, path, metadata=metadata)
     except SafetensorError as error:
-        raise CheckpointError(f"Cannot write {path}: {first_line(error)} Is the disk full?") from error
+        raise CheckpointError(f"Cannot write {path}: {first_line(error)}. Is the disk full?") from error
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
@@ -140,7 +140,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no mapping)
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} cannot be read: {first_line(error)}") from error
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}.") from error
     if METADATA not in metadata:
         raise CheckpointError(f"{path} was not written by a training of this project.")
     try:

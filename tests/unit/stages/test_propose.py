@@ -539,10 +539,20 @@ def test_full_disk_is_told_and_can_be_mended(start, tmp_path, monkeypatch):
     assert start().num_new == 3
 
 
-@pytest.mark.parametrize("setting", ["proposals.blocks=40", "features.backbone=/nowhere/gone.pth"])
-def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, config, tmp_path, setting):
+def test_file_that_cannot_be_weights_is_refused_before_anything_is_written(start, config, tmp_path):
+    page = tmp_path / "page.pth"
+    page.write_text("<!DOCTYPE html>")
+    for path, what in ((page, "web page"), (tmp_path / "gone.pth", "No file"), (tmp_path, "folder")):
+        link = tmp_path / f"{what}.pth"
+        link.symlink_to(path)
+        with pytest.raises(CheckpointError, match=what):
+            start(config=config.with_overrides([f"features.backbone={link}"]))
+    assert not (tmp_path / "run").exists()
+
+
+def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, config, tmp_path):
     with pytest.raises(MaskDistillError) as info:
-        start(config=config.with_overrides([setting]))
+        start(config=config.with_overrides(["proposals.blocks=40"]))
     progress = read_progress_file(Run(tmp_path / "run").progress_path)
     assert (progress.state, progress.message) == ("failed", str(info.value))
 
