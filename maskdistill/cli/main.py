@@ -20,11 +20,11 @@ from typing import Any, NoReturn
 from maskdistill import __version__, roots
 from maskdistill.cli import flags
 from maskdistill.cli.streams import drop_output, settle_streams, write_output
-from maskdistill.errors import MaskDistillError
+from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.files import describe_file_error, is_disk_full
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.stages.stage_list import BY_NAME
-from maskdistill.storage.user_folders import redirect_caches
+from maskdistill.storage.user_folders import cache_dir, redirect_caches
 
 EXIT_FILE_ERROR = 1
 EXIT_BAD_INPUT = 2
@@ -68,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         options = parse(arguments)
         logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format="%(message)s")
-        sys.excepthook = partial(_tell_fault, options)
+        sys.excepthook = partial(_tell_fault, options.verbose)
         if options.command != "app":  # who types has the account's rights; jobs that the app starts stay confined
             os.environ.pop(roots.VARIABLE, None)
         text = call(options)
@@ -205,18 +205,16 @@ def _interrupt(_number: int, _frame: object) -> NoReturn:
     raise KeyboardInterrupt
 
 
-def _tell_fault(
-    options: argparse.Namespace, kind: type[BaseException], error: BaseException, trace: TracebackType | None
-) -> None:
+def _tell_fault(verbose: bool, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
     """A fault of the program in one line; where it lies goes into a file, or to a person who asked for more."""
     text = "".join(traceback.format_exception(kind, error, trace))
-    path = options.run / "logs" / "fault.log"
     try:
+        path = cache_dir() / "fault.log"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8", errors="backslashreplace")
         where = f"{path} says where."
-    except OSError:
-        where = f"\n{text}"
+    except (OSError, RunError):
+        where = "The same command with --verbose says where."
     first = (str(error).strip() or kind.__name__).splitlines()[0]
-    sys.stderr.write(text if options.verbose else "")
+    sys.stderr.write(text if verbose else "")
     sys.stderr.write(f"maskdistill: {kind.__name__}: {first}. This is a fault of the program. {where}\n")
