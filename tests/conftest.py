@@ -1,8 +1,12 @@
-"""Shared by all tests: one thread, how many inputs hypothesis draws, and a transformer small enough for a unit test."""
+"""Shared by all tests: no other machine, one thread, how many inputs hypothesis draws, a transformer for unit tests."""
 
+import atexit
 import os
+import runpy
+import shutil
 import signal
-from collections.abc import Callable
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -11,6 +15,14 @@ from hypothesis import HealthCheck, settings
 from safetensors.torch import save_file
 from timm.models.vision_transformer import VisionTransformer
 from tiny_vit import vit_two_blocks_patch4_32
+
+# Nothing here, nor any process started from here, may reach another machine.
+LOOPBACK = Path(__file__).parent / "data" / "loopback"
+os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(LOOPBACK), os.environ.get("PYTHONPATH")]))
+ATTEMPTS = Path(tempfile.mkdtemp(prefix="maskdistill-tests-")) / "attempts"
+atexit.register(shutil.rmtree, ATTEMPTS.parent, ignore_errors=True)
+os.environ["MASKDISTILL_TESTS_SOCKETS"] = str(ATTEMPTS)
+runpy.run_path(str(LOOPBACK / "sitecustomize.py"))
 
 torch.set_num_threads(1)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
@@ -36,6 +48,16 @@ def randomise(model: VisionTransformer, seed: int = 0) -> VisionTransformer:
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=generator) * 0.2)
     return model.eval().requires_grad_(False)
+
+
+@pytest.fixture(autouse=True)
+def no_other_machine() -> Iterator[Path]:
+    """Fails a test during which another machine was asked for; gives the file that says so."""
+    ATTEMPTS.unlink(missing_ok=True)
+    yield ATTEMPTS
+    tried = ATTEMPTS.read_text(encoding="utf-8") if ATTEMPTS.is_file() else ""
+    ATTEMPTS.unlink(missing_ok=True)
+    assert not tried
 
 
 @pytest.fixture

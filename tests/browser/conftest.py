@@ -54,7 +54,7 @@ def running_server(
     full = [sys.executable, "-m", *command, f"--server.port={port}", "--server.headless=true", *options]
     known = {
         **os.environ,
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}",
         "MASKDISTILL_RUNS": str(folder / "runs"),
         "HF_HUB_OFFLINE": "1",
         **environment,
