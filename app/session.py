@@ -20,6 +20,7 @@ class Key(StrEnum):
     COMPARE = "compare"
     SOURCE_KIND = "source kind"
     SOURCE_PATH = "source path"
+    SEARCH_STOPPED = "search stopped"
     SAMPLE_VIEWS = "sample views"
     RUN_NAME = "run name"
     NAMED_FOR = "named for"

@@ -13,6 +13,7 @@ from maskdistill.errors import DatasetError
 MAX_FILES = 100
 MAX_FILE_MB = 50
 MAX_TOTAL_MB = 200
+MAX_PIXELS = 64_000_000  # of a picture, by its header: it is decoded in the memory that all sessions share
 _MB = 1024 * 1024
 
 
@@ -76,7 +77,7 @@ def _write(folder: Path, file: Upload, taken: set[str]) -> Path:
 def _problem(path: Path) -> str | None:
     """Why the file is no usable picture; it is deleted then."""
     try:
-        inspect_image(path)
+        inspect_image(path, max_pixels=MAX_PIXELS)
     except DatasetError as error:
         path.unlink()
         return str(error).removeprefix(f"Cannot read {path}. ")

@@ -2,8 +2,8 @@
 
 import streamlit as st
 
-from app import photo_cache, widgets
-from app.start import launch_form, source_form, source_summary
+from app import widgets
+from app.start import launch_form, search, source_form, source_summary
 from maskdistill.errors import MaskDistillError
 
 st.title("Find the objects in your photos")
@@ -20,11 +20,11 @@ if not spec:
     st.stop()
 
 try:
-    with right, widgets.scan_progress() as on_progress:
-        source = photo_cache.source(spec, on_progress)
+    with right:
+        source = search.open_photos(spec)
 except MaskDistillError as error:
     with right:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
     st.stop()
 
 with right:

@@ -137,7 +137,7 @@ def _as_photo(content: bytes, name: str, folder: Path) -> tuple[Photo, tuple[int
     path = folder / "picture"
     path.write_bytes(content)
     try:
-        size = inspect_image(path)
+        size = inspect_image(path, max_pixels=uploads.MAX_PIXELS)
         image = read_photo(path, min_short_side=photo_cache.LIVE_SIDE)
     except DatasetError as error:
         raise DatasetError(str(error).removeprefix(f"Cannot read {path}. ")) from error

@@ -6,6 +6,7 @@ import streamlit as st
 
 from app import photo_cache, session, uploads
 from app.run_context import free_run_name
+from app.start import search
 from maskdistill.storage.run_folder import runs_folder
 
 KINDS = {"sample": "Sample", "path": "Folder", "dropped": "Drop pictures"}
@@ -61,6 +62,7 @@ def _ask_path() -> str:
         st.caption("A folder of pictures, a VOC folder (JPEGImages) or a COCO folder or json.")
     elif st.button("Read again", icon=":material/refresh:", help="Read the folder again, after files have changed."):
         photo_cache.rescan(path)
+        search.forget_stop()
     return path
 
 
@@ -75,7 +77,8 @@ def _ask_drop() -> str:
         label_visibility="collapsed",
     )
     st.caption(
-        f"At most {uploads.MAX_FILES} pictures, {uploads.MAX_FILE_MB} MB each, {uploads.MAX_TOTAL_MB} MB in all."
+        f"At most {uploads.MAX_FILES} pictures, {uploads.MAX_FILE_MB} MB and {uploads.MAX_PIXELS // 10**6} megapixels "
+        f"each, {uploads.MAX_TOTAL_MB} MB in all."
     )
     if files:
         _keep(files, turn)

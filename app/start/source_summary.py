@@ -26,7 +26,7 @@ def draw(source: PhotoSource) -> None:
         page = min(st.pagination(pages, key=f"found page {source.spec}"), pages)
     shown = source.photos[(page - 1) * PAGE : page * PAGE]
     photo_grid([photo_tile(photo) for photo in shown], key="found", layout="photos")
-    widgets.draw_left_out([(printable(item.path), item.reason) for item in source.skipped])
+    widgets.draw_left_out([(printable(item.path), item.reason) for item in source.skipped], count=_num_left_out(source))
 
 
 def _draw_counts(source: PhotoSource) -> None:
@@ -41,9 +41,13 @@ def _draw_counts(source: PhotoSource) -> None:
             help = "Labels are used for reporting only, never for training or for choosing settings."
             st.metric("Labelled classes", f"{len(source.classes)}", width="content", help=help)
         if source.skipped:
-            st.metric("Left out", f"{len(source.skipped):,}", width="content", help="The table below says why.")
+            st.metric("Left out", f"{_num_left_out(source):,}", width="content", help="The table below says why.")
     if source.classes:
         st.caption("Classes: " + ", ".join(source.classes))
+
+
+def _num_left_out(source: PhotoSource) -> int:
+    return sum(item.count for item in source.skipped)
 
 
 def _size_range(source: PhotoSource) -> str:

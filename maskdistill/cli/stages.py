@@ -2,15 +2,19 @@
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 
 from maskdistill.cli.settings import read_settings
+from maskdistill.datasets import ProgressCallback
 from maskdistill.errors import ConfigError
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run
+
+SEARCH_INTERVAL = 5.0  # seconds between two lines about the search for photos
 
 
 def run_command(options: argparse.Namespace) -> str:
@@ -36,6 +40,7 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
         num_workers=options.workers,
         quiet=options.quiet,
         on_finished=record_speed,
+        on_search=None if options.quiet else _tell_search(),
     )
     sentences: dict[str, str] = {}
 
@@ -50,6 +55,19 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     backbone = run.info()["backbone"]
     sys.stderr.write(f"Weights: {backbone['name']}, because {backbone['reason']}. {backbone['weights']}\n")
     return _result(run, sentences)
+
+
+def _tell_search() -> ProgressCallback:
+    """Says every few seconds how far the search for photos is, so that a whole disk given by mistake is noticed."""
+    last = time.monotonic()
+
+    def tell(done: int, total: int) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SEARCH_INTERVAL:
+            last = time.monotonic()
+            sys.stderr.write(f"photos: {done:,} of {total:,} read\n" if total else f"photos: {done:,} files seen\n")
+
+    return tell
 
 
 def _result(run: Run, sentences: dict[str, str]) -> str:

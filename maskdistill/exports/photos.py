@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Literal, TypeVar
 
-from PIL import ExifTags, Image
+from PIL import Image
 
 from maskdistill.datasets import Photo, inspect_image, read_photo
+from maskdistill.datasets.images import exif_orientation
 from maskdistill.errors import DatasetError, printable
 from maskdistill.exports.names import portable_stems
 from maskdistill.exports.records import ExportImage
@@ -142,10 +143,14 @@ def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
             f"Cannot use {image.path}. Its size is {size[1]} x {size[0]} pixels, its masks have "
             f"{image.width} x {image.height}: it was replaced. Put the photo of the run back."
         )
-    with Image.open(image.path) as picture:
-        # PngImageFile.getexif would decode the whole picture in search of a tag behind the pixels.
-        upright = Image.Image.getexif(picture).get(ExifTags.Base.Orientation, 1) == 1
-        return suffixes.get(picture.format) if upright else None
+    if exif_orientation(image.path) != 1:
+        return None
+    try:
+        with Image.open(image.path) as picture:
+            deep = picture.mode.startswith(("I", "F"))  # most readers would show 12 bits in a file of 16 as black
+            return None if deep else suffixes.get(picture.format)
+    except (OSError, SyntaxError, ValueError):  # sound for us, as one with much text, but not for other readers
+        return None
 
 
 def _stays_inside(name: str) -> bool:

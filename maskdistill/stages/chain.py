@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
-from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.datasets import PhotoSource, ProgressCallback, open_source
 from maskdistill.errors import ConfigError
 from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
@@ -47,6 +47,7 @@ class Options:
     num_workers: int = 0
     quiet: bool = False
     on_finished: OnFinished = lambda *_: None  # called after a stage that was worked on from beginning to end
+    on_search: ProgressCallback | None = None  # called while the photos are looked for and inspected
 
 
 def run_stages(
@@ -76,7 +77,7 @@ def run_stages(
     """
     if options.shard is None:
         refuse_if_held(run.path)
-    source = open_source(data)
+    source = open_source(data, on_progress=options.on_search)
     for note in label_notes(source)[:_MAX_NOTES]:
         logger.warning("Ground truth: %s (%s)", note.reason, note.path)
     if options.limit:

@@ -1,6 +1,7 @@
 import pytest
 
-from app.start import launch_form
+from app import photo_cache
+from app.start import launch_form, search
 
 
 def metric(app, label):
@@ -49,7 +50,40 @@ def test_folder_shows_photos_and_why_a_file_is_left_out(open_page, photo_folder)
 def test_missing_folder_is_explained(open_page, tmp_path):
     app = choose_folder(open_page("start"), tmp_path / "nowhere")
     assert not app.exception
-    assert str(tmp_path / "nowhere") in app.error[0].value
+    assert str(tmp_path / "nowhere") in app.error[0].value.replace("\\", "")
+
+
+def test_a_search_that_was_stopped_waits_until_it_is_asked_for_again(open_page, photo_folder, monkeypatch):
+    def slow_source(spec, on_progress):
+        on_progress(500, 0)
+        on_progress(1, 3)
+        return photo_cache.open_source(spec)
+
+    monkeypatch.setattr(search, "PATIENCE", 0.0)
+    monkeypatch.setattr(search, "INTERVAL", 0.0)
+    monkeypatch.setattr(photo_cache, "source", slow_source)
+    app = choose_folder(open_page("start"), photo_folder)
+    assert metric(app, "Photos") == "3"
+    app.session_state["page:search stopped"] = str(photo_folder)
+    app.run()
+    assert not app.metric
+    button(app, "Search on").click().run()
+    assert metric(app, "Photos") == "3"
+
+
+def test_a_folder_of_another_persons_phone_is_counted(open_page, photo_folder):
+    for name in ("a.mov", "b.mov", "c.gif"):
+        (photo_folder / name).touch()
+    app = choose_folder(open_page("start"), photo_folder)
+    assert metric(app, "Left out") == "4"
+    assert len(app.dataframe[0].value) == 3
+
+
+@pytest.mark.parametrize("path", ["a\0b", "x" * 5000, "~no-such-user/x", "file:///no/such", "http://a.org/b", "/proc"])
+def test_what_is_no_path_is_a_sentence(open_page, path):
+    app = choose_folder(open_page("start"), path)
+    assert not app.exception
+    assert app.error
 
 
 def test_asks_for_photos_when_there_are_none(open_page):

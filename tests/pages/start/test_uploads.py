@@ -61,3 +61,11 @@ def test_limits_of_number_and_size_are_told(tmp_path, monkeypatch):
     assert "0 MB in all" in uploads.keep_uploads([Dropped("x.png", png())], tmp_path).refused[0][1]
     monkeypatch.setattr(uploads, "MAX_FILE_MB", 0)
     assert "0 MB a file" in uploads.keep_uploads([Dropped("x.png", png())], tmp_path).refused[0][1]
+
+
+def test_pixels_are_checked_from_the_header(tmp_path, monkeypatch):
+    monkeypatch.setattr(uploads, "MAX_PIXELS", 40)
+    kept = uploads.keep_uploads([Dropped("a.png", png())], tmp_path)
+    assert kept.num_kept == 0
+    assert "8 x 6" in kept.refused[0][1]
+    assert list(tmp_path.iterdir()) == []
