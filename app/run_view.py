@@ -161,7 +161,7 @@ def _look_up_truth(run: Run) -> None:
     try:
         with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
             make_truth(run, GroundTruth(photo_cache.source(run.info()["data"])), on_progress)
-    except DatasetError as error:
+    except (DatasetError, OSError) as error:  # such as a run that may only be read
         session.notify(f"Ground truth is left out. {error}")
 
 

@@ -230,3 +230,15 @@ def test_label_maps_that_say_nothing_have_no_metric(open_page, editable_run):
         app = open_page("results", run="tiny", results=view)
         assert not app.exception
         assert not app.error
+
+
+def test_run_that_may_only_be_read_is_shown_without_the_ground_truth_of_its_masks(open_page, editable_run, monkeypatch):
+    (editable_run.path / "mask_truth.parquet").unlink()
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("maskdistill.evaluation.mask_truth.write_table", refuse)
+    app = open_page("results", run="tiny")
+    assert not app.exception
+    assert any("Ground truth is left out" in item.value for item in app.warning)

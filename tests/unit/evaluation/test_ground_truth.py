@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from PIL import Image
 from voc_data import drawn_label, make_voc
 
 from maskdistill.datasets import open_source
@@ -83,3 +84,25 @@ def test_report_is_made_again_when_labels_or_classes_change(source, tmp_path):
     assert state_of_labels(replace(source, classes=("cat",))) != linked
     shutil.rmtree(tmp_path / "SegmentationClass")
     assert len(state_of_labels(source)) == 2
+
+
+def test_annotations_that_break_leave_their_photo_out(tmp_path):
+    """A coordinate of a billion pixels, in a COCO file that was sound when it was opened."""
+    photos = [{"id": number, "file_name": f"{number}.png", "width": 8, "height": 6} for number in (1, 2)]
+    for photo in photos:
+        Image.new("RGB", (8, 6)).save(tmp_path / photo["file_name"])
+    marks = [
+        {"id": number, "image_id": number, "category_id": 1, "segmentation": [[1, 1, 5, 1, 5, 4]], "iscrowd": 0}
+        for number in (1, 2)
+    ]
+    content = {"images": photos, "annotations": marks, "categories": [{"id": 1, "name": "cow"}]}
+    path = tmp_path / "x.json"
+    path.write_text(json.dumps(content))
+    opened = open_source(path)
+    marks[0]["segmentation"] = [[1e9, 1e9, 2e9, 1e9, 2e9, 2e9]]
+    path.write_text(json.dumps(content))
+    truth = GroundTruth(opened)
+    assert [truth.read(photo) is None for photo in opened.photos] == [True, False]
+    assert [id for id, _ in truth.left_out] == ["1"]
+    path.unlink()
+    assert [truth.read(photo) for photo in opened.photos] == [None, None]
