@@ -61,7 +61,7 @@ def test_photo_that_differs_is_found(run, other):
 
 def test_label_maps_of_two_sizes_are_refused(run, other):
     write_label_png(other.prediction("stage2", 0), np.zeros((3, 3), np.uint8))
-    with pytest.raises(RunError, match="Make the predictions of both again"):
+    with pytest.raises(RunError, match="3 x 3 pixels"):
         compare(run, other)
 
 

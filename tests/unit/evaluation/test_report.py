@@ -90,7 +90,7 @@ def test_split_without_ground_truth_is_told(run, scene, tmp_path):
 def test_run_that_is_not_trained_is_told(run, scene, tmp_path):
     shutil.copytree(run.path, tmp_path / "copy")
     shutil.rmtree(tmp_path / "copy" / "stage2")
-    with pytest.raises(RunError, match=r"No trained model at .*Make it with: maskdistill train-stage2"):
+    with pytest.raises(RunError, match=r"model\.safetensors in .*Make it with: maskdistill train-stage2"):
         evaluate(Run(tmp_path / "copy"))
 
 
