@@ -90,7 +90,8 @@ def page(run: Path, name: str) -> Callable[[], float]:
 @contextlib.contextmanager
 def training(run: Path) -> Iterator[None]:
     """While inside, a job trains stage 1."""
-    job = submit(run, ["train-stage1", "--set", f"stage1.epochs={ENDLESS}"], title="Stage 1").job
+    arguments = ["train-stage1", "--set", f"stage1.epochs={ENDLESS}"]
+    job = submit(run, arguments, title="Stage 1", device="cpu", settings={}).job
     deadline = time.monotonic() + STARTING
     while get_job(run, job.id).done < 2:
         current = get_job(run, job.id)

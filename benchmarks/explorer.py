@@ -36,9 +36,13 @@ def tell(result: dict[str, Any], num_masks: int) -> None:
     rows = [_row(name, exchanges) for name, exchanges in result["exchanges"].items()]
     head = ["interaction", "median ms", "95th %", "asked", "browser ms", "settled ms", "kB to browser", "kB to server"]
     print_table(f"Server time at {num_masks:,} masks", head, rows)
-    first, last = result["memory_mb"]
-    row = [f"{first:.0f}", f"{last:.0f}", f"{100 * (last / first - 1):+.1f} %"]
-    print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], [row])
+    tell_memory([result["memory_mb"]])
+
+
+def tell_memory(found: list[tuple[float, float]]) -> None:
+    """Print what ``measure_memory`` found, one server a row."""
+    rows = [[f"{first:.0f}", f"{last:.0f}", f"{100 * (last / first - 1):+.1f} %"] for first, last in found]
+    print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], rows)
 
 
 def measure(page: Any, server_port: int, process: psutil.Process, repeats: int) -> dict[str, Any]:
@@ -69,6 +73,18 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int) 
     memory = _memory(page, wire, process)
     relay.close()
     return {"exchanges": exchanges, "memory_mb": memory}
+
+
+def measure_memory(page: Any, server_port: int, process: psutil.Process) -> tuple[float, float]:
+    """MB of a fresh server after 20 and 200 interactions, after each page was open once."""
+    relay = Relay(server_port)
+    wire = Wire(page, relay)
+    wire.measure(lambda: page.goto(f"http://127.0.0.1:{relay.port}/clusters?run=generated&reviewer=bench"))
+    for name in PAGES:
+        _open(page, wire, name)
+    found = _memory(page, wire, process)
+    relay.close()
+    return found
 
 
 def _memory(page: Any, wire: Wire, process: psutil.Process) -> tuple[float, float]:

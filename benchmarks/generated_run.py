@@ -17,6 +17,7 @@ import pandas as pd
 from PIL import Image
 
 from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source
@@ -186,7 +187,9 @@ def _write_clusters(run: Run, generator: np.random.Generator) -> None:
     columns = {"cluster": labels + 1, "distance": clustering.distances, "margin": clustering.margins}
     write_table(run.clusters_path, pd.DataFrame({"mask_id": ids, **columns, "fitted": fitted}))
     np.save(run.path / "embeddings.npy", vectors)
-    np.savez(run.path / "space.npz", centres=clustering.centres)
+    ones = np.ones(DIMENSIONS)
+    space = EmbeddingSpace(ones, np.zeros(DIMENSIONS), None, ones, normalise=True, note=None)
+    np.savez(run.path / "space.npz", centres=clustering.centres, **space.to_arrays())
     angles = 2 * np.pi * labels / NUM_CLASSES
     around = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 10
     np.save(run.path / "umap_xy.npy", (around + generator.normal(size=around.shape)).astype(np.float32))

@@ -1,6 +1,7 @@
 """How fast the pages answer: server time of a slider's release, and the time until a page of a fresh server is usable.
 
     python -m benchmarks.pages [--repeats 15] [--masks 50000]
+    python -m benchmarks.pages --memory-runs 5 [--runs FOLDER]
 
 Slider times run the real page through Streamlit's own test client: from the release to the page's last element, so
 they hold the masks, the drawing and the rest of the page, but no browser. The first page is timed in headless Chromium,
@@ -33,6 +34,11 @@ SIZE = (640, 480)  # width, height in pixels
 def main() -> None:
     """Time the sliders, then the first page."""
     options = _parse()
+    if options.memory_runs:
+        found = memory_runs(options.memory_runs, options.runs, options.masks)
+        explorer.tell_memory(found)
+        write_report(options.json, {"benchmark": "memory", "memory_mb": found})
+        return
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MASKDISTILL_RUNS"] = str(Path(folder) / "runs")
         photos = Path(folder) / "photos"
@@ -108,11 +114,36 @@ def explorer_times(num_masks: int, repeats: int) -> dict[str, Any] | None:
             return explorer.measure(page, urlsplit(address).port, process, repeats)
 
 
+def memory_runs(count: int, runs: Path | None, num_masks: int) -> list[tuple[float, float]]:
+    """MB of ``count`` fresh servers, one after the other, as ``benchmarks.explorer`` measures them on one run.
+
+    Args:
+        count: How many.
+        runs: Folder with a run named "generated", which is written to; None to generate one.
+        num_masks: Of the run that is generated.
+    """
+    found = []
+    with browser() as opened, tempfile.TemporaryDirectory() as folder:
+        if opened is None:
+            return []
+        if runs is None:
+            runs = generate_run(Path(folder), num_masks).path.parent
+        for _ in range(count):
+            with running_server(runs) as (address, process):
+                wait_until_healthy(address)
+                page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
+                found.append(explorer.measure_memory(page, urlsplit(address).port, process))
+                explorer.tell_memory(found[-1:])
+    return found
+
+
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--backbone", default="focus_vits14")
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--masks", type=int, default=50_000, help="of the generated run; 0 leaves the explorer out")
+    parser.add_argument("--memory-runs", type=int, default=0, help="only measure the memory of so many fresh servers")
+    parser.add_argument("--runs", type=Path, help="with --memory-runs: folder with a run named generated, written to")
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 

@@ -142,6 +142,7 @@ class Annotator {
     this.actions.add(kind);
     this.undoing = this.actions.seq;
     this.actions.send();
+    this.render(); // it is not saved yet
   }
 
   // Goes on: along the masks seen before, then to the next that is open.
@@ -198,6 +199,7 @@ class Annotator {
     this.upcoming = answer.upcoming;
     this.keep(answer);
     this.jump(answer.goto);
+    this.giveUp(answer.taken || []);
     if (answer.error) this.stay(answer.error);
     else {
       this.unused = 0;
@@ -255,6 +257,17 @@ class Annotator {
     this.go(place < 0 ? this.cursor : place);
   }
 
+  // Masks seen before that are open elsewhere by now: another person, or another tab, has them on the screen.
+  giveUp(taken) {
+    const { at } = this;
+    const gone = (id) => taken.includes(id) && !this.actions.has(id);
+    if (!this.history.some(gone)) return;
+    Object.assign(this, without(this.history, this.cursor, gone));
+    if (!gone(at)) return;
+    if (this.cursor < this.history.length) this.go(this.cursor);
+    else this.advance();
+  }
+
   performWaiting() {
     while (this.waitingKeys.length && this.canDo(this.waitingKeys[0])) this.perform(this.waitingKeys.shift());
   }
@@ -310,6 +323,12 @@ class Annotator {
 function nextMask(upcoming, history, at, actions) {
   const open = upcoming.filter((id) => id !== at && !actions.has(id));
   return open.find((id) => !history.includes(id)) ?? (actions.upToDate ? open[0] : undefined);
+}
+
+// A history without some masks; where the one on show is among them, the cursor is at the one behind it.
+function without(history, cursor, gone) {
+  const before = history.slice(0, cursor).filter((id) => !gone(id));
+  return { history: [...before, ...history.slice(cursor).filter((id) => !gone(id))], cursor: before.length };
 }
 
 // What a key stands for, if anything.

@@ -58,6 +58,7 @@ class ReviewSession:
     _shown: list[int] = field(default_factory=list)  # rows that the browser shows as thumbnails
     _goto: tuple[str, int] = ("", -1)  # number of an undo or redo, and the row that it was about
     _claimed: set[int] = field(default_factory=set)  # rows
+    _taken: set[int] = field(default_factory=set)  # rows that others have open
     _claimed_at: float = 0.0
 
     def __post_init__(self) -> None:
@@ -142,7 +143,8 @@ class ReviewSession:
         same_run = before._run_view.run.path == self._run_view.run.path
         if same_run and before._run_view.stamp != self._run_view.stamp:
             self.notice = "A stage was made anew. All decisions stand."
-        before.release_claims()
+        if not same_run or before.settings != self.settings:  # else this session goes on with them
+            before.release_claims()
 
     def release_claims(self) -> None:
         """Let others have the masks that were kept for this session; who comes back claims them again."""
@@ -190,6 +192,7 @@ class ReviewSession:
             "at": None if self.at is None else self._id(self.at),
             "upcoming": [self._id(row) for row in upcoming],
             "before": [self._id(row) for row in before],
+            "taken": [self._id(row) for row in {*self._shown, *shown} if row in self._taken and not done[row]],
             "labels": {self._id(row): self.cards.label_of(row) for row in labelled},
             "cards": cards,
             "thumbnails": thumbnails,
@@ -252,8 +255,11 @@ class ReviewSession:
         elsewhere = "" if step.client in {*self.acked, sent.client} else ", which was not made in this tab"
         done = "Undone" if kind == "undo" else "Redone"
         self._say(f"{done}{elsewhere}: {step.text[0].lower()}{step.text[1:]}")
-        if len(rows) == 1:
+        if len(rows) == 1 and int(rows[0]) in self._claimed_by_others():
+            self._say(f"Mask {self._id(rows[0])} is being reviewed by somebody else, or in another tab.")
+        elif len(rows) == 1:
             self._goto = (f"{sent.client} {sent.seq}", int(rows[0]))
+            self._claimed.add(int(rows[0]))
 
     def _say(self, text: str) -> None:
         self.notice = f"{self.notice} {text}".strip()
@@ -273,7 +279,7 @@ class ReviewSession:
         """Rows to go on to, that nobody else reviews now."""
         after = -1 if self.at is None else int(self._place[self.at])
         skipped = self._own.skipped & ~done
-        claimed = self._claimed_by_others()
+        claimed = self._taken = self._claimed_by_others()
         rows = self.queue[next_open(self.queue, done, skipped, after=after, count=_NUM_CLAIMED, claimed=claimed)]
         return self._claim(rows.tolist())
 

@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.files import write_json
-from maskdistill.review.decisions import Action, Mark, Scope, claim, decide, rename, undo
+from maskdistill.review.decisions import Action, Mark, Scope, claim, decide, gather, made_cluster, rename, undo
 from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.saved_views import save_view
 
 IDS = [0, 1, 2, 10, 11, 12, 20, 21, 22, 30, 31, 32]
 CLUSTERS = [1, 1, 2, 1, 2, 2, 3, 3, 1, 4, 4, 2]
@@ -56,3 +57,15 @@ def write_many(run, name):
 def claim_one_by_one(run, session):
     """The masks that a session got, of all of them."""
     return [mask_id for mask_id in IDS if claim(run, session, [mask_id])]
+
+
+def write_all_kinds(run, name):
+    """For each second mask, another one for each name: a step of each kind, a saved selection, a claim."""
+    for mask_id in IDS[len(name) % 2 :: 2]:
+        step = gather(run, name, [mask_id])
+        decide(run, name, [mark(mask_id)], scope=Scope.LABELS)
+        decide(run, name, [mark(mask_id, Action.ACCEPT)], scope=Scope.CLUSTERS)
+        rename(run, name, made_cluster(run, step)[0], f"{name} {mask_id}")
+        undo(run, name, scope=Scope.LABELS)
+        save_view(run, "selection", f"{name} {mask_id}", [mask_id])
+        claim(run, name, [mask_id], reviewer=name)

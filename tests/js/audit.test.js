@@ -27,7 +27,7 @@ function browser(stored = {}) {
     setTimeout: (call) => timers.push(call),
     clearTimeout: (number) => number && (timers[number - 1] = null),
   };
-  const names = ["ActionQueue", "actionOfKey", "nextMask", "thumbnailIds", "fit"];
+  const names = ["ActionQueue", "actionOfKey", "nextMask", "thumbnailIds", "fit", "without"];
   return { ...load(FILES, names, world), ...world, timers };
 }
 
@@ -192,6 +192,14 @@ test("the next mask is the first open one that was not on show, and none twice b
   assert.equal(nextMask([1, 2, 3], [1], 1, actions), 3);
   assert.equal(nextMask([1, 2], [1, 5], 5, actions), undefined);
   assert.equal(nextMask([1, 2], [1, 5], 5, { ...actions, upToDate: true }), 1);
+});
+
+test("masks of before that are open elsewhere leave the history", () => {
+  const { without } = browser();
+  const left = (gone) => plain(without([1, 2, 3, 4], 2, (id) => gone.includes(id)));
+  assert.deepEqual(left([1, 4]), { history: [2, 3], cursor: 1 });
+  assert.deepEqual(left([3]), { history: [1, 2, 4], cursor: 2 });
+  assert.deepEqual(left([3, 4]), { history: [1, 2], cursor: 2 });
 });
 
 test("thumbnails fill the room around the mask on show", () => {

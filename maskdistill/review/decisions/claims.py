@@ -112,6 +112,17 @@ def claimed_by_others(run: Run, session: str, *, reviewer: str = "", second_opin
         return _blocked(db, session, reviewer, second_opinion, time.time()) if db else set()
 
 
+def keep_open(db: sqlite3.Connection, session: str, reviewer: str, step: int) -> None:
+    """Inside the transaction that undoes a step on one mask: it is open again, and stays with who undid it, unless
+    another session has it on the screen.
+    """
+    masks = db.execute("SELECT mask_id FROM marks WHERE step = ? LIMIT 2", (step,)).fetchall()
+    now = time.time()
+    held = "SELECT 1 FROM claims WHERE mask_id = ? AND until > ?"
+    if len(masks) == 1 and not db.execute(held, (masks[0]["mask_id"], now)).fetchone():
+        db.execute(_TAKE, (masks[0]["mask_id"], reviewer, now + LONGEST, session, False))
+
+
 def _blocked(db: sqlite3.Connection, session: str, reviewer: str, second_opinion: bool, now: float) -> set[int]:
     values = {"session": session, "reviewer": reviewer, "second_opinion": second_opinion, "now": now}
     return {row["mask_id"] for row in db.execute(_BLOCKING, values)}

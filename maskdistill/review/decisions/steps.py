@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from maskdistill.errors import ConfigError
+from maskdistill.review.decisions.claims import keep_open
 from maskdistill.review.decisions.records import EDITS, Action, Kind, Scope, Step
 from maskdistill.storage.database import reading, writing
 from maskdistill.storage.run_folder import Run
@@ -48,7 +49,7 @@ class Sent:
 
     client: str  # the browser tab
     seq: int  # of its actions, rising
-    session: str = ""  # whose claims on the masks end with the action
+    session: str = ""  # whose claims end with a decision on the mask, and begin with its undo
 
 
 @dataclass(frozen=True)
@@ -270,6 +271,8 @@ def _add(
         if found is None:
             return None
         add_step(db, reviewer, scope, kind, {}, numbering, undoes=found[0], sent=sent)
+        if kind is Kind.UNDO and sent is not None and sent.session:
+            keep_open(db, sent.session, reviewer, found[0])
         return _read_step(db, found[1])
 
 

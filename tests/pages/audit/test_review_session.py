@@ -360,6 +360,32 @@ def test_undo_of_what_another_tab_did_last_says_so(open_review, editable_run):
     assert marks(editable_run) == []
 
 
+def test_a_mask_of_before_that_is_open_elsewhere_by_now_is_given_up(open_review, monkeypatch):
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    tab = Browser(open_review())
+    left, coming = tab.answer["at"], tab.answer["upcoming"]
+    tab.review.release_claims()  # as when they have expired
+    other = Browser(open_review("Bob"))
+    assert other.answer["at"] == left
+    answer = tab.send(at=left, shown=[left, *coming])
+    assert set(answer["taken"]) == {left, *coming}
+    assert not {*answer["upcoming"]} & {left, *coming}
+    other.press("accept")
+    assert left not in tab.send(at=left, shown=[left, *coming])["taken"]  # it is decided: one may look at it
+
+
+def test_an_undo_does_not_show_what_another_has_open(open_review, monkeypatch):
+    tab = Browser(open_review())
+    here = tab.answer["at"]
+    tab.press("skip")
+    decisions.release(tab.review.cards.run_view.run, tab.review.session)
+    other = Browser(open_review("Bob"))
+    assert other.answer["at"] == here
+    answer = tab.send(tab.action("undo"))
+    assert answer["goto"][1] != here
+    assert str(here) in answer["notice"]
+
+
 def test_database_that_cannot_be_read_is_an_error_and_no_traceback(open_review, monkeypatch):
     tab = Browser(open_review())
 

@@ -561,6 +561,24 @@ class TestClaims:
         monkeypatch.setattr(claims.time, "time", lambda: later)
         assert claimed_by_others(run, "another") == {1}
 
+    def test_ends_with_the_decision_and_begins_with_its_undo(self, run):
+        """Between the undo and the next message of that tab another one would be given the mask."""
+        claim(run, "tab", [0, 1], reviewer="ann")
+        decide(run, "ann", [mark(0)], scope=LABELS, sent=Sent("client", 1, "tab"))
+        assert claimed_by_others(run, "another") == {1}
+        undo(run, "ann", scope=LABELS, sent=Sent("client", 2, "tab"))
+        assert claim(run, "another", [0, 1, 2]) == [2]
+        decide(run, "ann", [mark(20)], scope=LABELS)
+        claim(run, "colleague", [20])
+        undo(run, "ann", scope=LABELS, sent=Sent("client", 9, "tab"))
+        assert claim(run, "colleague", [20]) == [20]  # who has it open keeps it
+        assert claimed_by_others(run, "colleague") == {0, 1, 2}
+        release(run, "another")
+        release(run, "colleague")
+        decide(run, "ann", [mark(10), mark(11)], scope=LABELS)
+        undo(run, "ann", scope=LABELS, sent=Sent("client", 3, "tab"))
+        assert claimed_by_others(run, "another") == {0, 1}
+
     def test_sessions_that_take_masks_at_once_get_none_twice(self, run):
         for _ in range(5):
             found = at_once(
