@@ -5,7 +5,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 
 class NameIndex:
@@ -41,9 +41,7 @@ class NameIndex:
 
 
 class FileFinder:
-    """Finds files by names as in ``NameIndex``; a folder is listed at most once, and only for a name that is not there
-    as written.
-    """
+    """Finds files by names as in ``NameIndex``; a folder is listed at most once."""
 
     def __init__(self) -> None:
         self._listings: dict[Path, NameIndex] = {}
@@ -55,11 +53,9 @@ class FileFinder:
             folder: Where to look.
             name: File name, or relative path with ``/``; nothing is found above the folder.
         """
-        parts = PurePosixPath(name).parts
-        if not parts or ".." in parts or parts[0] == "/":
+        parts = [part for part in name.split("/") if part not in ("", ".")]
+        if name.startswith("/") or ".." in parts:
             return None
-        if os.path.isfile(folder.joinpath(*parts)):  # unlike Path.is_file, False also for what no system takes as name
-            return folder.joinpath(*parts)
         for part in parts:
             real = self._listing(folder).find(part)
             if real is None:
