@@ -87,8 +87,8 @@ def other_kind_of_name(name: str) -> tuple[str, OtherKind] | None:
 
 
 def has_no_suffix(name: str) -> bool:
-    """Whether only the content can say what a file is: no suffix, or what follows the dot is no suffix (a time)."""
-    return re.fullmatch(r"\.(?=.*[A-Za-z])\w{1,12}", Path(name).suffix) is None
+    """Whether only the content can say what a file is: what follows the dot, if anything, is none, as in jpg_large."""
+    return re.fullmatch(r"\.(?=.*[A-Za-z])[^\W_]{1,12}", Path(name).suffix) is None
 
 
 def kind_of_content(head: bytes) -> str | OtherKind | None:

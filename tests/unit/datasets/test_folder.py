@@ -120,3 +120,9 @@ def test_limits_are_nested_and_keep_the_order(tmp_path):
     assert source.limited(99) is source
     with pytest.raises(ConfigError, match="at least 1, got 0"):
         source.limited(0)
+
+
+def test_what_a_browser_puts_behind_the_dot_is_no_suffix(tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "from the web.jpg_large", format="JPEG")
+    (tmp_path / "notes.txt_old").write_text("no picture")
+    assert [photo.path.name for photo in open_source(tmp_path).photos] == ["from the web.jpg_large"]
