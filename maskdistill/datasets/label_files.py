@@ -22,7 +22,7 @@ from PIL.TiffImagePlugin import TiffImageFile
 from maskdistill.datasets.images import MAX_PIXELS, UnreadablePhotoError, open_regular, turn_upright
 from maskdistill.datasets.picture_headers import read_header
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 from maskdistill.machine import explain_lack_of_memory
 
 LABEL_SUFFIXES = (".png", ".bmp", ".tif", ".tiff", ".gif")  # of formats that keep every value, the usual one first
@@ -62,7 +62,7 @@ class LabelError(DatasetError):
 
     def __init__(self, path: Path, problem: LabelProblem, reason: str) -> None:
         super().__init__(f"The label {path} {reason}")
-        self.path, self.problem, self.reason = path, problem, reason
+        self.path, self.problem, self.reason = path, problem, printable(reason)
 
     def __reduce__(self) -> tuple:
         return type(self), (self.path, self.problem, self.reason)

@@ -28,6 +28,10 @@ class TextLines(NamedTuple):
     lines: list[str]  # without blanks at their ends; empty ones are left out
     encoding: str  # as Python calls it
 
+    def raw(self, line: str) -> str:
+        """A line as the name of a file that has the same bytes; the line itself for Unicode."""
+        return line if self.encoding.startswith("utf") else os.fsdecode(line.encode(self.encoding))
+
     @property
     def doubt(self) -> str:
         """A clause for sentences about lines that mean nothing; empty for Unicode."""

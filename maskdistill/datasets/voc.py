@@ -11,7 +11,7 @@ from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos
 from maskdistill.datasets.voc_checks import inspect_labels
 from maskdistill.datasets.voc_labels import PHOTO_FOLDER, label_folders, named_in
 from maskdistill.datasets.voc_lists import read_splits
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 
 
 def find_voc(path: Path) -> Path | None:
@@ -93,7 +93,7 @@ def _identify(files: list[Path], folder: Path) -> _Pictures:
         name = file.relative_to(folder).with_suffix("").as_posix()
         found = places[file.stem]
         if found[name] is file:
-            id = file.stem if len(found) == 1 else name
+            id = printable(file.stem if len(found) == 1 else name)
             by_id[id] = file
-            names |= {name: id, id: id}
+            names |= {name: id} if len(found) > 1 else {name: id, file.stem: id}
     return _Pictures(by_id, names, tuple(doubles))

@@ -32,7 +32,7 @@ from maskdistill.datasets.voc_labels import (
     named_in,
     wrong_size,
 )
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 
 _NUM_SAMPLED = 200  # label files, spread over the set, whose headers are read
 _MAX_DECODED = 40_000_000  # pixels of these that are decoded: all of VOC's sample, which takes less than a second
@@ -66,7 +66,7 @@ class _Notes:
     by_problem: dict[str, list[LabelError]] = field(default_factory=lambda: defaultdict(list))
 
     def say(self, path: Path, reason: str) -> None:
-        self.items.append(LeftOut(path, reason, "label"))
+        self.items.append(LeftOut(path, printable(reason), "label"))
 
     def add(self, error: LabelError) -> None:
         self.by_problem[error.problem].append(error)
@@ -270,4 +270,4 @@ def _sum_up(errors: Sequence[LabelError], num_sampled: int) -> LeftOut:
     if len(errors) == 1:
         return LeftOut(first.path, f"This label {first.reason}", "label")
     count = f"{len(errors):,} of the {num_sampled:,} labels looked at cannot be used"
-    return LeftOut(first.path, f"{count}. The first, {first.path.name}, {first.reason}", "label")
+    return LeftOut(first.path, f"{count}. The first, {printable(first.path.name)}, {first.reason}", "label")

@@ -47,7 +47,8 @@ def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
     """
     confine(folder)
     names = {name.strip(_AROUND): id for name, id in names.items()} | dict(names)
-    found = {path: read_lines(path) for path in folder.glob("*.txt") if not path.name.startswith(".")}
+    lists = (path for path in folder.glob("*") if path.suffix.lower() == ".txt" and not path.name.startswith("."))
+    found = {path: read_lines(path) for path in lists}
     order = list(_LISTS)
     known = {path: _list_name(path, text) for path, text in found.items()}
     rank = {path: order.index(name) if name in order else len(order) for path, name in known.items()}
@@ -57,7 +58,7 @@ def read_splits(folder: Path, names: Mapping[str, str]) -> Splits:
     for path in sorted(found, key=lambda path: (rank[path], path.name)):
         missing = []
         for line in found[path].lines:
-            listed = _find(line, index)
+            listed = _find(line, index) or _find(found[path].raw(line), index)
             for name in listed:
                 splits.setdefault(names[name], _LISTS.get(known[path], path.stem))
             if not listed and not line.startswith(("#", "//")):
@@ -71,6 +72,9 @@ def _lost_folder(folder: Path) -> Iterator[LeftOut]:
         if os.path.lexists(path) and not os.path.isdir(path):
             what = "a link that leads nowhere" if os.path.islink(path) else "a file"
             yield LeftOut(path, f"This is {what}; wanted the folder of the lists. Put it there, or remove this.")
+    others = folder.parent / "Main"
+    if not os.path.lexists(folder) and os.path.isdir(others):
+        yield LeftOut(others, "These lists are those of VOC's detection and are not read. Copy them to Segmentation.")
 
 
 def _list_name(path: Path, text: TextLines) -> str:

@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from maskdistill.datasets import LeftOut, Photo, PhotoSource, read_label, read_objects
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 
 _Truth = TypeVar("_Truth")
 _MAX_NAMED = 50  # photos that are named in a report; the number is of all
@@ -80,7 +80,7 @@ class GroundTruth:
         return {
             "count": len(self._reasons),
             "first": [{"photo": id, "why": why} for id, why in self.left_out[:_MAX_NAMED]],
-            "notes": [{"file": str(note.path), "why": note.reason} for note in self.notes[:_MAX_NAMED]],
+            "notes": [{"file": printable(note.path), "why": note.reason} for note in self.notes[:_MAX_NAMED]],
         }
 
 

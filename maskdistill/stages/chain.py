@@ -11,7 +11,7 @@ from typing import Any
 
 from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
 from maskdistill.datasets import PhotoSource, ProgressCallback, open_source
-from maskdistill.errors import ConfigError
+from maskdistill.errors import ConfigError, printable
 from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import set_aside, write_json
@@ -79,7 +79,7 @@ def run_stages(
         refuse_if_held(run.path)
     source = open_source(data, on_progress=options.on_search)
     for note in label_notes(source)[:_MAX_NOTES]:
-        logger.warning("Ground truth: %s (%s)", note.reason, note.path)
+        logger.warning("Ground truth: %s (%s)", note.reason, printable(note.path))
     if options.limit:
         source = source.limited(options.limit)
     needed = [name for name in NAMES if name in _with_needs(wanted)]

@@ -3,9 +3,9 @@ import time
 import unicodedata
 
 import pytest
-from voc_data import make_voc, reasons, splits
+from voc_data import drawn_label, make_voc, reasons, splits
 
-from maskdistill.datasets import open_source
+from maskdistill.datasets import open_source, read_label
 from maskdistill.errors import DatasetError
 
 
@@ -131,3 +131,29 @@ def test_nonsense_in_long_lines_costs_little(tmp_path):
     began = time.monotonic()
     open_with(tmp_path, ["a.b"], content.encode())
     assert time.monotonic() - began < 10
+
+
+@pytest.mark.parametrize("name", ["train.TXT", "TRAIN.txt", "Train.Txt"])
+def test_name_of_a_list_in_capitals(tmp_path, name):
+    (make_voc(tmp_path, ["a"]) / "ImageSets" / "Segmentation" / name).write_text("a")
+    assert splits(open_source(tmp_path)) == {"a": "train"}
+
+
+def test_lists_of_detection_alone_are_said(tmp_path):
+    make_voc(tmp_path, ["a"], lists={"train": ["a"]})
+    (tmp_path / "ImageSets" / "Segmentation").rename(tmp_path / "ImageSets" / "Main")
+    assert list(reasons(open_source(tmp_path), "photo")) == ["Main"]
+
+
+def test_names_that_are_no_unicode(tmp_path):
+    """The list, the photo and its label have the same bytes; everything said of them can be printed."""
+    make_voc(tmp_path, ["a"], labels={"a": drawn_label(1)}, lists={"train": b"K\xfche\n", "val": b"a\n"})
+    for folder, file in (("JPEGImages", "a.jpg"), ("SegmentationClass", "a.png")):
+        content = (tmp_path / folder / file).read_bytes()
+        (tmp_path / folder / os.fsdecode(b"K\xfche" + file[1:].encode())).write_bytes(content)
+    (tmp_path / "SegmentationClass" / os.fsdecode(b"\xff_mask.png")).write_bytes(b"")
+    source = open_source(tmp_path)
+    assert sorted(splits(source).values()) == ["train", "val"]
+    assert all(read_label(source, photo) is not None for photo in source.photos)
+    for text in (*splits(source), *(item.reason for item in source.skipped)):
+        text.encode()
