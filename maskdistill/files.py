@@ -86,6 +86,14 @@ def _free(folder: Path) -> str:
     return f"{shutil.disk_usage(existing).free / 1e6:,.1f} MB free"
 
 
+def expand_user(path: Path | str) -> Path:
+    """A path with its ``~`` replaced; as it is where that names no known user, or this one has no home."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Write a text file so that a reader, or a crash, sees the old content or the new, never a part."""
     replace_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))

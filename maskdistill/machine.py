@@ -17,9 +17,28 @@ _NO_MEMORY = re.compile(
 )
 
 
+_CGROUP = Path("/sys/fs/cgroup")
+
+
 def usable_cores() -> int:
-    """Cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Cores this process may use: those it may run on, or as many as a container's share of time is worth, rounded."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    quota = _cpu_quota()
+    return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def _cpu_quota() -> float | None:
+    """Cores' worth of time that the control group of this process is given; None if it is not limited."""
+    try:
+        if (_CGROUP / "cpu.max").is_file():  # version 2, as a container sees its own group
+            quota, period = (_CGROUP / "cpu.max").read_text(encoding="ascii").split()
+        else:
+            quota, period = (
+                (_CGROUP / "cpu" / f"cpu.cfs_{name}_us").read_text(encoding="ascii") for name in ("quota", "period")
+            )
+        return int(quota) / int(period) if int(quota) > 0 else None
+    except (OSError, ValueError, ZeroDivisionError):  # "max", or no such files
+        return None
 
 
 def device_of(name: str) -> str:

@@ -11,6 +11,7 @@ from maskdistill.cli.main import UsageError, parse
 from maskdistill.cli.settings import read_settings
 from maskdistill.errors import JobError
 from maskdistill.features.registry import FILE_SUFFIXES
+from maskdistill.files import expand_user
 from maskdistill.jobs import Submitted, submit
 from maskdistill.roots import confine
 
@@ -55,7 +56,7 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
 
 def _confine(paths: Sequence[str]) -> None:
     for path in paths:
-        confine(Path(path).expanduser(), JobError)
+        confine(expand_user(path), JobError)
 
 
 def _paths(options: argparse.Namespace) -> list[str]:

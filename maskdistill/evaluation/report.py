@@ -74,7 +74,7 @@ def predict_folder(
     """
     config = run.config()
     _check_crf(crf)
-    source = open_source(Path(images).expanduser())
+    source = open_source(Path(images))
     predictor = load_model(run, stage)
     failed = [printable(item.path) for item in source.skipped_photos]
     reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)

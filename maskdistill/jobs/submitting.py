@@ -55,7 +55,7 @@ def submit(run: Path, arguments: Sequence[str], *, title: str, device: str, sett
                 (
                     title,
                     text,
-                    os.getcwd(),
+                    _working_folder(),
                     device_of(device),
                     json.dumps(settings),
                     JobState.QUEUED,
@@ -102,6 +102,14 @@ def resume_job(run: Path, job_id: int) -> Submitted:
     return Submitted(_launch(load_job(run, job_id)), True)
 
 
+def _working_folder() -> str:
+    """Where the command's relative paths begin; empty if that folder was deleted."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:
+        return ""
+
+
 def _launch(job: Job) -> Job:
     """Start the job's process in a session of its own and note which it is."""
     try:
@@ -136,7 +144,7 @@ def _start(job: Job) -> subprocess.Popen:
         log.flush()
         return subprocess.Popen(
             [sys.executable, "-m", _WORKER, str(job.run), str(job.id)],
-            cwd=job.folder if Path(job.folder).is_dir() else None,
+            cwd=job.folder if job.folder and Path(job.folder).is_dir() else job.run,
             env=environment,
             stdin=subprocess.DEVNULL,
             stdout=log,
