@@ -44,8 +44,7 @@ class TestCacheFolder:
         assert cache_dir().parent == places / "temporary"
 
     @pytest.mark.parametrize("mode", [0o777, 0o770])
-    @pytest.mark.slow
-def test_folder_that_others_may_write_is_not_trusted(self, places, mode):
+    def test_folder_that_others_may_write_is_not_trusted(self, places, mode):
         cache_dir().chmod(mode)
         with pytest.raises(RunError, match="MASKDISTILL_CACHE"):
             cache_dir()
