@@ -22,6 +22,7 @@ _NEEDED = {  # by page: the libraries that take long
     "audit": _TABLES,
 }
 _MMAP_THRESHOLD, _LARGE = -3, 2**23  # glibc's M_MMAP_THRESHOLD, bytes; by default it rises to 32 MB as blocks are freed
+_ARENA_MAX, _FEW = -8, 2  # glibc's M_ARENA_MAX; by default each of many threads keeps what it freed for itself
 _importing = threading.Lock()
 
 
@@ -52,6 +53,7 @@ def _return_freed_memory() -> None:
     pyarrow.set_memory_pool(pyarrow.system_memory_pool())
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):  # glibc
         libc.mallopt(_MMAP_THRESHOLD, _LARGE)
+        libc.mallopt(_ARENA_MAX, _FEW)
 
 
 def _missing(page: str) -> list[str]:
