@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from maskdistill.datasets.coco_json import Ids, Tally, load_json, objects_of, plain_id
-from maskdistill.datasets.coco_masks import AnnotationError, short_text
+from maskdistill.datasets.coco_masks import AnnotationError, has_thin_pieces, short_text
 from maskdistill.datasets.records import LeftOut
 from maskdistill.datasets.scanning import unique_ids
 from maskdistill.datasets.voc_classes import BACKGROUND_NAMES
@@ -223,6 +223,8 @@ def _add_annotation(
     (class_name,) = names
     if class_name is None:
         return set()
+    if has_thin_pieces(item["segmentation"]):
+        tally.add("{n} polygons have pieces of less than three points, of which nothing is drawn.", f"{name}")
     image.annotations.append(Annotation(name, class_name, _CROWD[crowd], item["segmentation"]))
     return {class_name}
 

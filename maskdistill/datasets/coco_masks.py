@@ -48,6 +48,19 @@ def unwrap(segmentation: object) -> list | dict:
     raise AnnotationError("a mask is neither polygons nor RLE", short_text(segmentation))
 
 
+def has_thin_pieces(segmentation: object) -> bool:
+    """Whether pieces of a polygon have less than three points, so that nothing is drawn of them."""
+    if type(segmentation) is not list or all(type(piece) is list and len(piece) >= 6 for piece in segmentation):
+        return False
+    if type(segmentation[0]) is dict:  # a run-length code in a list
+        return False
+    try:
+        polygons = _flat_polygons(segmentation)
+    except AnnotationError:  # none of it is drawn
+        return False
+    return [] in segmentation or any(len(polygon) < 6 for polygon in polygons)
+
+
 def check_mask(segmentation: list | dict, height: int, width: int) -> str | None:
     """Raise ``AnnotationError`` unless a mask can be drawn at this size, in pixels.
 

@@ -133,7 +133,10 @@ def test_reopened_source_has_its_labels_without_being_looked_through(tmp_path):
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-@pytest.mark.parametrize("make", [lambda *box: compressed_rle(rectangle(*box)), polygon])
+@pytest.mark.parametrize(
+    "make",
+    [lambda *box: compressed_rle(rectangle(*box)), lambda *box: [plain_rle(rectangle(*box))], polygon],
+)
 def test_mask_made_on_the_pixels_as_stored_is_turned_with_the_photo(tmp_path, orientation, make):
     """Tools that ignore EXIF: the json's size is the stored one, the photo's is the upright one."""
     path = make_coco(tmp_path / "annotations" / "x.json", annotations=[annotation(make(5, 12, 8, 20))])

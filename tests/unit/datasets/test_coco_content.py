@@ -121,6 +121,13 @@ def test_crowd_in_every_spelling(tmp_path, crowd, pixels):
     }
 
 
+@pytest.mark.parametrize("thin", [[], [3, 4], [3, 4, 5, 6]])
+def test_pieces_without_an_area_are_said(tmp_path, thin):
+    source, pixels = open_coco(tmp_path, [{"id": 0, "file_name": "a.jpg"}], [annotation([*SQUARE, thin])])
+    assert pixels == {"a": 16}
+    assert len(notes_of(source)) == 1
+
+
 def test_ids_of_annotations_may_repeat_with_a_note(tmp_path):
     twice = [annotation(SQUARE, id=3), annotation(polygon(6, 8, 6, 8), id=3)]
     source, pixels = open_coco(tmp_path, [{"id": 0, "file_name": "a.jpg"}], twice)
