@@ -9,6 +9,7 @@ from maskdistill import roots
 from maskdistill.config import RunConfig, flatten, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, RunError
+from maskdistill.storage.read_files import reading
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 
 PRESET = "quick"
@@ -73,10 +74,12 @@ def run_config(info: dict) -> RunConfig:
 def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
     if not run.masks_path.is_file():
         return {}, {}
-    best = run.masks().groupby("image_id", sort=False)["score"].max()
-    images = run.images()
-    doubtful = images[images["problem"].notna() & (images["problem"] != "")]
-    return best.astype(float).to_dict(), dict(zip(doubtful["id"], doubtful["problem"], strict=True))
+    masks, images = run.masks(), run.images()
+    with reading(run.masks_path):
+        best = masks.groupby("image_id", sort=False)["score"].max().astype(float).to_dict()
+    with reading(run.images_path):
+        doubtful = images[images["problem"].notna() & (images["problem"] != "")]
+        return best, dict(zip(doubtful["id"], doubtful["problem"], strict=True))
 
 
 def sorted_photos(context: RunContext, sort: str) -> list[Photo]:

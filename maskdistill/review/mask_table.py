@@ -4,6 +4,7 @@ People's decisions are not in it (``maskdistill.review.decisions``): they change
 stage.
 """
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +13,7 @@ import pandas as pd
 from maskdistill.errors import RunError
 from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import DamagedFileError, reading
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 PART = "part_"  # before the names of the parts of a proposal's score
@@ -78,11 +80,22 @@ def read_mask_table(run: Run) -> MaskTable:
         RunError: If there are no masks yet, or a file is damaged.
     """
     images = run.images()
-    images = images[images["digest"].notna()].reset_index(drop=True)
-    frame = _with_candidates(run, _proposals(run))
-    frame = _with_clusters(run, frame)
-    frame = _with_filter(run, frame)
+    with reading(run.images_path):
+        images = images[images["digest"].notna()].reset_index(drop=True)
+        images["id"]  # to be missed here rather than at the end
+    with reading(run.masks_path):
+        frame = _proposals(run)
+    for path, add in (
+        (run.candidates_path, _with_candidates),
+        (run.clusters_path, _with_clusters),
+        (run.kept_path, _with_filter),
+    ):
+        with reading(path) if path.is_file() else nullcontext():
+            frame = add(run, frame)
     frame["image"] = (frame["mask_id"] // MASKS_PER_PHOTO).astype(np.int32)
+    if (strange := frame["image"] >= len(images)).any():
+        mask_id = frame.loc[strange, "mask_id"].iat[0]
+        raise DamagedFileError(run.masks_path, f"mask {mask_id} is of no photo of images.parquet")
     frame["image_id"] = images["id"].to_numpy()[frame["image"]]
     frame["split"] = images["split"].to_numpy()[frame["image"]] if "split" in images else None
     names = ()

@@ -167,7 +167,7 @@ class Plan:
     def _decisions(self, name: str) -> str:
         """What people decided about what the stage reads; "" for nothing, or while that has to be made first."""
         (need,) = BY_NAME[name].needs
-        if not self.is_done(need) or not self.run.masks_path.is_file():
+        if not self.is_done(need) or find_damage(self.run, "proposals") is not None:
             return ""
         if name not in self._decided:
             self._decided[name] = _DIGESTS[name](self.run)

@@ -22,6 +22,7 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
     reading,
+    require_columns,
 )
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
 from maskdistill.storage.run_layout import RUN_FILES
@@ -121,13 +122,14 @@ def _try(check: Callable[[Path], object], path: Path) -> Problem | None:
 
 def _check_proposals(run: Run) -> None:
     photos_of(run)
-    masks, codes = run.masks(), MaskCodes.open(run)
+    masks, codes = require_columns(run.masks_path, run.masks()), MaskCodes.open(run)
     _check_same(run.masks_path, masks["mask_id"], codes.ids, run.proposals_path)
 
 
 def _check_clusters(run: Run) -> None:
-    table, record = run.clusters(), read_json(run.path / "clusters.json")
-    _check_known(run.clusters_path, table["mask_id"], run.masks()["mask_id"], run.masks_path)
+    table, record = require_columns(run.clusters_path, run.clusters()), read_json(run.path / "clusters.json")
+    masks = require_columns(run.masks_path, run.masks())
+    _check_known(run.clusters_path, table["mask_id"], masks["mask_id"], run.masks_path)
     _check_classes_known(run.clusters_path, table["cluster"], record["num_classes"])
     path = run.path / "embeddings.npy"
     check_pair(path, len(read_array(path, ndim=2)), len(table), run.clusters_path)
@@ -136,18 +138,24 @@ def _check_clusters(run: Run) -> None:
 
 
 def _check_classes(run: Run) -> None:
-    table, record = read_table(run.classes_path), read_json(run.path / "classes.json")
-    _check_known(run.classes_path, table["mask_id"], run.clusters()["mask_id"], run.clusters_path)
+    table, record = (
+        require_columns(run.classes_path, read_table(run.classes_path)),
+        read_json(run.path / "classes.json"),
+    )
+    clusters = require_columns(run.clusters_path, run.clusters())
+    _check_known(run.classes_path, table["mask_id"], clusters["mask_id"], run.clusters_path)
     _check_classes_known(run.classes_path, table["cluster"], record["num_classes"])
 
 
 def _check_candidates(run: Run) -> None:
     codes = MaskCodes.open(run, "candidates")
-    _check_same(run.candidates_path, run.candidates()["mask_id"], codes.ids, run.candidate_masks_path)
+    table = require_columns(run.candidates_path, run.candidates())
+    _check_same(run.candidates_path, table["mask_id"], codes.ids, run.candidate_masks_path)
 
 
 def _check_filter(run: Run) -> None:
-    _check_same(run.kept_path, run.kept()["mask_id"], run.candidates()["mask_id"], run.candidates_path)
+    table, others = require_columns(run.kept_path, run.kept()), require_columns(run.candidates_path, run.candidates())
+    _check_same(run.kept_path, table["mask_id"], others["mask_id"], run.candidates_path)
 
 
 def _check_rounds(run: Run) -> None:

@@ -22,7 +22,7 @@ import pandas as pd
 import pyarrow as pa
 
 from maskdistill.errors import RunError
-from maskdistill.storage.run_layout import CLASS, COUNT, NEEDED, Columns, command_of, find_file
+from maskdistill.storage.run_layout import CLASS, COUNT, LATER_COLUMNS, NEEDED, Columns, command_of, find_file
 
 # What the readers were seen to raise on files that were cut, changed or of another kind.
 READ_ERRORS = (
@@ -258,6 +258,20 @@ def _short(value: Any) -> str:
 
 def _describe_range(wanted: range) -> str:
     return f"from {wanted.start}" if wanted.stop >= 2**31 else f"from {wanted.start} to {wanted.stop - 1}"
+
+
+def require_columns(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """The table, if it has every column that such a file is written with now.
+
+    Raises:
+        DamagedFileError: If it lacks one.
+    """
+    file, _ = find_file(path)
+    wanted = file.columns if file and file.columns and len(table) else ()
+    lacking = [name for name in wanted if name not in table and name not in LATER_COLUMNS]
+    if lacking:
+        raise DamagedFileError(path, f"it has no column '{lacking[0]}'")
+    return table
 
 
 def find_wrong_column(table: pd.DataFrame, columns: Columns) -> str:

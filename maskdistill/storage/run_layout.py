@@ -32,6 +32,8 @@ _CANDIDATES: Columns = {
 }
 _KEPT: Columns = {"mask_id": "id", "kept": "flag", "rule": "text", "decision": "whole", "relabel": "class"}
 
+LATER_COLUMNS = ("decision", "relabel")  # that runs of earlier versions lack
+
 _PHOTOS = {"photos": [COUNT]}
 _CODE = {NEEDED: ("size", "counts"), "size": [range(1, 2**31)], "counts": str}
 _ITEM = {

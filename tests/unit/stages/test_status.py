@@ -35,13 +35,17 @@ def coco(ids):
     return {"annotations": items}
 
 
-IN_CLUSTERS = {"mask_id": [0, 1, 10], "cluster": [1, 7, 7]}
+IN_CLUSTERS = {"mask_id": [0, 1, 10], "cluster": [1, 7, 7], "distance": 0.5, "margin": 0.1, "fitted": True}
+BOXES = dict.fromkeys(("bbox_x", "bbox_y", "bbox_w", "bbox_h"), 1)
+JUDGED = dict.fromkeys(("score", "iou", "agreement", "distance", "area", "border", "proposal_score"), 0.5)
+OF_PHOTO = {"image_id": "a", "image": 0, "rank": 0}
+LABELS = {"origin": "proposal", "cluster": 1, "label": 1}
 TABLES = {
-    "masks.parquet": {"mask_id": [0, 1, 10]},
+    "masks.parquet": {"mask_id": [0, 1, 10], **OF_PHOTO, "score": 0.5, "area": 0.1, **BOXES},
     "clusters.parquet": IN_CLUSTERS,
     "classes.parquet": IN_CLUSTERS,
-    "candidates.parquet": {"mask_id": [0, 1]},
-    "kept.parquet": {"mask_id": [0, 1], "kept": [True, False]},
+    "candidates.parquet": {"mask_id": [0, 1], **OF_PHOTO, **LABELS, **JUDGED},
+    "kept.parquet": {"mask_id": [0, 1], "kept": [True, False], "rule": ""},
 }
 ARRAYS = {"embeddings.npy": np.zeros((3, 2)), "umap_xy.npy": np.zeros((3, 2))}
 SPACE = {**dict.fromkeys(("weights", "mean", "spread", "normalise", "note"), np.zeros(2)), "centres": np.zeros((7, 2))}
