@@ -202,7 +202,13 @@ def _take_signals(handler: Callable[[int, Any], None] | signal.Handlers) -> None
 
 
 def _interrupt(_number: int, _frame: object) -> NoReturn:
+    _take_signals(_wait)
     raise KeyboardInterrupt
+
+
+def _wait(_number: int, _frame: object) -> None:
+    """What is finished is being written, which takes a moment; whoever asks a third time wants no moment."""
+    _take_signals(lambda _number, _frame: os._exit(EXIT_INTERRUPTED))
 
 
 def _tell_fault(verbose: bool, kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -220,7 +220,8 @@ def _names(tasks: Sequence[Task]) -> str:
 def _can_have_processes() -> bool:
     """Whether the system gives the locks that processes share: containers may have no /dev/shm, or a full one."""
     try:
-        multiprocessing.get_context("spawn").Value("i", 0)
+        with _without_interrupts():  # the process that counts what is shared starts now
+            multiprocessing.get_context("spawn").Value("i", 0)
     except (OSError, ImportError) as error:
         logger.warning("One process does all the work: processes cannot share memory here (%s). Mount /dev/shm.", error)
         return False
@@ -229,11 +230,11 @@ def _can_have_processes() -> bool:
 
 @contextmanager
 def _without_interrupts() -> Iterator[None]:
-    """Ctrl-C waits meanwhile, and never reaches a process that is started now: a terminal sends it to all."""
+    """Ctrl-C and a closed terminal wait meanwhile, and never reach a process that starts now: they are sent to all."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
     try:
         yield
     finally:

@@ -305,6 +305,26 @@ def test_request_to_end_is_taken_as_a_stop(monkeypatch, tmp_path):
     assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
 
 
+def test_second_request_to_end_waits_for_what_is_being_written(monkeypatch, tmp_path):
+    written = tmp_path / "written"
+
+    def work(_options):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            written.touch()
+
+    monkeypatch.setattr("maskdistill.cli.stages.stage_command", work)
+    assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
+    assert written.exists()
+
+
+def test_closed_terminal_is_taken_as_a_stop(monkeypatch, tmp_path):
+    monkeypatch.setattr("maskdistill.cli.stages.stage_command", lambda _options: signal.raise_signal(signal.SIGHUP))
+    assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
+
+
 def test_error_that_nobody_expected_is_not_hidden(monkeypatch, tmp_path):
     def fail(_options):
         raise ZeroDivisionError("a bug")
