@@ -44,11 +44,11 @@ def draw(run: Path, place: str) -> None:
     if job.state.is_active:
         _follow(run, place, _current)
     elif job.state is JobState.DONE:
-        st.success(job.message or f"{job.title}: done.", icon=":material/check_circle:")
+        st.success(widgets.escape(job.message or f"{job.title}: done."), icon=":material/check_circle:")
     else:
         stopped = job.state is JobState.STOPPED
         show, icon = (st.info, ":material/pause_circle:") if stopped else (st.error, ":material/error:")
-        show(job.message, icon=icon)
+        show(widgets.escape(job.message), icon=icon)
         key = f"resume:{place}:{run.name}"
         st.button("Resume", key=key, icon=":material/play_arrow:", on_click=resume, args=(job,))
 
@@ -80,7 +80,7 @@ def draw_running(run: Path) -> None:
     if job.state.is_active:
         session.remember(session.Key.WATCHED, {**watched, run.name: job.id})
         with st.container(border=True):
-            st.caption(f"{job.title} · **{run.name}**")
+            st.caption(f"{widgets.escape(job.title)} · **{widgets.escape(run.name)}**")
             _follow(run, "sidebar", _current)
     elif watched.get(run.name) == job.id:
         started_here = session.recall(session.Key.STARTED) == run.name
@@ -119,7 +119,7 @@ def _draw_end(run: Path, job: Job) -> None:
     """How a job ended that this session saw at work."""
     done = job.state is JobState.DONE
     show, icon = (st.success, ":material/check_circle:") if done else (st.warning, ":material/error:")
-    show(f"{job.title} · **{run.name}**: {job.state}.", icon=icon)
+    show(f"{widgets.escape(job.title)} · **{widgets.escape(run.name)}**: {job.state}.", icon=icon)
     see, dismiss = st.columns(2)
     dismiss.button("Dismiss", key=f"dismiss:{run.name}", width="stretch", on_click=_dismiss, args=(run.name,))
     if see.button("See", key=f"see:{run.name}", width="stretch"):
@@ -145,7 +145,7 @@ def _draw_live(run: Path, place: str, find: Callable[[Path], Job | None]) -> Non
         st.rerun()  # the whole page: what the job made is there now
         return
     text = " · ".join(part for part in (describe(job), job.message) if part)
-    st.progress(job.share, text=text or "Starting.")
+    st.progress(job.share, text=widgets.escape(text) or "Starting.")
     if waiting := sum(other.state is JobState.QUEUED and other.id != job.id for other in _jobs(run)):
         st.caption(f"{waiting} more {'waits' if waiting == 1 else 'wait'}.")
     if not job.id or job.state is JobState.STOPPING:

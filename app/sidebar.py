@@ -73,7 +73,7 @@ def _choose_run(runs: dict[str, Run], damaged: dict[str, str]) -> None:
         [_NO_RUN, *runs],
         key=key,
         format_func=lambda name: f"{name} (damaged)" if name in damaged else name or nothing,
-        help="\n\n".join([folder, *map(widgets.escape, damaged.values())]),
+        help="\n\n".join([widgets.escape(folder), *map(widgets.escape, damaged.values())]),
         on_change=lambda: _open(session.widget_value(key)),
     )
 
@@ -87,7 +87,7 @@ def _follow_started(runs: dict[str, Run]) -> None:
     if name not in runs:
         job_status.draw_running(path)
     elif job_status.is_done(path):
-        st.success(f"The masks of **{name}** are done.", icon=":material/check_circle:")
+        st.success(f"The masks of **{widgets.escape(name)}** are done.", icon=":material/check_circle:")
         if st.button("See them", key="sidebar:arrive", width="stretch"):
             session.remember(session.Key.STARTED, None)
             selection.open_run(name)
@@ -104,4 +104,4 @@ def _open(name: str) -> None:
 def _describe(run: Run) -> None:
     backbone = run.info().get("backbone") or {}
     if backbone:
-        st.caption(f"**{backbone['name']}** · {backbone['weights']}")
+        st.caption(f"**{widgets.escape(backbone['name'])}** · {widgets.escape(backbone['weights'])}")

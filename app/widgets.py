@@ -78,8 +78,17 @@ def notify_left_alone(number: int) -> None:
 
 
 def escape(text: str) -> str:
-    """Text of a file name or a link, so that Markdown shows it as it is."""
-    return re.sub(r"([\\`*_{}\[\]()#+!$~:|<>&])", r"\\\1", text)
+    """Text of a file name or a link, so that Markdown shows it as it is; lines become one."""
+    # What looks like an address becomes a link after escapes are gone: a joiner that is not seen takes it apart.
+    plain = re.sub(r"(?<=www)(?=\.)|(?<=:)(?=//)|(?<=\S)(?=@)", "\u2060", " ".join(text.split()), flags=re.IGNORECASE)
+    plain = re.sub(r"([\\`*_{}\[\]()#+!$~:|<>&])", r"\\\1", plain)
+    return re.sub(r"^(?=[-=])|^\d+(?=\.)", lambda found: f"{found[0]}\\", plain)  # a list, or a line
+
+
+def as_code(text: str) -> str:
+    """Text between as many backticks as it takes."""
+    ticks = "`" * (1 + max(map(len, re.findall("`+", text)), default=0))
+    return f"{ticks} {text} {ticks}"
 
 
 def notices() -> None:

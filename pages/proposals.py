@@ -13,7 +13,7 @@ try:
     with widgets.scan_progress() as on_progress:
         context = open_run_context(on_progress)
 except MaskDistillError as error:
-    st.error(str(error))
+    st.error(widgets.escape(str(error)))
     st.page_link("../pages/start.py", label="Choose other photos", icon=":material/photo_library:")
     st.stop()
 

@@ -33,7 +33,7 @@ try:
     jobs = list_jobs(run.path)
     coming = stage_jobs.coming_configs(run, jobs)[-1]
 except MaskDistillError as error:
-    st.error(str(error))
+    st.error(widgets.escape(str(error)))
     st.stop()
 
 if selection.current().stage not in LABELS:  # chosen once: the form must not change while a job goes on

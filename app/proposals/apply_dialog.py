@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import selection, session
+from app import selection, session, widgets
 from app.proposals import setting_controls
 from app.run_context import PRESET, RunContext, free_run_name, name_problem, overrides_from
 from maskdistill.cli.job_command import submit_run
@@ -27,7 +27,7 @@ def draw(context: RunContext) -> None:
         return
     problem = name_problem(name)
     if problem:
-        st.error(problem)
+        st.error(widgets.escape(problem))
         return
     config = context.base.with_overrides(changes)
     overrides = overrides_from(load_preset(PRESET), config)
@@ -35,7 +35,7 @@ def draw(context: RunContext) -> None:
         run = runs_folder() / name
         submit_run(run, context.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return
     session.remember(session.Key.APPLY, False)
     session.remember(session.Key.STARTED, name)

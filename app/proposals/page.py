@@ -103,7 +103,7 @@ def _draw_settings(context: RunContext, config: RunConfig) -> None:
     try:
         net = photo_cache.backbone(config.features)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return
     with st.container(border=True, gap="xsmall"):
         setting_controls.draw_controls(context.base, config, net.depth, net.num_heads)
@@ -172,14 +172,14 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
     try:
         live = photo_cache.live(config.features, config.proposals, config.crf, photo)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return None
     patch = _valid_patch(live)
     mark = patch or derivation.default_patch(live, 0)
     step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
     photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height)
     if live.proposals.problem:  # below the photo, so that two photos side by side stay level
-        st.warning(live.proposals.problem, icon=":material/warning:")
+        st.warning(widgets.escape(live.proposals.problem), icon=":material/warning:")
     return live
 
 

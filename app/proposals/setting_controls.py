@@ -80,7 +80,6 @@ def _options(setting: Setting, base: RunConfig) -> dict[str, object]:
 
 
 def describe_changes(changes: tuple[str, ...]) -> str:
-    """Changed settings in a few words."""
-    return (
-        ", ".join(item.removeprefix("proposals.").replace("=", " = ") for item in changes) or "the run's own settings"
-    )
+    """Changed settings in a few words, as Markdown."""
+    words = [escape(item.removeprefix("proposals.").replace("=", " = ")) for item in changes]
+    return ", ".join(words) or "the run's own settings"

@@ -36,7 +36,7 @@ def draw(run_view: RunView) -> None:
         view = _choose_view()
         _draw_backbone(run_view)
     if outdated:
-        st.warning(f"These metrics are out of date: {outdated}. Run the stage Evaluation again.")
+        st.warning(f"These metrics are out of date: {widgets.escape(outdated)}. Run the stage Evaluation again.")
         st.page_link("../pages/training.py", label="Open Training", icon=":material/model_training:")
     elif run_view.metrics is None and view != "new":
         _draw_unfinished(run_view)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import job_status, page_switch, photo_cache, selection, session
+from app import job_status, page_switch, photo_cache, selection, session, widgets
 from app.run_context import PRESET, free_run_name, name_problem
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import load_preset
@@ -61,14 +61,14 @@ def _describe_backbone(name: str) -> bool:
     try:
         choice = photo_cache.choice(name)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return False
     pure = choice.spec.source != "focus"
     with st.container(border=True, gap="xsmall"):
-        st.markdown(f"**{choice.spec.name}**")
-        st.markdown(f":small[{choice.spec.weights}]")
+        st.markdown(f"**{widgets.escape(choice.spec.name)}**")
+        st.markdown(f":small[{widgets.escape(choice.spec.weights)}]")
         if name == "auto":
-            st.caption(f"Chosen because {choice.reason}.")
+            st.caption(f"Chosen because {widgets.escape(choice.reason)}.")
         if not pure:
             st.badge("Not purely self-supervised", icon=":material/info:", color="orange")
     return True
@@ -90,7 +90,7 @@ def _ask_name(source: PhotoSource) -> str:
     )
     problem = name_problem(name)
     if problem:
-        st.error(problem)
+        st.error(widgets.escape(problem))
     return "" if problem else name
 
 
@@ -117,7 +117,7 @@ def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
         try:
             submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
         except MaskDistillError as error:
-            st.error(str(error))
+            st.error(widgets.escape(str(error)))
             return
         session.remember(session.Key.STARTED, name)
         st.rerun()

@@ -43,7 +43,7 @@ def _draw_counts(source: PhotoSource) -> None:
         if source.skipped:
             st.metric("Left out", f"{_num_left_out(source):,}", width="content", help="The table below says why.")
     if source.classes:
-        st.caption("Classes: " + ", ".join(source.classes))
+        st.caption(widgets.escape("Classes: " + ", ".join(source.classes)))
 
 
 def _num_left_out(source: PhotoSource) -> int:

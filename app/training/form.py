@@ -115,7 +115,7 @@ def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job]
         left = stage_states.stages_to_make(run, config, list(NAMES))
         time, time_left = stage_states.time_needed(run, config, work), stage_states.time_needed(run, config, left)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return
     doing = [job for job in active if unchanged and stage in stage_jobs.stages_of(job)]
     st.caption(f"Job {doing[0].id} does this." if doing else f"{describe_work(work, stage)} {time}".rstrip())
@@ -144,7 +144,7 @@ def _button(label: str, help: str, run: Run, config: RunConfig, until: str, disa
     try:
         job, is_new = stage_jobs.start(run, config, until)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return
     if not is_new:
         session.notify(f"Job {job.id} does this already.")

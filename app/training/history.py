@@ -5,7 +5,7 @@ from typing import Any
 
 import streamlit as st
 
-from app import job_status, selection, session
+from app import job_status, selection, session, widgets
 from app.settings_difference import differences
 from app.training import curves, draft
 from app.training.job_table import job_table
@@ -30,7 +30,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
     try:
         epochs = {job.id: curves.job_epochs(job) for job in jobs}
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return
     answer = st.dataframe(
         job_table(jobs, epochs),
@@ -50,7 +50,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         _draw_differences(
             f"Settings of job {chosen[0].id}", (f"Preset {name}", preset.to_dict()), _settings_of(chosen[0])
         )
-        st.caption(f"As a command: `{chosen[0].command}`")
+        st.caption(f"As a command: {widgets.as_code(chosen[0].command)}")
     if len(chosen) == 2:
         first, second = chosen
         _draw_differences(

@@ -48,7 +48,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
     try:
         job = shown_job(run)
     except MaskDistillError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         st.button("Show the current job", on_click=selection.select, kwargs={"job": 0})
         return
     active = any(item.state.is_active for item in jobs) or (job is not None and job.state.is_active)
@@ -109,7 +109,7 @@ def _draw_job(job: Job, coming: RunConfig, last: Epoch | None) -> None:
             _draw_controls(job, coming)
         if job.state in (JobState.RUNNING, JobState.STOPPING):
             speed = f"{last.samples_per_second:.3g} photos per second" if last and last.samples_per_second else ""
-            st.progress(job.share, text=job_status.describe(job, speed) or "Starting")
+            st.progress(job.share, text=widgets.escape(job_status.describe(job, speed)) or "Starting")
         if job.message:
             st.markdown(f":small[{widgets.escape(short_message(job))}]")
         if job.state in (JobState.RUNNING, JobState.STOPPING) and job.host == socket.gethostname():
@@ -202,6 +202,6 @@ def _draw_log(job: Job) -> None:
     log = st.expander("Log", icon=":material/terminal:", key=session.Key.LOG_OPEN, on_change="rerun")
     if log.open:
         with log:
-            st.caption(f"`{job.command}`")
+            st.caption(widgets.as_code(job.command))
             with st.container(height=_LOG_HEIGHT, border=False, autoscroll=True):
                 st.code(log_tail(job.run, job.id, LOG_LINES) or "Nothing printed yet.", language=None, wrap_lines=True)

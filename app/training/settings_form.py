@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import session
+from app import session, widgets
 from app.run_context import overrides_from
 from app.training.setting_field import draw_field, field_value, typed_change
 from maskdistill.config import RunConfig, Setting, describe_settings
@@ -45,7 +45,7 @@ def draw(section: str, preset: RunConfig, *, start: RunConfig | None = None) -> 
     try:
         return changes(section, preset)
     except ConfigError as error:
-        st.error(str(error))
+        st.error(widgets.escape(str(error)))
         return None
 
 
