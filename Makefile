@@ -13,7 +13,7 @@ FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: app test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
+.PHONY: audit app test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -65,6 +65,13 @@ faults: install-dev
 fuzz: install-dev
 	-$(BIN)/python -m pip install -q -r requirements-fuzz.txt
 	$(BIN)/python -m benchmarks.fuzz $(FUZZ)
+
+# Known holes of what is installed, and its licences: none that binds what is built on it, none unknown (SECURITY.md).
+audit: install-dev
+	$(BIN)/python -m pip install -q "pip-audit>=2.9,<3" "pip-licenses>=5,<6"
+	$(BIN)/pip-audit --local --progress-spinner off
+	$(BIN)/pip-licenses --from=mixed --partial-match --fail-on "GPL;GNU General;Affero;SSPL;UNKNOWN" \
+		--ignore-packages maskdistill atheris cuda-toolkit
 
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
