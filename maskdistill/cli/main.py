@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         write_output(f"{text}\n" if text else "")
     except UsageError as error:
         argparse.ArgumentParser.error(error.parser, str(error))
+    except SystemExit:  # it printed help, perhaps for a reader that has gone
+        write_output("")
+        raise
     except MaskDistillError as error:
         sys.stderr.write(f"maskdistill: {error}\n")
         return EXIT_BAD_INPUT
