@@ -10,7 +10,7 @@ from benchmarks.fault_cases.worker import KINDS, Case, Worker, varieties
 from benchmarks.faults import draw, table
 from maskdistill.errors import DatasetError
 
-QUICK = ("pictures", "COCO", "VOC", "tool exports", "settings", "weights")  # the others make whole runs
+QUICK = ("pictures", "COCO", "VOC", "tool exports", "settings")  # the others load torch, or make whole runs
 HANDLED = ("read", "noted", "refused")
 
 
