@@ -370,7 +370,9 @@ def given_alone(rng: random.Random, folder: Path) -> Attempt:
         open_source(given)
         return "read"
 
-    return Attempt(act, (Path(name).name or name, name, name.strip() or "No data", repr(name)[1:-1]), repr(name)[:60])
+    return Attempt(
+        act, (Path(name).name[:60] or name, name, name.strip() or "No data", repr(name)[1:-1]), repr(name)[:60]
+    )
 
 
 VARIETIES: dict[str, Make] = {

@@ -4,6 +4,7 @@ Every file of tensors is one safetensors file that carries its plain values and 
 and values cannot come from different moments, and damage is seen even where the file's length is right.
 """
 
+import contextlib
 import json
 import logging
 import math
@@ -88,7 +89,7 @@ def save_snapshot(folder: Path, snapshot: Snapshot, identity: str) -> None:
         write_tensors(
             temporary, snapshot.tensors, {"identity": identity, "step": snapshot.step, "values": snapshot.values}
         )
-        if path.is_file():
+        with contextlib.suppress(FileNotFoundError):  # the first one, or another writer was faster
             path.replace(folder / PREVIOUS)
 
     replace_atomically(path, write)
