@@ -9,11 +9,13 @@ from pathlib import Path
 from maskdistill.datasets.images import UnreadablePhotoError, open_regular
 from maskdistill.datasets.picture_kinds import (
     HEAD_BYTES,
+    PHOTO_SUFFIXES,
     OtherKind,
     has_no_suffix,
     is_picture_name,
     kind_of_content,
     other_kind_of_name,
+    suffix_of,
 )
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, natural_key, require_photos, scan_photos, unique_ids
@@ -121,21 +123,22 @@ def _search(root: Path, on_progress: ProgressCallback | None) -> _Found:
             if _is_folder(entry):
                 below.append(entry)
             else:
-                _sort_in(entry.name, Path(entry.path), found)
+                _sort_in(entry.name, entry.path, found)
         waiting += [(Path(entry.path), depth + 1) for entry in reversed(below) if _enters(entry, depth, found)]
         _check_bound(root, found)
     return found
 
 
-def _sort_in(name: str, path: Path, found: _Found) -> None:
+def _sort_in(name: str, path: str, found: _Found) -> None:
     """A file: a picture, or of a kind that is counted."""
-    if is_picture_name(path) or (has_no_suffix(name) and _is_picture(path)):
-        found.pictures.append(path)
+    suffix = suffix_of(name)
+    if suffix in PHOTO_SUFFIXES or (has_no_suffix(name) and _is_picture(Path(path))):
+        found.pictures.append(Path(path))
         return
-    label, kind = other_kind_of_name(name) or (path.suffix.lower() or "no suffix", None)
+    label, kind = other_kind_of_name(name) or (suffix or "no suffix", None)
     found.kinds[label] += 1
-    if kind is not None:
-        found.others.setdefault(label, (kind, path))
+    if kind is not None and label not in found.others:
+        found.others[label] = kind, Path(path)
 
 
 def _enters(entry: os.DirEntry[str], depth: int, found: _Found) -> bool:

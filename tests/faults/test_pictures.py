@@ -300,7 +300,8 @@ def test_heic_is_read_and_turned_where_the_extra_is_installed(tmp_path):
 
 
 def test_heic_is_counted_with_the_remedy_without_the_extra(tmp_path, monkeypatch):
-    monkeypatch.setattr("maskdistill.datasets.picture_kinds.PHOTO_SUFFIXES", frozenset({".jpg"}))
+    for module in ("picture_kinds", "folder"):
+        monkeypatch.setattr(f"maskdistill.datasets.{module}.PHOTO_SUFFIXES", frozenset({".jpg"}))
     monkeypatch.setattr("maskdistill.datasets.picture_kinds.READS_HEIC", False)
     (tmp_path / "a.jpg").write_bytes(saved(format="JPEG"))
     heic = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100)
