@@ -15,7 +15,7 @@ PHOTO_SUFFIXES = frozenset(  # in lower case
     + ([".heic", ".heif", ".hif"] if READS_HEIC else [])
     + ([".avif"] if READS_AVIF else [])
 )
-_SUFFIX = re.compile(r"\.(?=.*[a-z])\w{1,12}")
+_SUFFIX = re.compile(r"\.(?=.*[a-z])[^\W_]{1,12}")
 HEAD_BYTES = 64  # of a file, that say what kind it is
 
 _HEIC_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

@@ -87,7 +87,12 @@ def _unwrapped(lines: list[str]) -> list[str]:
         lines = lines[0].strip("[]").split(",")
     if all(line.startswith("- ") for line in lines):
         lines = [line[2:] for line in lines]
-    return [name for line in lines if (name := line.strip(" \"'"))]
+    return [name for line in lines if (name := _unquoted(line.strip()))]
+
+
+def _unquoted(name: str) -> str:
+    quoted = len(name) > 1 and name[0] in "\"'" and name[-1] == name[0]
+    return name[1:-1].strip() if quoted else name
 
 
 def _in_order(lines: Sequence[str]) -> ClassNames:

@@ -279,7 +279,7 @@ def test_crf_is_a_map_of_its_own():
 
 
 def test_file_that_is_no_picture_is_refused_in_a_sentence_without_a_path():
-    with pytest.raises(DatasetError, match="^It is not a JPEG"):
+    with pytest.raises(DatasetError, match="^It is a PDF"):
         segment(b"%PDF-1.7 a paper", "paper.pdf", MODELS, crf=False)
 
 

@@ -39,7 +39,7 @@ def buttons(app, label):
 
 
 def progress_texts(app):
-    return [item.proto.text for item in app.get("progress")]
+    return [item.proto.text.replace("\\", "") for item in app.get("progress")]
 
 
 def test_job_at_work_shows_how_far_it_is(add_job, open_page):

@@ -159,7 +159,7 @@ def test_value_that_cannot_work_is_an_error_beside_the_form(open_form, section, 
     assert not app.exception
     assert changes(app) is None
     assert len(app.error) == 1
-    assert app.error[0].value.endswith(message)
+    assert app.error[0].value.replace("\\", "").endswith(message)
     assert len(marks(app)) == len(values)
 
 
@@ -185,7 +185,7 @@ def test_starts_from_other_settings_and_compares_with_the_preset(open_form):
     app = open_form("filter", preset="quick", start="paper-voc")
     assert fields(app)["filter.min_score"].value == 0.9
     assert changes(app) == ["filter.min_score=0.9"]
-    assert marks(app) == [":orange[●] preset: 0.4"]
+    assert [text.replace("\\", "") for text in marks(app)] == [":orange[●] preset: 0.4"]
     reset(app)
     assert fields(app)["filter.min_score"].value == 0.4
     assert changes(app) == []

@@ -93,7 +93,7 @@ def test_asks_for_clusters_first(tmp_path):
 def test_refuses_vectors_of_other_masks(run):
     table = run.clusters()
     table.iloc[:-1].to_parquet(run.clusters_path, index=False)
-    with pytest.raises(RunError, match="other masks"):
+    with pytest.raises(RunError, match=r"000011\.npz is damaged .*maskdistill embed"):
         make_alternatives(run, [AlternativeKey(2, 0)])
 
 

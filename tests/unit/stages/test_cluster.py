@@ -97,14 +97,14 @@ def test_run_without_a_vector_is_told(cluster_again, tmp_path):
 def test_vectors_that_do_not_fit_the_masks_are_told(cluster_again, tmp_path):
     store = read_vectors(Run(tmp_path / "run"))
     store.write(0, {name: values[:0] for name, values in store.read([0]).items()})
-    with pytest.raises(RunError, match=r"are not of the masks of .*run. Delete that folder and embeddings\.json"):
+    with pytest.raises(RunError, match=r"000000\.npz is damaged .*maskdistill embed"):
         cluster_again()
 
 
 def test_clusters_of_other_masks_than_there_are_now_are_told(cluster_again):
     context = cluster_again()
     read_vectors(context.run).path(2).unlink()
-    with pytest.raises(RunError, match=r"of other masks than there are vectors of. Delete clusters\.json"):
+    with pytest.raises(RunError, match=r"clusters\.parquet is damaged .*maskdistill cluster"):
         recluster(context, [1])
 
 

@@ -323,7 +323,7 @@ def test_interrupted_change_and_return_lose_nothing(start, config, photos, tmp_p
     interrupt_after(monkeypatch, count)
     with pytest.raises(KeyboardInterrupt):
         start(config=config.with_overrides(["proposals.tau=0.9"]), source=source)
-    assert different(run, old) == {"run.json"}
+    assert different(run, old) == {"run.json", "run.copy.json"}
     assert start(source=source).num_new == 0
     assert different(run, old) == set()
 
@@ -437,7 +437,7 @@ def test_record_of_the_run(start, config, photos, tmp_path):
     start(preset="quick")
     info = Run(tmp_path / "run").info()
     assert (info["data"], info["preset"]) == (str(photos), "quick")
-    assert info["source"] == {"kind": "folder", "classes": [], "has_labels": False}
+    assert info["source"] == {"kind": "folder", "classes": [], "has_labels": False, "label_values": "ids"}
     assert info["backbone"]["name"] == "tiny"
     assert RunConfig.from_dict(info["config"]) == config
     assert {"maskdistill", "python", "torch", "timm"} <= set(info["versions"])
@@ -619,10 +619,10 @@ def test_lack_of_memory_is_no_fault_of_the_photo(start, tmp_path, monkeypatch, s
 
 
 def test_picture_for_which_there_is_no_memory_is_not_damaged(photos, monkeypatch):
-    def fail(_image):
+    def fail(_decoded, *, factor):
         raise MemoryError
 
-    monkeypatch.setattr(images, "_to_rgb", fail)
+    monkeypatch.setattr(images, "to_rgb", fail)
     with pytest.raises(OutOfMemoryError):
         images.read_photo(open_source(photos).photos[0])
 

@@ -412,7 +412,9 @@ def test_labels_never_leak(run, scene, tmp_path):
     report = {"metrics.json", "stages/evaluation.json", "photo_counts.parquet", "mask_truth.parquet"}
     assert found.keys() == wanted.keys() - {"mask_truth.parquet"}
     different = {name for name in wanted if found.get(name) != wanted[name]}
-    assert different == {"run.json", "images.parquet", "proposals.json"} | report  # the first three name the folder
+    assert (
+        different == {"run.json", "run.copy.json", "images.parquet", "proposals.json"} | report
+    )  # these name the folder
     assert run.images().drop(columns="path").equals(unlabelled.images().drop(columns="path"))
     assert read_json(run.proposals_path)["annotations"] == read_json(unlabelled.proposals_path)["annotations"]
     pd.testing.assert_frame_equal(run.masks(), unlabelled.masks())
