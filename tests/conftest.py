@@ -5,6 +5,7 @@ import os
 import runpy
 import shutil
 import signal
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -39,6 +40,17 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("suite")
+
+
+@pytest.fixture(autouse=True)
+def signals() -> Iterator[None]:
+    """``main`` takes over signals and what is said of faults; give them back."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    hook = sys.excepthook
+    yield
+    sys.excepthook = hook
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 def randomise(model: VisionTransformer, seed: int = 0) -> VisionTransformer:

@@ -132,14 +132,14 @@ def check_mended(whole, run, damage):
         ("masks.parquet: mask_id is the same everywhere", "proposals"),
     ],
 )
-def test_a_run_makes_anew_what_is_damaged(whole, copy, name, stage):
+def test_a_run_makes_anew_what_is_damaged(whole, copy, name, stage, caplog):
     damage = find(whole, name)
     damage.do(copy.path)
     if not name.startswith("predictions"):  # of many label maps, status looks at none
         assert {state.name: state.state for state in stage_states(copy)}[stage] != "done"
     shutil.rmtree(copy.path)
     shutil.copytree(whole.path, copy.path)
-    logging.getLogger("maskdistill").setLevel(logging.ERROR)
+    caplog.set_level(logging.ERROR, logger="maskdistill")
     made = check_mended(whole, copy, damage)
     assert made == [stage] or name.startswith("masks")  # the masks come from their parts: the stage says so
 

@@ -20,17 +20,6 @@ from maskdistill.stages.time_estimates import record_speed
 from maskdistill.storage.run_folder import Run
 
 
-@pytest.fixture(autouse=True)
-def handlers():
-    """``main`` takes over signals and what is said of faults; give them back."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    hook = sys.excepthook
-    yield
-    sys.excepthook = hook
-    for number, handler in before.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def photos(tmp_path):
     folder = tmp_path / "photos"
