@@ -278,10 +278,14 @@ class ReviewSession:
     def _upcoming(self, done: np.ndarray) -> list[int]:
         """Rows to go on to, that nobody else reviews now."""
         after = -1 if self.at is None else int(self._place[self.at])
-        skipped = self._own.skipped & ~done
-        claimed = self._taken = self._claimed_by_others()
-        rows = self.queue[next_open(self.queue, done, skipped, after=after, count=_NUM_CLAIMED, claimed=claimed)]
-        return self._claim(rows.tolist())
+        while True:
+            skipped = self._own.skipped & ~done
+            claimed = self._taken = self._claimed_by_others()
+            rows = self.queue[next_open(self.queue, done, skipped, after=after, count=_NUM_CLAIMED, claimed=claimed)]
+            own, done = self._claim(rows.tolist()), self.done()
+            rest = [row for row in own if not done[row]]  # without what was decided until it was claimed
+            if rest or not own:
+                return rest
 
     def _free_gone(self) -> None:
         """The masks of closed tabs: free at once for the same person, who loads the page again, soon for others."""
@@ -315,6 +319,7 @@ class ReviewSession:
         ids = [self._id(row) for row in [*near, *rows[NUM_UPCOMING:]]]
         try:
             own = decisions.claim(run, self.session, ids, _CLAIM_SECONDS, **self._person)
+            self.store.refresh()  # from here on nobody else decides on these
         except MaskDistillError as error:
             self.error = self.error or str(error)
             return list(rows)

@@ -48,12 +48,12 @@ def _check(out: Path) -> bool:
     """Whether an export has written the folder."""
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, wanted a folder to export to. Give a new or an empty folder.")
+    # Listed before the marker is looked for: another export, which writes it first, may begin at this moment.
+    names = sorted(path.name for path in out.iterdir() if MARKER not in path.name) if out.is_dir() else []
     marked = (out / MARKER).is_file()
-    names = sorted(path.name for path in out.iterdir()) if out.is_dir() and not marked else []
-    others = [name for name in names if MARKER not in name]  # another export may begin at this moment
-    if others:
+    if names and not marked:
         raise ConfigError(
-            f"{out} is not empty and no export has written it: it holds {others[0]}. Give a new or an empty folder."
+            f"{out} is not empty and no export has written it: it holds {names[0]}. Give a new or an empty folder."
         )
     return marked
 
