@@ -63,7 +63,7 @@ def contents(folder: Path) -> Mapping[str, str]:
 def _judge(attempt: Attempt, sentence: str) -> Result:
     if attempt.must_be_read:
         return Result("unhandled", f"refused, though it is sound: {sentence}", attempt.what)
-    if not any(name in sentence for name in attempt.names):
+    if not any(name.replace("\0", "\\0") in sentence for name in attempt.names):
         return Result("unhandled", f"the error names none of {attempt.names[:3]}: {sentence}", attempt.what)
     if len(sentence) > _LONGEST:
         return Result("unhandled", f"an error of {len(sentence)} letters: {sentence[:200]}", attempt.what)
