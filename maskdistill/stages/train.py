@@ -218,6 +218,8 @@ _MAKERS = {"patch_head": _make_patch_head, "deeplabv3": _make_deeplab, "mask_rcn
 
 
 def _sentence(result: TrainResult, num_photos: int) -> str:
+    if not result.history:  # it was damaged, and the model is whole
+        return f"Trained on {num_photos} photos; the course of it is lost."
     last = result.history[-1]
     metrics = ", ".join(f"{name} {value:.3f}" for name, value in last.metrics.items())
     losses = ", ".join(f"{name} {value:.4f}" for name, value in last.losses.items())

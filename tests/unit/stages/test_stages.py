@@ -26,12 +26,14 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.features.patch_tokens import FreshTokens, read_patch_size
 from maskdistill.masks import decode_mask, mask_iou
+from maskdistill.models.training.task import TrainResult
 from maskdistill.pseudo_labels.filter import RULES
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import worker
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.stages.train import _sentence
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
 from maskdistill.storage.read_files import read_json
@@ -436,3 +438,7 @@ def test_photo_whose_vectors_cannot_be_made_is_not_trained_on(tmp_path, monkeypa
     assert "on 7 photos" in said["stage1"]
     assert 2 not in read_json(run.path / "pseudo_labels.json")["photos"]
     assert 2 in label_maps(run.path / "predictions" / "stage2")  # its tokens are there: the models can label it
+
+
+def test_model_whose_history_is_lost_is_told(tmp_path):
+    assert "3 photos" in _sentence(TrainResult(tmp_path / "model.safetensors", (), 0), 3)
