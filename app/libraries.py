@@ -3,11 +3,11 @@
 import ctypes
 import gc
 import sys
-import threading
 from importlib import import_module
 
 import streamlit as st
 
+from maskdistill.machine import heavy_imports
 from maskdistill.storage.run_folder import runs_folder
 from maskdistill.storage.user_folders import redirect_caches
 
@@ -23,7 +23,7 @@ _NEEDED = {  # by page: the libraries that take long
 }
 _MMAP_THRESHOLD, _LARGE = -3, 2**23  # glibc's M_MMAP_THRESHOLD, bytes; by default it rises to 32 MB as blocks are freed
 _ARENA_MAX, _FEW = -8, 2  # glibc's M_ARENA_MAX; by default each of many threads keeps what it freed for itself
-_importing = threading.Lock()
+_loaded: set[str] = set()  # whole; in sys.modules a library stands from when its import begins
 
 
 def load_for(page: str) -> None:
@@ -36,9 +36,10 @@ def load_for(page: str) -> None:
         return
     redirect_caches(runs_folder() / ".cache")
     st.caption(f"Opening {page.capitalize()} for the first time: loading libraries …")
-    with _importing:  # a second session waits here, and finds them loaded
+    with heavy_imports:  # a second session waits here, and finds them loaded
         for name in _missing(page):
             import_module(name)
+            _loaded.add(name)
         _return_freed_memory()
         gc.collect()
         gc.freeze()  # libraries stay for good: a collection that looks through them took half a second
@@ -57,4 +58,4 @@ def _return_freed_memory() -> None:
 
 
 def _missing(page: str) -> list[str]:
-    return [name for name in _NEEDED.get(page, ()) if name not in sys.modules]
+    return [name for name in _NEEDED.get(page, ()) if name not in _loaded]

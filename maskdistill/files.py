@@ -12,6 +12,7 @@ import re
 import secrets
 import shutil
 import socket
+import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
@@ -20,6 +21,7 @@ from typing import Any
 
 import psutil
 
+_DEVICES = Path("/dev")
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
 _ABANDONED = 86400.0  # seconds without a change after which the temporary file of an unknown process is left over
 _FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -100,7 +102,15 @@ def write_atomically(path: Path, text: str) -> None:
 
 
 def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure."""
+    """Let ``write`` fill a temporary file beside ``path`` and rename it there; nothing is left behind on failure.
+
+    A device, such as /dev/null or /dev/stdout, is written to and stays what it is.
+    """
+    if path.parent == _DEVICES or path.is_char_device():
+        with tempfile.TemporaryDirectory() as folder:
+            write(part := Path(folder) / "part")
+            path.write_bytes(part.read_bytes())
+        return
     path.parent.mkdir(parents=True, exist_ok=True)
     name = os.fsdecode(os.fsencode(path.name)[:190])  # systems stop at 255 bytes
     temporary = path.with_name(f".{name}.{_place()}-{os.getpid()}-{secrets.token_hex(4)}.tmp")  # threads share both

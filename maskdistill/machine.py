@@ -5,6 +5,7 @@ import os
 import platform
 import re
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,9 @@ _NO_MEMORY = re.compile(
     r"MemoryError|out of memory|not enough memory|an't allocate memory|annot allocate memory|ALLOC_FAILED"
 )
 
+
+# torch and what stands on it import one another in circles: of two threads that begin at different ends one fails.
+heavy_imports = threading.RLock()
 
 _CGROUP = Path("/sys/fs/cgroup")
 

@@ -19,6 +19,7 @@ from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.datasets.label_files import palette
 from maskdistill.errors import DatasetError
 from maskdistill.evaluation.run_label_maps import STAGE1
+from maskdistill.machine import heavy_imports
 from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.roots import scratch_folder
 from maskdistill.storage.run_folder import Run, fingerprint
@@ -90,8 +91,9 @@ def models(run: Run) -> Models:
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the models …")
 def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
-    from maskdistill.features.patch_tokens import FreshTokens
-    from maskdistill.models.predictor import load_model
+    with heavy_imports:
+        from maskdistill.features.patch_tokens import FreshTokens
+        from maskdistill.models.predictor import load_model
 
     run = Run(path)
     config = run_config(run.info())

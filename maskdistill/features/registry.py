@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from maskdistill.errors import CheckpointError, ConfigError
+from maskdistill.machine import heavy_imports
 from maskdistill.roots import confine
 
 Source = Literal["hub", "focus", "file"]
@@ -150,7 +151,8 @@ def find_onnx() -> Path | None:
 
 
 def _is_timm_model(name: str) -> bool:
-    import timm
+    with heavy_imports:
+        import timm
 
     return timm.is_model(name)
 
@@ -182,7 +184,8 @@ def _hub_repository(spec: BackboneSpec) -> str | None:
     """Where timm keeps the weights; for our own short names without asking timm, which would load torch."""
     if spec.name in SPECS:
         return f"timm/{spec.architecture}"
-    import timm
+    with heavy_imports:
+        import timm
 
     config = timm.get_pretrained_cfg(spec.architecture)
     if config is None or not config.hf_hub_id:

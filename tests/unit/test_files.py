@@ -1,6 +1,7 @@
 import csv
 import errno
 import io
+import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice
@@ -10,7 +11,7 @@ import pytest
 
 from maskdistill.datasets import Photo
 from maskdistill.errors import CheckpointError
-from maskdistill.files import csv_text, describe_full_disk, is_disk_full, write_json
+from maskdistill.files import csv_text, describe_full_disk, is_disk_full, write_atomically, write_json
 from maskdistill.stages import worker
 from maskdistill.storage.read_files import read_json
 
@@ -86,3 +87,10 @@ def test_a_text_in_a_table_is_no_formula(text):
 def test_numbers_and_other_texts_of_a_table_stay_as_they_are():
     row = [-3, -0.5, "a-b", "", "two\nlines", 'quo"te', "1=1"]
     assert next(islice(csv.reader(io.StringIO(csv_text("abcdefg", [row]))), 1, None)) == [str(value) for value in row]
+
+
+def test_device_is_written_to_and_not_replaced():
+    before = os.stat("/dev/null")
+    write_atomically(Path("/dev/null"), "gone")
+    after = os.stat("/dev/null")
+    assert (after.st_mode, after.st_ino, after.st_rdev) == (before.st_mode, before.st_ino, before.st_rdev)

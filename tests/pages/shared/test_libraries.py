@@ -20,6 +20,7 @@ def need(monkeypatch, *names):
     for name in names:
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setattr(libraries, "_NEEDED", {"filter": names})
+    monkeypatch.setattr(libraries, "_loaded", set())
 
 
 def test_line_stands_in_place_of_the_page_only_while_libraries_are_loaded(monkeypatch):
@@ -49,6 +50,12 @@ def test_two_sessions_at_once_import_once(monkeypatch):
     for session in sessions:
         session.join(20)
     assert imported == ["wave"]
+
+
+def test_library_whose_import_has_only_begun_is_waited_for(monkeypatch):
+    need(monkeypatch, "wave")
+    monkeypatch.setitem(sys.modules, "wave", object())  # as while another session imports it
+    assert libraries._missing("filter") == ["wave"]
 
 
 def test_unknown_page_needs_nothing():
