@@ -1,7 +1,9 @@
 """The ground truth of each mask, for reporting only: nothing that trains or selects reads it."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,7 +14,7 @@ from maskdistill.evaluation.confusion import BACKGROUND
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import read_table_if_whole
+from maskdistill.storage.read_files import read_table_if_whole, state_of_file
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 
@@ -79,7 +81,7 @@ def read_truth(run: Run) -> Truth | None:
 
     ``make_truth`` makes it where ``lacks_truth`` finds it missing.
     """
-    frame = _read(run)
+    frame = _read(run.path / FILE)
     if frame is None:
         return None
     made_from, names = frame.attrs["made_from"], tuple(frame.attrs["names"])
@@ -94,13 +96,20 @@ def lacks_truth(run: Run) -> bool:
     """Whether the run's photos have ground truth that its masks, or some of them, were not compared with yet."""
     if not run.info().get("source", {}).get("has_labels") or not run.proposals_path.is_file():
         return False
-    frame = _read(run)
-    return frame is None or frame.attrs["made_from"] != _made_from(run)
+    path = run.path / FILE
+    return _read_origin(path, state_of_file(path)) != _made_from(run)
 
 
-def _read(run: Run) -> pd.DataFrame | None:
+@lru_cache(maxsize=32)
+def _read_origin(path: Path, _state: tuple[int, int, int] | None) -> dict[str, Any] | None:
+    """What the file was made from, read once for each state of it, since every page asks; None as of ``_read``."""
+    frame = _read(path)
+    return None if frame is None else frame.attrs["made_from"]
+
+
+def _read(path: Path) -> pd.DataFrame | None:
     """mask_truth.parquet; None if there is none, or a damaged one, which ``make_truth`` replaces."""
-    frame = read_table_if_whole(run.path / FILE)
+    frame = read_table_if_whole(path)
     whole = frame is not None and {"mask_id", "truth", "truth_share", "truth_iou", "seen"} <= set(frame)
     known = whole and isinstance(frame.attrs.get("made_from"), dict) and isinstance(frame.attrs.get("names"), list)
     return frame if known and frame["truth"].between(-1, len(frame.attrs["names"]) - 1).all() else None

@@ -23,6 +23,7 @@ from maskdistill.storage.read_files import (
     read_table,
     reading,
     require_columns,
+    state_of_file,
 )
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
 from maskdistill.storage.run_layout import RUN_FILES
@@ -57,7 +58,7 @@ def find_damage(run: Run, stage: str) -> Problem | None:
     Files that come in numbers, such as label maps, are looked at by ``damaged_numbered`` only. What was found is kept
     as long as the files are in the same state.
     """
-    return _find_damage(run.path, stage, tuple(map(_state, (run.path / name for name in _STAMPED))))
+    return _find_damage(run.path, stage, tuple(map(state_of_file, (run.path / name for name in _STAMPED))))
 
 
 @lru_cache(maxsize=512)
@@ -69,14 +70,6 @@ def _find_damage(path: Path, stage: str, _state: tuple[object, ...]) -> Problem 
     except (DamagedFileError, MissingFileError) as error:
         return error
     return None
-
-
-def _state(path: Path) -> tuple[int, int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
 
 
 def make_way(run: Run) -> None:

@@ -201,6 +201,15 @@ def reading(path: Path, errors: tuple[type[Exception], ...] = READ_ERRORS) -> It
         raise DamagedFileError(path, first_line(error)) from error
 
 
+def state_of_file(path: Path) -> tuple[int, int, int] | None:
+    """Equal as long as a file is not written or replaced, to keep what was found in it; None if it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
 def first_line(error: BaseException) -> str:
     """The first line of an error's text, for a sentence."""
     lines = str(error).strip().splitlines()

@@ -7,6 +7,7 @@ the fields that must be of a shape if they are there, those under ``NEEDED`` mus
 
 import shlex
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -253,7 +254,7 @@ _SUPPORT = "support"  # folder of the run inside a run that holds the second fol
 
 def find_file(path: Path) -> tuple[RunFile | None, Path]:
     """What a path inside a run is, and that run; None and its folder for what is in no run."""
-    found = [(file, run) for file in RUN_FILES if (run := file.run_of(path.absolute()))]
+    found = _find_candidates(path.absolute())
     sure = [(file, run) for file, run in found if (run / "run.json").exists()]
     if not found:
         return None, path.parent
@@ -263,6 +264,12 @@ def find_file(path: Path) -> tuple[RunFile | None, Path]:
     if run.name == _SUPPORT and (run.parent / "run.json").exists():
         return replace(file, stage="embeddings"), run.parent
     return file, run
+
+
+@lru_cache(maxsize=1024)
+def _find_candidates(path: Path) -> list[tuple[RunFile, Path]]:
+    """What a path may be by its name, and the run that it would be in; pages ask for the same few again and again."""
+    return [(file, run) for file in RUN_FILES if (run := file.run_of(path))]
 
 
 def command_of(stage: str, run: Path) -> str:

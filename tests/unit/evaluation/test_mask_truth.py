@@ -6,12 +6,13 @@ import pytest
 
 from maskdistill.datasets import open_source, read_label
 from maskdistill.errors import ShapeError
+from maskdistill.evaluation import mask_truth
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import FILE, PhotoTruth, lacks_truth, make_truth, read_truth
 from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.files import write_json
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.read_files import read_json, read_table_if_whole
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
@@ -92,6 +93,17 @@ def test_every_mask_of_a_run_is_compared(run, source):
 def test_evaluation_leaves_it_ready(finished):
     assert not lacks_truth(finished[0])
     assert read_truth(finished[0]) is not None
+
+
+def test_the_file_is_read_once_while_it_stays_as_it_is(run, source, monkeypatch):
+    reads = []
+    monkeypatch.setattr(mask_truth, "read_table_if_whole", lambda path: reads.append(path) or read_table_if_whole(path))
+    make_truth(run, GroundTruth(source))
+    assert not (lacks_truth(run) or lacks_truth(run))
+    assert len(reads) == 1
+    (run.path / FILE).write_bytes(b"cut")
+    assert lacks_truth(run)
+    assert len(reads) == 2
 
 
 def test_it_is_asked_for_until_it_is_there(run, source):
