@@ -7,6 +7,8 @@ Ground truth is read here, after everything was made, and nowhere else.
 
 import argparse
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -26,16 +28,10 @@ NUM_RESAMPLES = 1000
 
 def main() -> None:
     """Run the proposals of a folder, then measure them."""
-    options = _parse()
-    source = open_source(options.data)
-    config = load_preset(options.preset).with_overrides(options.set)
-    with tempfile.TemporaryDirectory() as folder:
-        run = Run(options.run or Path(folder) / "run")
-        with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
-            pass
+    options = parse_options(__doc__, data="VOC folder with SegmentationClass")
+    with made_masks(options) as (run, source, about):
         table = measure(run, source)
-    result: dict[str, Any] = {"benchmark": "masks", "data": source.spec, "config": config.to_dict()}
-    result["photos_per_second"] = summary.num_new / summary.seconds if summary.num_new else None
+    result: dict[str, Any] = {"benchmark": "masks", **about}
     splits = [name for name in ("train", "val") if (table["split"] == name).any()]
     result["quality"] = {name: quality(select(table, name)) for name in ("all", *splits)}
     header = ["photos", "n", "CorLoc", "mean best IoU", "no mask"]
@@ -52,6 +48,19 @@ def main() -> None:
         print_table(f"Rank correlation with the true IoU, {name}", ["signal", "Spearman's rho"], rows)
         print(f"  mean best IoU of the better-scored half: {item['better_half']:.3f}, of the rest: {item['rest']:.3f}")
     write_report(options.json, result)
+
+
+@contextmanager
+def made_masks(options: argparse.Namespace) -> Iterator[tuple[Run, PhotoSource, dict[str, Any]]]:
+    """Make the masks of a folder: the run, which is gone afterwards unless it was named, its photos, and a record."""
+    source = open_source(options.data)
+    config = load_preset(options.preset).with_overrides(options.set)
+    with tempfile.TemporaryDirectory() as folder:
+        run = Run(options.run or Path(folder) / "run")
+        with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
+            pass
+        speed = summary.num_new / summary.seconds if summary.num_new else None
+        yield run, source, {"data": source.spec, "config": config.to_dict(), "photos_per_second": speed}
 
 
 def measure(run: Run, source: PhotoSource) -> pd.DataFrame:
@@ -110,9 +119,10 @@ def ranking(table: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", required=True, help="VOC folder with SegmentationClass")
+def parse_options(description: str | None, *, data: str) -> argparse.Namespace:
+    """Flags of a benchmark that makes masks; ``data`` says what kind of folder it wants."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", required=True, help=data)
     parser.add_argument("--run", type=Path, help="keep the run here (and reuse it)")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
