@@ -4,6 +4,7 @@ import argparse
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,18 +12,7 @@ from pathlib import Path
 from maskdistill.errors import ConfigError
 from maskdistill.roots import RUNS_VARIABLE, VARIABLE
 
-# Flags win over every file, also over one in the folder where this is typed; those of the user come after them.
-SETTINGS = (
-    "--browser.gatherUsageStats=false",
-    "--server.enableCORS=true",
-    "--server.enableXsrfProtection=true",
-    "--server.enableAgentApi=false",
-    "--server.enableStaticServing=false",
-    "--server.maxUploadSize=50",
-    "--server.fileWatcherType=none",
-    "--server.headless=true",
-    "--logger.hideWelcomeMessage=true",
-)
+_SECTIONS = ("browser", "logger", "server")  # of the app's settings: who may use the server, and what it does for them
 
 
 def app_command(options: argparse.Namespace) -> str:
@@ -43,9 +33,17 @@ def server_command(options: argparse.Namespace) -> list[str]:
     Raises:
         ConfigError: If the pages are not installed.
     """
-    flags = [*SETTINGS, f"--server.address={options.address}", f"--server.port={options.port}"]
+    script = _script()
+    flags = [*_settings(script), f"--server.address={options.address}", f"--server.port={options.port}"]
     flags += [f"--server.allowedHosts={name}" for name in options.allow_host]
-    return [sys.executable, "-m", "streamlit", "run", str(_script()), *flags, *options.streamlit]
+    return [sys.executable, "-m", "streamlit", "run", str(script), *flags, *options.streamlit]
+
+
+def _settings(script: Path) -> list[str]:
+    """The app's settings as flags: these win over variables and over files in the folder where this is typed."""
+    sections = tomllib.loads((script.parent / ".streamlit" / "config.toml").read_text(encoding="utf-8"))
+    values = {f"{name}.{key}": value for name in _SECTIONS for key, value in sections[name].items()}
+    return [f"--{name}={str(value).lower()}" for name, value in values.items() if not isinstance(value, list)]
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:
