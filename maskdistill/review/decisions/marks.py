@@ -1,7 +1,7 @@
 """Marks on masks: writing them down, and reading back those that stand."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -88,10 +88,7 @@ def decide_unless_changed(
     Returns:
         The step's id, 0 if no mask was left, and the marks that were written.
     """
-    run.info()
-    _check(marks)
-    with writing(run.path) as db:  # nobody else writes meanwhile
-        return _write_some(run, db, reviewer, _unchanged(db, marks, seen), scope, note, seen)
+    return _decide_some(run, reviewer, marks, lambda db: _unchanged(db, marks, seen), scope, note, seen)
 
 
 def decide_undecided(
@@ -102,11 +99,11 @@ def decide_undecided(
     Returns:
         The step's id, 0 if no mask was left, and the marks that were written.
     """
-    run.info()
-    _check(marks)
-    with writing(run.path) as db:  # nobody else writes meanwhile
-        undecided = _undecided(run, marks if seen is None else _unchanged(db, marks, seen))
-        return _write_some(run, db, reviewer, undecided, scope, note, seen)
+
+    def choose(db: sqlite3.Connection) -> list[Mark]:
+        return _undecided(run, marks if seen is None else _unchanged(db, marks, seen))
+
+    return _decide_some(run, reviewer, marks, choose, scope, note, seen)
 
 
 def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
@@ -152,10 +149,20 @@ def _undecided(run: Run, marks: Sequence[Mark]) -> list[Mark]:
     return [mark for mark, decided in zip(marks, decision.tolist(), strict=True) if not decided]
 
 
-def _write_some(
-    run: Run, db: sqlite3.Connection, reviewer: str, marks: list[Mark], scope: Scope, note: str, seen: Seen | None
+def _decide_some(
+    run: Run,
+    reviewer: str,
+    marks: Sequence[Mark],
+    choose: Callable[[sqlite3.Connection], list[Mark]],
+    scope: Scope,
+    note: str,
+    seen: Seen | None,
 ) -> tuple[int, list[Mark]]:
-    return _write(run, db, reviewer, marks, scope, note, None, seen) if marks else 0, marks
+    run.info()
+    _check(marks)
+    with writing(run.path) as db:  # nobody else writes meanwhile
+        chosen = choose(db)
+        return _write(run, db, reviewer, chosen, scope, note, None, seen) if chosen else 0, chosen
 
 
 def _write(

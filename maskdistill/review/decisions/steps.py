@@ -157,19 +157,10 @@ def redo(
 ) -> Step | None:
     """Do again what this reviewer undid last in a scope, unless they went on with another step since.
 
-    Args:
-        run: The run.
-        reviewer: Whose step.
-        scope: Of the step.
-        sent: What names the browser's action, if it may come twice.
-        expected: The step that the person was told they would do again; None if they were not told.
+    Arguments and errors are those of ``undo``.
 
     Returns:
         The step that stands again; None if there is none.
-
-    Raises:
-        ConfigError: If another step than the expected one is the latest by now.
-        RunError: If there is no run, or its database cannot be written.
     """
     return _add(run, reviewer, scope, Kind.REDO, _latest_undo, sent, expected)
 
