@@ -14,7 +14,7 @@ from typing import Any, Self
 from maskdistill.datasets import Photo
 from maskdistill.errors import OutOfMemoryError, RunError
 from maskdistill.machine import usable_cores
-from maskdistill.stages.tasks import WorkerSpec, do_task, settle_precision, start_worker, work
+from maskdistill.stages.tasks import WorkerSpec, do_task, follow_parent, settle_precision, start_worker, work
 
 logger = logging.getLogger(__name__)
 
@@ -80,7 +80,8 @@ def ask_precision(precision: str, device: str) -> str:
     if not _can_have_processes():
         return settle_precision(precision, device)
     try:
-        with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1, context, initializer=follow_parent) as executor:
             with _without_interrupts():
                 asked = executor.submit(settle_precision, precision, device)
             return asked.result()

@@ -50,9 +50,7 @@ _worker: dict[str, Any] = {}  # one entry a process: a loaded model cannot trave
 
 def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
     """Set up a process: its threads, its GPU in turn where there are several, its worker. Ctrl-C is the parent's."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
+    follow_parent()
     with counter.get_lock():
         index = counter.value
         counter.value += 1
@@ -68,6 +66,13 @@ def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
         _worker["worker"] = spec.make()
     except START_ERRORS as error:  # raised here, only a broken pool would be reported
         _worker["error"] = error
+
+
+def follow_parent() -> None:
+    """Leave Ctrl-C to the parent, and end when it does: to be called first in each process of a pool."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    threading.Thread(target=_end_with_parent, name="end with parent", daemon=True).start()
 
 
 def _end_with_parent() -> None:

@@ -34,10 +34,11 @@ def make_none(_run, _config):
 
 def make_sleeper(_run, _config):
     """A worker that says which process it is, then sleeps."""
-
-    def sleep(_number):
-        sys.stdout.write(f"{os.getpid()}\n")
-        sys.stdout.flush()
-        time.sleep(600)
-
     return sleep
+
+
+def sleep(*_arguments):
+    """Say which process this is, then sleep."""
+    sys.stdout.write(f"{os.getpid()}\n")
+    sys.stdout.flush()
+    time.sleep(600)

@@ -1,12 +1,17 @@
-"""Gives two processes of a pool work that takes for ever: ``pool_parent.py FOLDER``."""
+"""Gives processes of a pool work that takes for ever: ``pool_parent.py photos FOLDER``, or ``precision`` for photos."""
 
 import sys
 from pathlib import Path
 
+from echo_worker import sleep
+
 from maskdistill.config import RunConfig
-from maskdistill.stages.pool import map_photos
+from maskdistill.stages import pool
 from maskdistill.stages.tasks import WorkerSpec
 
-if __name__ == "__main__":
-    spec = WorkerSpec("echo_worker:make_sleeper", Path(sys.argv[1]), RunConfig(), torch=False)
-    list(map_photos(spec, [(0,), (1,)], 2))
+if __name__ == "__main__" and sys.argv[1] == "photos":
+    spec = WorkerSpec("echo_worker:make_sleeper", Path(sys.argv[2]), RunConfig(), torch=False)
+    list(pool.map_photos(spec, [(0,), (1,)], 2))
+elif __name__ == "__main__":
+    pool.settle_precision = sleep
+    pool.ask_precision("auto", "cpu")

@@ -128,10 +128,13 @@ def test_without_shared_memory_one_process_does_the_work(spec, monkeypatch, capl
 
 
 @pytest.mark.slow
-def test_processes_end_with_the_one_that_started_them(tmp_path):
+@pytest.mark.parametrize(("work", "num_processes"), [("photos", 2), ("precision", 1)])
+def test_processes_end_with_the_one_that_started_them(tmp_path, work, num_processes):
     """Killed, it cannot end them; they would wait for work for ever."""
-    parent = subprocess.Popen([sys.executable, str(DATA / "pool_parent.py"), str(tmp_path)], stdout=subprocess.PIPE)
-    workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(2)]
+    command = [sys.executable, str(DATA / "pool_parent.py"), work, str(tmp_path)]
+    parent = subprocess.Popen(command, stdout=subprocess.PIPE)
+    workers = [psutil.Process(int(parent.stdout.readline())) for _ in range(num_processes)]
     parent.kill()
-    parent.communicate()
+    parent.wait()
+    parent.stdout.close()
     assert psutil.wait_procs(workers, timeout=20)[1] == []
