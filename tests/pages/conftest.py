@@ -43,17 +43,23 @@ def photo_folder(tmp_path: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def whole_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """Every stage but UMAP on twelve drawn photos with ground truth, made once; ask for one of the next two."""
+    """Every stage but UMAP on twelve drawn photos with ground truth, made once; no page opens it, copies are shown."""
     folder = tmp_path_factory.mktemp("whole")
     run_chain(folder / "runs" / "tiny", draw_voc(folder / "voc"), tiny_config(folder))
     return Run(folder / "runs" / "tiny")
 
 
+@pytest.fixture(scope="session")
+def shown_run(whole_run: Run, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy for all tests that only look: an Audit page that looks keeps its masks from others for minutes."""
+    return Run(shutil.copytree(whole_run.path, tmp_path_factory.mktemp("shown") / "runs" / "tiny"))
+
+
 @pytest.fixture
-def finished_run(whole_run: Run, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+def finished_run(shown_run: Run, runs_folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The run ``tiny``, finished, the only one of its runs folder: to look at only."""
-    monkeypatch.setenv("MASKDISTILL_RUNS", str(whole_run.path.parent))
-    return whole_run
+    monkeypatch.setenv("MASKDISTILL_RUNS", str(shown_run.path.parent))
+    return shown_run
 
 
 @pytest.fixture
