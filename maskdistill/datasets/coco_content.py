@@ -72,6 +72,9 @@ def read_coco(jsons: Sequence[Path]) -> CocoContent:
         found, by_id = _read_images(path, content["images"], tally)
         names, by_category = _read_categories(objects_of(content, "categories", tally), tally)
         used |= _read_annotations(objects_of(content, "annotations", tally), by_id, by_category, tally)
+        if type(content.get("annotations")) is not list:  # beside other files these would be photos of nothing
+            for image in found:
+                image.problem = AnnotationError("its file has no list 'annotations'", path.name)
         images += found
         classes.update(dict.fromkeys(names))
         skipped += tally.notes()

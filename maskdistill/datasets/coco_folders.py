@@ -92,7 +92,7 @@ def _list_folder(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def _may_be_coco(path: Path) -> bool:
-    """Whether a file has COCO's lists, or a name that says so: then it is told what is wrong with it."""
+    """Whether a file has two of COCO's lists, or a name that says so: then it is told what is wrong with it."""
     if re.match(r"instances|_annotations\.coco", path.name):
         return path.is_file()
     try:
@@ -102,7 +102,7 @@ def _may_be_coco(path: Path) -> bool:
             if not _holds_key(file.read(_HEAD), *_KEYS):
                 return False
             with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-                return _holds_key(content, "images") and _holds_key(content, "annotations", "categories")
+                return sum(_holds_key(content, key) for key in _KEYS) > 1
     except (OSError, ValueError):
         return True
 

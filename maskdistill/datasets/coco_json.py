@@ -41,15 +41,15 @@ class Tally:
         self._path = path
         self._found: dict[str, tuple[int, str]] = {}
 
-    def add(self, kind: str, example: str) -> None:
-        """Count one; ``kind`` is a sentence with ``{n}`` where the number goes."""
+    def add(self, kind: str, example: str = "") -> None:
+        """Count one; ``kind`` is a sentence with ``{n}`` where the number goes, ``example`` empty if it says all."""
         number, first = self._found.get(kind, (0, example))
         self._found[kind] = (number + 1, first)
 
     def notes(self) -> list[LeftOut]:
         """One for each kind."""
         return [
-            LeftOut(self._path, f"{kind.replace('{n}', f'{number:,}')} The first: {first}.", "label")
+            LeftOut(self._path, kind.replace("{n}", f"{number:,}") + (f" The first: {first}." if first else ""), "label")
             for kind, (number, first) in self._found.items()
         ]
 
@@ -89,12 +89,11 @@ def plain_id(id: object) -> int | str | None:
 
 
 def objects_of(content: dict, name: str, tally: Tally) -> list[dict]:
-    """The objects in one of the file's lists."""
+    """The objects in one of the file's lists; none, with a note, if it has no such list."""
     found = content.get(name)
-    if found is None:
-        return []
     if type(found) is not list:
-        tally.add(f"'{name}' is no list and is left out.", short_text(found))
+        given = "null or NaN" if found is None else short_text(found)
+        tally.add(f"'{name}' is {given}, not a list, and is left out." if name in content else f"No list '{name}'.")
         return []
     objects = [item for item in found if type(item) is dict]
     for item in found if len(objects) < len(found) else ():

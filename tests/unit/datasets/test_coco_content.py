@@ -151,15 +151,46 @@ def test_entries_that_are_no_objects_are_counted(tmp_path):
     assert sorted(note.split()[0] for note in notes_of(source)) == ["5", "5", "8"]
 
 
-@pytest.mark.parametrize(("name", "value"), [("annotations", {}), ("annotations", 5), ("categories", "x")])
+GONE = object()
+NO_LIST = [{}, 5, "x", "", None, False, float("nan"), float("-inf"), {"1": {"id": 1}}, GONE]
+
+
+def write_without(path, name, value):
+    """A file of a photo with a mask, with this in place of one of its lists."""
+    save_photo(path.with_suffix(".jpg"))
+    image = {"id": 0, "file_name": f"{path.stem}.jpg"}
+    content = json.loads(write_coco(path, [image], [annotation(SQUARE)]).read_text()) | {name: value}
+    path.write_text(json.dumps({name: value for name, value in content.items() if value is not GONE}))
+
+
+@pytest.mark.parametrize("value", NO_LIST)
+@pytest.mark.parametrize("name", ["annotations", "categories"])
 def test_lists_of_another_type_leave_the_photos(tmp_path, name, value):
-    path = tmp_path / "x.json"
-    save_photo(tmp_path / "a.jpg")
-    content = json.loads(write_coco(path, [{"id": 0, "file_name": "a.jpg"}], [annotation(SQUARE)]).read_text())
-    path.write_text(json.dumps(content | {name: value}))
-    source = open_source(path)
+    write_without(tmp_path / "a.json", name, value)
+    source = open_source(tmp_path / "a.json")
     assert not source.has_labels
-    assert any(name in note for note in notes_of(source))
+    assert pixels_of(source, source.photos[0]) in (None, -1)
+    assert any(f"'{name}'" in note for note in notes_of(source))
+
+
+@pytest.mark.parametrize("value", NO_LIST)
+@pytest.mark.parametrize("name", ["annotations", "categories"])
+def test_photos_of_a_file_without_a_list_are_not_background_beside_a_sound_file(tmp_path, name, value):
+    write_without(tmp_path / "a.json", name, value)
+    write_without(tmp_path / "b.json", "info", {})
+    source = open_source(tmp_path)
+    assert source.has_labels
+    assert {photo.id: pixels_of(source, photo) for photo in source.photos} == {"a": None, "b": 16}
+
+
+@pytest.mark.parametrize("value", NO_LIST)
+def test_file_without_a_list_of_images_is_refused(tmp_path, value):
+    write_without(tmp_path / "a.json", "images", value)
+    with pytest.raises(DatasetError, match=r"a\.json.* 'images'"):
+        open_source(tmp_path / "a.json")
+    source = open_source(tmp_path)  # as a folder of photos
+    assert len(source.photos) == 1
+    assert any("a.json" in note for note in notes_of(source))
 
 
 def test_photos_of_two_files_of_one_name_have_different_ids(tmp_path):
