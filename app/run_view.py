@@ -197,7 +197,8 @@ _ARROW = ":material/arrow_back:"
 @cache.newest(4)
 def _read_run_view(path: Path, stamp: str) -> RunView:
     run = Run(path)
-    vectors = _mapped(run.path / "embeddings.npy") if run.clusters_path.is_file() else None
+    table = read_mask_table(run)
+    vectors = _vectors_of(run, table.frame) if run.clusters_path.is_file() else None
     problems: list[str] = []
 
     def optional(read: Callable[[Path], Any], name: str) -> Any:
@@ -211,7 +212,7 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         run=run,
         stamp=stamp,
         info=run.info(),
-        table=read_mask_table(run),
+        table=table,
         photos=photos_of(run),
         thumbs=run.thumbs,
         vectors=vectors,
@@ -221,6 +222,15 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         metrics=optional(read_json_if_there, "metrics.json"),
         problems=tuple(problems),
     )
+
+
+def _vectors_of(run: Run, frame: pd.DataFrame) -> np.ndarray | None:
+    path = run.path / "embeddings.npy"
+    vectors = _mapped(path)
+    needed = int(frame["vector"].max()) + 1 if len(frame) else 0  # of masks made anew there may be fewer
+    if vectors is not None and len(vectors) < needed:
+        raise DamagedFileError(path, f"it has {len(vectors)} rows, clusters.parquet at least {needed}")
+    return vectors
 
 
 @cache.newest(4)

@@ -80,11 +80,11 @@ class ClusteringInputs:
             RunError: If the clusters are missing or not finished.
         """
         table, path = run.clusters(), run.stage_path("clusters")
-        if not path.is_file():
+        record = read_json_if_there(path)
+        if record is None:
             raise RunError(
                 f"The clusters of {run.path} are not finished. Make them: maskdistill cluster --run {run.path}"
             )
-        record = read_json(path)
         try:
             config = RunConfig.from_dict({"clusters": record["made_from"]["settings"]["clusters"]}).clusters
         except ConfigError as error:

@@ -49,7 +49,7 @@ class Tally:
     def notes(self) -> list[LeftOut]:
         """One for each kind."""
         return [
-            LeftOut(self._path, kind.replace("{n}", f"{number:,}") + (f" The first: {first}." if first else ""), "label")
+            LeftOut(self._path, f"{kind.replace('{n}', f'{number:,}')}{first and f' The first: {first}.'}", "label")
             for kind, (number, first) in self._found.items()
         ]
 

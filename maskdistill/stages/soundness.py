@@ -22,7 +22,6 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
     reading,
-    require_columns,
     state_of_file,
 )
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
@@ -115,13 +114,13 @@ def _try(check: Callable[[Path], object], path: Path) -> Problem | None:
 
 def _check_proposals(run: Run) -> None:
     photos_of(run)
-    masks, codes = require_columns(run.masks_path, run.masks()), MaskCodes.open(run)
+    masks, codes = run.masks(), MaskCodes.open(run)
     _check_same(run.masks_path, masks["mask_id"], codes.ids, run.proposals_path)
 
 
 def _check_clusters(run: Run) -> None:
-    table, record = require_columns(run.clusters_path, run.clusters()), read_json(run.path / "clusters.json")
-    masks = require_columns(run.masks_path, run.masks())
+    table, record = run.clusters(), read_json(run.path / "clusters.json")
+    masks = run.masks()
     _check_known(run.clusters_path, table["mask_id"], masks["mask_id"], run.masks_path)
     _check_classes_known(run.clusters_path, table["cluster"], record["num_classes"])
     path = run.path / "embeddings.npy"
@@ -131,23 +130,20 @@ def _check_clusters(run: Run) -> None:
 
 
 def _check_classes(run: Run) -> None:
-    table, record = (
-        require_columns(run.classes_path, read_table(run.classes_path)),
-        read_json(run.path / "classes.json"),
-    )
-    clusters = require_columns(run.clusters_path, run.clusters())
+    table, record = read_table(run.classes_path), read_json(run.path / "classes.json")
+    clusters = run.clusters()
     _check_known(run.classes_path, table["mask_id"], clusters["mask_id"], run.clusters_path)
     _check_classes_known(run.classes_path, table["cluster"], record["num_classes"])
 
 
 def _check_candidates(run: Run) -> None:
     codes = MaskCodes.open(run, "candidates")
-    table = require_columns(run.candidates_path, run.candidates())
+    table = run.candidates()
     _check_same(run.candidates_path, table["mask_id"], codes.ids, run.candidate_masks_path)
 
 
 def _check_filter(run: Run) -> None:
-    table, others = require_columns(run.kept_path, run.kept()), require_columns(run.candidates_path, run.candidates())
+    table, others = run.kept(), run.candidates()
     _check_same(run.kept_path, table["mask_id"], others["mask_id"], run.candidates_path)
 
 

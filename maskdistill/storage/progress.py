@@ -132,12 +132,28 @@ def read_progress_file(path: Path) -> Progress | None:
     """The last progress written there, ``lost`` if its process has gone; None if there is none or it is unreadable."""
     try:
         progress = Progress(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
+        return None
+    if not _is_sound(progress):
         return None
     if progress.state == "running" and not is_alive(progress):
         message = "The process has ended without finishing. Start again: finished photos are kept."
         return replace(progress, state="lost", message=message)
     return progress
+
+
+def _is_sound(progress: Progress) -> bool:
+    """Whether the values are of their types; pandas, which ``read_files`` loads, would take long here."""
+    texts = (progress.stage, progress.state, progress.message, progress.host, progress.unit)
+    numbers = (progress.done, progress.total, progress.rate, progress.pid_started, progress.heartbeat)
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(
+            type(number) in (int, float) and abs(number) < 2**63 for number in (*numbers, progress.seconds_left or 0)
+        )
+        and type(progress.pid) is int
+        and 0 <= progress.pid < 2**31
+    )
 
 
 def is_alive(progress: Progress) -> bool:

@@ -123,19 +123,22 @@ def read_json_if_there(path: Path) -> Any | None:
 
 
 def read_table(path: Path) -> pd.DataFrame:
-    """Read a Parquet file.
+    """Read a Parquet file. One without rows has all columns too.
 
     Raises:
         FileNotFoundError: If there is none.
         DamagedFileError: If it cannot be read, or its columns are not those of such a file.
     """
     file, _ = find_file(path)
+    wanted = file.columns or {} if file else {}
     with reading(path):
         table = pd.read_parquet(path, page_checksum_verification=True)
-        problem = find_wrong_column(table, file.columns) if file and file.columns else ""
+        lacking = [name for name in wanted if name not in table and name not in LATER_COLUMNS]
+        is_empty = len(table.columns) > 0 and not len(table)  # then it may lack some
+        problem = f"it has no column '{lacking[0]}'" if lacking and not is_empty else find_wrong_column(table, wanted)
     if problem:
         raise DamagedFileError(path, problem)
-    return table
+    return table.reindex(columns=[*table.columns, *lacking]) if lacking else table
 
 
 def read_table_if_whole(path: Path) -> pd.DataFrame | None:
@@ -269,22 +272,8 @@ def _describe_range(wanted: range) -> str:
     return f"from {wanted.start}" if wanted.stop >= 2**31 else f"from {wanted.start} to {wanted.stop - 1}"
 
 
-def require_columns(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """The table, if it has every column that such a file is written with now.
-
-    Raises:
-        DamagedFileError: If it lacks one.
-    """
-    file, _ = find_file(path)
-    wanted = file.columns if file and file.columns and len(table) else ()
-    lacking = [name for name in wanted if name not in table and name not in LATER_COLUMNS]
-    if lacking:
-        raise DamagedFileError(path, f"it has no column '{lacking[0]}'")
-    return table
-
-
 def find_wrong_column(table: pd.DataFrame, columns: Columns) -> str:
-    """What is wrong with the columns of a table; empty if nothing is. A column that is not there counts as right."""
+    """What is wrong with the columns of a table; empty if nothing is."""
     for name, kind in columns.items():
         if name in table and (problem := _find_wrong_values(table[name], kind)):
             return f"column '{name}' {problem}"
@@ -314,10 +303,15 @@ def _find_wrong_number(values: np.ndarray, kind: str) -> str:
         return ""
     if (values != np.round(values)).any():
         return "holds other things than whole numbers"
-    lowest, highest = {"class": (CLASS.start, CLASS.stop - 1), "whole": (-1, 2**31)}.get(kind, (0, COUNT.stop))
+    lowest, highest = _RANGES.get(kind, (0, COUNT.stop))
     if values.min() < lowest or values.max() > highest:
         return f"holds {values.min():.0f} to {values.max():.0f}, wanted {lowest} to {highest}"
+    if kind == "rising":
+        return "is out of order" if (np.diff(values) <= 0).any() else ""
     return "names something twice" if kind == "id" and len(np.unique(values)) < len(values) else ""
+
+
+_RANGES = {"class": (CLASS.start, CLASS.stop - 1), "whole": (-1, 2**31), "side": (1, 2**31 - 1)}
 
 
 def find_wrong_numbers(values: np.ndarray, ndim: int | None, *, finite: bool = True) -> str:

@@ -17,10 +17,17 @@ CLASS = range(255)  # 0 where there is none
 _CLASSES = range(1, 255)
 _NUMBER_OR_NONE = (float, None)
 
-# Columns of tables. "id": whole numbers from 0, each once; "count": the same, more than once.
+# Columns of tables. "id": whole numbers from 0, each once, "rising" if in order; "count": the same, more than once;
+# "side": from 1.
 Columns = dict[str, str]
 _BOX = {f"bbox_{side}": "count" for side in "xywh"}
-_CLUSTERED: Columns = {"mask_id": "id", "cluster": "class", "distance": "number", "margin": "number", "fitted": "flag"}
+_CLUSTERED: Columns = {
+    "mask_id": "rising",
+    "cluster": "class",
+    "distance": "number",
+    "margin": "number",
+    "fitted": "flag",
+}
 _SIGNALS = ("score", "iou", "agreement", "distance", "area", "border", "proposal_score")
 _CANDIDATES: Columns = {
     "mask_id": "id",
@@ -102,6 +109,7 @@ _SAMPLES = {
     "num_classes": _CLASSES,
     "photos": [{"number": COUNT, "id": str, "height": range(1, 2**31), "width": range(1, 2**31)}],
 }
+_TRAINING = {"identity": str}
 _ROUND = {"key": str, "candidates": COUNT, "kept": COUNT, "photos": COUNT, "agreement": float, "trained": bool}
 _INFO = {
     "format": COUNT,
@@ -188,13 +196,14 @@ RUN_FILES = (
     RunFile("rounds/*/pseudo_labels.json", "rounds", _PHOTOS),
     RunFile("rounds/*/pseudo_labels/*/*.png", "rounds"),
     RunFile("rounds/*/round.json", "rounds", _ROUND),
+    RunFile("rounds/*/config.json", "rounds", _TRAINING),
     RunFile("rounds/*/samples/samples.json", "rounds", _SAMPLES),
     RunFile("rounds/*/samples/*/*", "rounds"),
     RunFile("rounds/*/*", "rounds"),
     RunFile("parts/*/*.json", "proposals", _PARTS),
     RunFile("images.parquet", "proposals", columns={
         "id": "text", "path": "text", "readable": "flag", "reason": "text or none", "problem": "text or none",
-        "height": "count or none", "width": "count or none", "digest": "text or none", "split": "text or none",
+        "height": "side or none", "width": "side or none", "digest": "text or none", "split": "text or none",
     }),
     RunFile("masks.parquet", "proposals", columns={
         "mask_id": "id", "image_id": "text", "rank": "count", "score": "number", "area": "number", **_BOX,
@@ -209,6 +218,7 @@ RUN_FILES = (
     RunFile("clusters.json", "clusters", _CLUSTERS),
     RunFile("classes.parquet", "classes", columns=_CLUSTERED),
     RunFile("classes.json", "classes", _CLASSES_JSON),
+    *(RunFile(f"{stage}/config.json", stage, _TRAINING) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/samples/samples.json", stage, _SAMPLES) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/samples/*/*", stage) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/*", stage) for stage in ("stage1", "stage2")),

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pandas as pd
+from whole_tables import write_whole_table
 
 from maskdistill.files import write_json
 from maskdistill.review.decisions import Action, Mark, Scope, claim, decide, gather, made_cluster, rename, undo
@@ -28,7 +29,7 @@ def make_run(path):
     run = Run(path)
     run.write_info({"data": "sample", "config": {}, "backbone": {"name": "none"}})
     boxes = {name: f"bbox_{name}" for name in "xywh"}
-    write_table(run.masks_path, frame_of().rename(columns=boxes))
+    write_whole_table(run.masks_path, frame_of().rename(columns=boxes))
     cluster_anew(run, "first")
     return run
 

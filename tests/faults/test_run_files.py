@@ -91,6 +91,30 @@ def test_damage_is_harmless_or_told(whole, tmp_path):
     check_sample(whole, tmp_path / "runs" / "copy", 11, 2500)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "classes.parquet: is candidates.parquet",  # a table without the columns that it must have
+        "images.parquet: no columns",
+        "images.parquet: is kept.parquet",
+        "kept.parquet: no columns",
+        "masks.parquet: is photo_changes.parquet",
+        "classes.parquet: rows turned around",  # rows are found by their rising ids
+        "clusters.parquet: rows turned around",
+        "images.parquet: height is too large once",
+        "embeddings.npy: no rows",
+        "progress.json: holds [[[[[[[[[[[[",
+        "progress.json: stage is [None]",
+        "progress.json: pid is 0.5",
+        "stage1/config.json: holds NaN",
+        'stage2/config.json: holds "text"',
+        "stages/clusters.json: a pipe",
+    ],
+)
+def test_damage_of_this_kind_is_harmless_or_told(whole, copy, name):
+    assert unexpected(find(whole, name), copy) == []
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("first", range(0, 40, 8))
 def test_much_damage_is_harmless_or_told(whole, tmp_path, first):

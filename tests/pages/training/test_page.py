@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import streamlit as st
+from whole_tables import write_whole_table
 
 from app import job_status, stage_jobs
 from app.training import live
@@ -24,7 +25,7 @@ from maskdistill.stages import soundness, status, time_estimates
 from maskdistill.stages.chain import Plan
 from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.database import writing
-from maskdistill.storage.run_folder import Run, write_images, write_table
+from maskdistill.storage.run_folder import Run, write_images
 
 CONFIG = load_preset("quick").with_overrides(
     ["features.backbone=focus_vits14", "features.precision=float32", "features.shorter_side=336"]
@@ -51,7 +52,7 @@ def make_run(runs_folder, photo_folder):
         backbone = {"name": "focus_vits14", "weights": "Offline."}
         run.write_info({"data": source.spec, "config": config.to_dict(), "backbone": backbone, "preset": "quick"})
         write_images(run, source)
-        write_table(run.masks_path, MASKS)
+        write_whole_table(run.masks_path, MASKS)
         plan = Plan(run, source, config, CHOICE)
         for name in NAMES[: NAMES.index(until) + 1]:
             for artifact in BY_NAME[name].artifacts:

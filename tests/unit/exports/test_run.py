@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from whole_tables import write_whole_table
 
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import RunError
@@ -80,7 +81,7 @@ def cluster(run):
     finish(run, "embeddings", "clusters", "classes")
     table = pd.DataFrame({"mask_id": list(CLUSTERS), "cluster": list(CLUSTERS.values())})
     for path in (run.clusters_path, run.classes_path):
-        write_table(path, table)
+        write_whole_table(path, table)
     for name in ("clusters.json", "classes.json"):
         numbers = {"clusters": read_json(run.stage_path("clusters"))["fingerprint"], "adopted": 0, "names": {}}
         write_json(run.path / name, {"num_classes": 3, **(numbers if name == "classes.json" else {})})
@@ -94,7 +95,7 @@ def judge(run):
         | {"distance": 0.1, "area": 0.2, "border": 0.0, "proposal_score": 0.5, "score": score}
         for id, (_, label, score) in DRAWN.items()
     ]
-    write_table(run.candidates_path, pd.DataFrame(rows))
+    write_whole_table(run.candidates_path, pd.DataFrame(rows))
     annotations = [annotation(id, *values) for id, values in DRAWN.items()]
     write_json(run.path / "candidates.json", {"images": [{"id": 0}, {"id": 1}], "annotations": annotations})
 
@@ -102,7 +103,7 @@ def judge(run):
 def choose(run):
     finish(run, "filter")
     rows = [{"mask_id": id, "kept": id in KEPT, "rule": "" if id in KEPT else "min_score"} for id in DRAWN]
-    write_table(run.kept_path, pd.DataFrame(rows))
+    write_whole_table(run.kept_path, pd.DataFrame(rows))
 
 
 def label(run):
