@@ -28,6 +28,7 @@ from maskdistill.storage.run_photos import photos_of
 
 Need = Literal["clusters", "candidates", "filter", "metrics"]
 _FILES = (
+    *("stages/foreground.json", "foreground.json", "foreground/masks.parquet", "foreground/masks.json"),
     *("images.parquet", "masks.parquet", "proposals.json", "clusters.parquet", "clusters.json", "embeddings.npy"),
     *("umap_xy.npy", "candidates.parquet", "candidates.json", "kept.parquet", "metrics.json", "mask_truth.parquet"),
 )
@@ -63,7 +64,7 @@ class RunView:
 
     @cached_property
     def codes(self) -> MaskCodes:
-        """The masks as they were proposed."""
+        """The masks that count: the foreground's, or as they were cut."""
         return MaskCodes.open(self.run)
 
     @cached_property

@@ -7,6 +7,7 @@ from maskdistill.stages.stage_list import BY_NAME, NAMES
 
 LABELS = {
     "proposals": "Proposals",
+    "foreground": "Foreground",
     "embeddings": "Embeddings",
     "clusters": "Clusters",
     "classes": "Classes",
@@ -32,7 +33,8 @@ def label_of(name: str) -> str:
 
 def switched_off(config: RunConfig) -> frozenset[str]:
     """Optional stages that make nothing with these settings."""
-    return frozenset() if config.rounds.count else frozenset({"rounds"})
+    used = {"rounds": config.rounds.count > 0, "foreground": config.foreground.enabled}
+    return frozenset(name for name, is_used in used.items() if not is_used)
 
 
 def with_needs(name: str) -> list[str]:

@@ -31,7 +31,7 @@ def main() -> None:
 
 def measure(run: Run, source: PhotoSource) -> dict[str, Any]:
     """``num_photos``, masks a photo, and the measures in [0, 1] of a run's proposals."""
-    truth, found = GroundTruth(source), annotations_by_photo(run)
+    truth, found = GroundTruth(source), annotations_by_photo(run.codes_path)
     truths, predictions = [], []
     for number, photo in enumerate(source.photos):
         objects = truth.read_objects(photo)

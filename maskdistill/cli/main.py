@@ -31,6 +31,7 @@ EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
 STAGE_COMMANDS = {
     "propose": ("proposals",),
+    "foreground": ("foreground",),
     "embed": ("embeddings",),
     "cluster": ("clusters", "classes"),
     "project": ("projection",),

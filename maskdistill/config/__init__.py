@@ -10,6 +10,7 @@ from importlib import resources
 from typing import Any, Self
 
 from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
+from maskdistill.config.foreground import ForegroundConfig
 from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
 from maskdistill.config.parsing import assign, build, flatten, unknown_name
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
@@ -29,6 +30,7 @@ __all__ = [
     "FeatureConfig",
     "FeatureKind",
     "FilterConfig",
+    "ForegroundConfig",
     "LabelConfig",
     "ModelName",
     "PredictionConfig",
@@ -64,6 +66,7 @@ class RunConfig:
     features: FeatureConfig = field(default_factory=FeatureConfig)
     proposals: ProposalConfig = field(default_factory=ProposalConfig)
     crf: CrfConfig = field(default_factory=CrfConfig)
+    foreground: ForegroundConfig = field(default_factory=ForegroundConfig)
     embeddings: EmbeddingConfig = field(default_factory=EmbeddingConfig)
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)

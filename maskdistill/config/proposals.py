@@ -136,6 +136,11 @@ class ProposalConfig:
         check_values(ProposalConfig, vars(self), "proposals.")
 
     @property
+    def interpolates(self) -> bool:
+        """Whether maps are interpolated to pixels; the published rule keeps whole patches."""
+        return self.smooth and self.engine != "published"
+
+    @property
     def seed_component_only(self) -> bool:
         """Whether only the connected component that holds the seed is kept."""
         return self.component == "seed" or (self.component == "auto" and self.num_objects > 1)

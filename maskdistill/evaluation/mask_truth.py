@@ -19,7 +19,6 @@ from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 
 FILE = "mask_truth.parquet"
-_MADE_FROM = {"proposals": "proposals", "seen": "candidates"}  # part of the file -> the stage whose masks it is of
 
 
 class Truth(NamedTuple):
@@ -85,9 +84,10 @@ def read_truth(run: Run) -> Truth | None:
     if frame is None:
         return None
     made_from, names = frame.attrs["made_from"], tuple(frame.attrs["names"])
-    if made_from.get("proposals") != run.fingerprint_of("proposals"):
+    now = _made_from(run)
+    if made_from.get("proposals") != now["proposals"]:
         return None
-    if made_from.get("seen") != run.fingerprint_of("candidates"):
+    if made_from.get("seen") != now["seen"]:
         frame = frame[~frame["seen"]].reset_index(drop=True)
     return Truth(frame.drop(columns="seen"), names)
 
@@ -169,4 +169,5 @@ def _masks_by_photo(run: Run, num_photos: int) -> list[list[tuple[int, MaskCodes
 
 
 def _made_from(run: Run) -> dict[str, str]:
-    return {part: run.fingerprint_of(stage) for part, stage in _MADE_FROM.items()}
+    """Part of the file -> fingerprint of the masks that it is of."""
+    return {"proposals": run.masks_fingerprint, "seen": run.fingerprint_of("candidates")}

@@ -81,7 +81,7 @@ def _read_content(run: Run, kept_only: bool) -> Content:
         raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
     if kept_only and not _fits(run, "filter"):
         raise RunError(f"{run.path} has no kept masks yet. Choose them with: maskdistill filter --run {run.path}")
-    proposals = read_json(run.proposals_path)
+    proposals = read_json(run.codes_path)
     images = _read_images(run, proposals["images"])
     judged, masks = _candidate_masks(run) if _fits(run, "candidates") else (set(), [])
     others = [item for item in proposals["annotations"] if item["image_id"] not in judged]
@@ -110,6 +110,8 @@ def _fits(run: Run, name: str) -> bool:
         return False
     made_from = record["made_from"].get("from", {})
     if name == "stage1" and "classes" not in made_from and _decisions_used(run, "classes"):
+        return False
+    if name == "embeddings" and run.mask_stage == "foreground" and "foreground" not in made_from:
         return False
     return all(_fits(run, need) and found == _fingerprint(run, need) for need, found in made_from.items())
 

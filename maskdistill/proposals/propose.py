@@ -101,8 +101,8 @@ class Recipe:
 
     @property
     def smooth(self) -> bool:
-        """Whether maps are interpolated; the published rule keeps whole patches."""
-        return self.config.smooth and self.config.engine != "published"
+        """Whether maps are interpolated."""
+        return self.config.interpolates
 
     @property
     def view_scale(self) -> float | None:
@@ -298,7 +298,7 @@ def _finish(
     image: Image.Image | None,
     recipe: Recipe,
 ) -> Proposal:
-    fine = _to_pixels(values, view.geometry, recipe)
+    fine = map_to_pixels(values, view.geometry, smooth=recipe.smooth)
     mask = fine > 0
     parts: dict[str, float] = {}
     if agreement is not None:
@@ -310,19 +310,29 @@ def _finish(
     before, rejected = None, False
     if recipe.crf.enabled and image is not None and mask.any():
         before = mask
-        probability = 1 / (1 + np.exp(-SIGMOID_GAIN * fine))
-        refined = refine_probability(np.asarray(image), probability, recipe.crf) > 0.5
-        parts["crf_agreement"] = mask_iou(before, refined)
+        refined, parts["crf_agreement"] = refine_by_crf(fine, image, recipe.crf)
         rejected = parts["crf_agreement"] < recipe.crf.min_agreement
         mask = before if rejected else refined
-    parts |= _shape_parts(values, view, recipe)
+    parts |= shape_parts(values, stacked_features(view.features, "tokens", recipe.refine_blocks))
     return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
 
 
-def _shape_parts(values: np.ndarray, view: ImageView, recipe: Recipe) -> dict[str, float]:
+def refine_by_crf(values: np.ndarray, image: Image.Image, config: CrfConfig) -> tuple[np.ndarray, float]:
+    """A mask by the photo's colours, from a signed map of its pixels, and its IoU with the mask of the map itself."""
+    probability = 1 / (1 + np.exp(-SIGMOID_GAIN * values))
+    refined = refine_probability(np.asarray(image), probability, config) > 0.5
+    return refined, mask_iou(values > 0, refined)
+
+
+def shape_parts(values: np.ndarray, vectors: np.ndarray) -> dict[str, float]:
+    """The parts of a score that describe where a mask lies and what is in it.
+
+    Args:
+        values: Signed map on the working grid.
+        vectors: (N, D) unit vectors of the patches.
+    """
     inside = values > 0
     patches = coarser_map(values) > 0
-    vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
     return {
         "contrast": scoring.contrast_part(vectors, patches.ravel()),
         "area": scoring.area_part(float(inside.mean())),
@@ -330,9 +340,12 @@ def _shape_parts(values: np.ndarray, view: ImageView, recipe: Recipe) -> dict[st
     }
 
 
-def _to_pixels(values: np.ndarray, geometry: PatchGeometry, recipe: Recipe) -> np.ndarray:
-    """The signed map at the photo's size, (H, W) float32: interpolated, or one of two values for whole patches."""
-    if recipe.smooth:
+def map_to_pixels(values: np.ndarray, geometry: PatchGeometry, *, smooth: bool) -> np.ndarray:
+    """A signed map of the working grid at the photo's size, (H, W) float32.
+
+    It is interpolated if ``smooth``; else each patch is whole, and has one of two values.
+    """
+    if smooth:
         return patches_to_pixels(values, geometry, smooth=True)
     mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)
     return np.where(mask, np.float32(HARD), np.float32(-HARD))

@@ -20,6 +20,7 @@ WEIGHTS = {
     "view_agreement": 2.0,
     "stability": 1.0,
     "crf_agreement": 1.0,
+    "foreground": 1.0,
     "border": 0.5,
     "area": 0.25,
     "contrast": 0.25,
@@ -34,6 +35,7 @@ PART_NAMES = {
     "contrast": "Contrast",
     "eigengap": "Eigengap",
     "crf_agreement": "CRF",
+    "foreground": "Foreground",
     "area": "Area",
     "border": "Border",
 }
@@ -43,6 +45,7 @@ PART_HELP = {
     "contrast": "how much more alike the patches inside are to each other than to those outside",
     "eigengap": "how clearly the graph of patches falls into two parts",
     "crf_agreement": "IoU of the mask before and after the CRF",
+    "foreground": "probability of foreground, learnt across photos: mean inside minus mean in a ring around",
     "area": "1 for ordinary sizes, 0 for a speck or nearly the whole photo",
     "border": "1 minus the share of the photo's border that the mask covers",
 }

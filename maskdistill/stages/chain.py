@@ -126,12 +126,14 @@ class Plan:
         return fingerprint(self.made_from(name))
 
     def needs(self, name: str) -> tuple[str, ...]:
-        """The stages that a stage is made from now: without rounds, stage 2 stands where they would, and where people
-        changed no cluster, the clusters where the classes would.
+        """The stages that a stage is made from now: without rounds, stage 2 stands where they would, where people
+        changed no cluster, the clusters where the classes would, and without the foreground, the proposals.
         """
         needs = BY_NAME[name].needs
         if needs == ("classes",) and not self._decisions("classes"):
             return ("clusters",)
+        if needs == ("foreground",) and not self.config.foreground.enabled:
+            return ("proposals",)
         return ("stage2",) if needs == ("rounds",) and not self.config.rounds.count else needs
 
     def is_done(self, name: str) -> bool:
@@ -151,9 +153,11 @@ class Plan:
         values["settings"] = {section: _section(self.config, section) for section in stage.sections}
         if stage.name == "rounds" and self.config.rounds.count and self.config.rounds.crf:
             values["settings"]["crf"] = _section(self.config, "crf")
+        if stage.name == "foreground" and not self.config.foreground.enabled:
+            return values | {"settings": {"foreground": {"enabled": False}}}
         if stage.seeded:
             values["seed"] = self.config.seed
-        if stage.name == "embeddings":
+        if stage.name in ("foreground", "embeddings"):
             values["head_blocks"] = list(self.config.features.head_blocks)
         if stage.name == "clusters" and self.config.clusters.support:
             support = read_record(Run(self.run.path / "support"), "embeddings")
@@ -167,7 +171,7 @@ class Plan:
     def _decisions(self, name: str) -> str:
         """What people decided about what the stage reads; "" for nothing, or while that has to be made first."""
         (need,) = BY_NAME[name].needs
-        if not self.is_done(need) or find_damage(self.run, "proposals") is not None:
+        if not self.is_done(need) or find_damage(self.run, self.run.mask_stage) is not None:
             return ""
         if name not in self._decided:
             self._decided[name] = _DIGESTS[name](self.run)

@@ -48,8 +48,8 @@ class Context:
 
     @cached_property
     def annotations(self) -> dict[int, list[dict[str, Any]]]:
-        """Proposals of each photo that has any: COCO annotations, best first."""
-        return annotations_by_photo(self.run)
+        """The masks that count, of each photo that has any: COCO annotations, best first."""
+        return annotations_by_photo(self.run.codes_path)
 
     @property
     def tokens(self) -> ArrayStore:
@@ -102,9 +102,9 @@ class Context:
         return Reporter(self.run.progress_path, name, total, done, unit=unit, quiet=self.quiet)
 
 
-def annotations_by_photo(run: Run) -> dict[int, list[dict[str, Any]]]:
-    """proposals.json, by photo number."""
+def annotations_by_photo(path: Path) -> dict[int, list[dict[str, Any]]]:
+    """The annotations of a COCO file of masks, by photo number."""
     found: dict[int, list[dict[str, Any]]] = {}
-    for annotation in read_json(run.proposals_path)["annotations"]:
+    for annotation in read_json(path)["annotations"]:
         found.setdefault(annotation["image_id"], []).append(annotation)
     return found

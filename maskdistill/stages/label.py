@@ -111,5 +111,5 @@ def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None)
     path = (folder or run).candidate_masks_path
     found = {item["id"]: item["segmentation"] for item in read_json(path)["annotations"]}
     if config.masks == "proposals":
-        found |= {item["id"]: item["segmentation"] for item in read_json(run.proposals_path)["annotations"]}
+        found |= {item["id"]: item["segmentation"] for item in read_json(run.codes_path)["annotations"]}
     return found

@@ -12,20 +12,16 @@ from maskdistill.storage.run_folder import Run, paths_of, write_images, write_ta
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
-    """Write proposals.json, masks.parquet and images.parquet.
+    """Write proposals.json, masks.parquet and images.parquet; masks made from earlier proposals go first.
 
     Args:
         run: Run folder.
         source: Photos.
         results: ``PhotoResult`` of every photo as a dictionary, in the order of the photos.
     """
-    write_json(run.proposals_path, _as_coco(source, results), indent=None)
-    rows = [
-        _mask_row(source.photos[item["number"]], item, rank)
-        for item in results
-        for rank in range(len(item["annotations"]))
-    ]
-    write_table(run.masks_path, pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"]))
+    run.foreground.drop_masks()
+    write_json(run.proposals_path, as_coco(source, results), indent=None)
+    write_table(run.cut_masks_path, mask_rows(source, results))
     write_images(run, source, *(_said(source, results, name) for name in ("error", "problem")))
 
 
@@ -42,7 +38,18 @@ def follow_move(run: Run, source: PhotoSource) -> None:
     write_images(run, source, errors, problems)
 
 
-def _as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def mask_rows(source: PhotoSource, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
+    """One row a mask, the photos in order, best mask first."""
+    rows = [
+        _mask_row(source.photos[item["number"]], item, rank)
+        for item in results
+        for rank in range(len(item["annotations"]))
+    ]
+    return pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"])
+
+
+def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The same masks as COCO."""
     return {
         "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
         "images": [
@@ -73,6 +80,7 @@ def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
         "bbox_w": width,
         "bbox_h": height,
         "problem": (item["problem"] or "") if rank == 0 else "",
+        **{name: annotation[name] for name in ("recut", "cut_id") if name in annotation},
         **{f"part_{name}": value for name, value in annotation["parts"].items()},
     }
 

@@ -264,28 +264,15 @@ def _process(
     wanted = {photo: number for number in done for photo in parts.photos[number]}
     tasks = [(photo, source.photos[photo]) for photo, number in wanted.items() if photo not in done[number]]
     reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
-    changed: set[int] = set()
     results = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     try:
-        for result in results:
-            number = wanted[result.number]
-            done[number][result.number] = asdict(result)
-            changed.add(number)
-            reporter.advance()
-            if len(done[number]) == len(parts.photos[number]):
-                parts.write(number, done[number])
-                changed.discard(number)
+        parts.keep(done, results, reporter.advance)
     except KeyboardInterrupt:
         reporter.finish("stopped", "Stopped; start again to go on.")
         raise
     except (MaskDistillError, OSError) as error:
         reporter.finish("failed", describe_file_error(error, run.path) if isinstance(error, OSError) else str(error))
         raise
-    finally:
-        results.close()
-        if run.path.is_dir():
-            for number in sorted(changed):  # a part cut short keeps the photos it has
-                parts.write(number, done[number])
     reporter.finish("done", f"{len(tasks)} photos processed.")
     return len(tasks)
 
@@ -306,7 +293,7 @@ def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
 
 
 def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> ProposeSummary:
-    images, masks = run.images(), run.masks()
+    images, masks = run.images(), run.cut_masks()
     problems = int((images["problem"] != "").sum())
     skipped = int((~images["readable"].astype(bool)).sum())
     total = len(source.photos)

@@ -1,13 +1,14 @@
 """The photos of a run in small parts, so that a process that is killed loses little, and several can share the work."""
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Generator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from maskdistill.errors import ConfigError
 from maskdistill.files import write_json
+from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.read_files import DamagedFileError, read_json_if_there
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,36 @@ class Parts:
     def write(self, number: int, results: Mapping[int, dict[str, Any]]) -> None:
         """Replace the results of a part."""
         write_json(self._path(number), [results[index] for index in sorted(results)], indent=None)
+
+    def keep(
+        self,
+        done: Mapping[int, dict[int, dict[str, Any]]],
+        results: Generator[PhotoResult, None, None],
+        on_result: Callable[[], object],
+    ) -> None:
+        """Add results of photos as they come: a part is written when it is whole, one cut short with what it has.
+
+        Args:
+            done: By the number of the part what there is of it, by photo; the results are added.
+            results: Closed at the end, come what may.
+            on_result: Called after each.
+        """
+        part_of = {photo: number for number in done for photo in self.photos[number]}
+        changed: set[int] = set()
+        try:
+            for result in results:
+                number = part_of[result.number]
+                done[number][result.number] = asdict(result)
+                changed.add(number)
+                on_result()
+                if len(done[number]) == len(self.photos[number]):
+                    self.write(number, done[number])
+                    changed.discard(number)
+        finally:
+            results.close()
+            if self.folder.parents[1].is_dir():  # the run was not deleted meanwhile
+                for number in sorted(changed):
+                    self.write(number, done[number])
 
     def _path(self, number: int) -> Path:
         return self.folder / f"{number:06d}.json"

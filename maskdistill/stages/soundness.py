@@ -33,6 +33,8 @@ Problem = DamagedFileError | MissingFileError
 _PNG_HEAD, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _STAMPED = (
     *("images.parquet", "masks.parquet", "proposals.json", "proposals.arrow", "embeddings.json", "embeddings.npy"),
+    *("foreground.json", "foreground/masks.parquet", "foreground/masks.json", "foreground/masks.arrow"),
+    *("foreground/heads.npz", "stages/foreground.json"),
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
     *("stage1/config.json", "stage2/config.json"),
@@ -114,8 +116,18 @@ def _try(check: Callable[[Path], object], path: Path) -> Problem | None:
 
 def _check_proposals(run: Run) -> None:
     photos_of(run)
-    masks, codes = run.masks(), MaskCodes.open(run)
-    _check_same(run.masks_path, masks["mask_id"], codes.ids, run.proposals_path)
+    _check_masks(run.cut_masks_path, run.proposals_path)
+
+
+def _check_foreground(run: Run) -> None:
+    if read_json(run.foreground.record_path)["used"]:
+        _check_masks(run.foreground.masks_path, run.foreground.codes_path)
+        read_arrays(run.foreground.heads_path, names=("mean", "basis", "hidden", "output"))
+
+
+def _check_masks(path: Path, codes_path: Path) -> None:
+    masks, codes = read_table(path), MaskCodes.of_file(codes_path)
+    _check_same(path, masks["mask_id"], codes.ids, codes_path)
 
 
 def _check_clusters(run: Run) -> None:
@@ -192,6 +204,7 @@ def _check_classes_known(path: Path, classes: Iterable[int], num_classes: int) -
 
 _CHECKS: dict[str, Callable[[Run], object]] = {
     "proposals": _check_proposals,
+    "foreground": _check_foreground,
     "embeddings": lambda run: read_json(run.path / "embeddings.json")["folder"],
     "clusters": _check_clusters,
     "classes": _check_classes,
@@ -209,6 +222,13 @@ _CHECKS: dict[str, Callable[[Run], object]] = {
 # Files that come in numbers, each with the function that looks at it.
 
 Checks = Iterator[tuple[Callable[[Path], object], Path]]
+
+
+def _numbered_foreground(run: Run, _tokens: Path) -> Checks:
+    if read_json(run.foreground.record_path)["used"]:
+        images, maps = run.images(), ArrayStore(run.foreground.maps_path)
+        readable = images["readable"].astype(bool).tolist()
+        yield from ((_check_array, maps.path(number)) for number, can in enumerate(readable) if can)
 
 
 def _numbered_embeddings(run: Run, tokens: Path) -> Checks:
@@ -284,6 +304,7 @@ def _check_png(path: Path) -> None:
 
 
 _NUMBERED: dict[str, Callable[[Run, Path], Checks]] = {
+    "foreground": _numbered_foreground,
     "embeddings": _numbered_embeddings,
     "stage1": lambda run, _tokens: _model_files(run.path / "stage1"),
     "pseudo_labels": lambda run, _tokens: _numbered_labels(run),

@@ -20,10 +20,19 @@ class Stage:
 STAGES = (
     Stage("proposals", "object masks of every photo", "", ()),
     Stage(
+        "foreground",
+        "masks corrected by what is learnt across photos",
+        "maskdistill.stages.foreground:find_foreground",
+        ("proposals",),
+        ("foreground",),
+        seeded=True,
+        artifacts=("foreground.json",),
+    ),
+    Stage(
         "embeddings",
         "vectors of every mask",
         "maskdistill.stages.embed:embed",
-        ("proposals",),
+        ("foreground",),
         ("embeddings",),
         artifacts=("embeddings.json",),
     ),

@@ -67,7 +67,7 @@ def _state(
     run: Run, name: str, plan: Plan | None, problem: str, progress: Progress | None, before: Mapping[str, StageState]
 ) -> StageState:
     record, broken = _read_record(run, name)
-    there = record is not None and (name != "proposals" or run.masks_path.exists())
+    there = record is not None and (name != "proposals" or run.cut_masks_path.exists())
     summary = _summarise(run, name) if there else ""
     at_work = progress if progress is not None and PART_OF.get(progress.stage, progress.stage) == name else None
     if at_work is not None and at_work.state == "running":
@@ -213,7 +213,12 @@ def _summarise(run: Run, name: str) -> str:
 
 
 def _count_masks(run: Run) -> str:
-    return f"{_num_rows(run.masks_path)} masks of {int(run.images()['readable'].sum())} photos"
+    return f"{_num_rows(run.cut_masks_path)} masks of {int(run.images()['readable'].sum())} photos"
+
+
+def _describe_foreground(run: Run) -> str:
+    record = read_json(run.foreground.record_path)
+    return f"{record['recut']} of {record['masks']} masks cut anew" if record["used"] else record["why"].rstrip(".")
 
 
 def _describe_clusters(run: Run) -> str:
@@ -256,6 +261,7 @@ def _num_rows(path: Path) -> int:
 
 SUMMARIES: dict[str, Callable[[Run], str]] = {
     "proposals": _count_masks,
+    "foreground": _describe_foreground,
     "clusters": _describe_clusters,
     "classes": _describe_classes,
     "candidates": lambda run: f"{_num_rows(run.candidates_path)} candidates",

@@ -42,6 +42,7 @@ UNKNOWN = "Not measured on this machine yet: the time left shows soon after the 
 # Settings that decide how fast a stage is, those of the transformer aside.
 _SETTINGS = {
     "proposals": ("proposals.engine", "proposals.views", "proposals.num_objects", "crf.enabled"),
+    "foreground": ("foreground.folds", "foreground.steps", "foreground.hidden", "crf.enabled"),
     "embeddings": ("embeddings.crop_side", "embeddings.mirror"),
     "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes"),
     "pseudo_labels": ("labels.min_probability",),
@@ -69,6 +70,7 @@ class Work:
             "stage2": self.num_training * config.stage2.epochs,
             "rounds": self.num_training * config.stage2.epochs * config.rounds.count,
             **dict.fromkeys(("proposals", "predictions", "evaluation"), self.num_photos),
+            "foreground": self.num_photos * config.foreground.enabled,
             **dict.fromkeys(("candidates", "pseudo_labels"), self.num_training),
         }
         return units.get(stage, self.num_masks)

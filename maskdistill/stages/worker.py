@@ -48,7 +48,7 @@ class PhotoWorker:
             image = self._read(photo)
             return self._propose(number, photo, image)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=_reason(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error))
 
     def _read(self, photo: Photo) -> Image.Image:
         if self._config.crf.enabled:
@@ -85,7 +85,7 @@ class TokenWorker:
         try:
             values, _ = self._fresh(photo)
         except PHOTO_ERRORS as error:
-            return number, _reason(photo, error)
+            return number, describe_failure(photo, error)
         self._tokens.write(number, values)
         return number, ""
 
@@ -107,12 +107,17 @@ class EmbedWorker:
             image = read_photo(photo)
             found = embed_masks(self._backbone, image, masks, tokens, geometry, self._config.embeddings, self._blocks)
         except PHOTO_ERRORS as error:
-            return number, _reason(photo, error)
+            return number, describe_failure(photo, error)
         self._vectors.write(number, found)
         return number, ""
 
 
-def _reason(photo: Photo, error: Exception) -> str:
+def describe_failure(photo: Photo, error: Exception) -> str:
+    """Why a photo is left out, as a sentence.
+
+    Raises:
+        Exception: The error itself, where it is no fault of the photo.
+    """
     number = getattr(error, "errno", None)
     if is_disk_full(error) or is_out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.EROFS):
         raise error  # no fault of the photo: it would stay out of the run for ever

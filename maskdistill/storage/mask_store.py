@@ -13,7 +13,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, reading
 from maskdistill.storage.run_folder import Run
 
-Which = Literal["proposals", "candidates"]
+Which = Literal["masks", "proposals", "candidates"]
 _MADE_FROM = b"made_from"  # key in the file's schema: size and time of the COCO file
 _CHECKSUM = b"crc32"
 
@@ -34,16 +34,18 @@ class MaskCodes:
         self._counts = table["counts"]
 
     @classmethod
-    def open(cls, run: Run, which: Which = "proposals") -> Self:
-        """The masks as they were proposed, or the candidates as the first model draws them.
+    def open(cls, run: Run, which: Which = "masks") -> Self:
+        """The masks that count, the proposals as they were cut, or the candidates as the first model draws them.
 
         Raises:
             RunError: If there are none yet, or their file is damaged.
         """
-        return cls._open(run.proposals_path if which == "proposals" else run.candidate_masks_path)
+        paths = {"masks": run.codes_path, "proposals": run.proposals_path, "candidates": run.candidate_masks_path}
+        return cls.of_file(paths[which])
 
     @classmethod
-    def _open(cls, path: Path) -> Self:
+    def of_file(cls, path: Path) -> Self:
+        """The masks of a COCO file; the rest as ``open``."""
         try:
             with reading(path):
                 made_from = f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode()

@@ -6,9 +6,9 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
@@ -79,6 +79,43 @@ class LabelFolder:
             raise MissingFileError(path) from error
 
 
+@dataclass(frozen=True)
+class ForegroundFolder:
+    """Where the foreground that was learnt across photos lies, and the masks after it."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """foreground.json, in the run: whether it is used, and why not."""
+        return self.path.parent / "foreground.json"
+
+    @property
+    def codes_path(self) -> Path:
+        """masks.json: COCO, the masks after the foreground."""
+        return self.path / "masks.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """masks.parquet: one row a mask, ``recut`` where its shape is the foreground's, ``cut_id`` as cut."""
+        return self.path / "masks.parquet"
+
+    @property
+    def heads_path(self) -> Path:
+        """heads.npz: a small perceptron a fold."""
+        return self.path / "heads.npz"
+
+    @property
+    def maps_path(self) -> Path:
+        """Folder of the probability maps, (rows, cols, 1) float16 a photo."""
+        return self.path / "maps"
+
+    def drop_masks(self) -> None:
+        """Take the masks away, so that those of the proposals count."""
+        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
+            path.unlink(missing_ok=True)
+
+
 class Run(LabelFolder):
     """A run folder. Making the object touches nothing on disk."""
 
@@ -99,13 +136,39 @@ class Run(LabelFolder):
 
     @property
     def proposals_path(self) -> Path:
-        """proposals.json: COCO, masks as RLE."""
+        """proposals.json: COCO, masks as RLE, as they were cut."""
         return self.path / "proposals.json"
 
     @property
-    def masks_path(self) -> Path:
-        """masks.parquet: one row a mask."""
+    def cut_masks_path(self) -> Path:
+        """masks.parquet: one row a mask as it was cut."""
         return self.path / "masks.parquet"
+
+    @property
+    def foreground(self) -> ForegroundFolder:
+        """What the stage ``foreground`` left."""
+        return ForegroundFolder(self.path / "foreground")
+
+    @property
+    def mask_stage(self) -> Literal["proposals", "foreground"]:
+        """The stage whose masks count in all that follows: the foreground's once it is done and made any."""
+        done = self.stage_path("foreground").is_file() and self.foreground.masks_path.is_file()
+        return "foreground" if done else "proposals"
+
+    @property
+    def codes_path(self) -> Path:
+        """COCO file of the masks that count."""
+        return self.foreground.codes_path if self.mask_stage == "foreground" else self.proposals_path
+
+    @property
+    def masks_path(self) -> Path:
+        """Table of the masks that count, one row a mask."""
+        return self.foreground.masks_path if self.mask_stage == "foreground" else self.cut_masks_path
+
+    @property
+    def masks_fingerprint(self) -> str:
+        """Of what the masks that count were made from; empty while they are not finished."""
+        return self.fingerprint_of(self.mask_stage)
 
     @property
     def clusters_path(self) -> Path:
@@ -161,7 +224,7 @@ class Run(LabelFolder):
         Raises:
             RunError: If the masks are not finished.
         """
-        fingerprint = self.fingerprint_of("proposals")
+        fingerprint = self.masks_fingerprint
         if not fingerprint:
             raise RunError(f"No finished masks in {self.path}. Finish them with: maskdistill propose --run {self.path}")
         return self.thumbs_path(fingerprint)
@@ -240,8 +303,12 @@ class Run(LabelFolder):
         return self._table(self.images_path)
 
     def masks(self) -> pd.DataFrame:
-        """One row a mask, the photos in order, best mask first."""
+        """One row a mask of those that count, the photos in order, best mask first."""
         return self._table(self.masks_path)
+
+    def cut_masks(self) -> pd.DataFrame:
+        """The same of the masks as they were cut."""
+        return self._table(self.cut_masks_path)
 
     def clusters(self) -> pd.DataFrame:
         """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector."""

@@ -209,6 +209,17 @@ RUN_FILES = (
         "mask_id": "id", "image_id": "text", "rank": "count", "score": "number", "area": "number", **_BOX,
     }),
     RunFile("proposals.json", "proposals", _COCO),
+    RunFile("foreground.json", "foreground", {
+        NEEDED: ("used",), "used": bool, "why": str, "from": str,
+        **dict.fromkeys(("photos", "masks", "recut", "trained_on"), COUNT),
+    }),
+    RunFile("foreground/masks.parquet", "foreground", columns={
+        "mask_id": "id", "image_id": "text", "rank": "count", "score": "number", "area": "number", **_BOX,
+        "recut": "flag", "cut_id": "whole",
+    }),
+    RunFile("foreground/masks.json", "foreground", _COCO),
+    RunFile("foreground/heads.npz", "foreground"),
+    RunFile("foreground/maps/*/*.npy", "foreground"),
     RunFile("features/*/info.json", "embeddings", {"patch_size": range(1, 1025), "blocks": [COUNT]}),
     RunFile("features/*/*/*", "embeddings"),
     RunFile("embeddings.json", "embeddings", {"folder": str, "errors": {str: str}}),
@@ -249,6 +260,7 @@ RUN_FILES = (
 )  # fmt: skip
 _COMMANDS = {
     "proposals": "propose",
+    "foreground": "foreground",
     "embeddings": "embed",
     "clusters": "cluster",
     "classes": "cluster",

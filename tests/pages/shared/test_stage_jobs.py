@@ -17,7 +17,7 @@ def make_job(number=1, **values):
 
 
 def test_needs_of_the_map_leave_out_the_way_to_the_report():
-    assert with_needs("projection") == ["proposals", "embeddings", "clusters", "projection"]
+    assert with_needs("projection") == ["proposals", "foreground", "embeddings", "clusters", "projection"]
     assert with_needs("evaluation") == [name for name in NAMES if name != "projection"]
 
 
@@ -51,11 +51,11 @@ def test_overrides_hold_whichever_job_comes_first():
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("run", "--data", "sample", "--until", "clusters"), ("proposals", "embeddings", "clusters")),
-        (("project",), ("proposals", "embeddings", "clusters", "projection")),
+        (("run", "--data", "sample", "--until", "clusters"), ("proposals", "foreground", "embeddings", "clusters")),
+        (("project",), ("proposals", "foreground", "embeddings", "clusters", "projection")),
         (("predict", "--images", "x"), ()),
         (("run", "--data", "sample"), NAMES),
-        (("run", "--until=clusters"), ("proposals", "embeddings", "clusters")),
+        (("run", "--until=clusters"), ("proposals", "foreground", "embeddings", "clusters")),
     ],
 )
 def test_stages_that_a_job_is_for(arguments, wanted):

@@ -417,7 +417,7 @@ def test_help_names_every_command_and_setting(capsys):
     assert exits(["run", "--help"]) == 0
     text = capsys.readouterr().out
     assert all(
-        name in text for name in ("proposals.tau", "stage2.epochs", "filter.min_score", "{proposals,embeddings,")
+        name in text for name in ("proposals.tau", "stage2.epochs", "filter.min_score", "{proposals,foreground,")
     )
 
 

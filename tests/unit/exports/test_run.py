@@ -45,7 +45,8 @@ def annotation(id, mask, label=1, score=0.5):
 def finish(run, *names):
     """Note that the stages were made from what is noted of the ones before."""
     for name in names:
-        made_from = {"from": {need: read_json(run.stage_path(need))["fingerprint"] for need in BY_NAME[name].needs}}
+        needs = ("proposals",) if name == "embeddings" else BY_NAME[name].needs  # without the foreground
+        made_from = {"from": {need: read_json(run.stage_path(need))["fingerprint"] for need in needs}}
         write_json(run.stage_path(name), {"fingerprint": fingerprint([name, made_from]), "made_from": made_from})
         for artifact in BY_NAME[name].artifacts:
             path = run.path / artifact

@@ -52,6 +52,7 @@ SPACE = {**dict.fromkeys(("weights", "mean", "spread", "normalise", "note"), np.
 JSONS = {
     "proposals.json": coco([0, 1, 10]),
     "candidates.json": coco([0, 1]),
+    "foreground.json": {"used": False, "why": "Not used."},
     "embeddings.json": {"folder": "masks", "errors": {}},
     "clusters.json": {"num_classes": 7, "embedding": "CLS 11", "dimensions": 24},
     "classes.json": {"num_classes": 7, "used": [1, 2, 3, 4, 5, 7], "num_edits": 2},
@@ -125,6 +126,7 @@ def test_finished_run(run):
     assert {item.state for item in found.values()} == {"done"}
     assert {name: item.text for name, item in found.items() if item.summary} == {
         "proposals": "done: 3 masks of 3 photos",
+        "foreground": "done: Not used",
         "clusters": "done: 7 clusters by CLS 11, 24 dimensions",
         "classes": "done: 6 classes, 2 changes by people",
         "candidates": "done: 2 candidates",

@@ -1,0 +1,169 @@
+"""Stage ``foreground``: what stands out across all photos, and the masks corrected by it. No ground truth is read."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+
+from maskdistill.datasets.splits import training_numbers
+from maskdistill.files import write_json
+from maskdistill.masks import decode_mask
+from maskdistill.proposals.foreground import (
+    ForegroundHeads,
+    assign_folds,
+    fit_heads,
+    fit_projection,
+    patch_vectors,
+    project,
+)
+from maskdistill.stages.context import Context
+from maskdistill.stages.embed import make_tokens
+from maskdistill.stages.merge import as_coco, mask_rows
+from maskdistill.stages.pool import Task, map_photos
+from maskdistill.stages.shards import PHOTOS_PER_PART, Parts, Shard
+from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.storage.photo_arrays import TOKEN_INFO
+from maskdistill.storage.read_files import read_json, read_json_if_there
+from maskdistill.storage.run_folder import write_table
+
+STAGE = "foreground"
+FEWEST_PHOTOS = 8  # with masks; what fewer have in common says nothing
+MOST_PHOTOS = 2_000  # that the heads learn from, spread over all
+MOST_PATCHES = 400_000  # of these photos together; 0.3 GB
+PROJECTION_PATCHES = 40_000  # that PCA looks at
+
+
+def find_foreground(context: Context) -> str:
+    """Train the heads, judge every photo by one that never saw it, and write the masks after that.
+
+    The proposals stay as they are. Where the stage is switched off, or there are too few photos, they count in all that
+    follows.
+    """
+    folder, record = context.run.foreground, {"from": context.key}
+    folder.drop_masks()
+    if why := _why_not(context):
+        if folder.path.exists():
+            shutil.rmtree(folder.path)
+        write_json(folder.record_path, {"used": False, "why": why, **record})
+        return why
+    known = read_json_if_there(folder.record_path)
+    if known is None or known.get("from") != context.key:
+        if folder.path.exists():
+            shutil.rmtree(folder.path)
+        write_json(folder.record_path, {"used": False, "why": "It is not finished.", **record})
+    make_tokens(replace(context, reports_as=STAGE))
+    learnt = _learnt_photos(context)
+    digests = [context.photo(number).digest for number in learnt]
+    folds = assign_folds(digests, context.config.foreground.folds, context.config.seed)
+    if not folder.heads_path.is_file():
+        _fit(context, learnt, folds).save(folder.heads_path)
+    results = _judge_photos(context, folds)
+    write_json(folder.codes_path, as_coco(context.source, results), indent=None)
+    write_table(folder.masks_path, mask_rows(context.source, results))
+    counts = {
+        "photos": len(context.source.photos),
+        "trained_on": len(learnt),
+        "masks": sum(len(item["annotations"]) for item in results),
+        "recut": sum(annotation["recut"] for item in results for annotation in item["annotations"]),
+    }
+    write_json(folder.record_path, {"used": True, "why": "", **counts, **record})
+    shutil.rmtree(_parts(context).folder, ignore_errors=True)
+    kept = sum(bool(item["error"]) for item in results if item["annotations"])
+    left = f"; {kept} photos could not be judged and keep their masks as cut" if kept else ""
+    return f"Learnt on {len(learnt)} photos: {counts['recut']} of {counts['masks']} masks cut anew{left}."
+
+
+def _why_not(context: Context) -> str:
+    if not context.config.foreground.enabled:
+        return "Not used: foreground.enabled is off. The masks stay as cut."
+    groups = len({context.photo(number).digest for number in _learnt_photos(context)})
+    wanted = max(FEWEST_PHOTOS, context.config.foreground.folds)
+    if groups < wanted:
+        return f"Left out: {groups} photos with masks are too few to learn from, {wanted} are needed."
+    return ""
+
+
+def _learnt_photos(context: Context) -> list[int]:
+    """Numbers of the photos that the heads may learn from: those that training may see, with a mask."""
+    return [number for number in training_numbers(context.source) if number in context.annotations]
+
+
+def _fit(context: Context, learnt: Sequence[int], folds: dict[str, int]) -> ForegroundHeads:
+    chosen = learnt[:: max(1, -(-len(learnt) // MOST_PHOTOS))]
+    config, seed = context.config.foreground, context.config.seed
+    total = 2 * len(chosen) + config.folds * config.steps
+    with context.reporter(STAGE, total, unit="steps of training") as reporter:
+        sample = [vectors for _, vectors, _ in _draw(context, chosen, PROJECTION_PATCHES, reporter.advance)]
+        mean, basis = fit_projection(np.concatenate(sample), config.dimensions)
+        del sample
+        drawn = [
+            (project(vectors, mean, basis), targets, np.full(len(targets), folds[context.photo(number).digest]))
+            for number, vectors, targets in _draw(context, chosen, MOST_PATCHES, reporter.advance)
+        ]
+        points, targets, fold_of = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        return fit_heads(mean, basis, points, targets, fold_of, config, seed, reporter.advance)
+
+
+def _draw(
+    context: Context, chosen: Sequence[int], most: int, on_photo: Callable[[], object]
+) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+    """Of each photo its number, vectors of some of its patches, and how much of each the photo's masks cover.
+
+    Every photo gives as many patches, so that they are at most ``most`` together.
+    """
+    from maskdistill.datasets.transforms import pixels_to_patches  # loads torch
+
+    num_blocks = len(read_json(context.tokens_path / TOKEN_INFO)["blocks"])
+    for number in chosen:
+        vectors = patch_vectors(context.tokens.read(number), num_blocks)
+        mask = np.any([decode_mask(item["segmentation"]) for item in context.annotations[number]], axis=0)
+        targets = pixels_to_patches(mask, context.geometry(context.photo(number))).ravel()
+        generator = np.random.default_rng((context.config.seed, number))
+        rows = np.sort(generator.permutation(len(vectors))[: max(1, most // len(chosen))])
+        yield number, vectors[rows], targets[rows]
+        on_photo()
+
+
+def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
+    """A result of every photo: probability map written, masks after it. Photos that are done are kept."""
+    run, parts = context.run, _parts(context)
+    images = run.images()
+    readable = set(images.loc[images["readable"].astype(bool), "id"])
+    done = {number: parts.read(number) for number in parts.of(Shard())}
+    there = {photo for results in done.values() for photo in results}
+    for number, photo in enumerate(context.source.photos):
+        if number not in there and photo.id not in readable:
+            done[number // PHOTOS_PER_PART][number] = asdict(PhotoResult(number))
+            there.add(number)
+    tasks = [
+        (number, photo, context.annotations.get(number, []), folds.get(photo.digest))
+        for number, photo in enumerate(context.source.photos)
+        if number not in there
+    ]
+    options = {
+        "tokens": context.tokens_path,
+        "old_thumbs": run.thumbs,
+        "thumbs": run.thumbs_path(context.key),
+    }
+    spec = WorkerSpec("maskdistill.stages.foreground_worker:ForegroundWorker", run.path, context.config, options)
+    total = len(context.source.photos)
+    with context.reporter(STAGE, total, total - len(tasks)) as reporter:
+        results = map_photos(spec, tasks, context.num_workers, on_crash=_keep_crashed)
+        parts.keep(done, results, reporter.advance)
+    return [item for number in sorted(done) for _, item in sorted(done[number].items())]
+
+
+def keep_cut(number: int, cut: list[dict[str, Any]], reason: str) -> PhotoResult:
+    """The result of a photo that cannot be judged."""
+    plain = [{**item, "segmentation": dict(item["segmentation"]), "parts": dict(item["parts"])} for item in cut]
+    return PhotoResult(number, [{**item, "recut": False, "cut_id": item["id"]} for item in plain], error=reason)
+
+
+def _keep_crashed(task: Task, reason: str) -> PhotoResult:
+    return keep_cut(task[0], task[2], reason)
+
+
+def _parts(context: Context) -> Parts:
+    return Parts(context.run.parts_path(STAGE, context.key), len(context.source.photos))

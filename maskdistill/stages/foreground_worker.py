@@ -1,0 +1,108 @@
+"""What one process does with one photo of the stage ``foreground``: judge its patches, correct its masks."""
+
+import shutil
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo, read_photo
+from maskdistill.datasets.transforms import PatchGeometry, patch_grid
+from maskdistill.errors import DatasetError
+from maskdistill.files import replace_atomically
+from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
+from maskdistill.proposals.foreground_masks import CorrectedMask, CutMask, Seen, correct_masks
+from maskdistill.proposals.thumbnails import write_thumbnail
+from maskdistill.stages.foreground import keep_cut
+from maskdistill.stages.tasks import PhotoResult
+from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
+from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
+from maskdistill.storage.read_files import DamagedFileError, read_json
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in
+
+SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
+
+
+class ForegroundWorker:
+    """The heads and the settings, applied to one photo after the other."""
+
+    def __init__(self, run: Path, config: RunConfig, tokens: Path, old_thumbs: Path, thumbs: Path) -> None:
+        folder = Run(run).foreground
+        self._heads, self._maps = ForegroundHeads.load(folder.heads_path), ArrayStore(folder.maps_path)
+        self._config, self._tokens = config, ArrayStore(tokens)
+        info = read_json(tokens / TOKEN_INFO)
+        self._patch_size, self._num_blocks = info["patch_size"], len(info["blocks"])
+        self._old_thumbs, self._thumbs = old_thumbs, thumbs
+
+    def __call__(self, number: int, photo: Photo, cut: list[dict[str, Any]], fold: int | None) -> PhotoResult:
+        """Judge one photo by the head of its fold and correct its masks; what cannot be judged keeps them as cut.
+
+        Args:
+            number: Of the photo in the run.
+            photo: The photo.
+            cut: Annotations of its masks, best first.
+            fold: The head that never saw it; None where none did.
+        """
+        try:
+            tokens = self._tokens.read(number)
+            vectors = patch_vectors(tokens, self._num_blocks)
+            probability = self._heads.probability(vectors, fold).astype(np.float16).reshape(*tokens.shape[:2], 1)
+            if not np.isfinite(probability).all():
+                raise DamagedFileError(self._tokens.path(number), "it holds numbers that are not finite")
+            self._maps.write(number, probability)
+            seen = Seen(probability[..., 0].astype(np.float32), vectors, self._geometry(photo), self._image(photo))
+            found = correct_masks([_read(item) for item in cut], seen, self._config)
+        except PHOTO_ERRORS as error:
+            return keep_cut(number, cut, describe_failure(photo, error))
+        annotations = _annotations(number, found, cut)
+        self._write_thumbnails(photo, annotations)
+        return PhotoResult(number, annotations)
+
+    def _geometry(self, photo: Photo) -> PatchGeometry:
+        features = self._config.features
+        sizes = {"shorter_side": features.shorter_side, "patch_size": self._patch_size}
+        return patch_grid(photo.height, photo.width, **sizes, mode=features.fit)
+
+    def _image(self, photo: Photo) -> Image.Image | None:
+        return read_photo(photo) if self._config.crf.enabled else None
+
+    def _write_thumbnails(self, photo: Photo, annotations: list[dict[str, Any]]) -> None:
+        for item in annotations:
+            old, new = thumbnail_in(self._old_thumbs, item["cut_id"]), thumbnail_in(self._thumbs, item["id"])
+            if not item["recut"] and old.is_file():
+                replace_atomically(new, partial(shutil.copyfile, old))
+        with suppress(DatasetError):  # it was removed since; the page that shows the mask reports that
+            drawn = [item for item in annotations if not thumbnail_in(self._thumbs, item["id"]).is_file()]
+            image = read_photo(photo, min_short_side=SHORT_SIDE) if drawn else None
+            for item in drawn:
+                path = thumbnail_in(self._thumbs, item["id"])
+                write_thumbnail(path, image, item["bbox"], (photo.height, photo.width))
+
+
+def _read(item: dict[str, Any]) -> CutMask:
+    return CutMask(decode_mask(item["segmentation"]), item["score"], item["parts"])
+
+
+def _annotations(number: int, found: list[CorrectedMask], cut: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """As COCO, numbered by their new places; ``cut_id`` is what each was among the proposals, -1 for nothing."""
+    return [
+        {
+            "id": number * MASKS_PER_PHOTO + rank,
+            "image_id": number,
+            "category_id": 1,
+            "segmentation": encode_mask(item.mask),
+            "area": int(np.count_nonzero(item.mask)),
+            "bbox": list(bounding_box(item.mask)),
+            "iscrowd": 0,
+            "score": round(item.score, 6),
+            "parts": {name: round(float(value), 6) for name, value in item.parts.items()},
+            "recut": item.recut,
+            "cut_id": -1 if item.source is None else cut[item.source]["id"],
+        }
+        for rank, item in enumerate(found)
+    ]
