@@ -7,6 +7,7 @@ Ground truth is read here, after everything was made, and nowhere else.
 
 import argparse
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from benchmarks.report import print_table, write_report
 from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
 from maskdistill.evaluation.region_metrics import best_iou, corloc, rank_correlation
+from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
@@ -30,16 +32,19 @@ def main() -> None:
     """Run the proposals of a folder, then measure them."""
     options = parse_options(__doc__, data="VOC folder with SegmentationClass")
     with made_masks(options) as (run, source, about):
-        table = measure(run, source)
-    result: dict[str, Any] = {"benchmark": "masks", **about}
+        cut = measure(source, run.cut_masks(), MaskCodes.open(run, "proposals"))
+        seconds = make_foreground(run, options)
+        table = measure(source, run.masks(), MaskCodes.open(run))
+        used = run.mask_stage == "foreground"
+    result: dict[str, Any] = {"benchmark": "masks", **about, "foreground": used, "foreground_seconds": seconds}
     splits = [name for name in ("train", "val") if (table["split"] == name).any()]
+    result["quality_as_cut"] = {name: quality(select(cut, name)) for name in ("all", *splits)}
     result["quality"] = {name: quality(select(table, name)) for name in ("all", *splits)}
     header = ["photos", "n", "CorLoc", "mean best IoU", "no mask"]
-    rows = [
-        [name, item["num_photos"], f"{item['corloc']:.3f}", f"{item['mean_best_iou']:.3f}", item["num_without_mask"]]
-        for name, item in result["quality"].items()
-    ]
-    print_table("Top-scored mask of each photo", header, rows)
+    print_table("Top-scored mask of each photo, as cut", header, _quality_rows(result["quality_as_cut"]))
+    if used:
+        title = f"Top-scored mask of each photo, after the foreground ({seconds:.0f} s)"
+        print_table(title, header, _quality_rows(result["quality"]))
     result["ranking"] = {name: ranking(select(table, name)) for name in ("all", *splits)}
     for name, item in result["ranking"].items():
         rows = [[part, f"{rho:+.3f}"] for part, rho in item["parts"].items()]
@@ -48,6 +53,13 @@ def main() -> None:
         print_table(f"Rank correlation with the true IoU, {name}", ["signal", "Spearman's rho"], rows)
         print(f"  mean best IoU of the better-scored half: {item['better_half']:.3f}, of the rest: {item['rest']:.3f}")
     write_report(options.json, result)
+
+
+def _quality_rows(found: dict[str, dict[str, Any]]) -> list[list[Any]]:
+    return [
+        [name, item["num_photos"], f"{item['corloc']:.3f}", f"{item['mean_best_iou']:.3f}", item["num_without_mask"]]
+        for name, item in found.items()
+    ]
 
 
 @contextmanager
@@ -63,23 +75,31 @@ def made_masks(options: argparse.Namespace) -> Iterator[tuple[Run, PhotoSource, 
         yield run, source, {"data": source.spec, "config": config.to_dict(), "photos_per_second": speed}
 
 
-def measure(run: Run, source: PhotoSource) -> pd.DataFrame:
+def make_foreground(run: Run, options: argparse.Namespace) -> float:
+    """Let the stage ``foreground`` correct the masks, where the settings say so; returns its seconds."""
+    config = load_preset(options.preset).with_overrides(options.set)
+    how = Options(num_workers=options.workers)
+    began = time.monotonic()
+    run_stages(run, options.data, config, preset=options.preset, wanted=("foreground",), options=how)
+    return time.monotonic() - began
+
+
+def measure(source: PhotoSource, masks: pd.DataFrame, codes: MaskCodes) -> pd.DataFrame:
     """One row a photo with ground truth: split, best IoU of its top-scored mask (0 if none), score and parts."""
-    masks = run.masks()
     top = {row["image_id"]: row for row in masks[masks["rank"] == 0].to_dict("records")}
     rows = []
     for photo in source.photos:
         labels = read_label(source, photo)
         if labels is not None and ((labels > 0) & (labels < 255)).any():
-            rows.append(_row(run, photo, labels, top.get(photo.id)))
+            rows.append(_row(codes, photo, labels, top.get(photo.id)))
     return pd.DataFrame(rows)
 
 
-def _row(run: Run, photo: Photo, labels: np.ndarray, top: dict[str, Any] | None) -> dict[str, Any]:
+def _row(codes: MaskCodes, photo: Photo, labels: np.ndarray, top: dict[str, Any] | None) -> dict[str, Any]:
     if top is None:
         return {"id": photo.id, "split": photo.split, "iou": 0.0, "score": np.nan}
     parts = {name: value for name, value in top.items() if name.startswith("part_")}
-    iou = best_iou(MaskCodes.open(run).decode(top["mask_id"]), labels)
+    iou = best_iou(codes.decode(top["mask_id"]), labels)
     return {"id": photo.id, "split": photo.split, "iou": iou, "score": top["score"], **parts}
 
 

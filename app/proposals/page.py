@@ -11,11 +11,12 @@ from app.images import derivation
 from app.photo_cache import LiveProposals
 from app.proposals import downloads, setting_controls
 from app.proposals.photo_view import photo_view
+from app.proposals.run_foreground import RunForeground, foreground_steps, foreground_view, run_foreground
 from app.proposals.step_gallery import Section, step_gallery
 from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
-from maskdistill.errors import MaskDistillError
+from maskdistill.errors import MaskDistillError, RunError
 
 PAGE = 24  # thumbnails in the strip
 COMPARE_LABELS = {
@@ -41,7 +42,7 @@ def draw(context: RunContext) -> None:
     with left:
         live = _draw_photos(context, photo, config)
     if live is not None:
-        _draw_derivation(photo, live)
+        _draw_derivation(context, photo, live)
         with right:
             downloads.draw(photo, config, live)
             st.caption(f"Masks made in {live.milliseconds:.0f} ms from cached features, without a new forward pass.")
@@ -144,15 +145,15 @@ def _pin() -> None:
 def _draw_photos(context: RunContext, photo: Photo, config: RunConfig) -> LiveProposals | None:
     chosen = selection.current()
     if not chosen.compare:
-        return _draw_photo(photo, config, "A", max_height=560)
+        return _draw_photo(context, photo, config, "A", max_height=560)
     first, second = st.columns(2, gap="small")
     with first:
         st.markdown(f"**Now** · {setting_controls.describe_changes(chosen.changes)}")
-        live = _draw_photo(photo, config, "A", max_height=460)
+        live = _draw_photo(context, photo, config, "A", max_height=460)
     with second:
         other, text = _other_settings(context, config)
         st.markdown(f"**{COMPARE_LABELS[chosen.compare]}** · {text}")
-        _draw_photo(photo, other, "B", max_height=460)
+        _draw_photo(context, photo, other, "B", max_height=460)
     return live
 
 
@@ -168,7 +169,9 @@ def _other_settings(context: RunContext, config: RunConfig) -> tuple[RunConfig, 
     return context.base, "as saved" if context.run else "the defaults"
 
 
-def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> LiveProposals | None:
+def _draw_photo(
+    context: RunContext, photo: Photo, config: RunConfig, side: str, max_height: int
+) -> LiveProposals | None:
     try:
         live = photo_cache.live(config.features, config.proposals, config.crf, photo)
     except MaskDistillError as error:
@@ -177,10 +180,22 @@ def _draw_photo(photo: Photo, config: RunConfig, side: str, max_height: int) -> 
     patch = _valid_patch(live)
     mark = patch or derivation.default_patch(live, 0)
     step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
-    photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height)
+    found = _foreground(context, photo, live)
+    more = () if found is None else (foreground_view(found),)
+    photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height, more=more)
     if live.proposals.problem:  # below the photo, so that two photos side by side stay level
         st.warning(widgets.escape(live.proposals.problem), icon=":material/warning:")
     return live
+
+
+def _foreground(context: RunContext, photo: Photo, live: LiveProposals) -> RunForeground | None:
+    """What the run has on the photo, if that lies on the patches on show."""
+    try:
+        found = run_foreground(context, photo)
+    except RunError as error:
+        session.notify(f"The foreground is left out. {error}")
+        return None
+    return found if found is not None and found.probability.shape == live.view.features.grid else None
 
 
 def _valid_patch(live: LiveProposals) -> tuple[int, int] | None:
@@ -193,17 +208,18 @@ def _valid_patch(live: LiveProposals) -> tuple[int, int] | None:
     return patch
 
 
-def _draw_derivation(photo: Photo, live: LiveProposals) -> None:
+def _draw_derivation(context: RunContext, photo: Photo, live: LiveProposals) -> None:
     rank = 0
     st.header("How the mask was made")
     if len(live.proposals.proposals) > 1:
         names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
         chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=session.Key.RANK)
         rank = names.index(chosen) if chosen in names else 0
-    step_gallery(photo, live.view.geometry, _sections(live, rank), key="derivation")
+    sections = _sections(live, rank, _foreground(context, photo, live))
+    step_gallery(photo, live.view.geometry, sections, key="derivation")
 
 
-def _sections(live: LiveProposals, rank: int) -> list[Section]:
+def _sections(live: LiveProposals, rank: int, found: RunForeground | None) -> list[Section]:
     sections = [
         Section(
             "1. What the transformer attends to",
@@ -213,11 +229,18 @@ def _sections(live: LiveProposals, rank: int) -> list[Section]:
         ),
         Section("2. From the seed to the mask", _rule(live), derivation.mask_steps(live, rank), min_width=200),
     ]
+    if found is not None:
+        text = (
+            "Learnt across photos, as this run has it. A cut knows one photo only; what is background on most photos, "
+            "such as street or quay, is recognised here. These masks count in all that follows."
+        )
+        sections.append(Section("3. What other photos say", text, foreground_steps(found), min_width=200))
     patch = selection.current().patch
     if patch is None:
         return sections
     step = derivation.affinity_step(live, patch, f"Patch in row {patch[0] + 1}, column {patch[1] + 1}")
-    return [*sections, Section("3. The patch you clicked", "How similar every patch is to it.", [step], min_width=200)]
+    title = f"{len(sections) + 1}. The patch you clicked"
+    return [*sections, Section(title, "How similar every patch is to it.", [step], min_width=200)]
 
 
 def _rule(live: LiveProposals) -> str:

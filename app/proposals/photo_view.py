@@ -1,5 +1,9 @@
 """The photo with its masks or an affinity map on it, scores below; a click selects a patch."""
 
+from collections.abc import Mapping
+
+import numpy as np
+
 from app import photo_cache, selection
 from app.components.layered_image import ColorScale, Grid, Layer, LayeredImage, Part, View, layered_image
 from app.images import colors, drawing
@@ -7,7 +11,6 @@ from app.images.derivation import DerivationStep, Patch
 from app.photo_cache import LiveProposals
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import pixel_to_patch
-from maskdistill.proposals.propose import Proposal
 from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 
 _MAP = 0.45  # least opacity of a map of values
@@ -21,6 +24,7 @@ def photo_view(
     *,
     key: str,
     max_height: int,
+    more: tuple[View, ...] = (),
 ) -> None:
     """Draw the photo.
 
@@ -31,15 +35,18 @@ def photo_view(
         picked: Patch (row, col) that was clicked; a new one brings the map to the front.
         key: Widget key.
         max_height: CSS pixels.
+        more: Further choices of the toolbar.
     """
     geometry = live.view.geometry
-    masks = tuple(_mask_layer(rank, item) for rank, item in enumerate(live.proposals.proposals))
+    masks = tuple(
+        mask_layer(rank, item.mask, item.score, item.parts) for rank, item in enumerate(live.proposals.proposals)
+    )
     image = LayeredImage(
         src=photo_cache.photo_url(photo),
         size=(photo.width, photo.height),
         alt=photo.id,
         height=f"{max_height}px",
-        views=(View(masks, "Masks"), _affinity_view(affinity)),
+        views=(View(masks, "Masks"), _affinity_view(affinity), *more),
         opacity=45,
         grid=Grid.of_geometry(geometry),
         hint="Click a patch to see which patches are similar",
@@ -48,18 +55,26 @@ def photo_view(
     layered_image(image, key=key, on_pick=lambda u, v: selection.select(patch=pixel_to_patch(u, v, geometry)))
 
 
-def _mask_layer(rank: int, proposal: Proposal) -> Layer:
+def mask_layer(rank: int, mask: np.ndarray, score: float, parts: Mapping[str, float]) -> Layer:
+    """A mask over the photo, and its entry in the list below.
+
+    Args:
+        rank: Its place among the photo's masks, which gives its name and color.
+        mask: (H, W) bool.
+        score: In [0, 1].
+        parts: What the score is made of.
+    """
     color = colors.mask_color(rank)
     return Layer(
-        drawing.png_url(drawing.mask_layer(proposal.mask, color)),
+        drawing.png_url(drawing.mask_layer(mask, color)),
         smooth=False,
         outline=True,
         name=f"Mask {rank + 1}",
         color=color,
-        score=f"{proposal.score:.2f}",
+        score=f"{score:.2f}",
         parts=tuple(
             Part(PART_NAMES[name], value, f"{PART_HELP[name]} (weight {WEIGHTS[name]:g})")
-            for name, value in proposal.parts.items()
+            for name, value in parts.items()
         ),
     )
 

@@ -8,6 +8,7 @@ import pandas as pd
 from maskdistill.storage.run_folder import FINAL_KINDS
 
 PhotoGroup = Literal["reported", "training"]
+MaskPart = Literal["masks", "cut_masks"]  # the second only where the foreground made the first
 Measures = Mapping[str, Any]  # of one kind of label maps, as ``SegmentationReport.to_dict`` gives them
 GROUPS: dict[PhotoGroup, str] = {"reported": "Reported photos", "training": "Training photos"}
 
@@ -50,6 +51,12 @@ MASK_METRICS: dict[str, tuple[str, str]] = {  # name in metrics.json -> label, h
     ),
 }
 COLUMNS = ("Label maps", "mIoU", "Gain", "Against", "Pixels right", "Pixels labelled", "mIoU by majority", "Photos")
+
+
+def mask_measures(metrics: Mapping[str, Any], part: MaskPart = "masks") -> dict[str, float]:
+    """What metrics.json has of ``MASK_METRICS`` for the masks that count, or for the masks as they were cut."""
+    values = metrics.get(part) or {}
+    return {name: values[name] for name in MASK_METRICS if values.get(name) is not None}
 
 
 def kind_name(kind: str) -> str:
@@ -151,10 +158,9 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     for group, title in GROUPS.items():
         for kind, values in measured(metrics, group).items():
             flat[f"mIoU, {kind_name(kind)}, {title.lower()}"] = 100 * values["miou"]
-    for name, (label, _) in MASK_METRICS.items():
-        value = (metrics.get("masks") or {}).get(name)
-        if value is not None:
-            flat[label] = 100 * value
+    for part, suffix in (("masks", ""), ("cut_masks", ", masks as cut")):
+        for name, value in mask_measures(metrics, part).items():
+            flat[f"{MASK_METRICS[name][0]}{suffix}"] = 100 * value
     if seeds := metrics.get("clustering_seeds"):
         flat["mIoU, mean over clustering seeds"] = 100 * seeds["mean"]
     counts = metrics.get("counts") or {}

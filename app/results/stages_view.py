@@ -47,10 +47,11 @@ def _draw_headline(metrics: dict[str, Any]) -> None:
         help = "Share of the pixels with ground truth that have the right class."
         st.metric("Pixels right", percent(final["pixel_accuracy"]), right, help=help, width="content")
         for name in ("corloc", "mask_ap50"):
-            value = (metrics.get("masks") or {}).get(name)
+            value = metric_tables.mask_measures(metrics).get(name)
             if value is not None:
                 label, help = MASK_METRICS[name]
-                st.metric(f"{label}, proposals", percent(value), help=help, width="content")
+                masks = "masks" if metrics.get("cut_masks") else "proposals"
+                st.metric(f"{label}, {masks}", percent(value), help=help, width="content")
     sentences = [f"**{metric_texts.headline(metrics)}**", *metric_texts.step_sentences(kinds)]
     st.markdown(" ".join(sentences))
 
@@ -103,20 +104,29 @@ def _columns() -> dict[str, Any]:
 
 
 def _draw_masks(metrics: dict[str, Any]) -> None:
-    values = metrics.get("masks") or {}
-    known = {name: values[name] for name in MASK_METRICS if values.get(name) is not None}
+    known = metric_tables.mask_measures(metrics)
     if not known:
         return
-    count = values["num_images"]
+    count, cut = metrics["masks"]["num_images"], metric_tables.mask_measures(metrics, "cut_masks")
     st.subheader("Masks, regardless of class")
-    with st.container(horizontal=True, gap="medium"):
-        for name, value in known.items():
-            label, help = MASK_METRICS[name]
-            st.metric(label, percent(value), help=help, width="content")
+    if cut:
+        st.markdown("**After the foreground learnt across photos**, with the gain over the masks as cut")
+    _draw_mask_row(known, cut)
+    if cut:
+        st.markdown("**As cut**")
+        _draw_mask_row(cut, {})
     st.caption(
-        f"Proposals of {count:,} reported photo{'' if count == 1 else 's'}. An object is a connected region of one "
+        f"Masks of {count:,} reported photo{'' if count == 1 else 's'}. An object is a connected region of one "
         "class, so these metrics can be compared between runs, but not with metrics from instance labels."
     )
+
+
+def _draw_mask_row(values: dict[str, float], before: dict[str, float]) -> None:
+    with st.container(horizontal=True, gap="medium"):
+        for name, value in values.items():
+            label, help = MASK_METRICS[name]
+            gain = _delta(value - before[name]) if name in before else None
+            st.metric(label, percent(value), gain, help=help, width="content")
 
 
 def _draw_probes(metrics: dict[str, Any]) -> None:

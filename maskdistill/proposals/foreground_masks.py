@@ -9,6 +9,7 @@ from scipy import ndimage
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
+from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
 from maskdistill.proposals.propose import map_to_pixels, refine_by_crf, shape_parts
 from maskdistill.proposals.refinement import finer_map, keep_components, normalise_map, refine_patches
@@ -82,6 +83,8 @@ def recut(cut: CutMask | None, seen: Seen, config: RunConfig) -> CorrectedMask |
         mask = mask if parts["crf_agreement"] < crf.min_agreement else refined
     parts |= shape_parts(values, seen.vectors)
     parts["foreground"] = foreground_part(mask, seen)
+    if cut is not None:
+        parts["cut_agreement"] = mask_iou(mask, cut.mask)
     return CorrectedMask(mask, scoring.combine(parts), parts, 0 if cut is not None else None, recut=True)
 
 

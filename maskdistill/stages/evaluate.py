@@ -26,7 +26,7 @@ from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.cluster import recluster
-from maskdistill.stages.context import Context
+from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.label import (
     LabelsOf,
     candidates_by_photo,
@@ -62,8 +62,11 @@ def evaluate_run(context: Context) -> str:
         "counts": counts,
         "reported": compare(context, truth, numbers, _prediction_kinds(context)),
         "training": compare(context, truth, context.training_numbers, _training_kinds(context)),
-        "masks": measure_masks(context, truth, numbers),
+        "masks": measure_masks(context, truth, numbers, context.annotations),
     }
+    if context.run.mask_stage == "foreground":
+        cut = annotations_by_photo(context.run.proposals_path)
+        result["cut_masks"] = measure_masks(context, truth, numbers, cut)
     if context.config.evaluation.num_seeds > 1:
         result["clustering_seeds"] = _seeds(context, truth) if result["training"]["proposals"] else None
     if context.config.evaluation.probe:
@@ -180,14 +183,23 @@ def _training_kinds(context: Context) -> dict[str, LabelsOf]:
     }
 
 
-def measure_masks(context: Context, truth: GroundTruth, numbers: Sequence[int]) -> dict[str, Any]:
-    """CorLoc and mask AP of the proposals; objects not told apart are the connected regions of a class."""
+def measure_masks(
+    context: Context, truth: GroundTruth, numbers: Sequence[int], annotations: Mapping[int, list[dict[str, Any]]]
+) -> dict[str, Any]:
+    """CorLoc and mask AP of masks; objects not told apart are the connected regions of a class.
+
+    Args:
+        context: The run.
+        truth: Of its photos.
+        numbers: Photos; those without ground truth are left out.
+        annotations: The masks of each photo that has any, best first.
+    """
     truths, predictions, ious = [], [], []
     for number in numbers:
         labels = truth.read(context.photo(number))
         if labels is None:
             continue
-        items = context.annotations.get(number, [])
+        items = annotations.get(number, [])
         masks = [decode_mask(item["segmentation"]) for item in items]
         objects = truth.read_objects(context.photo(number))
         truths.append(instances_of(labels) if objects is None else instances_from(objects))

@@ -159,6 +159,7 @@ _METRICS = {
     "reported": {str: (_MEASURES, None)},
     "training": {str: (_MEASURES, None)},
     "masks": {str: _NUMBER_OR_NONE},
+    "cut_masks": {str: _NUMBER_OR_NONE},
     "clustering_seeds": ({"miou": [float], "mean": float, "std": float}, None),
 }
 _PARTS = [

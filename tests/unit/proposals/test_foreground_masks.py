@@ -43,6 +43,7 @@ def test_one_mask_becomes_the_foreground():
     assert mask_iou(GROUND_TOO, OBJECT) < 0.4
     assert found.parts["view_agreement"] == 0.4
     assert found.parts["foreground"] == pytest.approx(0.9)
+    assert found.parts["cut_agreement"] == pytest.approx(mask_iou(found.mask, GROUND_TOO))
     assert {"area", "border", "contrast"} <= set(found.parts)
 
 
