@@ -8,7 +8,7 @@ folder under ``trials/``. Nothing else reads them: to use one, a person adopts i
 import re
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,11 +25,13 @@ from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import replace_atomically, write_json
 from maskdistill.storage.read_files import (
     DamagedFileError,
+    check_pair,
     first_line,
     read_array,
     read_arrays,
     read_json,
     read_json_if_there,
+    reading,
 )
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
@@ -160,15 +162,18 @@ def read_curve(run: Run) -> KCurve | None:
     Raises:
         RunError: If a file is damaged.
     """
+    path = run.path / FOLDER / _CURVE
     try:
-        record = read_json_if_there(run.path / FOLDER / _CURVE)
-    except DamagedFileError:  # it is made again where it is asked for
-        record = None
-    if record and record["clusters"] == run.fingerprint_of("clusters"):
-        return _curve(record["curve"])
-    clusters = read_json_if_there(run.path / "clusters.json")
+        record = read_json_if_there(path)
+        if record and record["clusters"] == run.fingerprint_of("clusters"):
+            return _curve(path, record["curve"])
+    except DamagedFileError as error:  # it is made again where it is asked for
+        if error.path != path:
+            raise
+    path = run.path / "clusters.json"
+    clusters = read_json_if_there(path)
     own = clusters and clusters["num_classes_curve"]
-    return _curve(own) if own else None
+    return _curve(path, own) if own else None
 
 
 def check_key(key: AlternativeKey) -> None:
@@ -230,15 +235,21 @@ def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternativ
     try:
         arrays = read_arrays(_path(run, key), names=("cluster", "clusters", "numbers"), finite=False)
         cluster, clusters = arrays["cluster"], str(arrays["clusters"])
-        stability, made, seconds = arrays["numbers"].tolist()
+        stability, made, seconds = map(float, arrays["numbers"].tolist())
     except (FileNotFoundError, DamagedFileError, ValueError, TypeError):  # made again where it is asked for
         return None
-    if cluster.ndim != 1 or not ((cluster >= 1) & (cluster <= key.num_classes)).all():
+    if cluster.ndim != 1 or cluster.dtype.kind != "i" or not ((cluster >= 1) & (cluster <= key.num_classes)).all():
         return None
     if clusters != inputs.clusters or len(cluster) != len(inputs.mask_ids):
         return None
     return Alternative(key, cluster, None if np.isnan(stability) else stability, made, seconds)
 
 
-def _curve(values: dict[str, Any]) -> KCurve:
-    return KCurve(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+def _curve(path: Path, values: dict[str, Any]) -> KCurve:
+    with reading(path):
+        given = {field.name: values[field.name] for field in fields(KCurve)}
+        curve = KCurve(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        check_pair(path, len(curve.plateau), 2, path, "a plateau of {} values".format)
+        for sequence in (curve.agreement, curve.silhouette, curve.inertia):
+            check_pair(path, len(sequence), len(curve.values), path, "{} values of a curve".format)
+    return curve

@@ -68,6 +68,14 @@ def digest_file(path: Path) -> str:
     return state.hexdigest()
 
 
+def is_as_seen(photo: Photo) -> bool:
+    """Whether the file of a photo can be read, and is the one that was seen first."""
+    try:
+        return digest_file(photo.path) == photo.digest
+    except (DatasetError, OSError):
+        return False
+
+
 def unique_ids(names: Sequence[str]) -> list[str]:
     """An id for every file name: the name without its suffix, or with it where two differ by the suffix only.
 

@@ -19,6 +19,7 @@ from maskdistill.review.decisions import class_digest, class_names
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import read_view, text_or_none
@@ -81,7 +82,7 @@ def _read_content(run: Run, kept_only: bool) -> Content:
         raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
     if kept_only and not _fits(run, "filter"):
         raise RunError(f"{run.path} has no kept masks yet. Choose them with: maskdistill filter --run {run.path}")
-    proposals = read_json(run.codes_path)
+    proposals = read_masks(run.codes_path)
     images = _read_images(run, proposals["images"])
     judged, masks = _candidate_masks(run) if _fits(run, "candidates") else (set(), [])
     others = [item for item in proposals["annotations"] if item["image_id"] not in judged]
@@ -157,7 +158,7 @@ def _read_images(run: Run, entries: Sequence[dict[str, Any]]) -> list[ExportImag
 
 def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
     """Numbers of the photos that the first model has judged, and the masks that it draws there."""
-    coco = read_json(run.path / "candidates.json")
+    coco = read_masks(run.candidate_masks_path)
     signals = run.candidates().set_index("mask_id")
     rules = run.kept().set_index("mask_id") if _fits(run, "filter") else None
     masks = []

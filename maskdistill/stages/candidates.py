@@ -13,7 +13,7 @@ from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
 from maskdistill.stages.context import Context
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
@@ -68,7 +68,7 @@ def write_seen_thumbnails(context: Context) -> None:
     """Crops of the objects that no proposal was, beside those of the proposals."""
     proposed = {item["id"] for items in context.annotations.values() for item in items}
     by_photo: dict[int, list[dict[str, Any]]] = {}
-    for item in read_json(context.run.candidate_masks_path)["annotations"]:
+    for item in read_masks(context.run.candidate_masks_path)["annotations"]:
         if item["id"] not in proposed:
             by_photo.setdefault(item["image_id"], []).append(item)
     for number, items in by_photo.items():

@@ -18,7 +18,7 @@ from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
-from maskdistill.stages.propose import describe_inputs, hold_masks, token_folder
+from maskdistill.stages.propose import describe_inputs, hold_masks, missed_photos, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
@@ -153,6 +153,8 @@ class Plan:
         values["settings"] = {section: _section(self.config, section) for section in stage.sections}
         if stage.name == "rounds" and self.config.rounds.count and self.config.rounds.crf:
             values["settings"]["crf"] = _section(self.config, "crf")
+        if missed := [id for name in self.needs(stage.name) for id in missed_photos(self.run, name)]:
+            values["missed"] = missed  # once they can be read, what was made without them is stale
         if stage.name == "foreground" and not self.config.foreground.enabled:
             return values | {"settings": {"foreground": {"enabled": False}}}
         if stage.seeded:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import training_numbers
+from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json
@@ -105,6 +106,6 @@ class Context:
 def annotations_by_photo(path: Path) -> dict[int, list[dict[str, Any]]]:
     """The annotations of a COCO file of masks, by photo number."""
     found: dict[int, list[dict[str, Any]]] = {}
-    for annotation in read_json(path)["annotations"]:
+    for annotation in read_masks(path)["annotations"]:
         found.setdefault(annotation["image_id"], []).append(annotation)
     return found

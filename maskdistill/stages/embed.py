@@ -5,7 +5,7 @@ from contextlib import closing
 from maskdistill.files import write_json
 from maskdistill.stages.context import Context
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, VectorStore
 from maskdistill.storage.progress import Reporter
 
@@ -23,12 +23,11 @@ def embed(context: Context) -> str:
     options = {"tokens": context.tokens_path, "vectors": folder}
     spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
     total = len(context.annotations)
-    errors = {}
     with context.reporter("embeddings", total, total - len(missing)) as reporter:
-        for number, error in _work(spec, tasks, context.num_workers, reporter):
-            if error:
-                errors[context.photo(number).id] = error
-    record = {"folder": folder.name, "errors": errors}
+        failed = [item for item in _work(spec, tasks, context.num_workers, reporter) if item.error]
+    errors = {context.photo(item.number).id: item.error for item in failed}
+    missed = sorted(context.photo(item.number).id for item in failed if item.missed)
+    record = {"folder": folder.name, "errors": errors, **({"missed": missed} if missed else {})}
     write_json(context.run.path / "embeddings.json", record)
     skipped = f"; {len(errors)} photos could not be read, see embeddings.json" if errors else ""
     masks = sum(len(context.annotations[number]) for number in context.annotations)
@@ -53,10 +52,10 @@ def make_tokens(context: Context) -> None:
         _work(spec, tasks, context.num_workers, reporter)
 
 
-def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[tuple[int, str]]:
+def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[PhotoResult]:
     found = []
-    pairs = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: (task[0], reason))
-    with closing(pairs) as results:
+    photos = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
+    with closing(photos) as results:
         for result in results:
             found.append(result)
             reporter.advance()

@@ -166,4 +166,5 @@ def _keep_crashed(task: Task, reason: str) -> PhotoResult:
 
 
 def _parts(context: Context) -> Parts:
-    return Parts(context.run.parts_path(STAGE, context.key), len(context.source.photos))
+    sizes = [(photo.height, photo.width) for photo in context.source.photos]
+    return Parts(context.run.parts_path(STAGE, context.key), sizes)

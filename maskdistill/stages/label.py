@@ -11,7 +11,7 @@ from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, write_label_png
 from maskdistill.stages.context import Context
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.run_folder import LabelFolder, Run
 
 LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map
@@ -109,7 +109,7 @@ def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None)
     ``folder`` holds the candidates; None means the first model's, in the run itself.
     """
     path = (folder or run).candidate_masks_path
-    found = {item["id"]: item["segmentation"] for item in read_json(path)["annotations"]}
+    found = {item["id"]: item["segmentation"] for item in read_masks(path)["annotations"]}
     if config.masks == "proposals":
-        found |= {item["id"]: item["segmentation"] for item in read_json(run.codes_path)["annotations"]}
+        found |= {item["id"]: item["segmentation"] for item in read_masks(run.codes_path)["annotations"]}
     return found

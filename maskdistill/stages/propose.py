@@ -14,7 +14,7 @@ from typing import Any
 from maskdistill import __version__
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.scanning import digest_file
+from maskdistill.datasets.scanning import digest_file, is_as_seen
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import describe_file_error, write_json
@@ -25,7 +25,7 @@ from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.progress import Reporter, format_duration
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.read_files import DamagedFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
@@ -117,7 +117,8 @@ def hold_masks(
         make_way(run)
         if shard is not None:
             of_shard.enter_context(hold_shard(run.path, key, str(shard)))
-        if is_done(run, key):
+        missed = set(missed_photos(run, STAGE))
+        if is_done(run, key) and not any(photo.id in missed and is_as_seen(photo) for photo in source.photos):
             _restore(run, source, config, preset)
             yield _summarise(run, source, 0, time.monotonic() - started)
             return
@@ -127,12 +128,14 @@ def hold_masks(
         tokens = token_folder(run, source, config, choice) if config.features.store else None
         options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
-        parts = Parts(run.parts_path(STAGE, key), len(source.photos))
+        parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
         new = _process(run, source, spec, shard or Shard(), parts, num_workers, quiet)
         results, complete = parts.read_all(), False
         if len(results) == len(source.photos):
             complete = shard is None or _hold_again(of_run, run, key)
-        if complete and not is_done(run, key):  # another shard may have been faster
+        if complete and is_done(run, key) and missed_photos(run, STAGE) == _missed(source, results):
+            _restore(run, source, config, preset)  # another shard was faster, or no photo is back
+        elif complete:
             _merge(run, source, results, key, made_from)
         seconds = time.monotonic() - started
         if complete:
@@ -187,6 +190,16 @@ def _digest_weights(choice: BackboneChoice) -> str:
 def is_done(run: Run, key: str) -> bool:
     """Whether the stage was finished from exactly these inputs."""
     return is_finished(run, STAGE, key)
+
+
+def missed_photos(run: Run, stage: str) -> list[str]:
+    """Ids of the photos whose files were gone or changed when a stage read them, by now finished without them."""
+    path = {STAGE: run.stage_path(STAGE), "embeddings": run.path / "embeddings.json"}.get(stage)
+    try:
+        record = read_json_if_there(path) if path else None
+    except DamagedFileError:
+        return []
+    return record.get("missed", []) if record else []
 
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
@@ -262,7 +275,8 @@ def _process(
     """Process what is missing of a shard; returns the number of photos processed."""
     done = {number: parts.read(number) for number in parts.of(shard)}
     wanted = {photo: number for number in done for photo in parts.photos[number]}
-    tasks = [(photo, source.photos[photo]) for photo, number in wanted.items() if photo not in done[number]]
+    finished = {photo for found in done.values() for photo, item in found.items() if not item.get("missed")}
+    tasks = [(photo, source.photos[photo]) for photo in wanted if photo not in finished]
     reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
     results = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     try:
@@ -283,7 +297,13 @@ def _merge(
     run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
     merge_results(run, source, results)
     made_by = {name: run.info()[name] for name in MADE_BY}
-    write_json(run.stage_path(STAGE), {"fingerprint": key, "made_from": made_from, **made_by})
+    missed = _missed(source, results)
+    record = {"fingerprint": key, "made_from": made_from, **made_by, **({"missed": missed} if missed else {})}
+    write_json(run.stage_path(STAGE), record)
+
+
+def _missed(source: PhotoSource, results: Sequence[dict[str, Any]]) -> list[str]:
+    return [source.photos[item["number"]].id for item in results if item.get("missed")]
 
 
 def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:

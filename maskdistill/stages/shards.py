@@ -1,7 +1,8 @@
 """The photos of a run in small parts, so that a process that is killed loses little, and several can share the work."""
 
 import logging
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 from maskdistill.errors import ConfigError
 from maskdistill.files import write_json
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.storage.read_files import DamagedFileError, read_json_if_there
+from maskdistill.storage.mask_store import require_sound
+from maskdistill.storage.read_files import DamagedFileError, read_json_if_there, reading
 
 logger = logging.getLogger(__name__)
 
@@ -44,13 +46,13 @@ class Parts:
     """Results of photos on disk, one file a part."""
 
     folder: Path
-    num_photos: int
+    sizes: Sequence[tuple[int, int]]  # (height, width) of each photo in pixels
 
     @property
     def photos(self) -> list[range]:
         """Photo numbers of each part."""
-        firsts = range(0, self.num_photos, PHOTOS_PER_PART)
-        return [range(first, min(first + PHOTOS_PER_PART, self.num_photos)) for first in firsts]
+        firsts = range(0, len(self.sizes), PHOTOS_PER_PART)
+        return [range(first, min(first + PHOTOS_PER_PART, len(self.sizes))) for first in firsts]
 
     def of(self, shard: Shard) -> list[int]:
         """Numbers of the parts of a shard."""
@@ -58,8 +60,12 @@ class Parts:
 
     def read(self, number: int) -> dict[int, dict[str, Any]]:
         """Results of a part, by photo number."""
+        path = self._path(number)
         try:
-            known = read_json_if_there(self._path(number)) or ()
+            known = read_json_if_there(path) or ()
+            with reading(path) if known else nullcontext():
+                masks = [mask for item in known for mask in item["annotations"]]
+                require_sound(path, masks, [self.sizes[mask["image_id"]] for mask in masks])
         except DamagedFileError as error:  # its photos are done again
             logger.warning("%s", error)
             return {}

@@ -234,7 +234,8 @@ def _numbered_foreground(run: Run, _tokens: Path) -> Checks:
 def _numbered_embeddings(run: Run, tokens: Path) -> Checks:
     record, images = read_json(run.path / "embeddings.json"), run.images()
     vectors = VectorStore(run.path / "features" / record["folder"])
-    readable = set(images.loc[images["readable"].astype(bool), "id"]) - set(record["errors"])
+    readable = set(images.loc[images["readable"].astype(bool), "id"])
+    readable -= set(record["errors"]) - set(record.get("missed", ()))  # these are tried anew
     with_masks = readable & set(run.masks()["image_id"])
     if tokens.is_dir():
         yield read_json, tokens / "info.json"
@@ -261,8 +262,8 @@ def _numbered_rounds(run: Run, _tokens: Path) -> Checks:
     trained = [number for number, item in enumerate(read_json(run.rounds_path)["rounds"], 1) if item["trained"]]
     for folder in (LabelFolder(run.path / "rounds" / str(number)) for number in trained):
         yield from ((read_table, path) for path in (folder.candidates_path, folder.kept_path))
-        names = ("candidates.json", "round.json", "pseudo_labels.json")
-        yield from ((read_json, folder.path / name) for name in names)
+        yield MaskCodes.of_file, folder.candidate_masks_path
+        yield from ((read_json, folder.path / name) for name in ("round.json", "pseudo_labels.json"))
         yield from _model_files(folder.path)
         yield from _numbered_labels(folder)
 

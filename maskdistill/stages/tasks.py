@@ -27,6 +27,7 @@ class PhotoResult:
     annotations: list[dict[str, Any]] = field(default_factory=list)  # COCO, with score and parts
     problem: str | None = None  # a degenerate result, with a hint
     error: str | None = None  # why the photo could not be processed
+    missed: bool = False  # its file was not there as it was: the next start tries it anew
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from PIL import Image
 from maskdistill.clustering.mask_embeddings import embed_masks
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
+from maskdistill.datasets.scanning import is_as_seen
 from maskdistill.errors import MaskDistillError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
@@ -48,7 +49,7 @@ class PhotoWorker:
             image = self._read(photo)
             return self._propose(number, photo, image)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=describe_failure(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
 
     def _read(self, photo: Photo) -> Image.Image:
         if self._config.crf.enabled:
@@ -80,14 +81,14 @@ class TokenWorker:
         self._tokens, self._fresh = ArrayStore(tokens), FreshTokens(config.features)
         write_token_info(tokens, self._fresh.backbone, self._fresh.blocks)
 
-    def __call__(self, number: int, photo: Photo) -> tuple[int, str]:
-        """Write the tokens of one photo; returns its number and, if it could not be read, why."""
+    def __call__(self, number: int, photo: Photo) -> PhotoResult:
+        """Write the tokens of one photo; the result says whether it could be read."""
         try:
             values, _ = self._fresh(photo)
         except PHOTO_ERRORS as error:
-            return number, describe_failure(photo, error)
+            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
         self._tokens.write(number, values)
-        return number, ""
+        return PhotoResult(number)
 
 
 class EmbedWorker:
@@ -98,8 +99,8 @@ class EmbedWorker:
         self._backbone = load_backbone(config.features)
         self._blocks = head_blocks(self._backbone, config.features)
 
-    def __call__(self, number: int, photo: Photo, codes: list[dict[str, Any]]) -> tuple[int, str]:
-        """Write the vectors of one photo's masks; returns its number and, if it could not be read, why."""
+    def __call__(self, number: int, photo: Photo, codes: list[dict[str, Any]]) -> PhotoResult:
+        """Write the vectors of one photo's masks; the result says whether it could be read."""
         geometry = self._backbone.geometry(photo.height, photo.width, self._config.features)
         try:
             masks = [decode_mask(code) for code in codes]
@@ -107,9 +108,9 @@ class EmbedWorker:
             image = read_photo(photo)
             found = embed_masks(self._backbone, image, masks, tokens, geometry, self._config.embeddings, self._blocks)
         except PHOTO_ERRORS as error:
-            return number, describe_failure(photo, error)
+            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
         self._vectors.write(number, found)
-        return number, ""
+        return PhotoResult(number)
 
 
 def describe_failure(photo: Photo, error: Exception) -> str:
@@ -124,6 +125,13 @@ def describe_failure(photo: Photo, error: Exception) -> str:
     reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
     logger.warning("Skipped %s: %s", photo.id, reason)
     return reason
+
+
+def _is_missed(photo: Photo, error: Exception) -> bool:
+    """Whether the file is not the one that was seen first, or the system could not read it: that may pass."""
+    if any(getattr(cause, "errno", None) is not None for cause in (error, error.__cause__)):
+        return True
+    return not is_as_seen(photo)
 
 
 def _annotation(number: int, rank: int, proposal: Proposal) -> dict[str, Any]:

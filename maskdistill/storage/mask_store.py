@@ -1,21 +1,27 @@
-"""Random access to the masks of a run: one of fifty thousand in a millisecond, without parsing its COCO file."""
+"""Random access to the masks of a run: one of fifty thousand in a millisecond, without parsing its COCO file.
+
+The codes are checked when the copy for quick access is made, because pycocotools paints whatever stands there.
+"""
 
 import zlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
 import numpy as np
 import pyarrow as pa
 
+from maskdistill.datasets.coco_masks import AnnotationError, check_total, decode_counts
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically
 from maskdistill.masks import decode_mask
-from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, reading
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_table, reading
 from maskdistill.storage.run_folder import Run
 
 Which = Literal["masks", "proposals", "candidates"]
-_MADE_FROM = b"made_from"  # key in the file's schema: size and time of the COCO file
+_MADE_FROM = b"checked"  # key in the file's schema: size and time of the COCO file and of the table of photos
 _CHECKSUM = b"crc32"
+_AT_ONCE = 500  # codes that are decoded together; their arrays stay in the processor's cache
 
 
 class MaskCodes:
@@ -46,14 +52,11 @@ class MaskCodes:
     @classmethod
     def of_file(cls, path: Path) -> Self:
         """The masks of a COCO file; the rest as ``open``."""
-        try:
-            with reading(path):
-                made_from = f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode()
-        except FileNotFoundError as error:
-            raise MissingFileError(path) from error
+        images = _images_path(path)
+        made_from = b" ".join(_state(file) for file in (path, images) if file is not None)
         copy = path.with_suffix(".arrow")
         if (table := _read(copy, made_from)) is None:
-            table = _parse(path)
+            table = _parse(path, images)
             table = table.replace_schema_metadata({_MADE_FROM: made_from, _CHECKSUM: _checksum(table)})
             try:
                 replace_atomically(copy, lambda temporary: _write(temporary, table))
@@ -105,9 +108,73 @@ class MaskCodes:
         return row
 
 
-def _parse(path: Path) -> pa.Table:
+def read_masks(path: Path) -> dict[str, Any]:
+    """The COCO file of a run's masks as it is, once its codes are known to be sound.
+
+    Raises:
+        RunError: If there is none, or it is damaged.
+    """
+    MaskCodes.of_file(path)
+    return read_json(path)
+
+
+def _images_path(path: Path) -> Path | None:
+    """The table of the photos that the masks are of: beside the file, or in the run above its folder."""
+    return next((file for folder in list(path.parents)[:3] if (file := folder / "images.parquet").is_file()), None)
+
+
+def _state(path: Path) -> bytes:
+    try:
+        with reading(path):
+            return f"{path.stat().st_size} {path.stat().st_mtime_ns}".encode()
+    except FileNotFoundError as error:
+        raise MissingFileError(path) from error
+
+
+def require_sound(path: Path, masks: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]]) -> None:
+    """Refuse a file's masks whose run-length codes do not add up, or are of another size than their photo.
+
+    Args:
+        path: The file, for the message.
+        masks: As COCO writes them.
+        sizes: (height, width) in pixels of the photo of each.
+
+    Raises:
+        DamagedFileError: Naming the first such mask.
+    """
+    for first in range(0, len(masks), _AT_ONCE):
+        some = masks[first : first + _AT_ONCE]
+        totals = decode_counts([mask["segmentation"]["counts"] for mask in some])[2].tolist()
+        for mask, total, wanted in zip(some, totals, sizes[first : first + _AT_ONCE], strict=True):
+            height, width = mask["segmentation"]["size"]
+            if total == height * width and (height, width) == wanted:
+                continue
+            try:
+                check_total(total, height, width)
+            except AnnotationError as error:
+                raise DamagedFileError(path, f"mask {mask['id']}: {error}") from error
+            raise DamagedFileError(
+                path, f"mask {mask['id']} has {height} x {width} pixels, its photo {wanted[0]} x {wanted[1]}"
+            )
+
+
+def _sizes_of(path: Path, masks: Sequence[Mapping[str, Any]], images: Path | None) -> list[tuple[int, int]]:
+    """(height, width) of each mask's photo; of the masks themselves where there is no table of photos."""
+    if images is None:
+        return [tuple(mask["segmentation"]["size"]) for mask in masks]
+    table = read_table(images)
+    table = table[table["digest"].notna()]  # as they are numbered
+    photos = list(zip(table["height"].astype(int).tolist(), table["width"].astype(int).tolist(), strict=True))
+    strange = next((mask["id"] for mask in masks if mask["image_id"] >= len(photos)), None)
+    if strange is not None:
+        raise DamagedFileError(path, f"mask {strange} is of no photo of {images.name}")
+    return [photos[mask["image_id"]] for mask in masks]
+
+
+def _parse(path: Path, images: Path | None) -> pa.Table:
     items = sorted(read_json(path)["annotations"], key=lambda item: item["id"])
     with reading(path):
+        require_sound(path, items, _sizes_of(path, items, images))
         return _as_table(path, items)
 
 

@@ -102,6 +102,7 @@ _RECORD = {
     },
     "backbone": _BACKBONE,
     "versions": {str: str},
+    "missed": [str],
 }
 _SAMPLES = {
     "training": str,
@@ -169,6 +170,7 @@ _PARTS = [
         "annotations": [_ITEM],
         "problem": (str, None),
         "error": (str, None),
+        "missed": bool,
     }
 ]
 
@@ -223,7 +225,7 @@ RUN_FILES = (
     RunFile("foreground/maps/*/*.npy", "foreground"),
     RunFile("features/*/info.json", "embeddings", {"patch_size": range(1, 1025), "blocks": [COUNT]}),
     RunFile("features/*/*/*", "embeddings"),
-    RunFile("embeddings.json", "embeddings", {"folder": str, "errors": {str: str}}),
+    RunFile("embeddings.json", "embeddings", {"folder": str, "errors": {str: str}, "missed": [str]}),
     RunFile("embeddings.npy", "clusters"),
     RunFile("space.npz", "clusters"),
     RunFile("clusters.parquet", "clusters", columns=_CLUSTERED),

@@ -109,6 +109,10 @@ def test_damage_is_harmless_or_told(whole, tmp_path):
         "stage1/config.json: holds NaN",
         'stage2/config.json: holds "text"',
         "stages/clusters.json: a pipe",
+        "trials/curve.json: without curve.values",
+        "trials/curve.json: curve.plateau is []",
+        "trials/k2-s0.npz: numbers of texts",
+        "trials/k2-s0.npz: cluster of texts",
     ],
 )
 def test_damage_of_this_kind_is_harmless_or_told(whole, copy, name):

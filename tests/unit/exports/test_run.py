@@ -10,7 +10,7 @@ from maskdistill.datasets import open_source, read_photo
 from maskdistill.errors import RunError
 from maskdistill.exports.run import export_run
 from maskdistill.files import write_json
-from maskdistill.masks import decode_mask, encode_mask
+from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.review.decisions import adopt, exclude, rename
 from maskdistill.stages.stage_list import BY_NAME
@@ -39,7 +39,8 @@ KEPT = {0, 2}
 
 
 def annotation(id, mask, label=1, score=0.5):
-    return {"id": id, "image_id": id // 10, "category_id": label, "segmentation": encode_mask(mask), "score": score}
+    code = {"segmentation": encode_mask(mask), "bbox": bounding_box(mask)}
+    return {"id": id, "image_id": id // 10, "category_id": label, "score": score, **code}
 
 
 def finish(run, *names):
@@ -377,5 +378,5 @@ def test_a_filter_that_keeps_nothing_is_said(run, tmp_path):
 
 def test_photos_of_another_number_are_refused(run, tmp_path):
     write_table(run.images_path, run.images().iloc[1:])
-    with pytest.raises(RunError, match="are those of other photos. Run: maskdistill propose"):
+    with pytest.raises(RunError, match=r"no photo of images.*maskdistill propose"):
         export_run(run, "coco", tmp_path / "out")

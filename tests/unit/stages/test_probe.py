@@ -11,6 +11,7 @@ from maskdistill.datasets import open_source, read_label
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.features.patch_tokens import TOKEN_INFO
 from maskdistill.files import write_json
+from maskdistill.masks import encode_mask
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor
 from maskdistill.models.training.checkpoint import read_tensors, write_tensors
 from maskdistill.stages.context import Context
@@ -55,7 +56,9 @@ def make_context(root, *, unlabelled=("00", "06"), config=CONFIG):
     (root / "voc" / "classes.txt").write_text("cat\ndog\n")
     run, store = Run(root / "run"), ArrayStore(root / "tokens")
     run.write_info({"config": config.to_dict()})
-    write_json(run.proposals_path, {"annotations": [{"id": 10 * n, "image_id": n} for n in range(8) if n != 1]})
+    mask = {"segmentation": encode_mask(np.eye(SIDE, dtype=bool)), "bbox": [0, 0, SIDE, SIDE]}
+    masks = [{"id": 10 * n, "image_id": n, **mask} for n in range(8) if n != 1]
+    write_json(run.proposals_path, {"annotations": masks})
     write_json(run.path / "embeddings.json", {"errors": {}})
     for number in range(8):
         store.write(number, tokens_of(number))
@@ -172,5 +175,13 @@ def test_nothing_of_the_run_is_touched(context):
     train_probes(context, GroundTruth(context.source), [5])
     assert all(path.read_bytes() == content for path, content in before.items())
     new = {path.relative_to(context.run.path).parts[0] for path in context.run.path.rglob("*")}
-    known = {"run.json", "run.copy.json", "proposals.json", "embeddings.json", "stage2", "progress.json"}
+    known = {
+        "run.json",
+        "run.copy.json",
+        "proposals.json",
+        "proposals.arrow",
+        "embeddings.json",
+        "stage2",
+        "progress.json",
+    }
     assert new == {*known, "evaluation"}

@@ -20,6 +20,7 @@ from maskdistill.datasets import images, open_source
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, RunError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
+from maskdistill.files import write_json
 from maskdistill.masks import bounding_box
 from maskdistill.proposals import propose as proposing
 from maskdistill.proposals.thumbnails import THUMB_SIDE
@@ -31,6 +32,7 @@ from maskdistill.stages.tasks import WorkerSpec, settle_precision
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.progress import read_progress_file
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import RunBusyError
 
@@ -260,7 +262,7 @@ def test_shards_merge_to_the_files_of_one_run(start, tmp_path, seen):
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_shards_take_every_photo_once(tmp_path, count):
-    parts = Parts(tmp_path, NUM_PHOTOS)
+    parts = Parts(tmp_path, [(20, 30)] * NUM_PHOTOS)
     numbers = [
         number
         for index in range(1, count + 1)
@@ -326,6 +328,86 @@ def test_interrupted_change_and_return_lose_nothing(start, config, photos, tmp_p
     assert different(run, old) == {"run.json", "run.copy.json"}
     assert start(source=source).num_new == 0
     assert different(run, old) == set()
+
+
+def hide(photos, monkeypatch, name, how):
+    """Let a photo be gone, or another file, while the stage works; returns what brings it back."""
+    path, call = photos / name, PhotoWorker.__call__
+    content = path.read_bytes()
+
+    def work(self, number, photo):
+        if photo.path == path:
+            how(path)
+        return call(self, number, photo)
+
+    monkeypatch.setattr(PhotoWorker, "__call__", work)
+
+    def bring_back():
+        monkeypatch.setattr(PhotoWorker, "__call__", call)
+        if path.is_dir():
+            path.rmdir()
+        path.write_bytes(content)
+
+    return bring_back
+
+
+def fold(path):
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        lambda path: path.unlink(),
+        lambda path: path.write_bytes(b""),
+        lambda path: path.write_bytes(path.read_bytes()[:700]),
+        lambda path: path.write_bytes(b"<html>" * 300),
+        lambda path: picture(9, (31, 30)).save(path),
+        fold,
+    ],
+)
+@pytest.mark.parametrize("number", [1, 2])  # of shards
+def test_photo_that_was_gone_meanwhile_is_tried_anew(start, photos, tmp_path, seen, monkeypatch, how, number):
+    start("undisturbed")
+    source = open_source(photos)
+    bring_back = hide(photos, monkeypatch, "3.png", how)
+    for index in range(number):
+        summary = start(source=source, shard=Shard(index + 1, number) if number > 1 else None)
+    assert (summary.num_skipped, summary.complete) == (2, True)  # one is cut short
+    run = Run(tmp_path / "run")
+    before = contents(run)
+    seen.clear()
+    assert start(source=source).num_new == 0  # it is still gone: the model need not be loaded
+    assert (seen, different(run, before)) == ([], set())
+    bring_back()
+    assert (start().num_new, run.images()["readable"].sum()) == (1, 6)
+    assert_same_results(run, Run(tmp_path / "undisturbed"))
+    after = contents(run)
+    assert start().num_new == 0
+    assert different(run, after) == set()
+
+
+@pytest.mark.parametrize("change", [{"counts": "00"}, {"size": [1, 1]}, {"size": [48, 40]}])
+def test_part_whose_masks_are_wrong_is_made_anew(start, tmp_path, change):
+    start()
+    run = Run(tmp_path / "run")
+    before = run.proposals_path.read_bytes()
+    part = next(path for path in sorted(run.path.glob("parts/*/*.json")) if read_json(path)[0]["annotations"])
+    results = read_json(part)
+    results[0]["annotations"][0]["segmentation"] |= change  # 48 x 40 adds up, but the photo has 40 x 48
+    write_json(part, results)
+    run.stage_path("proposals").unlink()
+    assert start().num_new == 2
+    assert run.proposals_path.read_bytes() == before
+
+
+def test_photo_that_is_damaged_inside_is_not_tried_again(start, tmp_path, seen, monkeypatch):
+    monkeypatch.setattr(worker, "extract_views", lambda *_arguments, **_more: 1 / 0)
+    assert start().num_skipped == 7
+    seen.clear()
+    assert start().num_new == 0
+    assert seen == []
 
 
 def test_return_after_a_finished_change_finds_its_own_thumbnails(start, config, tmp_path):

@@ -33,6 +33,7 @@ from maskdistill.stages import worker
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.stages.stage_list import BY_NAME
+from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.train import _sentence
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
@@ -429,7 +430,7 @@ def test_photo_whose_vectors_cannot_be_made_is_not_trained_on(tmp_path, monkeypa
     call = worker.EmbedWorker.__call__
 
     def fail(self, number, *rest):
-        return (number, "No memory.") if number == 2 else call(self, number, *rest)
+        return PhotoResult(number, error="No memory.") if number == 2 else call(self, number, *rest)
 
     monkeypatch.setattr(worker.EmbedWorker, "__call__", fail)
     said = run_chain(tmp_path / "run", data, tiny_config(tmp_path))
@@ -438,6 +439,32 @@ def test_photo_whose_vectors_cannot_be_made_is_not_trained_on(tmp_path, monkeypa
     assert "on 7 photos" in said["stage1"]
     assert 2 not in read_json(run.path / "pseudo_labels.json")["photos"]
     assert 2 in label_maps(run.path / "predictions" / "stage2")  # its tokens are there: the models can label it
+
+
+@pytest.mark.parametrize("place", [worker.PhotoWorker, worker.EmbedWorker])
+def test_photo_that_was_gone_in_a_stage_takes_part_as_soon_as_it_is_back(tmp_path, monkeypatch, place):
+    data, config = draw_voc(tmp_path / "voc"), tiny_config(tmp_path)
+    whole = run_chain(tmp_path / "whole", data, config)
+    path = data / "JPEGImages" / "02.png"
+    call, content = place.__call__, path.read_bytes()
+
+    def work(self, number, *rest):
+        if number == 2:
+            path.unlink()
+        return call(self, number, *rest)
+
+    monkeypatch.setattr(place, "__call__", work)
+    said = run_chain(tmp_path / "run", data, config)
+    assert "on 7 photos" in said["stage1"]
+    monkeypatch.undo()
+    path.write_bytes(content)
+    said = run_chain(tmp_path / "run", data, config)
+    assert set(redone(said)) >= {"clusters", "stage1", "stage2", "predictions"}
+    assert said["stage1"].partition("(")[0] == whole["stage1"].partition("(")[0]
+    run, undisturbed = Run(tmp_path / "run"), Run(tmp_path / "whole")
+    assert run.proposals_path.read_bytes() == undisturbed.proposals_path.read_bytes()
+    assert (run.path / "metrics.json").read_bytes() == (undisturbed.path / "metrics.json").read_bytes()
+    assert redone(run_chain(tmp_path / "run", data, config)) == []
 
 
 def test_model_whose_history_is_lost_is_told(tmp_path):

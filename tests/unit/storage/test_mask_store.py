@@ -3,12 +3,15 @@ import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import pytest
+from whole_tables import write_whole_table
 
 from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
-from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_store import MaskCodes, read_masks
+from maskdistill.storage.read_files import DamagedFileError
 from maskdistill.storage.run_folder import Run
 
 
@@ -36,6 +39,11 @@ def run(tmp_path, masks):
 def write(folder, masks):
     items = [annotation(mask_id, mask_id // 10, mask) for mask_id, mask in masks.items()]
     (folder / "proposals.json").write_text(json.dumps({"annotations": items}))
+
+
+def write_photos(folder, count, height=20):
+    photos = pd.DataFrame({"id": [f"{n}" for n in range(count)], "digest": "x", "height": height, "width": 30})
+    write_whole_table(folder / "images.parquet", photos)
 
 
 def test_each_mask_is_found_by_its_id(run, masks):
@@ -71,6 +79,57 @@ def test_a_damaged_copy_is_made_again(run):
     MaskCodes.open(run)
     (run.path / "proposals.arrow").write_bytes(b"torn")
     assert MaskCodes.open(run).box(20) == (3, 4, 5, 6)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        {"counts": "00"},
+        {"counts": ""},
+        {"counts": "Zz~"},
+        {"counts": "ö0"},
+        {"counts": "0" * 5000},
+        {"size": [30, 20]},  # adds up all the same
+        {"size": [20, 31]},
+        {"size": [2**31 - 1, 2**31 - 1]},
+    ],
+)
+@pytest.mark.parametrize("which", ["proposals", "candidates"])
+def test_codes_that_are_wrong_are_refused_with_file_and_command_before_any_is_painted(run, masks, which, code):
+    write_photos(run.path, 3)
+    items = [annotation(mask_id, mask_id // 10, mask) for mask_id, mask in masks.items()]
+    items[1]["segmentation"] |= code
+    (run.path / f"{which}.json").write_text(json.dumps({"annotations": items}))
+    with pytest.raises(DamagedFileError, match=rf"{which}\.json is damaged \(mask 0.*maskdistill \w") as caught:
+        MaskCodes.open(run, which)
+    assert caught.value.stage == which
+    with pytest.raises(DamagedFileError):
+        read_masks(run.path / f"{which}.json")
+
+
+def test_mask_of_no_photo_is_refused(run):
+    write_photos(run.path, 2)
+    with pytest.raises(DamagedFileError, match=r"mask 20 is of no photo"):
+        MaskCodes.open(run)
+
+
+def test_table_of_other_photos_is_noticed_although_the_copy_is_there(run):
+    write_photos(run.path, 3)
+    MaskCodes.open(run)
+    write_photos(run.path, 3, height=21)
+    with pytest.raises(DamagedFileError, match=r"20 x 30 pixels, its photo 21 x 30"):
+        MaskCodes.open(run)
+
+
+def test_masks_of_a_round_are_compared_with_the_photos_of_its_run(run, masks):
+    write_photos(run.path, 3)
+    (run.path / "run.json").write_text("{}")
+    folder = run.path / "rounds" / "1"
+    folder.mkdir(parents=True)
+    items = [annotation(mask_id, mask_id // 10, mask.T) for mask_id, mask in masks.items()]
+    (folder / "candidates.json").write_text(json.dumps({"annotations": items}))
+    with pytest.raises(DamagedFileError, match=r"rounds/1/candidates\.json .*'rounds' makes it anew"):
+        MaskCodes.open(Run(folder), "candidates")
 
 
 def test_where_no_copy_can_be_written_the_masks_are_there_all_the_same(run, monkeypatch):
