@@ -119,12 +119,35 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     except Exception as error:
         number = errno.ENOSPC if is_disk_full(error) else getattr(error, "errno", None)
-        if number is None or getattr(error, "filename", None):
+        if number is None or getattr(error, "filename", None) not in (None, str(temporary)):
             raise
         raise OSError(number, os.strerror(number), str(path)) from error  # a write names no file; others no number
     finally:
         with contextlib.suppress(OSError):  # of a folder that is gone, or can be written no more
             temporary.unlink(missing_ok=True)
+
+
+def require_writable(folder: Path, depth: int = 0) -> None:
+    """Find out before long work whether files can be written in a folder, which need not be there yet.
+
+    Args:
+        folder: The folder.
+        depth: How far its subfolders are looked at too.
+
+    Raises:
+        OSError: Naming the folder that cannot be written.
+    """
+    there = next(path for path in (folder, *folder.absolute().parents) if os.path.lexists(path))
+    if not there.is_dir():
+        return  # what writes there says what is wrong
+    if not os.access(there, os.W_OK | os.X_OK):
+        is_read_only = hasattr(os, "statvfs") and os.statvfs(there).f_flag & os.ST_RDONLY
+        number = errno.EROFS if is_read_only else errno.EACCES
+        raise OSError(number, os.strerror(number), str(there))
+    if depth and there == folder:
+        for entry in os.scandir(folder):
+            if entry.is_dir(follow_symlinks=False):
+                require_writable(folder / entry.name, depth - 1)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from maskdistill.cli.settings import read_settings
 from maskdistill.datasets import ProgressCallback
 from maskdistill.errors import ConfigError
+from maskdistill.files import require_writable
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import NAMES
@@ -29,6 +30,7 @@ def stage_command(options: argparse.Namespace) -> str:
 
 def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     run = Run(options.run)
+    require_writable(run.path, depth=3)
     run.restore_info(started_anew=options.data is not None)
     config, preset = read_settings(options, run)
     data = options.data or (run.info()["data"] if run.exists else None)

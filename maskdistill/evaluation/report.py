@@ -8,6 +8,7 @@ from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
+from maskdistill.files import require_writable
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import write_label_png
@@ -74,6 +75,9 @@ def predict_folder(
     """
     config = run.config()
     _check_crf(crf)
+    if out.exists() and not out.is_dir():
+        raise ConfigError(f"{out} is a file, wanted a folder for the label maps. Give a new or an empty folder.")
+    require_writable(out)
     source = open_source(Path(images))
     predictor = load_model(run, stage)
     failed = [printable(item.path) for item in source.skipped_photos]

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from maskdistill import __version__
 from maskdistill.errors import ConfigError
 from maskdistill.exports.records import ExportFormat
-from maskdistill.files import write_atomically
+from maskdistill.files import require_writable, write_atomically
 
 MARKER = ".maskdistill-export"  # JSON; which files an export has written, so that the next one may replace them
 LOCK = f"{MARKER}.lock"  # held while an export writes
@@ -32,7 +32,7 @@ def exporting(out: Path, format: ExportFormat, files: Sequence[str]) -> Iterator
     Raises:
         ConfigError: If ``out`` is a file, holds files that no export wrote, or another export does not come to its end.
     """
-    _check(out)
+    check_folder(out)
     out.mkdir(parents=True, exist_ok=True)
     try:
         held = FileLock(out / LOCK).acquire(timeout=PATIENCE)
@@ -44,10 +44,16 @@ def exporting(out: Path, format: ExportFormat, files: Sequence[str]) -> Iterator
         _write_marker(out, format, files, complete=True)
 
 
-def _check(out: Path) -> bool:
-    """Whether an export has written the folder."""
+def check_folder(out: Path) -> bool:
+    """Whether an export has written the folder.
+
+    Raises:
+        ConfigError: If it is a file, or holds files that no export wrote.
+        OSError: If it cannot be written.
+    """
     if out.exists() and not out.is_dir():
         raise ConfigError(f"{out} is a file, wanted a folder to export to. Give a new or an empty folder.")
+    require_writable(out)
     # Listed before the marker is looked for: another export, which writes it first, may begin at this moment.
     names = sorted(path.name for path in out.iterdir() if MARKER not in path.name) if out.is_dir() else []
     marked = (out / MARKER).is_file()
@@ -59,7 +65,7 @@ def _check(out: Path) -> bool:
 
 
 def _make_ready(out: Path, format: ExportFormat, files: Sequence[str]) -> None:
-    old = _written_files(out) if _check(out) else []
+    old = _written_files(out) if check_folder(out) else []
     strange = next((name for name in files if name not in set(old) and os.path.lexists(out / name)), None)
     if strange is not None:
         raise ConfigError(f"The export would replace {out / strange}, which no export has written. Move it away.")

@@ -10,6 +10,7 @@ import numpy as np
 from maskdistill.config import LabelConfig
 from maskdistill.errors import RunError
 from maskdistill.exports.coco import export_coco
+from maskdistill.exports.folder import check_folder
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
@@ -65,6 +66,7 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
         ConfigError: If the folder cannot be used.
         DatasetError: If none of the photos can be read.
     """
+    check_folder(out)
     content = _read_content(run, kept_only)
     if format == "voc":
         images, label_of, notes = _label_maps(run, content, kept_only)

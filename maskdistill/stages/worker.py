@@ -30,6 +30,9 @@ logger = logging.getLogger(__name__)
 # What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
 PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, ArithmeticError)
 
+# Too many open files; a folder of the run that cannot be written. That a photo may not be read comes as DatasetError.
+_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 class PhotoWorker:
     """A loaded backbone and the settings, applied to one photo after the other."""
@@ -120,7 +123,7 @@ def describe_failure(photo: Photo, error: Exception) -> str:
         Exception: The error itself, where it is no fault of the photo.
     """
     number = getattr(error, "errno", None)
-    if is_disk_full(error) or is_out_of_memory(error) or number in (errno.EMFILE, errno.ENFILE, errno.EROFS):
+    if is_disk_full(error) or is_out_of_memory(error) or number in _OF_THE_MACHINE:
         raise error  # no fault of the photo: it would stay out of the run for ever
     reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
     logger.warning("Skipped %s: %s", photo.id, reason)

@@ -19,7 +19,7 @@ from typing import Self
 from filelock import FileLock, Timeout
 
 from maskdistill.errors import RunError
-from maskdistill.files import remove_leftovers
+from maskdistill.files import remove_leftovers, require_writable
 
 PATIENCE = 0.2  # seconds to wait for a lock: whoever asks whether it is held, holds it for a moment
 _RUN = ".stages.lock"  # held while anything of the run as a whole is written
@@ -102,6 +102,7 @@ def hold_run(run: Path, *, masks: str = "", patience: float = PATIENCE) -> Itera
     Raises:
         RunBusyError: If another process is at work.
     """
+    require_writable(run)
     with _hold(run, _RUN, patience):
         for path in run.glob(_SHARDS):
             if not (masks and masks[:12] in path.name) and _is_held(path):
