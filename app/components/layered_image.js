@@ -92,7 +92,8 @@ class LayeredImage {
       if (!this.data || !this.frame.isConnected || isTyping(event)) return;
       const key = event.key.toLowerCase();
       if (key === "h") this.hide(true);
-      else if (key === "z" && !event.repeat && this.hasSwitch()) this.show(1 - this.settings.view);
+      else if (key === "z" && !event.repeat && this.hasSwitch())
+        this.show(nextView(this.settings.view, this.data.views));
       else if (event.shiftKey) this.moveRing(event);
     };
     document.addEventListener("keydown", keydown, { signal });
@@ -211,7 +212,7 @@ class LayeredImage {
   }
 
   drawMasks() {
-    const listed = this.data.views[0].layers.filter((layer) => layer.name);
+    const listed = listedMasks(this.view, this.data.views);
     this.when("masks", [listed, [...this.off]], () => {
       const rows = listed.map((layer, place) =>
         maskRow(layer, !this.off.has(place), (on) => {
@@ -307,6 +308,7 @@ class LayeredImage {
 
   show(place) {
     this.settings.view = place;
+    this.drawMasks();
     this.fit();
   }
 

@@ -9,6 +9,19 @@ function shift(room, side, point) {
   return Math.min(0, Math.max(room - side, room / 2 - point));
 }
 
+// The view that Z leads to: the next that shows something, round and round.
+function nextView(current, views) {
+  const places = views.map((_, place) => place).filter((place) => place === 0 || views[place].layers.length);
+  return places[(places.indexOf(current) + 1) % places.length];
+}
+
+// The masks listed below: those of the view on show, or of the first where it has none of its own.
+function listedMasks(view, views) {
+  const named = ({ layers }) => layers.filter((layer) => layer.name);
+  const own = named(view);
+  return own.length ? own : named(views[0]);
+}
+
 // Where a photo lies in a frame, in its pixels: all of it, or enlarged to a box.
 function placePhoto([width, height], [photoWidth, photoHeight], box) {
   const whole = Math.min(width / photoWidth, height / photoHeight);

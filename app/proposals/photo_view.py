@@ -31,11 +31,11 @@ def photo_view(
     Args:
         photo: The photo.
         live: Its masks.
-        affinity: Map that the toolbar's second choice shows, or None.
+        affinity: Map that the toolbar's last choice shows, or None.
         picked: Patch (row, col) that was clicked; a new one brings the map to the front.
         key: Widget key.
         max_height: CSS pixels.
-        more: Further choices of the toolbar.
+        more: Further choices of the toolbar, between masks and map.
     """
     geometry = live.view.geometry
     masks = tuple(
@@ -46,7 +46,7 @@ def photo_view(
         size=(photo.width, photo.height),
         alt=photo.id,
         height=f"{max_height}px",
-        views=(View(masks, "Masks"), _affinity_view(affinity), *more),
+        views=(View(masks, "Masks"), *more, _affinity_view(affinity)),
         opacity=45,
         grid=Grid.of_geometry(geometry),
         hint="Click a patch to see which patches are similar",

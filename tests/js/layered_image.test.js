@@ -3,7 +3,16 @@ import { test } from "node:test";
 import { load } from "./load.js";
 
 const names = ["placePhoto", "patchAt", "patchBox", "patchCenter", "nextPatch", "splitByKey", "lookupTable"];
-names.push("differences", "colorLabels", "shrinkLabels", "labelAt", "classShares", "percent");
+names.push(
+  "nextView",
+  "listedMasks",
+  "differences",
+  "colorLabels",
+  "shrinkLabels",
+  "labelAt",
+  "classShares",
+  "percent",
+);
 const it = load(["components/layered_image_labels.js"], names);
 const plain = (value) => JSON.parse(JSON.stringify(value));
 const GRID = { rows: 3, cols: 4, fx: 1, fy: 1.2 }; // the last row reaches beyond the photo
@@ -32,6 +41,28 @@ test("a photo enlarged to a box has the box in view, and no gap at its edges", (
   assert.ok(Math.abs(place.x + place.width - 400) < 1e-9);
   assert.ok(place.x + 150 * scale >= 0);
   assert.equal(it.placePhoto([400, 400], [200, 200], [10, 10, 1, 1]).width, 400 * 8);
+});
+
+test("the key leads through all views that show something", () => {
+  const [masks, foreground, none] = [{ layers: [1] }, { layers: [2, 3] }, { layers: [] }];
+  assert.deepEqual(
+    [0, 1, 2].map((place) => it.nextView(place, [masks, foreground, masks])),
+    [1, 2, 0],
+  );
+  assert.deepEqual(
+    [0, 1].map((place) => it.nextView(place, [masks, foreground, none])),
+    [1, 0],
+  );
+  assert.equal(it.nextView(0, [{ layers: [] }, masks]), 1);
+});
+
+test("masks are listed with the scores of the view on show", () => {
+  const [before, after, map] = [{ name: "Mask 1", score: "0.50" }, { name: "Mask 1", score: "0.70" }, { name: "" }];
+  const views = [{ layers: [before] }, { layers: [after, map] }, { layers: [map] }];
+  assert.deepEqual(
+    views.map((view) => plain(it.listedMasks(view, views))),
+    [[before], [after], [before]],
+  );
 });
 
 test("a point is in the patch whose middle leads back to it", () => {
