@@ -4,6 +4,9 @@ A cut knows one photo only: where street or quay stands out from the sky, it tak
 many photos learns that these are background elsewhere. The photos are parted into folds, and each is judged by a head
 that never saw it, so no cut's mistake is learnt by heart. The idea is FOUND's (Siméoni et al., CVPR 2023). No ground
 truth is read.
+
+Neither has the projection of a fold seen its photos: where few photos are centred together, and each direction counts
+as much as any other, what is foreground on one is the opposite of what is on the rest, and a head learns just that.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -22,17 +25,18 @@ from maskdistill.storage.read_files import DamagedFileError, read_arrays
 
 BATCH = 2048  # patches a step
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 1e-2, 0.1
-LEAST_VARIANCE = 1e-5  # share of the largest one, below which a direction is noise
+PROJECTION_PATCHES = 40_000  # that PCA looks at
+CHUNK = 20_000  # patches that are made float32 at a time
 
 OnStep = Callable[[], object]
 
 
 @dataclass(frozen=True, eq=False)
 class ForegroundHeads:
-    """One perceptron a fold, on the same projection of the patches. All arrays are float32."""
+    """A projection of the patches and a perceptron on it for each fold. All arrays are float32."""
 
-    mean: np.ndarray  # (D,)
-    basis: np.ndarray  # (D, d) directions of PCA, over the spread along them
+    mean: np.ndarray  # (folds, D)
+    basis: np.ndarray  # (folds, D, d) directions of PCA, over the mean spread along them
     hidden: np.ndarray  # (folds, d, H)
     hidden_bias: np.ndarray  # (folds, H)
     output: np.ndarray  # (folds, H)
@@ -56,10 +60,10 @@ class ForegroundHeads:
         """
         heads = range(self.num_folds) if fold is None else (fold,)
         with threadpool_limits(1):  # the same bits whatever the number of processes and cores
-            points = project(vectors, self.mean, self.basis)
-            return np.mean([self._judge(points, head) for head in heads], axis=0, dtype=np.float32)
+            return np.mean([self._judge(vectors, head) for head in heads], axis=0, dtype=np.float32)
 
-    def _judge(self, points: np.ndarray, head: int) -> np.ndarray:
+    def _judge(self, vectors: np.ndarray, head: int) -> np.ndarray:
+        points = project(vectors, self.mean[head], self.basis[head])
         hidden = points @ self.hidden[head] + self.hidden_bias[head]
         hidden = hidden * (0.5 * (1 + erf(hidden / np.float32(np.sqrt(2)))))  # GELU
         return expit(hidden @ self.output[head] + self.output_bias[head]).astype(np.float32)
@@ -90,11 +94,12 @@ class ForegroundHeads:
         return heads
 
     def _fits(self) -> bool:
-        if self.basis.ndim != 2 or self.hidden.ndim != 3:
+        if self.mean.ndim != 2 or self.hidden.ndim != 3:
             return False
         folds, dimensions, width = self.hidden.shape
-        shapes = ((len(self.mean), dimensions), (folds, width), (folds, width), (folds,))
-        return shapes == tuple(item.shape for item in (self.basis, self.hidden_bias, self.output, self.output_bias))
+        shapes = (self.mean.shape, (*self.mean.shape, dimensions), (folds, width), (folds, width), (folds,))
+        arrays = (self.mean, self.basis, self.hidden_bias, self.output, self.output_bias)
+        return len(self.mean) == folds and shapes == tuple(item.shape for item in arrays)
 
 
 def patch_vectors(tokens: np.ndarray, num_blocks: int) -> np.ndarray:
@@ -114,11 +119,11 @@ def patch_vectors(tokens: np.ndarray, num_blocks: int) -> np.ndarray:
 
 
 def fit_projection(vectors: np.ndarray, dimensions: int) -> tuple[np.ndarray, np.ndarray]:
-    """PCA of patches with the spread along each direction taken out.
+    """PCA of patches, scaled as a whole: directions keep their spread, so that those of single photos count little.
 
     Args:
         vectors: (M, D) float32 sample of patches.
-        dimensions: Directions wanted; those along which nothing varies are left out.
+        dimensions: Directions wanted; d is at most D.
 
     Returns:
         (D,) mean and (D, d) basis, float32.
@@ -128,15 +133,16 @@ def fit_projection(vectors: np.ndarray, dimensions: int) -> tuple[np.ndarray, np
         centred = vectors - mean.astype(np.float32)
         variances, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(centred))
     order = np.argsort(variances)[::-1][:dimensions]
-    order = order[variances[order] > LEAST_VARIANCE * max(float(variances.max()), 1e-12)]
-    order = order if len(order) else np.array([len(variances) - 1])
-    scale = np.sqrt(np.maximum(variances[order], 1e-12))
+    scale = np.sqrt(max(float(variances[order].mean()), 1e-12))
     return mean.astype(np.float32), (directions[:, order] / scale).astype(np.float32)
 
 
 def project(vectors: np.ndarray, mean: np.ndarray, basis: np.ndarray) -> np.ndarray:
-    """(N, D) vectors to (N, d) float32 points of variance 1."""
-    return (vectors - mean) @ basis
+    """(N, D) vectors to (N, d) float32 points, of variance 1 in the mean over the directions."""
+    points = np.empty((len(vectors), basis.shape[1]), np.float32)
+    for first in range(0, len(vectors), CHUNK):
+        points[first : first + CHUNK] = (vectors[first : first + CHUNK].astype(np.float32) - mean) @ basis
+    return points
 
 
 def assign_folds(groups: Sequence[str], num_folds: int, seed: int) -> dict[str, int]:
@@ -153,37 +159,36 @@ def assign_folds(groups: Sequence[str], num_folds: int, seed: int) -> dict[str, 
 
 
 def fit_heads(
-    mean: np.ndarray,
-    basis: np.ndarray,
-    points: np.ndarray,
+    vectors: np.ndarray,
     targets: np.ndarray,
     folds: np.ndarray,
     config: ForegroundConfig,
     seed: int,
     on_step: OnStep = lambda: None,
 ) -> ForegroundHeads:
-    """Train a head for each fold on the patches of the other folds.
+    """Fit projection and head of each fold on the patches of the other folds.
 
     Args:
-        mean: Of ``fit_projection``, kept with the heads.
-        basis: Likewise.
-        points: (M, d) float32 patches as ``project`` gives them.
+        vectors: (M, D) patches as ``patch_vectors`` gives them, float16 will do.
         targets: (M,) float32 share of each patch that the photo's masks cover.
         folds: (M,) fold of each patch's photo.
-        config: ``folds``, ``hidden``, ``steps``.
+        config: ``folds``, ``dimensions``, ``hidden``, ``steps``.
         seed: Of weights, batches and dropout.
         on_step: Called after each step of each head.
     """
-    trained = [
-        _train(points, targets, np.flatnonzero(folds != fold), config, seed + fold, on_step)
-        for fold in range(config.folds)
-    ]
-    hidden, hidden_bias, output, output_bias = (np.stack(parts) for parts in zip(*trained, strict=True))
-    return ForegroundHeads(mean, basis, hidden, hidden_bias, output, output_bias)
+    fitted = []
+    for fold in range(config.folds):
+        rows = np.flatnonzero(folds != fold)
+        sample = np.sort(np.random.default_rng((seed, fold)).permutation(rows)[:PROJECTION_PATCHES])
+        mean, basis = fit_projection(vectors[sample].astype(np.float32), config.dimensions)
+        with threadpool_limits(1):
+            points = project(vectors[rows], mean, basis)
+        fitted.append((mean, basis, *_train(points, targets[rows], config, seed + fold, on_step)))
+    return ForegroundHeads(*(np.stack(parts) for parts in zip(*fitted, strict=True)))
 
 
 def _train(
-    points: np.ndarray, targets: np.ndarray, rows: np.ndarray, config: ForegroundConfig, seed: int, on_step: OnStep
+    points: np.ndarray, targets: np.ndarray, config: ForegroundConfig, seed: int, on_step: OnStep
 ) -> tuple[np.ndarray, ...]:
     """One head: hidden weights (d, H) and bias (H,), output weights (H,) and bias ()."""
     import torch
@@ -197,9 +202,8 @@ def _train(
         net = nn.Sequential(first, nn.GELU(), nn.Dropout(DROPOUT), last)
         optimizer = torch.optim.AdamW(net.parameters(), LEARNING_RATE, weight_decay=WEIGHT_DECAY)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1 - step / config.steps)
-        usable = torch.from_numpy(rows)
         for _ in range(config.steps):
-            batch = usable[torch.randint(len(usable), (BATCH,))]
+            batch = torch.randint(len(inputs), (BATCH,))
             loss = binary_cross_entropy_with_logits(net(inputs[batch])[:, 0], wanted[batch])
             optimizer.zero_grad()
             loss.backward()

@@ -14,9 +14,7 @@ from maskdistill.proposals.foreground import (
     ForegroundHeads,
     assign_folds,
     fit_heads,
-    fit_projection,
     patch_vectors,
-    project,
 )
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
@@ -31,8 +29,7 @@ from maskdistill.storage.run_folder import write_table
 STAGE = "foreground"
 FEWEST_PHOTOS = 8  # with masks; what fewer have in common says nothing
 MOST_PHOTOS = 2_000  # that the heads learn from, spread over all
-MOST_PATCHES = 400_000  # of these photos together; 0.3 GB
-PROJECTION_PATCHES = 40_000  # that PCA looks at
+MOST_BYTES = 320 * 2**20  # of the patches of these photos that they learn from
 
 
 def find_foreground(context: Context) -> str:
@@ -93,25 +90,23 @@ def _learnt_photos(context: Context) -> list[int]:
 def _fit(context: Context, learnt: Sequence[int], folds: dict[str, int]) -> ForegroundHeads:
     chosen = learnt[:: max(1, -(-len(learnt) // MOST_PHOTOS))]
     config, seed = context.config.foreground, context.config.seed
-    total = 2 * len(chosen) + config.folds * config.steps
+    total = len(chosen) + config.folds * config.steps
     with context.reporter(STAGE, total, unit="steps of training") as reporter:
-        sample = [vectors for _, vectors, _ in _draw(context, chosen, PROJECTION_PATCHES, reporter.advance)]
-        mean, basis = fit_projection(np.concatenate(sample), config.dimensions)
-        del sample
         drawn = [
-            (project(vectors, mean, basis), targets, np.full(len(targets), folds[context.photo(number).digest]))
-            for number, vectors, targets in _draw(context, chosen, MOST_PATCHES, reporter.advance)
+            (vectors, targets, np.full(len(targets), folds[context.photo(number).digest]))
+            for number, vectors, targets in _draw(context, chosen, reporter.advance)
         ]
-        points, targets, fold_of = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-        return fit_heads(mean, basis, points, targets, fold_of, config, seed, reporter.advance)
+        vectors, targets, fold_of = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
+        del drawn
+        return fit_heads(vectors, targets, fold_of, config, seed, reporter.advance)
 
 
 def _draw(
-    context: Context, chosen: Sequence[int], most: int, on_photo: Callable[[], object]
+    context: Context, chosen: Sequence[int], on_photo: Callable[[], object]
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-    """Of each photo its number, vectors of some of its patches, and how much of each the photo's masks cover.
+    """Of each photo its number, float16 vectors of some of its patches, and how much of each its masks cover.
 
-    Every photo gives as many patches, so that they are at most ``most`` together.
+    Every photo gives as many patches, so that they take at most ``MOST_BYTES`` together.
     """
     from maskdistill.datasets.transforms import pixels_to_patches  # loads torch
 
@@ -120,9 +115,9 @@ def _draw(
         vectors = patch_vectors(context.tokens.read(number), num_blocks)
         mask = np.any([decode_mask(item["segmentation"]) for item in context.annotations[number]], axis=0)
         targets = pixels_to_patches(mask, context.geometry(context.photo(number))).ravel()
-        generator = np.random.default_rng((context.config.seed, number))
-        rows = np.sort(generator.permutation(len(vectors))[: max(1, most // len(chosen))])
-        yield number, vectors[rows], targets[rows]
+        most = max(1, MOST_BYTES // (2 * vectors.shape[1] * len(chosen)))
+        rows = np.sort(np.random.default_rng((context.config.seed, number)).permutation(len(vectors))[:most])
+        yield number, vectors[rows].astype(np.float16), targets[rows]
         on_photo()
 
 

@@ -29,9 +29,7 @@ def patches():
 
 def fit(patches, seed=0, **options):
     vectors, inside, folds = patches
-    mean, basis = fit_projection(vectors, CONFIG.dimensions)
-    points, targets = project(vectors, mean, basis), inside.astype(np.float32)
-    return fit_heads(mean, basis, points, targets, folds, CONFIG, seed, **options)
+    return fit_heads(vectors, inside.astype(np.float32), folds, CONFIG, seed, **options)
 
 
 @pytest.fixture(scope="module")
@@ -50,13 +48,13 @@ def test_vectors_are_unit_and_their_products_mean_cosines():
     np.testing.assert_allclose(vectors @ vectors[0], cosines, atol=1e-6)
 
 
-def test_projection_whitens_and_leaves_out_what_does_not_vary():
+def test_projection_keeps_how_much_directions_vary():
     generator = np.random.default_rng(0)
-    vectors = (generator.normal(size=(400, 5)) * [1, 2, 3, 0, 0] + 7).astype(np.float32)
-    mean, basis = fit_projection(vectors, 4)
-    points = project(vectors, mean, basis)
-    assert points.shape == (400, 3)
-    np.testing.assert_allclose(np.cov(points.T, bias=True), np.eye(3), atol=1e-3)
+    vectors = (generator.normal(size=(4000, 5)) * [1, 2, 3, 0, 0] + 7).astype(np.float32)
+    points = project(vectors, *fit_projection(vectors, 3))
+    covariance = np.cov(points.T, bias=True)
+    assert np.trace(covariance) == pytest.approx(3, rel=1e-3)
+    np.testing.assert_allclose(covariance, np.diag(np.array([9, 4, 1]) * 3 / 14), atol=0.05)
 
 
 def test_projection_of_equal_patches_is_finite():
@@ -73,7 +71,7 @@ def test_head_learns_what_the_masks_share(patches, heads):
 
 def test_probability_is_that_of_the_perceptron(patches, heads):
     vector = patches[0][0].astype(float)
-    point = (vector - heads.mean) @ heads.basis
+    point = (vector - heads.mean[1]) @ heads.basis[1]
     hidden = [
         float(point @ column + bias) for column, bias in zip(heads.hidden[1].T, heads.hidden_bias[1], strict=True)
     ]
@@ -93,6 +91,10 @@ def test_a_fold_does_not_depend_on_its_own_photos(patches, heads):
     vectors, inside, folds = patches
     other = fit((vectors, np.where(folds == 1, ~inside, inside), folds))
     np.testing.assert_array_equal(other.hidden[1], heads.hidden[1])
+    moved = fit((np.where((folds == 1)[:, None], vectors + 3, vectors), inside, folds))
+    np.testing.assert_array_equal(moved.mean[1], heads.mean[1])
+    np.testing.assert_array_equal(moved.basis[1], heads.basis[1])
+    np.testing.assert_array_equal(moved.hidden[1], heads.hidden[1])
     assert not np.array_equal(other.hidden[0], heads.hidden[0])
 
 
@@ -106,6 +108,22 @@ def test_same_seed_same_heads_and_torch_keeps_its_random_state(patches, heads):
     assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(again.hidden, heads.hidden)
     assert not np.array_equal(fit(patches, seed=1).hidden, heads.hidden)
+
+
+def test_few_photos_are_not_judged_the_other_way_round():
+    """Centred and whitened together with its own photo, a head learns that its foreground is background."""
+    generator = np.random.default_rng(0)
+    inside = np.tile(np.arange(200) < 80, 4)
+    vectors = generator.normal(size=(800, 60)) * 0.5
+    vectors[inside] += generator.normal(size=(4, 60)).repeat(80, axis=0)  # what each object has of its own
+    vectors[inside, 0] += 8  # what they share
+    folds = np.repeat(np.arange(4), 200)
+    config = ForegroundConfig(folds=4, dimensions=60, hidden=16, steps=200)
+    heads = fit_heads(vectors.astype(np.float32), inside.astype(np.float32), folds, config, 0)
+    for fold in range(4):
+        judged = heads.probability(vectors[folds == fold].astype(np.float32), fold)
+        own = inside[folds == fold]
+        assert judged[own].mean() > judged[~own].mean() + 0.3
 
 
 def test_every_step_is_reported(patches):
@@ -128,7 +146,7 @@ def test_heads_are_the_same_after_saving(tmp_path, patches, heads):
     np.testing.assert_array_equal(again.probability(patches[0]), heads.probability(patches[0]))
 
 
-@pytest.mark.parametrize("change", [{"output": np.zeros((2, 8))}, {"hidden": np.zeros(3)}, {"mean": np.zeros(5)}])
+@pytest.mark.parametrize("change", [{"output": np.zeros((2, 8))}, {"hidden": np.zeros(3)}, {"mean": np.zeros((3, 5))}])
 def test_heads_that_do_not_go_together_are_refused(tmp_path, heads, change):
     arrays = {name: getattr(heads, name) for name in heads.__dataclass_fields__} | change
     np.savez(tmp_path / "heads.npz", **arrays)
