@@ -25,7 +25,7 @@ from maskdistill.storage.read_files import DamagedFileError, read_arrays
 
 BATCH = 2048  # patches a step
 LEARNING_RATE, WEIGHT_DECAY, DROPOUT = 2e-3, 1e-2, 0.1
-PROJECTION_PATCHES = 40_000  # that PCA looks at
+PROJECTION_PATCHES = 12_000  # that PCA looks at
 CHUNK = 20_000  # patches that are made float32 at a time
 
 OnStep = Callable[[], object]

@@ -69,6 +69,19 @@ def test_a_loss_against_the_proposals_is_shown_as_a_loss(open_page, finished_run
     assert open_page("results", run="tiny").metric[0].proto.direction == Metric.MetricDirection.DOWN
 
 
+def test_masks_after_the_foreground_stand_beside_those_as_cut(open_page, editable_run):
+    path = editable_run.path / "metrics.json"
+    measured = read_json(path)
+    values = {"mean_best_iou": 0.81, "corloc": 0.9, "num_images": 4}
+    write_json(path, {**measured, "masks": values, "cut_masks": {**values, "mean_best_iou": 0.78}})
+    app = open_page("results", run="tiny")
+    assert not app.exception
+    shown = [(item.value, item.delta) for item in app.metric if item.label == "Mean best IoU"]
+    assert [value for value, _ in shown] == [percent(0.81), percent(0.78)]
+    assert shown[0][1].startswith("+3")
+    assert not shown[1][1]
+
+
 def test_without_a_run_it_says_what_to_do(open_page):
     app = open_page("results")
     assert not app.exception

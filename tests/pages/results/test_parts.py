@@ -149,6 +149,8 @@ def test_runs_side_by_side_show_what_only_one_of_them_has():
     assert table.at["CorLoc", "one"] == 50
     assert table.loc["CorLoc", ["two", "Difference"]].isna().all()
     assert table.at["Candidates kept", "one"] == 50
+    cut = metric_tables.run_table(first | {"cut_masks": {"corloc": 0.4}}, second, ("one", "two")).set_index("Metric")
+    assert [cut.at[name, "one"] for name in ("CorLoc", "CorLoc, masks as cut")] == [50, 40]
 
 
 NAMES = LabelNames(("cluster 1", "Cow", "cluster 3"), ("dog", "cow", "cat"), {0: 0, 1: 1, 2: 2})

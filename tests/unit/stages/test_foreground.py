@@ -7,6 +7,8 @@ import pytest
 from tiny_run import NUM_TRAIN, NUM_VAL, assert_same_artifacts, contents_of, interrupt_stage, redone, run_chain
 
 from maskdistill.datasets import open_source
+from maskdistill.evaluation.ground_truth import GroundTruth
+from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.masks import decode_mask
 from maskdistill.stages import foreground, shards
 from maskdistill.stages.chain import Options, Plan, run_stages
@@ -16,6 +18,7 @@ from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.read_files import read_json, read_table
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of
 
 ON = ("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8")
 
@@ -224,3 +227,18 @@ def test_memory_is_bounded_by_a_sample(monkeypatch, scene, settings, tmp_path):
     run_chain(tmp_path / "run", scene[0], settings, wanted=("foreground",))
     assert seen[0][0].shape == (60, 64)
     assert Run(tmp_path / "run").mask_stage == "foreground"
+
+
+def test_report_has_both_masks(copy, scene, settings):
+    run_chain(copy.path, scene[0], settings.with_overrides(["evaluation.num_seeds=0"]))
+    metrics = read_json(copy.path / "metrics.json")
+    assert metrics["cut_masks"].keys() == metrics["masks"].keys()
+    truth = GroundTruth(open_source(str(scene[0])))
+    photos = photos_of(copy)
+    for part, path in (("masks", copy.codes_path), ("cut_masks", copy.proposals_path)):
+        best = {}
+        for item in read_json(path)["annotations"]:
+            best.setdefault(item["image_id"], decode_mask(item["segmentation"]))
+        ious = [best_iou(best[number], truth.read(photos[number])) for number in range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)]
+        assert metrics[part]["mean_best_iou"] == pytest.approx(np.mean(ious))
+    assert find_damage(copy, "evaluation") is None
