@@ -29,6 +29,7 @@ DATA = str(MSRC) if MSRC.is_dir() else "sample-views"
 # Those that report progress: the filter is done in no time.
 STAGES = (
     "proposals",
+    "foreground",
     "embeddings",
     "clusters",
     "stage1",
@@ -153,7 +154,7 @@ def test_labels_never_leak(undisturbed, tmp_path):
     finish(tmp_path / "run", data)
     unlabelled = Run(tmp_path / "run")
     assert_same_weights_and_labels(undisturbed, unlabelled)
-    for name in ("clusters.parquet", "candidates.parquet", "kept.parquet"):
+    for name in ("foreground/masks.parquet", "clusters.parquet", "candidates.parquet", "kept.parquet"):
         assert (unlabelled.path / name).read_bytes() == (undisturbed.path / name).read_bytes()
     metrics = read_json(undisturbed.path / "metrics.json")
     assert read_json(unlabelled.path / "metrics.json") == {"ground_truth": False, "counts": metrics["counts"]}
