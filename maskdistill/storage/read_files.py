@@ -76,7 +76,7 @@ class MissingFileError(RunError):
         file, self.run = find_file(self.path)
         self.stage = file.stage if file else ""
         remedy = f" Make it with: {command_of(self.stage, self.run)}" if self.stage else ""
-        super().__init__(f"No {self.path.relative_to(self.run)} in {self.run}.{remedy}")
+        super().__init__(f"No {self.path.absolute().relative_to(self.run)} in {self.run}.{remedy}")
 
     def __reduce__(self) -> tuple:
         return type(self), (self.path,)

@@ -279,7 +279,8 @@ _SUPPORT = "support"  # folder of the run inside a run that holds the second fol
 
 def find_file(path: Path) -> tuple[RunFile | None, Path]:
     """What a path inside a run is, and that run; None and its folder for what is in no run."""
-    found = _find_candidates(path.absolute())
+    path = path.absolute()
+    found = _find_candidates(path)
     sure = [(file, run) for file, run in found if (run / "run.json").exists()]
     if not found:
         return None, path.parent

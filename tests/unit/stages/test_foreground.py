@@ -242,3 +242,46 @@ def test_report_has_both_masks(copy, scene, settings):
         ious = [best_iou(best[number], truth.read(photos[number])) for number in range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)]
         assert metrics[part]["mean_best_iou"] == pytest.approx(np.mean(ious))
     assert find_damage(copy, "evaluation") is None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "features.store=false",
+        "features.fit=pad",
+        "features.head_blocks=[2]",
+        "proposals.smooth=false",
+        "proposals.refine_steps=0",
+        "proposals.num_objects=1",
+        "foreground.masks=recut",
+        "foreground.masks=rank",
+        "foreground.dimensions=4096",
+        "foreground.steps=1",
+    ],
+)
+def test_it_works_with_other_settings(scene, settings, tmp_path, change):
+    run_chain(tmp_path / "run", scene[0], settings.with_overrides([change]), wanted=("foreground",))
+    run = Run(tmp_path / "run")
+    table = run.masks()
+    assert run.mask_stage == "foreground"
+    assert table["score"].between(0, 1).all()
+    assert find_damage(run, "foreground") is None
+    if change.endswith(("recut", "rank")):
+        assert table["recut"].any() == change.endswith("recut")
+    if change == "foreground.masks=rank":
+        codes, cut = MaskCodes.open(run), MaskCodes.open(run, "proposals")
+        for mask_id, cut_id in zip(table["mask_id"], table["cut_id"], strict=True):
+            assert codes.code(mask_id) == cut.code(cut_id)
+
+
+def test_more_folds_than_photos_is_said(scene, settings, tmp_path):
+    said = run_chain(
+        tmp_path / "run", scene[0], settings.with_overrides(["foreground.folds=20"]), wanted=("foreground",)
+    )
+    assert "20 are needed" in said["foreground"]
+
+
+def test_run_in_a_folder_named_from_here(scene, settings, tmp_path, monkeypatch):
+    """A stage that was never made looks for what it left before: that such a file is missing was a fault."""
+    monkeypatch.chdir(tmp_path)
+    assert redone(run_chain("run", scene[0], settings, wanted=("foreground",))) == ["proposals", "foreground"]
