@@ -11,8 +11,16 @@ import pytest
 
 from maskdistill.datasets import Photo
 from maskdistill.errors import CheckpointError
-from maskdistill.files import csv_text, describe_full_disk, is_disk_full, write_atomically, write_json
-from maskdistill.stages import worker
+from maskdistill.files import (
+    csv_text,
+    describe_full_disk,
+    is_disk_full,
+    replace_atomically,
+    require_writable,
+    write_atomically,
+    write_json,
+)
+from maskdistill.stages.worker import describe_failure
 from maskdistill.storage.read_files import read_json
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
@@ -56,12 +64,34 @@ def test_sentence_names_the_folder_and_what_is_left(tmp_path):
     assert text.endswith("free some space, then resume.")
 
 
-def test_full_disk_is_not_taken_for_a_photo_that_cannot_be_read():
+@pytest.mark.parametrize("error", [FULL, OSError(13, "Permission denied"), OSError(30, "Read-only file system")])
+def test_folder_that_cannot_be_written_is_not_taken_for_a_photo_that_cannot_be_read(error):
     """Such a photo would be noted as unreadable, and would stay out of the run once there is space again."""
     photo = Photo(id="a", path=Path("/photos/a.jpg"), height=4, width=4, digest="", split="")
-    with pytest.raises(OSError, match="No space left"):
-        worker._reason(photo, FULL)
-    assert worker._reason(photo, OSError(5, "Input/output error")) == "OSError: [Errno 5] Input/output error"
+    with pytest.raises(OSError, match=error.strerror):
+        describe_failure(photo, error)
+    assert describe_failure(photo, OSError(5, "Input/output error")) == "OSError: [Errno 5] Input/output error"
+
+
+def test_file_that_cannot_be_written_is_named_and_not_the_temporary_one(tmp_path):
+    def refuse(temporary):
+        raise OSError(errno.EACCES, "Permission denied", str(temporary))
+
+    with pytest.raises(OSError, match="Permission denied") as caught:
+        replace_atomically(tmp_path / "wanted.json", refuse)
+    assert caught.value.filename == str(tmp_path / "wanted.json")
+
+
+def test_folder_that_may_only_be_read_is_named_before_anything_is_written(tmp_path, monkeypatch):
+    for name in ("run/stages", "run/thumbs/a", "other"):
+        (tmp_path / name).mkdir(parents=True)
+    closed = [tmp_path / "run/thumbs/a", tmp_path / "other"]
+    monkeypatch.setattr(os, "access", lambda path, _mode: Path(path) not in closed)
+    require_writable(tmp_path / "run")
+    for folder, named in ((tmp_path / "run", closed[0]), (tmp_path / "other/new/er", closed[1])):
+        with pytest.raises(OSError, match="Permission denied") as caught:
+            require_writable(folder, depth=2)
+        assert caught.value.filename == str(named)
 
 
 def test_threads_that_write_one_file_do_not_take_each_others(tmp_path):
