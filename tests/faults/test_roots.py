@@ -311,3 +311,9 @@ def test_a_typed_command_has_the_rights_of_the_account(open_to, capsys, monkeypa
     out = open_to[1] / "run"
     assert main(["status", "--run", str(out)]) == 2
     assert "server may use" not in capsys.readouterr().err
+
+
+def test_home_that_nobody_knows_is_a_folder_that_is_not_there(tmp_path, monkeypatch):
+    monkeypatch.setenv(roots.VARIABLE, f"~nobody-of-this-name/x{os.pathsep}{tmp_path}")
+    assert roots.is_inside(tmp_path / "a")
+    assert not roots.is_inside("/etc/passwd")
