@@ -131,8 +131,9 @@ def ranking(table: pd.DataFrame) -> dict[str, Any]:
         "score": rank_correlation(table["score"].to_list(), table["iou"].to_list()),
         "score_interval": [float(value) for value in np.percentile(resampled, [2.5, 97.5])],
         "parts": {
-            name.removeprefix("part_"): rank_correlation(table[name].to_list(), table["iou"].to_list())
+            name.removeprefix("part_"): rank_correlation(known[name].to_list(), known["iou"].to_list())
             for name in parts
+            if len(known := table.dropna(subset=[name])) > 1
         },
         "better_half": float(ordered["iou"].iloc[:half].mean()),
         "rest": float(ordered["iou"].iloc[half:].mean()),
@@ -140,15 +141,20 @@ def ranking(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def parse_options(description: str | None, *, data: str) -> argparse.Namespace:
-    """Flags of a benchmark that makes masks; ``data`` says what kind of folder it wants."""
+    """The flags of this benchmark."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_options(parser, data=data)
+    return parser.parse_args()
+
+
+def add_options(parser: argparse.ArgumentParser, *, data: str) -> None:
+    """Flags of a benchmark that makes masks; ``data`` says what kind of folder it wants."""
     parser.add_argument("--data", required=True, help=data)
     parser.add_argument("--run", type=Path, help="keep the run here (and reuse it)")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
     parser.add_argument("--workers", type=int, default=0)
     parser.add_argument("--json", type=Path, help="write the result here")
-    return parser.parse_args()
 
 
 if __name__ == "__main__":

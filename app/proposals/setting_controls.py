@@ -8,7 +8,7 @@ from maskdistill.config import RunConfig, Setting, describe_setting
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 
 ENGINES = {"ncut": ("tau", "num_objects", "foreground", "refine_steps"), "published": ("topk", "mass", "num_heads")}
-NCUT_MORE = ("feature", "blocks", "views", "component", "min_piece")
+NCUT_MORE = ("feature", "blocks", "views", "view_scale", "component", "min_piece", "pool_share")
 CRF = ("iterations", "bilateral_weight", "bilateral_sigma_xy", "bilateral_sigma_rgb", "max_pixels", "min_agreement")
 _LAST_BLOCKS = 5  # blocks of the backbone that are offered
 
@@ -52,6 +52,9 @@ def _draw(setting: Setting, base: RunConfig, config: RunConfig, limit: int | Non
         blocks = range(max(1, limit - _LAST_BLOCKS + 1), limit + 1)
         session.sync_widget(options["key"], [block for block in value if block in blocks])
         st.pills(options=blocks, selection_mode="multi", **options)
+    elif setting.word:
+        session.sync_widget(options["key"], value)
+        st.select_slider(options=setting.numbers(value), **options)
     else:
         low, high = setting.slider_ends(value, usual=True)
         high = max(limit, value) if limit else high

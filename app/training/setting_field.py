@@ -24,6 +24,8 @@ def draw_field(setting: Setting, preset: Any) -> None:
     options = {"label": setting.label, "key": key, "help": _help(setting, preset), "persist_state": "session"}
     if setting.choices:
         st.selectbox(options=setting.choices, **options)
+    elif setting.word:
+        st.select_slider(options=setting.numbers(session.widget_value(key)), **options)
     elif setting.type is bool:
         st.toggle(**options)
     elif setting.type in (int, float):

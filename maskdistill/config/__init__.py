@@ -103,7 +103,7 @@ class RunConfig:
         """
         values = self.to_dict()
         for assignment in assignments:
-            assign(values, assignment)
+            assign(values, assignment, _number_words())
         return type(self).from_dict(values)
 
 
@@ -134,6 +134,13 @@ def load_preset(name: str) -> RunConfig:
 def setting_names() -> tuple[str, ...]:
     """Every name that ``--set`` takes, as ``section.name``."""
     return tuple(flatten(RunConfig().to_dict()))
+
+
+@functools.cache
+def _number_words() -> dict[str, str]:
+    """By the setting's full name, the word that may stand for a whole number to be found."""
+    known = (setting for section in ["", *section_names()] for setting in describe_settings(section))
+    return {setting.full_name: setting.word for setting in known if setting.word}
 
 
 def section_names() -> list[str]:

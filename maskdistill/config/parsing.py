@@ -9,7 +9,7 @@ import typing
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from maskdistill.config.settings import check_values
+from maskdistill.config.settings import check_values, split_word
 from maskdistill.errors import ConfigError
 
 _LARGEST = 10**300  # of whole numbers: beyond it they are no floats
@@ -24,8 +24,13 @@ def flatten(values: Mapping[str, Any]) -> dict[str, Any]:
     return flat
 
 
-def assign(values: dict[str, Any], assignment: str) -> None:
+def assign(values: dict[str, Any], assignment: str, words: Mapping[str, str]) -> None:
     """Carry out one ``section.name=value`` in a table of settings.
+
+    Args:
+        values: The table, by section.
+        assignment: The change.
+        words: Of the whole numbers that a word may stand for, by the setting's full name.
 
     Raises:
         ConfigError: If there is no ``=``, the name is unknown (the nearest is suggested) or the value does not parse.
@@ -38,7 +43,7 @@ def assign(values: dict[str, Any], assignment: str) -> None:
         raise ConfigError(unknown_name(name.strip(), names))
     *sections, leaf = name.strip().split(".")
     target = values[sections[0]] if sections else values
-    target[leaf] = _parse(text.strip(), target[leaf], name)
+    target[leaf] = _parse(text.strip(), target[leaf], name, words.get(name.strip(), ""))
 
 
 def build(cls: type, values: Mapping[str, Any], names: Sequence[str], prefix: str = "") -> Any:
@@ -79,21 +84,24 @@ def _hints(cls: type) -> dict[str, Any]:
     return typing.get_type_hints(cls)
 
 
-def _parse(text: str, current: Any, name: str) -> Any:
-    """Text of the command line as a value of the current one's type."""
-    if isinstance(current, str):
+def _parse(text: str, current: Any, name: str, word: str) -> Any:
+    """Text of the command line as a value of the current one's type; with a ``word``, that or a whole number."""
+    if (text == word) if word else isinstance(current, str):
         return text
     is_list = isinstance(current, list)
     value = f"[{text}]" if is_list and not text.startswith("[") else text
     try:
         return json.loads(value.lower() if isinstance(current, bool) else value)
     except (ValueError, RecursionError) as error:  # no JSON, or more digits or brackets than Python reads
-        wanted = "a list of whole numbers" if is_list else type(current).__name__
+        wanted = "a list of whole numbers" if is_list else f"int or {word}" if word else type(current).__name__
         raise ConfigError(f"{name} wants {wanted}, got '{_short(text)}'.") from error
 
 
 def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
     """Check one value against its field's type; JSON's lists become tuples."""
+    hint, word = split_word(hint)
+    if word and value == word:
+        return value
     if dataclasses.is_dataclass(hint):
         return build(hint, value, names, prefix=f"{name}.")
     if any(type(item) is int and abs(item) > _LARGEST for item in (value if isinstance(value, list) else [value])):
@@ -112,7 +120,7 @@ def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
         isinstance(value, wanted) and not (isinstance(value, bool) and hint is not bool)
     ):
         return float(value) if hint is float else value
-    raise ConfigError(f"{name} must be {hint.__name__}, got {_short(repr(value))}.")
+    raise ConfigError(f"{name} must be {hint.__name__}{f' or {word}' if word else ''}, got {_short(repr(value))}.")
 
 
 def _short(value: object) -> str:

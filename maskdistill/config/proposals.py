@@ -11,6 +11,10 @@ FeatureKind = Literal["auto", "tokens", "keys"]
 Foreground = Literal["attended", "border", "largest"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Views = Literal["none", "score", "merge"]
+Switch = Literal["auto", "on", "off"]
+Auto = Literal["auto"]
+
+MOST_OBJECTS = 10  # masks of a photo
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,13 +51,32 @@ class ProposalConfig:
         "ncut: the graph of patches is cut in two; published: attention chooses seeds, keys spread them",
         basic=True,
     )
-    num_objects: int = setting(
-        1,
-        "ncut: most masks per photo; the cut is repeated on the rest, small or overlapping masks are dropped",
+    num_objects: int | Auto = setting(
+        "auto",
+        "ncut: most masks per photo, by cuts repeated on the rest; auto: as many as the scores of the pool carry, one "
+        "on a photo of one object",
         "[1, 10]",
         label="Objects, at most",
         usual="[1, 5]",
+        word="auto",
         basic=True,
+    )
+    pool: Switch = setting(
+        "auto",
+        "ncut: candidates at every size, by a tree of cuts of each view; auto: where num_objects is auto",
+        label="Pool of candidates",
+    )
+    pool_depth: int = setting(
+        6, "how often each side of a cut is cut again", "[1, 10]", label="Cuts, one after another"
+    )
+    pool_size: int = setting(
+        150, "candidates kept of each view, the best by themselves", "[1, 1000]", label="Candidates a view, at most"
+    )
+    pool_share: float = setting(
+        0.1,
+        "least score of a further mask of a scene, as a share of the best candidate's; lower: more masks a photo",
+        "[0, 1]",
+        label="Least score (share of the best)",
     )
     feature: FeatureKind = setting(
         "auto", "ncut: what patches are compared by; keys suit DINO, tokens DINOv2; auto: the backbone's default"
@@ -109,7 +132,9 @@ class ProposalConfig:
         "ncut: use of the smaller mirror image: averaged into the mask and the score, the score only, or not at all",
         label="Second view",
     )
-    view_scale: float = setting(0.75, "size of the second view, as a fraction of the first", "[0.25, 1]")
+    view_scale: float = setting(
+        0.75, "size of the second view, as a share of the first; above 1 finds small objects", "[0.25, 2]"
+    )
     num_heads: int = setting(
         5,
         "published: CLS attention is the mean of the first heads, this many; the paper takes 5 of 6",
@@ -143,7 +168,23 @@ class ProposalConfig:
     @property
     def seed_component_only(self) -> bool:
         """Whether only the connected component that holds the seed is kept."""
-        return self.component == "seed" or (self.component == "auto" and self.num_objects > 1)
+        return self.component == "seed" or (self.component == "auto" and self.num_cuts > 1)
+
+    @property
+    def num_cuts(self) -> int:
+        """Cuts of a photo that are to be objects by themselves."""
+        return 1 if self.num_objects == "auto" else self.num_objects
+
+    @property
+    def makes_pool(self) -> bool:
+        """Whether candidates of every size are kept."""
+        wanted = self.pool == "on" or (self.pool == "auto" and self.num_objects == "auto")
+        return wanted and self.engine == "ncut"
+
+    @property
+    def chooses_from_pool(self) -> bool:
+        """Whether a photo's masks are as many as the scores of its candidates carry."""
+        return self.makes_pool and self.num_objects == "auto"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -64,6 +64,7 @@ class Setting:
     usual: Interval | None = None  # values worth trying, where ``within`` allows many more
     unit: str = ""  # pixels, photos, seconds; empty for shares, counts and texts
     zero: str = ""  # what 0 stands for, where it lies outside of ``within`` and is allowed nevertheless
+    word: str = ""  # a text that stands for a number to be found, as "auto"; empty if there is none
     step: float = 0  # a difference worth trying; where none is given, 1 for whole numbers and 0.01 for others
     advanced: bool = True  # False for the few that people change
     section: str = ""  # of RunConfig; empty for a setting that is in none
@@ -90,7 +91,7 @@ class Setting:
         if self.within is None:
             return ""
         text = f"{self.within} {self.unit}".rstrip()
-        return f"0 ({self.zero}) or {text}" if self.zero else text
+        return f"{f'0 ({self.zero})' if self.zero else self.word} or {text}" if self.zero or self.word else text
 
     def value_in(self, config: Any) -> Any:
         """The setting's value in a ``RunConfig``."""
@@ -124,11 +125,20 @@ class Setting:
         high = span.high - self.step * span.open_high
         return self.type(min(low, value)), self.type(max(high, value))
 
+    def numbers(self, value: int | str) -> list[int | str]:
+        """``word`` and the whole numbers worth trying, up to ``value`` if that is more."""
+        low, high = self.slider_ends(self.within.low if value == self.word else value, usual=True)
+        return [self.word, *range(low, high + 1)]
+
     def check(self, value: Any, name: str) -> None:
         """Raise ``ConfigError``, naming the setting, if a number lies outside of what it may be."""
         if self.within is None:
             return
         for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, str):
+                if number == self.word:
+                    continue
+                raise ConfigError(f"{name} must be {self.allowed}, got '{number}'.")
             if number not in self.within and not (self.zero and number == 0):
                 raise ConfigError(f"{name} must be {self.allowed}, got {number:.10g}.")
 
@@ -142,13 +152,22 @@ def setting(
     usual: str = "",
     unit: str = "",
     zero: str = "",
+    word: str = "",
     step: float = 0,
     basic: bool = False,
 ) -> Any:
     """A field of a settings dataclass. Intervals are written as "(0, 1]"; ``Setting`` explains the rest."""
     allowed, ordinary = (Interval.parse(text) if text else None for text in (within, usual))
     known = Setting(
-        help=help, label=label, within=allowed, usual=ordinary, unit=unit, zero=zero, step=step, advanced=not basic
+        help=help,
+        label=label,
+        within=allowed,
+        usual=ordinary,
+        unit=unit,
+        zero=zero,
+        word=word,
+        step=step,
+        advanced=not basic,
     )
     return dataclasses.field(default=default, metadata={_KEY: known})
 
@@ -181,6 +200,7 @@ def describe(config: Any, section: str) -> list[Setting]:
 
 def _describe(field: dataclasses.Field, default: Any, section: str, hint: Any) -> Setting:
     known: Setting = field.metadata[_KEY]
+    hint = split_word(hint)[0]
     choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()
     kind = str if choices else tuple if isinstance(hint, types.GenericAlias) else hint
     label = known.label or _in_words(field.name)
@@ -195,6 +215,14 @@ def _describe(field: dataclasses.Field, default: Any, section: str, hint: Any) -
         default=default,
         choices=choices,
     )
+
+
+def split_word(hint: Any) -> tuple[Any, str]:
+    """``int | Literal["auto"]`` as ``int`` and "auto"; any other type as itself and no word."""
+    if typing.get_origin(hint) is not typing.Union:
+        return hint, ""
+    kind, word = typing.get_args(hint)
+    return kind, typing.get_args(word)[0]
 
 
 def _in_words(name: str) -> str:

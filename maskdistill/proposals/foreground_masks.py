@@ -11,7 +11,9 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
-from maskdistill.proposals.propose import map_to_pixels, refine_by_crf, shape_parts
+from maskdistill.proposals.pixel_masks import map_to_pixels, refine_by_crf, shape_parts
+from maskdistill.proposals.pool import Pool
+from maskdistill.proposals.pool_masks import choose_masks
 from maskdistill.proposals.refinement import finer_map, keep_components, normalise_map, refine_patches
 
 SURE = 0.5  # probability from which a patch is foreground
@@ -38,6 +40,7 @@ class CorrectedMask:
     parts: Mapping[str, float]
     source: int | None
     recut: bool  # whether its shape is the foreground's
+    number: int | None = None  # in the pool; None for what was made from the cut
 
 
 @dataclass(frozen=True)
@@ -47,15 +50,32 @@ class Seen:
     probability: np.ndarray  # (rows, cols) float32, of each patch to be foreground
     vectors: np.ndarray = field(repr=False)  # (rows * cols, D) unit vectors of the patches
     geometry: PatchGeometry
-    image: Image.Image | None = field(default=None, repr=False)  # at full size; the CRF alone needs it
+    image: Image.Image | None = field(default=None, repr=False)  # at full size for the CRF, at any for the pool
+    pools: tuple[Pool, ...] = ()  # candidates of each view, where the masks are chosen from them too
 
 
 def correct_masks(cut: list[CutMask], seen: Seen, config: RunConfig) -> list[CorrectedMask]:
     """The masks of a photo after the foreground, best score first.
 
     A photo of one mask gets the foreground's shape, one of several new scores, unless ``foreground.masks`` says which.
-    Where the head sees nothing the cut's mask stays.
+    Where the head sees nothing the cut's mask stays. With a pool, the photo's mask stays where the best candidate is
+    the same object; else the pool's masks are taken in its place.
     """
+    found = _correct(cut, seen, config)
+    return _choose(found[0] if found else None, seen, config) if seen.pools else found
+
+
+def _choose(first: CorrectedMask | None, seen: Seen, config: RunConfig) -> list[CorrectedMask]:
+    mask, size = None if first is None else first.mask, (seen.geometry.height, seen.geometry.width)
+    choice = choose_masks(mask, seen.pools, seen.probability, seen.image, size, config.proposals)
+    kept = [first] if choice.keeps_first and first is not None else []
+    for item in choice.masks:
+        score = min(item.score, kept[-1].score) if kept else item.score  # the order is that of the products
+        kept.append(CorrectedMask(item.mask, score, item.parts, None, recut=False, number=item.number))
+    return kept
+
+
+def _correct(cut: list[CutMask], seen: Seen, config: RunConfig) -> list[CorrectedMask]:
     way = config.foreground.masks
     if way == "recut" or (way == "auto" and len(cut) < 2):
         found = recut(cut[0] if cut else None, seen, config)

@@ -38,7 +38,7 @@ class Cut:
 def cut_objects(
     affinity: np.ndarray, grid: tuple[int, int], config: ProposalConfig, attention: np.ndarray | None = None
 ) -> list[Cut]:
-    """Up to ``config.num_objects`` objects by repeated cuts.
+    """Up to ``config.num_cuts`` objects by repeated cuts.
 
     Args:
         affinity: (N, N) cosines, N = rows * cols.
@@ -53,7 +53,7 @@ def cut_objects(
     links = np.where(affinity > config.tau, np.float32(1), np.float32(FAINT_LINK))
     free = np.ones(len(affinity), dtype=bool)
     cuts: list[Cut] = []
-    for number in range(config.num_objects):
+    for number in range(config.num_cuts):
         if free.sum() < MIN_PATCHES:
             break
         cut = cut_once(links, free, grid, config, attention)
@@ -103,7 +103,9 @@ def cut_once(
     return Cut(values, foreground, component, (int(seed[0]), int(seed[1])), gap, tuple(map(float, eigenvalues)), dense)
 
 
-def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, bool]:
+def second_eigenvector(
+    weights: np.ndarray, count: int = 2, tolerance: float = 1e-4
+) -> tuple[np.ndarray, np.ndarray, bool]:
     """The vector that relaxes the normalised cut.
 
     It is the second-smallest generalised eigenvector of (D - A, D), computed as D^-1/2 z with z the second-*largest*
@@ -113,10 +115,12 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
 
     Args:
         weights: (N, N) float32, symmetric, positive.
+        count: Eigenvalues wanted below the largest; 1 is faster, where their gap is of no interest.
+        tolerance: Relative accuracy of the eigenvalues.
 
     Returns:
-        (N,) vector of norm 1 with a fixed sign; up to three eigenvalues, largest first; whether the dense solver
-        had to step in.
+        (N,) vector of norm 1 with a fixed sign; up to ``count`` + 1 eigenvalues, largest first; whether the dense
+        solver had to step in.
     """
     degrees = weights.sum(axis=1)
     scale = 1 / np.sqrt(degrees)
@@ -127,7 +131,7 @@ def second_eigenvector(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray, boo
         generator = np.random.default_rng(0)
         start = generator.standard_normal(len(weights)).astype(weights.dtype)
         try:
-            values, vectors = eigsh(deflated, k=2, which="LA", v0=start, tol=1e-4, rng=generator)
+            values, vectors = eigsh(deflated, k=count, which="LA", v0=start, tol=tolerance, rng=generator)
         except ArpackError:  # no convergence, or a graph whose patches are all alike
             logger.info("Lanczos gave up on %d patches; using the dense solver.", len(weights))
             dense = True

@@ -10,17 +10,18 @@ from PIL import Image
 
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
+from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.features.backbone import Backbone
 from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
 from maskdistill.proposals.affinity import cosine_affinity, stacked_features
-from maskdistill.proposals.crf import refine_probability
 from maskdistill.proposals.normalized_cut import Cut, cut_objects
+from maskdistill.proposals.pixel_masks import map_to_pixels, refine_by_crf, shape_parts
+from maskdistill.proposals.pool import Pool, join_views, make_pool
+from maskdistill.proposals.pool_masks import PoolMask, choose_masks, content_of
 from maskdistill.proposals.published_rule import Diffusion, diffuse
 from maskdistill.proposals.refinement import (
-    coarser_map,
     finer_map,
     keep_components,
     normalise_map,
@@ -28,9 +29,7 @@ from maskdistill.proposals.refinement import (
     resize_map,
 )
 
-SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
 SWAPPED_FOREGROUND = 0.5  # weight of an agreement in which the second view takes the other part for foreground
-HARD = 0.55  # signed value of a mask without shades: a probability of 0.9 or 0.1
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
 
 
@@ -64,6 +63,7 @@ class Proposal:
     candidate: PatchMask = field(repr=False)
     before_crf: np.ndarray | None = field(default=None, repr=False)  # (H, W) bool, if the CRF ran
     crf_rejected: bool = False  # True if the CRF changed the mask too much and was not taken
+    number: int | None = None  # in the pool; None for the mask of the cut
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,7 @@ class Proposals:
     problem: str | None  # why the result is of no use and what to try, or None
     cuts: tuple[Cut, ...] = ()  # engine ncut
     diffusion: Diffusion | None = None  # engine published
+    pool: tuple[Pool, ...] = ()  # candidates of each view, where they are wanted
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def extract_views(
     *,
     view_scale: float | None = None,
 ) -> tuple[ImageView, ImageView | None]:
-    """One forward pass over the photo and, if asked for, one over its mirror image in a smaller size.
+    """One forward pass over the photo and, if asked for, one over its mirror image in another size.
 
     Args:
         backbone: The frozen transformer.
@@ -180,12 +181,12 @@ def propose_from_views(
     Args:
         view: Features of the photo.
         second: Features of its mirror image, or None; not used if ``views`` is "none".
-        image: The photo at full size, upright RGB; needed by the CRF only.
+        image: The photo, upright RGB; at full size for the CRF, at any for the masks of the pool.
         recipe: Resolved settings.
 
     Returns:
-        At most ``num_objects`` proposals, best score first. ``problem`` names a result of no use: nothing, a speck, or
-        nearly the whole photo.
+        At most ``num_objects`` proposals, or as many as the pool carries, best score first. ``problem`` names a result
+        of no use: nothing, a speck, or nearly the whole photo.
     """
     found = find_candidates(view, recipe)
     if recipe.config.views == "none":
@@ -197,8 +198,50 @@ def propose_from_views(
         for candidate, (values, agreement) in zip(found.candidates, merged, strict=True)
     ]
     kept = _drop_doubles([item for item in proposals if item.mask.any()], recipe.config)
+    pool = find_pool(view, second, recipe)
+    if recipe.config.chooses_from_pool:
+        kept += _choose(kept[0] if kept else None, pool, view.geometry, image, recipe)
     problem = describe_problem(kept, view.geometry, recipe)
-    return Proposals(tuple(kept), problem, found.cuts, found.diffusion)
+    return Proposals(tuple(kept), problem, found.cuts, found.diffusion, pool)
+
+
+def find_pool(view: ImageView, second: ImageView | None, recipe: Recipe) -> tuple[Pool, ...]:
+    """The candidates of every size of each view; empty where none are wanted."""
+    if not recipe.config.makes_pool:
+        return ()
+    pools = [_make_pool(item, recipe) for item in (view, second) if item is not None]
+    return join_views(pools[0], pools[1] if len(pools) > 1 else None)
+
+
+def _make_pool(view: ImageView, recipe: Recipe) -> Pool:
+    config, geometry = recipe.config, view.geometry
+    vectors, last = (
+        stacked_features(view.features, recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),))
+    )
+    grid = (geometry.rows, geometry.cols)
+    pool = make_pool(vectors, last, grid, config.pool_depth, config.pool_size, content_of(geometry))
+    return pool.mirrored() if view.mirrored else pool
+
+
+def _choose(
+    first: Proposal | None,
+    pool: tuple[Pool, ...],
+    geometry: PatchGeometry,
+    image: Image.Image | None,
+    recipe: Recipe,
+) -> list[Proposal]:
+    """The masks that the pool adds to the cut's."""
+    mask, most = (None, 1.0) if first is None else (first.mask, first.score)
+    found = choose_masks(mask, pool, None, image, (geometry.height, geometry.width), recipe.config)
+    return [_from_pool(item, most, (geometry.rows, geometry.cols)) for item in found.masks]
+
+
+def _from_pool(item: PoolMask, most: float, grid: tuple[int, int]) -> Proposal:
+    """``most``: the score of the cut's mask, which comes first."""
+    values = item.values if item.values.shape == grid else resize_map(item.values, *grid)
+    row, col = np.unravel_index(int(values.argmax()), grid)
+    candidate = PatchMask(values > 0, values, (int(row), int(col)))
+    return Proposal(item.mask, min(item.score, most), item.parts, candidate, number=item.number)
 
 
 @dataclass(frozen=True)
@@ -315,40 +358,6 @@ def _finish(
         mask = before if rejected else refined
     parts |= shape_parts(values, stacked_features(view.features, "tokens", recipe.refine_blocks))
     return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
-
-
-def refine_by_crf(values: np.ndarray, image: Image.Image, config: CrfConfig) -> tuple[np.ndarray, float]:
-    """A mask by the photo's colours, from a signed map of its pixels, and its IoU with the mask of the map itself."""
-    probability = 1 / (1 + np.exp(-SIGMOID_GAIN * values))
-    refined = refine_probability(np.asarray(image), probability, config) > 0.5
-    return refined, mask_iou(values > 0, refined)
-
-
-def shape_parts(values: np.ndarray, vectors: np.ndarray) -> dict[str, float]:
-    """The parts of a score that describe where a mask lies and what is in it.
-
-    Args:
-        values: Signed map on the working grid.
-        vectors: (N, D) unit vectors of the patches.
-    """
-    inside = values > 0
-    patches = coarser_map(values) > 0
-    return {
-        "contrast": scoring.contrast_part(vectors, patches.ravel()),
-        "area": scoring.area_part(float(inside.mean())),
-        "border": scoring.border_part(inside),
-    }
-
-
-def map_to_pixels(values: np.ndarray, geometry: PatchGeometry, *, smooth: bool) -> np.ndarray:
-    """A signed map of the working grid at the photo's size, (H, W) float32.
-
-    It is interpolated if ``smooth``; else each patch is whole, and has one of two values.
-    """
-    if smooth:
-        return patches_to_pixels(values, geometry, smooth=True)
-    mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)
-    return np.where(mask, np.float32(HARD), np.float32(-HARD))
 
 
 def _drop_doubles(proposals: list[Proposal], config: ProposalConfig) -> list[Proposal]:

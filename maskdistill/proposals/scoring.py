@@ -26,6 +26,7 @@ WEIGHTS = {
     "area": 0.25,
     "contrast": 0.25,
     "eigengap": 0.25,
+    **dict.fromkeys(("pool_inside", "pool_edge", "pool_agreement", "pool_contrast", "pool_size", "pool_border"), 1.0),
 }
 PLAIN_GAP = 0.2  # gap of eigenvalues from which a graph falls in two plainly enough
 PLAIN_CONTRAST = 0.4  # difference of cosines from which inside and outside differ plainly enough
@@ -40,6 +41,12 @@ PART_NAMES = {
     "foreground": "Foreground",
     "area": "Area",
     "border": "Border",
+    "pool_inside": "Foreground inside",
+    "pool_edge": "Foreground edge",
+    "pool_agreement": "Both views",
+    "pool_contrast": "Difference",
+    "pool_size": "Size",
+    "pool_border": "Off the border",
 }
 PART_HELP = {
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
@@ -51,6 +58,12 @@ PART_HELP = {
     "foreground": "probability of foreground, learnt across photos: mean inside minus mean in a ring around",
     "area": "1 for ordinary sizes, 0 for a speck or nearly the whole photo",
     "border": "1 minus the share of the photo's border that the mask covers",
+    "pool_inside": "candidate: mean probability of foreground inside, learnt across photos",
+    "pool_edge": "candidate: that mean minus the mean in a ring of two patches around",
+    "pool_agreement": "candidate: IoU with the nearest candidate of the second view",
+    "pool_contrast": "candidate: mean cosine to the mean direction of its patches, inside minus ring around",
+    "pool_size": "candidate: root of its share of the photo",
+    "pool_border": "candidate: 1 minus the share of the photo's border that it covers",
 }
 SMALL, LARGE = 0.02, 0.6  # fractions of the photo between which an area is ordinary
 

@@ -6,7 +6,7 @@ from maskdistill.files import write_json
 from maskdistill.stages.context import Context
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
-from maskdistill.storage.photo_arrays import TOKEN_INFO, VectorStore
+from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
 from maskdistill.storage.progress import Reporter
 
 
@@ -50,6 +50,21 @@ def make_tokens(context: Context) -> None:
     tasks = [(number, context.photo(number)) for number in missing]
     with context.reporter("features", len(missing)) as reporter:
         _work(spec, tasks, context.num_workers, reporter)
+
+
+def make_pools(context: Context) -> None:
+    """Candidates of the photos that have none any more, where the masks are chosen from them."""
+    if not context.config.proposals.chooses_from_pool:
+        return
+    table, folder = context.run.images(), context.run.pool
+    readable = set(table.loc[table["readable"].astype(bool), "id"])
+    numbers = [number for number, photo in enumerate(context.source.photos) if photo.id in readable]
+    missing = PoolStore(folder).missing(numbers)
+    if not missing:
+        return
+    spec = WorkerSpec("maskdistill.stages.worker:PoolWorker", context.run.path, context.config, {"pool": folder})
+    with context.reporter("pool", len(missing)) as reporter:
+        _work(spec, [(number, context.photo(number)) for number in missing], context.num_workers, reporter)
 
 
 def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[PhotoResult]:

@@ -17,7 +17,7 @@ from maskdistill.proposals.foreground import (
     patch_vectors,
 )
 from maskdistill.stages.context import Context
-from maskdistill.stages.embed import make_tokens
+from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.merge import as_coco, mask_rows
 from maskdistill.stages.pool import Task, map_photos
 from maskdistill.stages.shards import PHOTOS_PER_PART, Parts, Shard
@@ -51,6 +51,7 @@ def find_foreground(context: Context) -> str:
             shutil.rmtree(folder.path)
         write_json(folder.record_path, {"used": False, "why": "It is not finished.", **record})
     make_tokens(replace(context, reports_as=STAGE))
+    make_pools(replace(context, reports_as=STAGE))
     learnt = _learnt_photos(context)
     digests = [context.photo(number).digest for number in learnt]
     folds = assign_folds(digests, context.config.foreground.folds, context.config.seed)
@@ -84,7 +85,12 @@ def _why_not(context: Context) -> str:
 
 def _learnt_photos(context: Context) -> list[int]:
     """Numbers of the photos that the heads may learn from: those that training may see, with a mask."""
-    return [number for number in training_numbers(context.source) if number in context.annotations]
+    return [number for number in training_numbers(context.source) if as_cut(context.annotations.get(number, []))]
+
+
+def as_cut(annotations: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The masks of a photo that were cut, not chosen from its pool."""
+    return [item for item in annotations if item.get("pool", -1) < 0]
 
 
 def _fit(context: Context, learnt: Sequence[int], folds: dict[str, int]) -> ForegroundHeads:
@@ -113,7 +119,7 @@ def _draw(
     num_blocks = len(read_json(context.tokens_path / TOKEN_INFO)["blocks"])
     for number in chosen:
         vectors = patch_vectors(context.tokens.read(number), num_blocks)
-        mask = np.any([decode_mask(item["segmentation"]) for item in context.annotations[number]], axis=0)
+        mask = np.any([decode_mask(item["segmentation"]) for item in as_cut(context.annotations[number])], axis=0)
         targets = pixels_to_patches(mask, context.geometry(context.photo(number))).ravel()
         most = max(1, MOST_BYTES // (2 * vectors.shape[1] * len(chosen)))
         rows = np.sort(np.random.default_rng((context.config.seed, number)).permutation(len(vectors))[:most])
@@ -139,6 +145,7 @@ def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, 
     ]
     options = {
         "tokens": context.tokens_path,
+        "pool": run.pool if context.config.proposals.chooses_from_pool else None,
         "old_thumbs": run.thumbs,
         "thumbs": run.thumbs_path(context.key),
     }

@@ -17,12 +17,13 @@ from maskdistill.files import replace_atomically
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.proposals.foreground_masks import CorrectedMask, CutMask, Seen, correct_masks
+from maskdistill.proposals.pool import Pool
 from maskdistill.proposals.thumbnails import write_thumbnail
-from maskdistill.stages.foreground import keep_cut
+from maskdistill.stages.foreground import as_cut, keep_cut
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
-from maskdistill.storage.read_files import DamagedFileError, read_json
+from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
+from maskdistill.storage.read_files import DamagedFileError, read_json, reading
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
@@ -31,21 +32,24 @@ SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small obje
 class ForegroundWorker:
     """The heads and the settings, applied to one photo after the other."""
 
-    def __init__(self, run: Path, config: RunConfig, tokens: Path, old_thumbs: Path, thumbs: Path) -> None:
+    def __init__(
+        self, run: Path, config: RunConfig, tokens: Path, pool: Path | None, old_thumbs: Path, thumbs: Path
+    ) -> None:
         folder = Run(run).foreground
         self._heads, self._maps = ForegroundHeads.load(folder.heads_path), ArrayStore(folder.maps_path)
         self._config, self._tokens = config, ArrayStore(tokens)
         info = read_json(tokens / TOKEN_INFO)
         self._patch_size, self._num_blocks = info["patch_size"], len(info["blocks"])
+        self._pool = None if pool is None else PoolStore(pool)
         self._old_thumbs, self._thumbs = old_thumbs, thumbs
 
-    def __call__(self, number: int, photo: Photo, cut: list[dict[str, Any]], fold: int | None) -> PhotoResult:
-        """Judge one photo by the head of its fold and correct its masks; what cannot be judged keeps them as cut.
+    def __call__(self, number: int, photo: Photo, known: list[dict[str, Any]], fold: int | None) -> PhotoResult:
+        """Judge one photo by the head of its fold and correct its masks; what cannot be judged keeps them as they are.
 
         Args:
             number: Of the photo in the run.
             photo: The photo.
-            cut: Annotations of its masks, best first.
+            known: Annotations of its masks, best first.
             fold: The head that never saw it; None where none did.
         """
         try:
@@ -55,11 +59,15 @@ class ForegroundWorker:
             if not np.isfinite(probability).all():
                 raise DamagedFileError(self._tokens.path(number), "it holds numbers that are not finite")
             self._maps.write(number, probability)
-            seen = Seen(probability[..., 0].astype(np.float32), vectors, self._geometry(photo), self._image(photo))
+            pools = self._read_pools(number)
+            image = self._image(photo) if self._config.crf.enabled or pools else None
+            shown = probability[..., 0].astype(np.float32)
+            seen = Seen(shown, vectors, self._geometry(photo), image, pools)
+            cut = as_cut(known)
             found = correct_masks([_read(item) for item in cut], seen, self._config)
         except PHOTO_ERRORS as error:
-            return keep_cut(number, cut, describe_failure(photo, error))
-        annotations = _annotations(number, found, cut)
+            return keep_cut(number, known, describe_failure(photo, error))
+        annotations = _annotations(number, found, cut, known if pools else None)
         self._write_thumbnails(photo, annotations)
         return PhotoResult(number, annotations)
 
@@ -68,8 +76,16 @@ class ForegroundWorker:
         sizes = {"shorter_side": features.shorter_side, "patch_size": self._patch_size}
         return patch_grid(photo.height, photo.width, **sizes, mode=features.fit)
 
-    def _image(self, photo: Photo) -> Image.Image | None:
-        return read_photo(photo) if self._config.crf.enabled else None
+    def _image(self, photo: Photo) -> Image.Image:
+        return read_photo(photo) if self._config.crf.enabled else read_photo(photo, min_short_side=SHORT_SIDE)
+
+    def _read_pools(self, number: int) -> tuple[Pool, ...]:
+        """The photo's candidates; none where the run has no pool."""
+        if self._pool is None or not self._pool.path(number).is_file():
+            return ()
+        views = self._pool.read(number)
+        with reading(self._pool.path(number)):
+            return tuple(map(Pool.from_arrays, views))
 
     def _write_thumbnails(self, photo: Photo, annotations: list[dict[str, Any]]) -> None:
         for item in annotations:
@@ -88,9 +104,19 @@ def _read(item: dict[str, Any]) -> CutMask:
     return CutMask(decode_mask(item["segmentation"]), item["score"], item["parts"])
 
 
-def _annotations(number: int, found: list[CorrectedMask], cut: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """As COCO, numbered by their new places; ``cut_id`` is what each was among the proposals, -1 for nothing."""
-    return [
+def _annotations(
+    number: int, found: list[CorrectedMask], cut: list[dict[str, Any]], known: list[dict[str, Any]] | None
+) -> list[dict[str, Any]]:
+    """As COCO, numbered by their new places; ``cut_id`` is what each was among the proposals, -1 for nothing.
+
+    Args:
+        number: Of the photo.
+        found: Its masks.
+        cut: What they were made from.
+        known: All masks that it had, where some were chosen from a pool.
+    """
+    ids = {item["pool"]: item["id"] for item in known or () if item.get("pool", -1) >= 0}
+    annotations = [
         {
             "id": number * MASKS_PER_PHOTO + rank,
             "image_id": number,
@@ -102,7 +128,11 @@ def _annotations(number: int, found: list[CorrectedMask], cut: list[dict[str, An
             "score": round(item.score, 6),
             "parts": {name: round(float(value), 6) for name, value in item.parts.items()},
             "recut": item.recut,
-            "cut_id": -1 if item.source is None else cut[item.source]["id"],
+            "cut_id": ids.get(item.number, -1) if item.source is None else cut[item.source]["id"],
         }
         for rank, item in enumerate(found)
     ]
+    if known is None:
+        return annotations
+    numbers = (-1 if item.number is None else item.number for item in found)
+    return [{**item, "pool": number} for item, number in zip(annotations, numbers, strict=True)]

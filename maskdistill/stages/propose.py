@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill import __version__
-from maskdistill.config import RunConfig
+from maskdistill.config import ProposalConfig, RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file, is_as_seen
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
@@ -126,7 +126,8 @@ def hold_masks(
         if shard is not None:
             of_run.close()  # the others may begin
         tokens = token_folder(run, source, config, choice) if config.features.store else None
-        options = {"thumbs": run.thumbs_path(key), "tokens": tokens}
+        pool = run.pool_path(key) if config.proposals.makes_pool else None
+        options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
         parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
         new = _process(run, source, spec, shard or Shard(), parts, num_workers, quiet)
@@ -159,8 +160,15 @@ def describe_inputs(source: PhotoSource, config: RunConfig, choice: BackboneChoi
         "stage": STAGE,
         "code": CODE_VERSION,
         **_describe_features(source, config, choice, {"device", "head_blocks", "store"}),
-        "proposals": asdict(config.proposals),
+        "proposals": _describe_proposals(config.proposals),
         "crf": asdict(config.crf) if config.crf.enabled else None,
+    }
+
+
+def _describe_proposals(config: ProposalConfig) -> dict[str, Any]:
+    """The settings that the masks depend on: without a pool, what it would be is of no account."""
+    return {
+        name: value for name, value in asdict(config).items() if config.makes_pool or name.partition("_")[0] != "pool"
     }
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from maskdistill.files import rename_aside, set_aside
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.read_files import (
     DamagedFileError,
     MissingFileError,
@@ -229,6 +229,9 @@ def _numbered_foreground(run: Run, _tokens: Path) -> Checks:
         images, maps = run.images(), ArrayStore(run.foreground.maps_path)
         readable = images["readable"].astype(bool).tolist()
         yield from ((_check_array, maps.path(number)) for number, can in enumerate(readable) if can)
+        if run.pool.is_dir():  # the masks were chosen from it, or it was given up to save space
+            pool = PoolStore(run.pool)
+            yield from ((_check_archive, pool.path(number)) for number, can in enumerate(readable) if can)
 
 
 def _numbered_embeddings(run: Run, tokens: Path) -> Checks:

@@ -41,7 +41,13 @@ NOTHING = "Nothing to do."
 UNKNOWN = "Not measured on this machine yet: the time left shows soon after the start."
 # Settings that decide how fast a stage is, those of the transformer aside.
 _SETTINGS = {
-    "proposals": ("proposals.engine", "proposals.views", "proposals.num_objects", "crf.enabled"),
+    "proposals": (
+        "proposals.engine",
+        "proposals.views",
+        "proposals.num_objects",
+        "proposals.view_scale",
+        "crf.enabled",
+    ),
     "foreground": ("foreground.folds", "foreground.steps", "foreground.hidden", "crf.enabled"),
     "embeddings": ("embeddings.crop_side", "embeddings.mirror"),
     "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes"),
@@ -98,7 +104,7 @@ class Measured:
 def work_of_source(source: PhotoSource, config: RunConfig) -> Work:
     """How much there is to do with photos of which nothing is known yet: every photo is taken to have all its masks."""
     num_photos = len(source.photos)
-    num_masks = num_photos * config.proposals.num_objects
+    num_masks = num_photos * config.proposals.num_cuts
     return Work(num_photos=num_photos, num_training=len(training_numbers(source)), num_masks=num_masks)
 
 

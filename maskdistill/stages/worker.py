@@ -19,10 +19,10 @@ from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for
 from maskdistill.files import is_disk_full
 from maskdistill.machine import is_out_of_memory
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
-from maskdistill.proposals.propose import Proposal, Recipe, extract_views, propose_from_views
+from maskdistill.proposals.propose import Proposal, Recipe, extract_views, find_pool, propose_from_views
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.storage.photo_arrays import ArrayStore, VectorStore
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
 
 logger = logging.getLogger(__name__)
@@ -37,8 +37,11 @@ _OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.
 class PhotoWorker:
     """A loaded backbone and the settings, applied to one photo after the other."""
 
-    def __init__(self, run: Path, config: RunConfig, thumbs: Path, tokens: Path | None = None) -> None:
+    def __init__(
+        self, run: Path, config: RunConfig, thumbs: Path, pool: Path | None = None, tokens: Path | None = None
+    ) -> None:
         self._thumbs, self._config = thumbs, config
+        self._pool = None if pool is None else PoolStore(pool)
         self._backbone = load_backbone(config.features)
         self._recipe = Recipe.resolve(config.proposals, config.crf, self._backbone)
         self._tokens = None if tokens is None else ArrayStore(tokens)
@@ -71,7 +74,12 @@ class PhotoWorker:
         if self._tokens is not None:
             self._tokens.write(number, stack_tokens(first.features, self._blocks))
         found = propose_from_views(first, second, image, self._recipe)
+        if self._pool is not None:
+            self._pool.write(number, [item.to_arrays() for item in found.pool])
         annotations = [_annotation(number, rank, item) for rank, item in enumerate(found.proposals)]
+        if self._config.proposals.chooses_from_pool:
+            for annotation, item in zip(annotations, found.proposals, strict=True):
+                annotation["pool"] = -1 if item.number is None else item.number
         for annotation in annotations:
             write_thumbnail(thumbnail_in(self._thumbs, annotation["id"]), image, annotation["bbox"], size)
         return PhotoResult(number, annotations, found.problem)
@@ -91,6 +99,27 @@ class TokenWorker:
         except PHOTO_ERRORS as error:
             return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
         self._tokens.write(number, values)
+        return PhotoResult(number)
+
+
+class PoolWorker:
+    """Writes the candidates of photos whose masks are there but whose candidates are not."""
+
+    def __init__(self, run: Path, config: RunConfig, pool: Path) -> None:
+        self._pool, self._features = PoolStore(pool), config.features
+        self._backbone = load_backbone(config.features)
+        self._recipe = Recipe.resolve(config.proposals, config.crf, self._backbone)
+
+    def __call__(self, number: int, photo: Photo) -> PhotoResult:
+        """Write the candidates of one photo; the result says whether it could be read."""
+        try:
+            image = read_for_network(photo, self._backbone, self._features)
+            size, scale = (photo.height, photo.width), self._recipe.view_scale
+            views = extract_views(self._backbone, image, size, self._features, self._recipe.request, view_scale=scale)
+            found = find_pool(*views, self._recipe)
+        except PHOTO_ERRORS as error:
+            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
+        self._pool.write(number, [item.to_arrays() for item in found])
         return PhotoResult(number)
 
 

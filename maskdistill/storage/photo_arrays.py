@@ -1,14 +1,15 @@
-"""Arrays of each photo on disk: patch tokens for the segmentation head, crop features for the clusters."""
+"""Arrays of each photo on disk: patch tokens for the heads, candidates, crop features for the clusters."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO, ClassVar, TypeVar
 
 import numpy as np
 
 from maskdistill.files import replace_atomically
-from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_array, read_arrays
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_array, read_arrays, reading
 
 TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 PER_FOLDER = 1000  # files, so that no folder grows slow
@@ -65,6 +66,30 @@ class ArrayStore(_PhotoFiles):
             RunError: If there is none, or the file is damaged.
         """
         return self._load(number, lambda path: read_array(path, ndim=3, finite=False))
+
+
+class PoolStore(_PhotoFiles):
+    """The candidates of each photo, one .npz a photo: arrays by name, for each of its views."""
+
+    suffix = "npz"
+
+    def write(self, number: int, views: Sequence[Mapping[str, np.ndarray]]) -> None:
+        """Store the candidates of a photo's views in one step."""
+        named = {f"{view}_{name}": values for view, arrays in enumerate(views) for name, values in arrays.items()}
+        self._save(number, lambda file: np.savez_compressed(file, **named))
+
+    def read(self, number: int) -> list[dict[str, np.ndarray]]:
+        """Arrays by name, of each view.
+
+        Raises:
+            RunError: If there are none, or the file is damaged.
+        """
+        views: dict[int, dict[str, np.ndarray]] = {}
+        for key, values in self._load(number, partial(read_arrays, finite=False)).items():
+            view, _, name = key.partition("_")
+            with reading(self.path(number)):
+                views.setdefault(int(view), {})[name] = values
+        return [views[view] for view in sorted(views)]
 
 
 class VectorStore(_PhotoFiles):

@@ -217,6 +217,15 @@ class Run(LabelFolder):
         """Folder of the masks' thumbnails, for one set of settings and photos."""
         return self.path / "thumbs" / fingerprint[:12]
 
+    def pool_path(self, fingerprint: str) -> Path:
+        """Folder of the photos' candidates, for one set of settings and photos."""
+        return self.path / "pool" / fingerprint[:12]
+
+    @property
+    def pool(self) -> Path:
+        """Folder of the photos' candidates that go with the finished proposals; runs may be without."""
+        return self.pool_path(self.fingerprint_of("proposals"))
+
     @property
     def thumbs(self) -> Path:
         """Folder of the masks' thumbnails.

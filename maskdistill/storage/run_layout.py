@@ -53,6 +53,7 @@ _ITEM = {
     "score": float,
     "area": float,
     "parts": {str: float},
+    "pool": int,
 }
 _COCO = {
     NEEDED: ("annotations",),
@@ -212,6 +213,7 @@ RUN_FILES = (
         "mask_id": "id", "image_id": "text", "rank": "count", "score": "number", "area": "number", **_BOX,
     }),
     RunFile("proposals.json", "proposals", _COCO),
+    RunFile("pool/*/*/*.npz", "proposals"),
     RunFile("foreground.json", "foreground", {
         NEEDED: ("used",), "used": bool, "why": str, "from": str,
         **dict.fromkeys(("photos", "masks", "recut", "trained_on"), COUNT),

@@ -39,7 +39,7 @@ def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypa
     app = open_proposals()
     assert calls == [1]
     slider(app, "proposals.tau").set_value(0.5).run()
-    slider(app, "proposals.num_objects").set_value(3).run()
+    app.select_slider(key=session.control_key("proposals.num_objects")).set_value(3).run()
     app.segmented_control(key=session.control_key("proposals.engine")).set_value("published").run()
     assert not app.exception
     assert calls == [1]
@@ -218,7 +218,10 @@ def test_strip_can_be_leafed_through_without_choosing(open_page, finished_run, s
 
 def test_every_setting_of_the_engine_has_a_control(open_proposals):
     app = open_proposals()
-    known = {item.key for item in [*app.slider, *app.segmented_control, *app.get("button_group"), *app.toggle]}
+    known = {
+        item.key
+        for item in [*app.slider, *app.select_slider, *app.segmented_control, *app.get("button_group"), *app.toggle]
+    }
     names = [*setting_controls.ENGINES["ncut"], *setting_controls.NCUT_MORE]
     assert {session.control_key(f"proposals.{name}") for name in ("engine", *names)} <= known
     rules = app.segmented_control(key=session.control_key("proposals.foreground")).options

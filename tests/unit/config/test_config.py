@@ -51,6 +51,7 @@ def test_names_that_are_missing_keep_their_default():
         ("proposals.tau=0.35", "proposals", "tau", 0.35),
         ("proposals.tau=-1", "proposals", "tau", -1.0),
         ("proposals.num_objects=3", "proposals", "num_objects", 3),
+        ("proposals.num_objects=auto", "proposals", "num_objects", "auto"),
         ("proposals.engine=published", "proposals", "engine", "published"),
         ("proposals.blocks=9,12", "proposals", "blocks", (9, 12)),
         ("proposals.blocks=9", "proposals", "blocks", (9,)),
@@ -92,8 +93,8 @@ def test_overrides_apply_in_order_and_leave_the_original():
         ("proposals.tau=much", r"proposals\.tau wants float, got 'much'"),
         ("proposals.tau=", r"proposals\.tau wants float, got ''"),
         ("proposals.tau=true", r"proposals\.tau must be float, got True"),
-        ("proposals.num_objects=2.5", r"proposals\.num_objects must be int, got 2\.5"),
-        ("proposals.num_objects=true", r"proposals\.num_objects must be int, got True"),
+        ("proposals.num_objects=2.5", r"proposals\.num_objects must be int or auto, got 2\.5"),
+        ("proposals.num_objects=true", r"proposals\.num_objects must be int or auto, got True"),
         ("proposals.smooth=yes", r"proposals\.smooth wants bool, got 'yes'"),
         ("proposals.smooth=1", r"proposals\.smooth must be bool, got 1"),
         ("proposals.engine=fast", r"proposals\.engine must be one of ncut, published, got 'fast'"),
@@ -116,8 +117,12 @@ def test_bad_override_says_what_is_wrong(assignment, message):
         ),
         (lambda: FeatureConfig(shorter_side=2049), r"features\.shorter_side"),
         (lambda: FeatureConfig(shorter_side=-1), r"features\.shorter_side"),
-        (lambda: ProposalConfig(num_objects=0), r"proposals\.num_objects must be in \[1, 10\], got 0"),
+        (lambda: ProposalConfig(num_objects=0), r"proposals\.num_objects must be auto or in \[1, 10\], got 0"),
         (lambda: ProposalConfig(num_objects=11), r"proposals\.num_objects"),
+        (
+            lambda: ProposalConfig(num_objects="many"),
+            r"proposals\.num_objects must be auto or in \[1, 10\], got 'many'",
+        ),
         (lambda: ProposalConfig(tau=1.01), r"proposals\.tau must be in \[-1, 1\], got 1\.01"),
         (lambda: ProposalConfig(min_piece=-0.1), r"proposals\.min_piece must be in \[0, 1\]"),
         (lambda: ProposalConfig(min_area=2), r"proposals\.min_area"),
@@ -128,7 +133,7 @@ def test_bad_override_says_what_is_wrong(assignment, message):
         (lambda: ProposalConfig(mass=1.5), r"proposals\.mass"),
         (lambda: CrfConfig(iterations=0), r"crf\.iterations must be in \[1, 100\]"),
         (lambda: CrfConfig(max_pixels=999), r"crf\.max_pixels must be 0 \(no limit\) or at least 1000 pixels, got 999"),
-        (lambda: ProposalConfig(view_scale=0.2), r"proposals\.view_scale must be in \[0\.25, 1\]"),
+        (lambda: ProposalConfig(view_scale=0.2), r"proposals\.view_scale must be in \[0\.25, 2\]"),
         (lambda: CrfConfig(min_agreement=1.5), r"crf\.min_agreement"),
         (lambda: CrfConfig(bilateral_sigma_xy=0), r"crf\.bilateral_sigma_xy must be in \[0\.1, 1000\] pixels, got 0"),
         (lambda: CrfConfig(gaussian_weight=-1), r"crf\.gaussian_weight must be in \[0, 1000\], got -1"),
@@ -196,7 +201,7 @@ class TestDescriptions:
         assert 1 < len(setting.label) < 45
         assert "\n" not in setting.help
         assert not setting.help.endswith(".")
-        assert isinstance(setting.default, setting.type)
+        assert isinstance(setting.default, setting.type) or setting.default == setting.word
         assert (setting.within is None) == (setting.type not in (int, float) and setting.name != "milestones")
         assert not setting.choices or setting.default in setting.choices
         setting.check(setting.default, setting.full_name)
@@ -273,10 +278,36 @@ def test_whole_number_is_fine_for_a_fraction():
 
 @pytest.mark.parametrize(
     ("component", "num_objects", "expected"),
-    [("auto", 1, False), ("auto", 2, True), ("large", 2, False), ("seed", 1, True)],
+    [("auto", 1, False), ("auto", "auto", False), ("auto", 2, True), ("large", 2, False), ("seed", 1, True)],
 )
 def test_seed_component_only(component, num_objects, expected):
     assert ProposalConfig(component=component, num_objects=num_objects).seed_component_only is expected
+
+
+def test_number_of_objects_is_to_be_found_unless_the_preset_says_one():
+    assert RunConfig().proposals.num_objects == load_preset("quick").proposals.num_objects == "auto"
+    changed = load_preset("quick").with_overrides(["proposals.num_objects=3"])
+    assert changed.proposals.num_objects == changed.proposals.num_cuts == 3
+    assert not changed.proposals.makes_pool
+    back = RunConfig.from_dict(changed.to_dict()).with_overrides(["proposals.num_objects=auto"])
+    assert back == load_preset("quick")
+    assert back.proposals.num_cuts == 1
+    assert back.proposals.chooses_from_pool
+
+
+@pytest.mark.parametrize(
+    ("changes", "made", "chosen"),
+    [
+        ([], True, True),
+        (["proposals.pool=off"], False, False),
+        (["proposals.num_objects=1"], False, False),
+        (["proposals.num_objects=1", "proposals.pool=on"], True, False),
+        (["proposals.engine=published"], False, False),
+    ],
+)
+def test_pool_is_made_where_it_is_of_use(changes, made, chosen):
+    proposals = load_preset("quick").with_overrides(changes).proposals
+    assert (proposals.makes_pool, proposals.chooses_from_pool) == (made, chosen)
 
 
 def test_every_preset_loads():

@@ -46,7 +46,7 @@ def planted_view(labels, *, photo=None, mirrored=False, noise=0.05, seed=0):
 
 
 def recipe(*, crf=None, **values):
-    return Recipe("tokens", (1,), (1,), ProposalConfig(**values), crf or CrfConfig())
+    return Recipe("tokens", (1,), (1,), ProposalConfig(**{"num_objects": 1, **values}), crf or CrfConfig())
 
 
 def in_pixels(labels, scale=PATCH):
@@ -232,7 +232,7 @@ class TestCrf:
                 assert 0 <= probability.min() < 0.5 < probability.max() <= 1
                 return np.roll(probability > 0.5, shift, axis=1).astype(np.float32)
 
-            monkeypatch.setattr("maskdistill.proposals.propose.refine_probability", refine)
+            monkeypatch.setattr("maskdistill.proposals.pixel_masks.refine_probability", refine)
             settings = recipe(views="none", smooth=False, crf=CrfConfig(enabled=True, **values))
             return propose_from_views(planted_view(LABELS), None, Image.new("RGB", (128, 96)), settings).proposals[0]
 

@@ -1,0 +1,78 @@
+"""Parts of a photo at every size: its patches cut in two again and again, by normalised cut on their soft cosines."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from scipy import ndimage
+
+from maskdistill.proposals.normalized_cut import FAINT_LINK, MIN_PATCHES, second_eigenvector
+
+LEAST_PATCHES = 3  # of a part; fewer are noise
+DOUBLE = 0.9  # IoU above which two parts are the same one
+_TOLERANCE = 1e-3  # of an eigenvector: its signs are all that is read
+
+
+def grow_parts(vectors: np.ndarray, grid: tuple[int, int], depth: int) -> np.ndarray:
+    """The connected parts that repeated two-way cuts of the patches leave, duplicates dropped.
+
+    Unlike the cut that looks for one object, the links keep their strength, so that a part that is all alike falls in
+    two as well as a whole photo does.
+
+    Args:
+        vectors: (N, D) float32 unit vectors of the patches.
+        grid: rows, cols; N = rows * cols.
+        depth: How often a side is cut again.
+
+    Returns:
+        (K, rows, cols) bool, parts of the first cuts first; K may be 0.
+    """
+    links = np.maximum(vectors @ vectors.T, np.float32(FAINT_LINK))
+    found = [part for side in _sides(links, depth) for part in _connected(side, grid)]
+    return drop_doubles(np.array(found, dtype=bool).reshape(-1, *grid))
+
+
+def _sides(links: np.ndarray, depth: int) -> Iterator[np.ndarray]:
+    """Both sides of each cut as patch numbers, the coarse ones first."""
+    whole = [np.arange(len(links))]
+    for _ in range(depth):
+        halves = [half for patches in whole if len(patches) >= 2 * MIN_PATCHES for half in _halve(links, patches)]
+        whole = [half for half in halves if len(half) >= LEAST_PATCHES]
+        yield from whole
+
+
+def _halve(links: np.ndarray, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    among = links if len(patches) == len(links) else links[np.ix_(patches, patches)]
+    vector = second_eigenvector(among, count=1, tolerance=_TOLERANCE)[0]
+    above = vector > vector.mean()
+    return patches[above], patches[~above]
+
+
+def _connected(patches: np.ndarray, grid: tuple[int, int]) -> Iterator[np.ndarray]:
+    """The 4-connected parts of a side that are large enough."""
+    mask = np.zeros(grid, dtype=bool)
+    mask.flat[patches] = True
+    labels, _ = ndimage.label(mask)
+    areas = np.bincount(labels.ravel())
+    yield from (labels == label for label in range(1, len(areas)) if areas[label] >= LEAST_PATCHES)
+
+
+def drop_doubles(masks: np.ndarray, most_overlap: float = DOUBLE) -> np.ndarray:
+    """Of (K, rows, cols) masks those that no earlier one equals but for little."""
+    overlaps = pairwise_iou(masks, masks)
+    kept: list[int] = []
+    for number in range(len(masks)):
+        if not (overlaps[number, kept] > most_overlap).any():
+            kept.append(number)
+    return masks[kept]
+
+
+def flatten(masks: np.ndarray) -> np.ndarray:
+    """(K, rows, cols) bool -> (K, rows * cols) float32; K may be 0."""
+    return masks.reshape(len(masks), masks.shape[1] * masks.shape[2]).astype(np.float32)
+
+
+def pairwise_iou(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """IoU of each of (K, rows, cols) and each of (L, rows, cols) bool masks, (K, L) float32; 0 if both are empty."""
+    left, right = flatten(first), flatten(second)
+    shared = left @ right.T
+    return shared / np.maximum(left.sum(axis=1)[:, None] + right.sum(axis=1)[None, :] - shared, 1)
