@@ -17,6 +17,7 @@ from maskdistill.errors import printable
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
     from maskdistill.features.registry import BackboneChoice
+    from maskdistill.proposals.pool import Pool
     from maskdistill.proposals.propose import ImageView, Proposals, Recipe
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
@@ -131,10 +132,25 @@ def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) 
 
     net = backbone(features)
     side = net.geometry(_photo.height, _photo.width, features)
-    image = read_photo(_photo, min_short_side=min(side.resized_height, side.resized_width))
+    scale = max(1.0, view_scale)
+    image = read_photo(_photo, min_short_side=round(scale * min(side.resized_height, side.resized_width)))
     size = (_photo.height, _photo.width)
     with forward_lock():
         return extract_views(net, image, size, features, explore_request(net), view_scale=view_scale)
+
+
+@st.cache_resource(max_entries=16, show_spinner=False)
+def _pool(features: FeatureConfig, proposal: ProposalConfig, key: str, _photo: Photo) -> "tuple[Pool, ...]":
+    from maskdistill.proposals.propose import Recipe, find_pool
+
+    views = _looks(features, proposal.view_scale, key, _photo)
+    return find_pool(*views, Recipe.resolve(proposal, CrfConfig(), backbone(features)))
+
+
+def _of_pool(proposal: ProposalConfig) -> ProposalConfig:
+    """Only the settings that the candidates depend on; the others as they are by default."""
+    names = ("engine", "num_objects", "feature", "blocks", "views", "view_scale", "pool", "pool_depth", "pool_size")
+    return ProposalConfig(**{name: getattr(proposal, name) for name in names})
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
@@ -143,11 +159,12 @@ def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key
 
     first, second = _looks(features, proposal.view_scale, key, _photo)
     image = pixels(_photo)
+    pool = _pool(features, _of_pool(proposal), key, _photo)
     start = time.perf_counter()
     recipe = Recipe.resolve(proposal, crf, backbone(features))
     height, width = live_size(_photo)
     view = replace(first, geometry=replace(first.geometry, height=height, width=width))
-    found = propose_from_views(view, second, image, recipe)
+    found = propose_from_views(view, second, image, recipe, pool)
     return LiveProposals(found, recipe, view, 1000 * (time.perf_counter() - start))
 
 
@@ -164,5 +181,7 @@ def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig,
     """The masks at the photo's own size, for downloads."""
     from maskdistill.proposals.propose import Recipe, propose_from_views
 
-    first, second = _looks(features, proposal.view_scale, photo_key(photo), photo)
-    return propose_from_views(first, second, read_photo(photo), Recipe.resolve(proposal, crf, backbone(features)))
+    key = photo_key(photo)
+    first, second = _looks(features, proposal.view_scale, key, photo)
+    recipe, pool = Recipe.resolve(proposal, crf, backbone(features)), _pool(features, _of_pool(proposal), key, photo)
+    return propose_from_views(first, second, read_photo(photo), recipe, pool)

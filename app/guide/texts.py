@@ -53,8 +53,8 @@ STEPS = (
         "Patches whose affinity is above a threshold **τ** are linked, which gives a graph. The **normalised cut** "
         "splits it where the links are weakest. The part that touches the photo's border less is the mask.",
         "Move τ. A mask that hardly changes is more reliable than one that changes much.",
-        "A mask may hold a shadow, or the street. A run corrects it by a small head that learns from all photos what "
-        "is **foreground**.",
+        "A mask may hold a shadow, or two objects. A run learns from all photos what is **foreground**, and finds "
+        "single objects in a **pool** of cuts.",
         "proposals",
         "All settings of the cut",
     ),

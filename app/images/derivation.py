@@ -86,6 +86,8 @@ def mask_steps(live: LiveProposals, rank: int) -> list[DerivationStep]:
     """From the seed to the mask of that rank."""
     result = live.proposals
     proposal = result.proposals[rank] if rank < len(result.proposals) else None
+    if proposal is not None and proposal.number is not None:
+        return _pool_steps(proposal, rank)
     if result.diffusion is not None:
         steps = _diffusion_steps(live, result.diffusion)
     else:
@@ -142,6 +144,20 @@ def _diffusion_steps(live: LiveProposals, diffusion: Diffusion) -> list[Derivati
             diffusion.seed,
         ),
         _mask("Component", "The connected component above zero that holds the seed.", diffusion.component),
+    ]
+
+
+def _pool_steps(proposal: Proposal, rank: int) -> list[DerivationStep]:
+    """From the signed map of a candidate of the pool to its mask."""
+    values = proposal.candidate.values
+    compared = "Each patch compared with the mean of the candidate and of a ring around. Orange: nearer to the object."
+    sharp = f"The map at the photo's size; a guided filter moves it to edges in the photo. Score {proposal.score:.2f}."
+    return [
+        _mask(
+            "Candidate", "A part of the photo that cuts of the sides of a cut left, in one of the views.", values > 0
+        ),
+        _signed("Refined on patches", compared, values, None),
+        _pixel_mask("Mask", sharp, proposal.mask, colors.mask_color(rank)),
     ]
 
 

@@ -11,6 +11,7 @@ from app.images import derivation
 from app.photo_cache import LiveProposals
 from app.proposals import downloads, setting_controls
 from app.proposals.photo_view import photo_view
+from app.proposals.pool_steps import pool_section
 from app.proposals.run_foreground import RunForeground, foreground_steps, foreground_view, run_foreground
 from app.proposals.step_gallery import Section, step_gallery
 from app.run_context import RunContext, current_photo, sorted_photos
@@ -235,6 +236,8 @@ def _sections(live: LiveProposals, rank: int, found: RunForeground | None) -> li
             "such as street or quay, is recognised here. These masks count in all that follows."
         )
         sections.append(Section("3. What other photos say", text, foreground_steps(found), min_width=200))
+    pool = pool_section(live, found, len(sections) + 1)
+    sections += [] if pool is None else [pool]
     patch = selection.current().patch
     if patch is None:
         return sections

@@ -36,6 +36,7 @@ class RunMask:
     mask: np.ndarray  # (H, W) bool
     score: float
     parts: dict[str, float]
+    pool: int = -1  # its candidate, -1 for what was made from the cut
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,7 @@ class _Masks:
             if str(name).startswith(PART) and not math.isnan(value)
         }
         picture = Image.fromarray(self.codes.decode(row["mask_id"])).resize(size[::-1], Image.Resampling.NEAREST)
-        return RunMask(np.asarray(picture), float(row["score"]), parts)
+        return RunMask(np.asarray(picture), float(row["score"]), parts, int(row.get("pool", -1)))
 
 
 @cache.newest(2)
@@ -125,6 +126,11 @@ def foreground_steps(found: RunForeground) -> list[DerivationStep]:
         caption = (
             "The head says which patches are foreground, this photo's own patches where the object ends: each joins "
             f"the nearer of the two means, of foreground and of the rest. Score {best.score:.2f}."
+        )
+    elif best.pool >= 0:
+        caption = (
+            "What was cut holds several objects, or none: the best candidate of the pool, below, takes its place. "
+            f"Score {best.score:.2f}."
         )
     else:
         caption = f"The mask keeps its shape; how clearly it stands out here counts in its score, now {best.score:.2f}."

@@ -184,18 +184,15 @@ def describe_pool(pool: Pool, probability: np.ndarray | None = None) -> dict[str
     Returns:
         Names of ``scoring.PART_NAMES`` -> (K,).
     """
-    parts = {
-        "pool_contrast": pool.contrast,
-        "pool_size": np.sqrt(pool.area),
-        "pool_border": 1 - pool.border,
-    }
-    if not np.isnan(pool.agreement).any():
-        parts["pool_agreement"] = pool.agreement
+    parts = {}
     if probability is not None:
         inside, around = (
             _means(flatten(item), probability.reshape(-1, 1))[:, 0] for item in (pool.masks, rings_of(pool.masks))
         )
         parts |= {"pool_inside": inside, "pool_edge": inside - around}
+    if not np.isnan(pool.agreement).any():
+        parts["pool_agreement"] = pool.agreement
+    parts |= {"pool_contrast": pool.contrast, "pool_size": np.sqrt(pool.area), "pool_border": 1 - pool.border}
     return {name: np.clip(values, 0, 1).astype(np.float32) for name, values in parts.items()}
 
 

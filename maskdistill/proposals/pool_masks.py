@@ -59,7 +59,7 @@ def score_views(pools: Sequence[Pool], probability: np.ndarray | None) -> list[n
         pools: Of a photo, its own view first.
         probability: (rows, cols) of the first view's patches, to be foreground; None where nothing was learnt.
     """
-    return [score_pool(pool, item) for pool, item in zip(pools, _on_views(pools, probability), strict=True)]
+    return [score_pool(pool, item) for pool, item in zip(pools, spread_over_views(pools, probability), strict=True)]
 
 
 def choose_masks(
@@ -117,7 +117,7 @@ def sharpen(
     if not len(numbers):
         return []
     guide = GuidedFilter(image, size) if image is not None else None
-    known = [describe_pool(pool, item) for pool, item in zip(pools, _on_views(pools, probability), strict=True)]
+    known = [describe_pool(pool, item) for pool, item in zip(pools, spread_over_views(pools, probability), strict=True)]
     found = []
     for number in numbers:
         view, place = find_view(pools, number)
@@ -141,8 +141,8 @@ def find_view(pools: Sequence[Pool], number: int) -> tuple[int, int]:
     raise IndexError(f"There is no candidate {number} beyond the last one.")
 
 
-def _on_views(pools: Sequence[Pool], probability: np.ndarray | None) -> list[np.ndarray | None]:
-    """The map of the first view on the grid of each."""
+def spread_over_views(pools: Sequence[Pool], probability: np.ndarray | None) -> list[np.ndarray | None]:
+    """The foreground's map, on the first view's patches, on the patches of each view."""
     if probability is None:
         return [None] * len(pools)
     return [probability, *(onto(probability, pools[0].content, pool.grid).clip(0, 1) for pool in pools[1:])]

@@ -174,7 +174,11 @@ def propose(photo: Photo | Path, backbone: Backbone, config: RunConfig) -> Propo
 
 
 def propose_from_views(
-    view: ImageView, second: ImageView | None, image: Image.Image | None, recipe: Recipe
+    view: ImageView,
+    second: ImageView | None,
+    image: Image.Image | None,
+    recipe: Recipe,
+    pool: tuple[Pool, ...] | None = None,
 ) -> Proposals:
     """Masks of one photo, from its features.
 
@@ -183,6 +187,7 @@ def propose_from_views(
         second: Features of its mirror image, or None; not used if ``views`` is "none".
         image: The photo, upright RGB; at full size for the CRF, at any for the masks of the pool.
         recipe: Resolved settings.
+        pool: What ``find_pool`` gives, where that is known already.
 
     Returns:
         At most ``num_objects`` proposals, or as many as the pool carries, best score first. ``problem`` names a result
@@ -198,7 +203,7 @@ def propose_from_views(
         for candidate, (values, agreement) in zip(found.candidates, merged, strict=True)
     ]
     kept = _drop_doubles([item for item in proposals if item.mask.any()], recipe.config)
-    pool = find_pool(view, second, recipe)
+    pool = find_pool(view, second, recipe) if pool is None else pool
     if recipe.config.chooses_from_pool:
         kept += _choose(kept[0] if kept else None, pool, view.geometry, image, recipe)
     problem = describe_problem(kept, view.geometry, recipe)
@@ -209,6 +214,7 @@ def find_pool(view: ImageView, second: ImageView | None, recipe: Recipe) -> tupl
     """The candidates of every size of each view; empty where none are wanted."""
     if not recipe.config.makes_pool:
         return ()
+    second = None if recipe.config.views == "none" else second
     pools = [_make_pool(item, recipe) for item in (view, second) if item is not None]
     return join_views(pools[0], pools[1] if len(pools) > 1 else None)
 
