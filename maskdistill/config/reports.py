@@ -1,6 +1,7 @@
 """Settings of the predictions and of the report."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from maskdistill.config.settings import check_values, setting
 
@@ -11,6 +12,13 @@ class PredictionConfig:
 
     split: str = setting("auto", "photos of the report: val, train, all; auto: val where there is one", basic=True)
     crf: bool = setting(True, "also with the dense CRF, by the settings of crf; needs pydensecrf", basic=True)
+    object_prior: Literal["auto", "always", "never"] = setting(
+        "never",
+        "the final model settles on one class a connected piece of foreground, by its mean there; auto: where masks of "
+        "several classes share few photos",
+        label="One class an object",
+        basic=True,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,6 +10,7 @@ from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.features.backbone import choose_device
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.models import Predictor
+from maskdistill.models.object_prior import ObjectPriorPredictor
 from maskdistill.proposals.crf import refine_classes
 from maskdistill.storage.read_files import MissingFileError
 from maskdistill.storage.run_folder import Run
@@ -17,13 +18,16 @@ from maskdistill.storage.run_folder import Run
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
 
 
-def load_model(run: Run, stage: str = "final", tokens_of: TokensOf | None = None) -> Predictor:
+def load_model(
+    run: Run, stage: str = "final", tokens_of: TokensOf | None = None, *, object_prior: bool = True
+) -> Predictor:
     """A trained model of a run.
 
     Args:
         run: The run.
         stage: ``stage1``, ``stage2``, ``rounds/<number>`` of a round after stage 2, or ``final``, the last of these.
         tokens_of: Photo -> its (rows, cols, D) tokens and its grid, for a ``patch_head``; None runs the backbone.
+        object_prior: Whether ``predictions.object_prior`` counts, as it does for all models but the first.
 
     Raises:
         RunError: If it was not trained.
@@ -31,6 +35,13 @@ def load_model(run: Run, stage: str = "final", tokens_of: TokensOf | None = None
     """
     config = run.config()
     stage = run.final_model if stage == "final" else stage
+    model = _load(run, stage, config, tokens_of)
+    if stage == "stage1" or not object_prior:
+        return model
+    return ObjectPriorPredictor.where_wanted(model, run, config)
+
+
+def _load(run: Run, stage: str, config: RunConfig, tokens_of: TokensOf | None) -> Predictor:
     settings: TrainConfig = config.stage1 if stage == "stage1" else config.stage2
     path = run.path / stage / "model.safetensors"
     if not path.exists():

@@ -94,7 +94,10 @@ class Context:
         from maskdistill.models.predictor import load_model  # loads torch too
 
         return load_model(
-            self.run, stage, lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo))
+            self.run,
+            stage,
+            lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo)),
+            object_prior=False,
         )
 
     def reporter(self, stage: str, total: int, done: int = 0, unit: str = "photos") -> Reporter:

@@ -11,6 +11,7 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.files import write_json
+from maskdistill.models.object_prior import ObjectPriorPredictor, wants_object_prior
 from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.context import Context
@@ -27,7 +28,8 @@ Task = tuple[int, Photo, np.ndarray]  # number of a photo, the photo, (K + 1, H,
 def predict_photos(context: Context) -> str:
     """Write predictions/stage1 and predictions/stage2, rounds if there were, one palette PNG a photo; <last>_crf too.
 
-    predictions.json holds the numbers of the photos, of those with the CRF, and the folder of the final model.
+    predictions.json holds the numbers of the photos, of those with the CRF, the folder of the final model, and whether
+    the object prior was used.
     """
     make_tokens(context)  # without its file a photo would pass for one that cannot be read
     numbers = [number for number in range(len(context.source.photos)) if context.tokens.path(number).is_file()]
@@ -44,8 +46,11 @@ def predict_photos(context: Context) -> str:
         with closing(map_photos(spec, tasks, context.num_workers, len(refined))) as results:
             for _ in results:
                 reporter.advance()
-    write_json(context.run.path / "predictions.json", {"photos": numbers, "crf": refined, "model": final})
-    return f"{len(numbers)} photos by {len(models)} models{f', {len(refined)} with the CRF' if refined else ''}."
+    prior = wants_object_prior(context.run, context.config)
+    record = {"photos": numbers, "crf": refined, "model": final, "object_prior": prior}
+    write_json(context.run.path / "predictions.json", record)
+    parts = [f", {len(refined)} with the CRF" if refined else "", ", one class an object" if prior else ""]
+    return f"{len(numbers)} photos by {len(models)} models{''.join(parts)}."
 
 
 def _remove_others(run: Run, kinds: Container[str]) -> None:
@@ -59,7 +64,11 @@ def _predict(
     context: Context, models: Mapping[str, str], numbers: Sequence[int], refined: Container[int], reporter: Reporter
 ) -> Iterator[Task]:
     """Label maps by every model; yields the tasks of ``CrfWorker`` on the way, so that few of them are in memory."""
-    predictors = {kind: context.predictor(model) for kind, model in models.items()}
+    predictors = {
+        kind: model if kind == STAGE1 else ObjectPriorPredictor.where_wanted(model, context.run, context.config)
+        for kind, name in models.items()
+        for model in [context.predictor(name)]
+    }
     for number in numbers:
         photo = context.photo(number)
         for kind, predictor in predictors.items():
