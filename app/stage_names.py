@@ -12,6 +12,7 @@ LABELS = {
     "clusters": "Clusters",
     "classes": "Classes",
     "stage1": "Stage 1",
+    "instances": "Instances",
     "candidates": "Candidates",
     "filter": "Filter",
     "pseudo_labels": "Pseudo-labels",
@@ -34,6 +35,7 @@ def label_of(name: str) -> str:
 def switched_off(config: RunConfig) -> frozenset[str]:
     """Optional stages that make nothing with these settings."""
     used = {"rounds": config.rounds.count > 0, "foreground": config.foreground.enabled}
+    used["instances"] = config.instances.enabled != "off"
     return frozenset(name for name, is_used in used.items() if not is_used)
 
 

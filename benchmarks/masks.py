@@ -33,7 +33,7 @@ def main() -> None:
     options = parse_options(__doc__, data="VOC folder with SegmentationClass")
     with made_masks(options) as (run, source, about):
         cut = measure(source, run.cut_masks(), MaskCodes.open(run, "proposals"))
-        seconds = make_foreground(run, options)
+        seconds = make_stage(run, options)
         table = measure(source, run.masks(), MaskCodes.open(run))
         used = run.mask_stage == "foreground"
     result: dict[str, Any] = {"benchmark": "masks", **about, "foreground": used, "foreground_seconds": seconds}
@@ -75,12 +75,12 @@ def made_masks(options: argparse.Namespace) -> Iterator[tuple[Run, PhotoSource, 
         yield run, source, {"data": source.spec, "config": config.to_dict(), "photos_per_second": speed}
 
 
-def make_foreground(run: Run, options: argparse.Namespace) -> float:
-    """Let the stage ``foreground`` correct the masks, where the settings say so; returns its seconds."""
+def make_stage(run: Run, options: argparse.Namespace, stage: str = "foreground") -> float:
+    """Do a stage and what it needs, by default that which corrects the masks; returns the seconds."""
     config = load_preset(options.preset).with_overrides(options.set)
     how = Options(num_workers=options.workers)
     began = time.monotonic()
-    run_stages(run, options.data, config, preset=options.preset, wanted=("foreground",), options=how)
+    run_stages(run, options.data, config, preset=options.preset, wanted=(stage,), options=how)
     return time.monotonic() - began
 
 

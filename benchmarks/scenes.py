@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.masks import add_options, make_foreground
+from benchmarks.masks import add_options, make_stage
 from benchmarks.report import print_table, write_report
 from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_photo
@@ -75,7 +75,7 @@ def _make(run: Run, data: str, options: argparse.Namespace) -> tuple[dict[str, F
         pass
     proposals = annotations_by_photo(run.proposals_path)
     options.data = data
-    make_foreground(run, options)
+    make_stage(run, options)
     kinds = {
         "cut": {number: as_cut(items) for number, items in proposals.items()},
         "proposals": proposals,
@@ -83,6 +83,9 @@ def _make(run: Run, data: str, options: argparse.Namespace) -> tuple[dict[str, F
     }
     if run.pool.is_dir():
         kinds["pool"] = {number: _best_of_pool(run, number, photo) for number, photo in enumerate(source.photos)}
+    if config.instances.enabled != "off":
+        make_stage(run, options, "instances")
+        kinds["instances"] = annotations_by_photo(run.instances.codes_path)
     return kinds, summary.num_new / summary.seconds if summary.num_new else None
 
 

@@ -74,7 +74,8 @@ STEPS = (
         "A small network learns to predict the cluster of each patch, from the masks of all photos. Mistakes in single "
         "masks have little effect; what many masks share is learnt.",
         "Move the **epoch**, one pass over all photos. The fainter the colour, the lower the model's probability.",
-        "A mistake in many masks, such as water below every boat, is learnt as well.",
+        "A mistake in many masks, such as water below every boat, is learnt as well. And it knows classes, not where "
+        "one object ends: the stage **Instances** learns that.",
         "training",
         "Training curves",
         "stage1",

@@ -8,7 +8,8 @@ import pandas as pd
 from maskdistill.storage.run_folder import FINAL_KINDS
 
 PhotoGroup = Literal["reported", "training"]
-MaskPart = Literal["masks", "cut_masks"]  # the second only where the foreground made the first
+# The second only where the foreground made the first, the third only where the run finds single objects.
+MaskPart = Literal["masks", "cut_masks", "instances"]
 Measures = Mapping[str, Any]  # of one kind of label maps, as ``SegmentationReport.to_dict`` gives them
 GROUPS: dict[PhotoGroup, str] = {"reported": "Reported photos", "training": "Training photos"}
 
@@ -54,7 +55,7 @@ COLUMNS = ("Label maps", "mIoU", "Gain", "Against", "Pixels right", "Pixels labe
 
 
 def mask_measures(metrics: Mapping[str, Any], part: MaskPart = "masks") -> dict[str, float]:
-    """What metrics.json has of ``MASK_METRICS`` for the masks that count, or for the masks as they were cut."""
+    """What metrics.json has of ``MASK_METRICS`` for the masks that count, or for another part."""
     values = metrics.get(part) or {}
     return {name: values[name] for name in MASK_METRICS if values.get(name) is not None}
 
@@ -158,7 +159,7 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     for group, title in GROUPS.items():
         for kind, values in measured(metrics, group).items():
             flat[f"mIoU, {kind_name(kind)}, {title.lower()}"] = 100 * values["miou"]
-    for part, suffix in (("masks", ""), ("cut_masks", ", masks as cut")):
+    for part, suffix in (("masks", ""), ("cut_masks", ", masks as cut"), ("instances", ", single objects")):
         for name, value in mask_measures(metrics, part).items():
             flat[f"{MASK_METRICS[name][0]}{suffix}"] = 100 * value
     if seeds := metrics.get("clustering_seeds"):

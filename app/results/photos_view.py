@@ -11,7 +11,7 @@ from app.components.image_grid import Tile, image_grid
 from app.components.layered_image import PHOTO, Side
 from app.images.colors import cluster_color
 from app.images.crops import crop_url
-from app.results import cached_reads, choices, photo_strip
+from app.results import cached_reads, choices, instances_view, photo_strip
 from app.results.choices import ORDERS, TRUTH, StagePair
 from app.results.compare_view import compare_view
 from app.results.label_names import LabelNames
@@ -64,6 +64,7 @@ def draw(run_view: RunView, names: LabelNames) -> None:
         photo_strip.draw_steps(run_view.photos, listing.numbers, number)
     photo_strip.draw(run_view.photos, listing.numbers, number, listing.badge, shown_for=listing.order, pages_in=bar)
     _draw_photo(run_view, names, number, sides, listing.pair)
+    instances_view.draw(run_view, names, number)
     _draw_masks(run_view, number)
 
 

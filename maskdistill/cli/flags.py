@@ -58,6 +58,8 @@ def export(command: argparse.ArgumentParser) -> None:
     """Of ``export``."""
     command.add_argument("--format", required=True, choices=("coco", "voc", "yolo"), help="what the other tool reads")
     command.add_argument("--out", required=True, type=Path, help="folder for the export")
+    help = "masks of the stages, or single objects of the stage instances: coco, yolo (masks)"
+    command.add_argument("--what", choices=("masks", "instances"), default="masks", help=help)
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
 
 

@@ -36,6 +36,7 @@ STAGE_COMMANDS = {
     "cluster": ("clusters", "classes"),
     "project": ("projection",),
     "train-stage1": ("stage1", "candidates"),
+    "instances": ("instances",),
     "filter": ("filter",),
     "pseudo-label": ("pseudo_labels",),
     "train-stage2": ("stage2",),

@@ -26,7 +26,8 @@ def predict_command(options: argparse.Namespace) -> str:
 
 def export_command(options: argparse.Namespace) -> str:
     """Masks and label maps in another tool's format."""
-    return exports.export_run(Run(options.run), options.format, options.out, kept_only=options.kept_only)
+    how = {"kept_only": options.kept_only, "what": options.what}
+    return exports.export_run(Run(options.run), options.format, options.out, **how)
 
 
 def decisions_command(options: argparse.Namespace) -> str:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from maskdistill.config.clusters import ClusterConfig, EmbeddingConfig, ProjectionConfig
 from maskdistill.config.foreground import ForegroundConfig
+from maskdistill.config.instances import InstanceConfig
 from maskdistill.config.labels import CandidateConfig, FilterConfig, LabelConfig
 from maskdistill.config.parsing import assign, build, flatten, unknown_name
 from maskdistill.config.proposals import CrfConfig, Engine, FeatureConfig, FeatureKind, ProposalConfig
@@ -31,6 +32,7 @@ __all__ = [
     "FeatureKind",
     "FilterConfig",
     "ForegroundConfig",
+    "InstanceConfig",
     "LabelConfig",
     "ModelName",
     "PredictionConfig",
@@ -71,6 +73,7 @@ class RunConfig:
     clusters: ClusterConfig = field(default_factory=ClusterConfig)
     projection: ProjectionConfig = field(default_factory=ProjectionConfig)
     stage1: TrainConfig = field(default_factory=TrainConfig)
+    instances: InstanceConfig = field(default_factory=InstanceConfig)
     candidates: CandidateConfig = field(default_factory=CandidateConfig)
     filter: FilterConfig = field(default_factory=FilterConfig)
     labels: LabelConfig = field(default_factory=LabelConfig)

@@ -78,6 +78,12 @@ class PhotoSource:
             state.update(repr((photo.id, photo.digest, photo.view)).encode())
         return state.hexdigest()
 
+    def file_name(self, photo: Photo) -> str:
+        """Path of a photo's file inside the source, with "/", as COCO names it; its name alone if it lies elsewhere."""
+        if self.root is not None and photo.path.is_relative_to(self.root):
+            return photo.path.relative_to(self.root).as_posix()
+        return photo.path.name
+
     def split(self, name: str) -> tuple[Photo, ...]:
         """Photos of a split, in order; ``trainaug`` means train, ``trainval`` train and val. Empty if unknown."""
         wanted = _SPLIT_ALIASES.get(name, (name,))

@@ -1,20 +1,24 @@
 """A finished run asked about: measures on any photos with ground truth, label maps of any photos."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from maskdistill.datasets import PhotoSource, open_source
+from maskdistill import __version__
+from maskdistill.datasets import Photo, PhotoSource, open_source
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.files import require_writable
+from maskdistill.files import require_writable, write_json
+from maskdistill.models.instance_finder import Instance, describe_instance
+from maskdistill.models.new_instances import NewInstances, has_instances
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json, read_json_if_there
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run
 
 
 def evaluate(
@@ -67,7 +71,8 @@ def predict_folder(
     """Write a palette PNG for each photo: same stem, the photo's size, 0 background, 1 to K clusters.
 
     A photo in a subfolder keeps its subfolder, and one whose stem another has too its suffix. One that cannot be read
-    is named in the sentence and left out.
+    is named in the sentence and left out. Where the run finds single objects, instances.json beside the label maps
+    holds those of all photos as COCO.
 
     Raises:
         DatasetError: If there is no photo to read.
@@ -79,13 +84,17 @@ def predict_folder(
         raise ConfigError(f"{out} is a file, wanted a folder for the label maps. Give a new or an empty folder.")
     require_writable(out)
     source = open_source(Path(images))
-    predictor = load_model(run, stage)
+    objects = NewInstances(run) if has_instances(run) else None
+    predictor = load_model(run, stage, objects.tokens if objects else None)
     failed = [printable(item.path) for item in source.skipped_photos]
+    found: dict[Photo, list[dict[str, Any]]] = {}
     reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)
     with reporter:
         for photo in source.photos:
             try:
                 labels = label_photo(predictor, photo, config, crf=crf)
+                if objects is not None:
+                    found[photo] = _describe_instances(objects.find(photo), len(found))
             except OutOfMemoryError:  # no fault of the photo
                 raise
             except (MaskDistillError, OSError, ValueError) as error:
@@ -94,9 +103,32 @@ def predict_folder(
             write_label_png(out / f"{photo.id}.png", labels)
             reporter.advance()
     (out / ".progress.json").unlink(missing_ok=True)
+    if objects is not None:
+        write_json(out / "instances.json", _as_coco(source, found, predictor.num_classes), indent=None)
     written = len(source.photos) + len(source.skipped_photos) - len(failed)
-    problem = f" {len(failed)} left out, the first: {failed[0]}." if failed else ""
-    return f"{written} label maps in {out}.{problem}"
+    problem = f"{len(failed)} left out, the first: {failed[0]}." if failed else ""
+    count = sum(map(len, found.values()))
+    told = f"{count} objects in instances.json." if objects is not None else ""
+    return " ".join(part for part in (f"{written} label maps in {out}.", told, problem) if part)
+
+
+def _describe_instances(found: Sequence[Instance], number: int) -> list[dict[str, Any]]:
+    return [
+        describe_instance(item, number * INSTANCES_PER_PHOTO + rank + 1, number + 1) for rank, item in enumerate(found)
+    ]
+
+
+def _as_coco(source: PhotoSource, found: Mapping[Photo, list[dict[str, Any]]], num_classes: int) -> dict[str, Any]:
+    """The objects of photos as a COCO file; ids begin with 1, because pycocotools takes 0 for "no match"."""
+    return {
+        "info": {"description": f"Single objects of {source.spec}, by maskdistill {__version__}"},
+        "images": [
+            {"id": number, "file_name": source.file_name(photo), "height": photo.height, "width": photo.width}
+            for number, photo in enumerate(found, start=1)
+        ],
+        "annotations": [item for items in found.values() for item in items],
+        "categories": [{"id": number, "name": f"cluster {number}"} for number in range(1, num_classes + 1)],
+    }
 
 
 def describe_report(found: dict[str, Any]) -> str:

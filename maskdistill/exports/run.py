@@ -3,12 +3,12 @@
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from maskdistill.config import LabelConfig
-from maskdistill.errors import RunError
+from maskdistill.errors import ConfigError, RunError
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.folder import check_folder
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
@@ -26,6 +26,7 @@ from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
+What = Literal["masks", "instances"]
 LabelOf = Callable[[ExportImage], np.ndarray | None]
 
 
@@ -40,7 +41,7 @@ class Content:
     notes: tuple[str, ...] = ()
 
 
-def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = False) -> str:
+def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = False, what: What = "masks") -> str:
     """Write the run's photos with their masks (COCO, YOLO) or label maps (VOC).
 
     Masks of the photos that training saw are those that the first model draws, with its class, its score and whether
@@ -57,24 +58,27 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
         out: New, empty, or the folder of an earlier export.
         kept_only: Only masks that the filter keeps, and only photos that have one (VOC: a pseudo-label): the others
             hold objects that nobody has judged, so they are no examples of background.
+        what: ``instances`` writes the single objects that the stage of that name finds instead (COCO, YOLO).
 
     Returns:
         A sentence on what was written.
 
     Raises:
         RunError: If there is nothing to export yet, or ``kept_only`` comes before the filter or finds nothing.
-        ConfigError: If the folder cannot be used.
+        ConfigError: If the folder cannot be used, or instances are asked for in a way that knows none.
         DatasetError: If none of the photos can be read.
     """
+    if what == "instances" and (format == "voc" or kept_only):
+        raise ConfigError("Instances are exported as coco or yolo, and the filter judges none of them.")
     check_folder(out)
-    content = _read_content(run, kept_only)
+    content = _read_instances(run) if what == "instances" else _read_content(run, kept_only)
     if format == "voc":
         images, label_of, notes = _label_maps(run, content, kept_only)
         summary = export_voc(out, images, label_of, content.class_names)
     else:
         notes = ()
-        what = (out, content.images, content.masks, content.class_names)
-        summary = export_coco(*what, unused=content.unused) if format == "coco" else export_yolo(*what)
+        told = (out, content.images, content.masks, content.class_names)
+        summary = export_coco(*told, unused=content.unused) if format == "coco" else export_yolo(*told)
     return " ".join([summary.sentence, *content.notes, *notes])
 
 
@@ -102,6 +106,30 @@ def _read_content(run: Run, kept_only: bool) -> Content:
     readable = {image.number for image in images}
     masks = sorted((mask for mask in masks if mask.image in readable), key=lambda mask: mask.id)
     return Content(images, masks, names, unused, notes)
+
+
+def _read_instances(run: Run) -> Content:
+    run.info()  # raises if this is no run
+    folder = run.instances
+    if not _fits(run, "instances") or not read_json(folder.record_path)["used"]:
+        remedy = f"Make them with: maskdistill instances --run {run.path} --set instances.enabled=on"
+        raise RunError(f"{run.path} has no instances to export. {remedy}")
+    found = read_masks(folder.codes_path)
+    images = _read_images(run, found["images"])
+    names = _class_names(run, run.num_classes)
+    readable = {image.number for image in images}
+    masks = [
+        ExportMask(item["id"], item["image_id"], item["category_id"], item["score"], item["segmentation"])
+        for item in found["annotations"]
+        if item["image_id"] in readable
+    ]
+    unused = frozenset(range(1, len(names) + 1)) - {mask.label for mask in masks}
+    return Content(images, masks, names, unused)
+
+
+def _class_names(run: Run, num_classes: int) -> list[str]:
+    given = class_names(run)
+    return [given.get(number) or f"cluster {number}" for number in range(1, num_classes + 1)]
 
 
 def _fits(run: Run, name: str) -> bool:
@@ -183,9 +211,7 @@ def _read_classes(run: Run, annotations: Sequence[dict[str, Any]]) -> tuple[list
         table, num_classes = run.clusters(), read_json(run.path / "clusters.json")["num_classes"]
     else:
         return ["object"], {item["id"]: 1 for item in annotations}
-    given = class_names(run)
-    names = [given.get(number) or f"cluster {number}" for number in range(1, num_classes + 1)]
-    return names, dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
+    return _class_names(run, num_classes), dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
 
 
 def _proposal_masks(annotations: Sequence[dict[str, Any]], classes: Mapping[int, int]) -> list[ExportMask]:

@@ -33,7 +33,11 @@ class FreshTokens:
     def __call__(self, photo: Photo) -> tuple[np.ndarray, PatchGeometry]:
         """(rows, cols, D * blocks) float16 and the grid they lie on."""
         image = read_for_network(photo, self.backbone, self._config)
-        geometry = self.backbone.geometry(photo.height, photo.width, self._config)
+        return self.of_image(image, photo.height, photo.width)
+
+    def of_image(self, image: Image.Image, height: int, width: int) -> tuple[np.ndarray, PatchGeometry]:
+        """The same of an RGB picture that stands for a photo of this size in pixels."""
+        geometry = self.backbone.geometry(height, width, self._config)
         features = self.backbone.features(image, geometry, FeatureRequest(token_blocks=self.blocks))
         return stack_tokens(features, self.blocks).astype(np.float16), geometry
 

@@ -127,9 +127,12 @@ class Plan:
 
     def needs(self, name: str) -> tuple[str, ...]:
         """The stages that a stage is made from now: without rounds, stage 2 stands where they would, where people
-        changed no cluster, the clusters where the classes would, and without the foreground, the proposals.
+        changed no cluster, the clusters where the classes would, without the foreground, the proposals, and a report
+        without single objects is made from the predictions alone.
         """
         needs = BY_NAME[name].needs
+        if self.config.instances.enabled == "off":
+            needs = () if name == "instances" else tuple(need for need in needs if need != "instances")
         if needs == ("classes",) and not self._decisions("classes"):
             return ("clusters",)
         if needs == ("foreground",) and not self.config.foreground.enabled:
@@ -157,6 +160,8 @@ class Plan:
             values["missed"] = missed  # once they can be read, what was made without them is stale
         if stage.name == "foreground" and not self.config.foreground.enabled:
             return values | {"settings": {"foreground": {"enabled": False}}}
+        if stage.name == "instances" and self.config.instances.enabled == "off":
+            return values | {"settings": {"instances": {"enabled": "off"}}}
         if stage.seeded:
             values["seed"] = self.config.seed
         if stage.name in ("foreground", "embeddings"):

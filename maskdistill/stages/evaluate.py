@@ -67,6 +67,9 @@ def evaluate_run(context: Context) -> str:
     if context.run.mask_stage == "foreground":
         cut = annotations_by_photo(context.run.proposals_path)
         result["cut_masks"] = measure_masks(context, truth, numbers, cut)
+    if context.config.instances.enabled != "off" and read_json(context.run.instances.record_path)["used"]:
+        objects = annotations_by_photo(context.run.instances.codes_path)
+        result["instances"] = measure_masks(context, truth, numbers, objects)
     if context.config.evaluation.num_seeds > 1:
         result["clustering_seeds"] = _seeds(context, truth) if result["training"]["proposals"] else None
     if context.config.evaluation.probe:

@@ -53,7 +53,7 @@ def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str,
     return {
         "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
         "images": [
-            {"id": number, "file_name": _file_name(source, photo), "height": photo.height, "width": photo.width}
+            {"id": number, "file_name": source.file_name(photo), "height": photo.height, "width": photo.width}
             for number, photo in enumerate(source.photos)
         ],
         "annotations": [annotation for item in results for annotation in item["annotations"]],
@@ -83,9 +83,3 @@ def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
         **{name: annotation[name] for name in ("recut", "cut_id", "pool") if name in annotation},
         **{f"part_{name}": value for name, value in annotation["parts"].items()},
     }
-
-
-def _file_name(source: PhotoSource, photo: Photo) -> str:
-    if source.root is not None and photo.path.is_relative_to(source.root):
-        return photo.path.relative_to(source.root).as_posix()
-    return photo.path.name

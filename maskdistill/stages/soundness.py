@@ -37,7 +37,8 @@ _STAMPED = (
     *("foreground/heads.npz", "stages/foreground.json"),
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
-    *("stage1/config.json", "stage2/config.json"),
+    *("stage1/config.json", "stage2/config.json", "instances/config.json", "instances/record.json"),
+    *("instances/model.safetensors", "instances.json", "instances.arrow"),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
 )
 
@@ -125,6 +126,12 @@ def _check_foreground(run: Run) -> None:
         read_arrays(run.foreground.heads_path, names=("mean", "basis", "hidden", "output"))
 
 
+def _check_instances(run: Run) -> None:
+    if read_json(run.instances.record_path)["used"]:
+        _check_model(run.instances.path)
+        MaskCodes.of_file(run.instances.codes_path)
+
+
 def _check_masks(path: Path, codes_path: Path) -> None:
     masks, codes = read_table(path), MaskCodes.of_file(codes_path)
     _check_same(path, masks["mask_id"], codes.ids, codes_path)
@@ -209,6 +216,7 @@ _CHECKS: dict[str, Callable[[Run], object]] = {
     "clusters": _check_clusters,
     "classes": _check_classes,
     "stage1": lambda run: _check_model(run.path / "stage1"),
+    "instances": _check_instances,
     "candidates": _check_candidates,
     "filter": _check_filter,
     "pseudo_labels": lambda run: run.labelled(),

@@ -235,6 +235,12 @@ def _describe_classes(run: Run) -> str:
     return f"{len(record['used'])} classes, {changes}"
 
 
+def _describe_instances(run: Run) -> str:
+    record = read_json(run.instances.record_path)
+    found = "{instances} objects in {photos} photos"
+    return found.format_map(record) if record["used"] else record["why"].rstrip(".")
+
+
 def _count_kept(run: Run) -> str:
     kept = run.kept()["kept"]
     return f"{int(kept.sum())} of {len(kept)} masks"
@@ -266,6 +272,7 @@ SUMMARIES: dict[str, Callable[[Run], str]] = {
     "foreground": _describe_foreground,
     "clusters": _describe_clusters,
     "classes": _describe_classes,
+    "instances": _describe_instances,
     "candidates": lambda run: f"{_num_rows(run.candidates_path)} candidates",
     "filter": _count_kept,
     "pseudo_labels": lambda run: f"{len(read_json(run.path / 'pseudo_labels.json')['photos'])} label maps",

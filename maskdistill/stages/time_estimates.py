@@ -36,7 +36,7 @@ SHORTEST = 2.0  # seconds; a stage that took less was mostly start-up: a rough m
 FEWEST = 20  # photos; less says nothing
 MOSTLY = 0.8  # share of the time from which several stages count as measured
 LOCK_SECONDS = 5.0  # to wait for another process that writes speeds.json
-RESUMABLE = ("embeddings", "stage1", "stage2")  # may have found part of their work done
+RESUMABLE = ("embeddings", "stage1", "instances", "stage2")  # may have found part of their work done
 NOTHING = "Nothing to do."
 UNKNOWN = "Not measured on this machine yet: the time left shows soon after the start."
 # Settings that decide how fast a stage is, those of the transformer aside.
@@ -49,6 +49,7 @@ _SETTINGS = {
         "crf.enabled",
     ),
     "foreground": ("foreground.folds", "foreground.steps", "foreground.hidden", "crf.enabled"),
+    "instances": ("instances.epochs", "instances.composites", "instances.most", "proposals.pool_size"),
     "embeddings": ("embeddings.crop_side", "embeddings.mirror"),
     "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes"),
     "pseudo_labels": ("labels.min_probability",),
@@ -77,6 +78,7 @@ class Work:
             "rounds": self.num_training * config.stage2.epochs * config.rounds.count,
             **dict.fromkeys(("proposals", "predictions", "evaluation"), self.num_photos),
             "foreground": self.num_photos * config.foreground.enabled,
+            "instances": self.num_photos * (config.instances.enabled != "off" and config.foreground.enabled),
             **dict.fromkeys(("candidates", "pseudo_labels"), self.num_training),
         }
         return units.get(stage, self.num_masks)

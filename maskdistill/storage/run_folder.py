@@ -6,7 +6,7 @@ import logging
 import os
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,9 +25,11 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
 )
+from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder
 
 logger = logging.getLogger(__name__)
 
+INSTANCES_PER_PHOTO = 1000  # likewise of the objects that the stage ``instances`` finds
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
 INFO, INFO_COPY = "run.json", "run.copy.json"
 FORMAT = 1  # of the run folder, in run.json
@@ -79,43 +81,6 @@ class LabelFolder:
             raise MissingFileError(path) from error
 
 
-@dataclass(frozen=True)
-class ForegroundFolder:
-    """Where the foreground that was learnt across photos lies, and the masks after it."""
-
-    path: Path
-
-    @property
-    def record_path(self) -> Path:
-        """foreground.json, in the run: whether it is used, and why not."""
-        return self.path.parent / "foreground.json"
-
-    @property
-    def codes_path(self) -> Path:
-        """masks.json: COCO, the masks after the foreground."""
-        return self.path / "masks.json"
-
-    @property
-    def masks_path(self) -> Path:
-        """masks.parquet: one row a mask, ``recut`` where its shape is the foreground's, ``cut_id`` as cut."""
-        return self.path / "masks.parquet"
-
-    @property
-    def heads_path(self) -> Path:
-        """heads.npz: a small perceptron a fold."""
-        return self.path / "heads.npz"
-
-    @property
-    def maps_path(self) -> Path:
-        """Folder of the probability maps, (rows, cols, 1) float16 a photo."""
-        return self.path / "maps"
-
-    def drop_masks(self) -> None:
-        """Take the masks away, so that those of the proposals count."""
-        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
-            path.unlink(missing_ok=True)
-
-
 class Run(LabelFolder):
     """A run folder. Making the object touches nothing on disk."""
 
@@ -148,6 +113,11 @@ class Run(LabelFolder):
     def foreground(self) -> ForegroundFolder:
         """What the stage ``foreground`` left."""
         return ForegroundFolder(self.path / "foreground")
+
+    @property
+    def instances(self) -> InstanceFolder:
+        """What the stage ``instances`` left."""
+        return InstanceFolder(self.path / "instances")
 
     @property
     def mask_stage(self) -> Literal["proposals", "foreground"]:

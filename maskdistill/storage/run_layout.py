@@ -162,6 +162,7 @@ _METRICS = {
     "training": {str: (_MEASURES, None)},
     "masks": {str: _NUMBER_OR_NONE},
     "cut_masks": {str: _NUMBER_OR_NONE},
+    "instances": {str: _NUMBER_OR_NONE},
     "clustering_seeds": ({"miou": [float], "mean": float, "std": float}, None),
 }
 _PARTS = [
@@ -238,6 +239,14 @@ RUN_FILES = (
     *(RunFile(f"{stage}/samples/samples.json", stage, _SAMPLES) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/samples/*/*", stage) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/*", stage) for stage in ("stage1", "stage2")),
+    RunFile("instances.json", "instances", _COCO),
+    RunFile("instances/record.json", "instances", {
+        NEEDED: ("used",), "used": bool, "why": str, "head": str, "scale": float,
+        **dict.fromkeys(("photos", "instances", "composites"), COUNT),
+    }),
+    RunFile("instances/config.json", "instances", _TRAINING),
+    RunFile("instances/composites/*/*.npz", "instances"),
+    RunFile("instances/*", "instances"),
     RunFile("candidates.parquet", "candidates", columns=_CANDIDATES),
     RunFile("candidates.json", "candidates", _COCO),
     RunFile("kept.parquet", "filter", columns=_KEPT),
@@ -270,6 +279,7 @@ _COMMANDS = {
     "clusters": "cluster",
     "classes": "cluster",
     "stage1": "train-stage1",
+    "instances": "instances",
     "candidates": "train-stage1",
     "filter": "filter",
     "pseudo_labels": "pseudo-label",

@@ -77,7 +77,8 @@ def test_rounds_that_nobody_asked_for_are_off_and_never_next():
     found = cards_of(state_of(rounds="missing", predictions="missing"), off=switched_off(RunConfig()))
     words = {card.name: card.state for card in found}
     assert (words["rounds"], words["predictions"]) == ("off", "next")
-    assert not switched_off(RunConfig().with_overrides(["rounds.count=2", "foreground.enabled=true"]))
+    on = ["rounds.count=2", "foreground.enabled=true", "instances.enabled=on"]
+    assert not switched_off(RunConfig().with_overrides(on))
 
 
 def test_nothing_is_next_while_a_job_works():

@@ -246,9 +246,9 @@ class TestReports:
         calls = spy(exports, "export_run", "4 masks.")
         assert main(["export", "--run", "r", "--format", format, "--out", "o", "--kept-only"]) == 0
         run, *rest = calls[0]
-        assert (run.name, *rest) == ("r", format, Path("o"), {"kept_only": True})
-        assert main(["export", "--run", "r", "--format", format, "--out", "o"]) == 0
-        assert calls[1][-1] == {"kept_only": False}
+        assert (run.name, *rest) == ("r", format, Path("o"), {"kept_only": True, "what": "masks"})
+        assert main(["export", "--run", "r", "--format", format, "--out", "o", "--what", "instances"]) == 0
+        assert calls[1][-1] == {"kept_only": False, "what": "instances"}
         assert capsys.readouterr().out == "4 masks.\n4 masks.\n"
 
 

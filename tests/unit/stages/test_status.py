@@ -53,6 +53,7 @@ JSONS = {
     "proposals.json": coco([0, 1, 10]),
     "candidates.json": coco([0, 1]),
     "foreground.json": {"used": False, "why": "Not used."},
+    "instances/record.json": {"used": False, "why": "Off."},
     "embeddings.json": {"folder": "masks", "errors": {}},
     "clusters.json": {"num_classes": 7, "embedding": "CLS 11", "dimensions": 24},
     "classes.json": {"num_classes": 7, "used": [1, 2, 3, 4, 5, 7], "num_edits": 2},
@@ -129,6 +130,7 @@ def test_finished_run(run):
         "foreground": "done: Not used",
         "clusters": "done: 7 clusters by CLS 11, 24 dimensions",
         "classes": "done: 6 classes, 2 changes by people",
+        "instances": "done: Off",
         "candidates": "done: 2 candidates",
         "filter": "done: 1 of 2 masks",
         "pseudo_labels": "done: 2 label maps",
@@ -203,7 +205,7 @@ def test_changed_proposals_make_all_stale(run):
     save_settings(run, CONFIG.with_overrides(["proposals.tau=0.3"]))
     found = reasons(run)
     assert (found["proposals"], found["embeddings"]) == ("proposals.tau was changed", "proposals is stale")
-    assert set(found) == set(NAMES)
+    assert set(found) == {*NAMES} - {"instances"}  # which is off
     assert states(run)["proposals"].text == "stale: proposals.tau was changed; 3 masks of 3 photos: of the old state"
 
 

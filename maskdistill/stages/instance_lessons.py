@@ -1,0 +1,141 @@
+"""What the head that finds single objects learns from: the best candidates of photos, and composites."""
+
+from collections.abc import Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Self
+
+import numpy as np
+
+from maskdistill.files import replace_atomically
+from maskdistill.models.composites import FEWEST, MOST
+from maskdistill.models.instance_head import InstanceHead, Lesson
+from maskdistill.models.instances import Scored, choose_targets, make_lesson, read_candidates, read_pools
+from maskdistill.models.training.checkpoint import write_tensors
+from maskdistill.proposals.foreground import patch_vectors
+from maskdistill.stages.context import Context
+from maskdistill.stages.pool import Task, map_photos
+from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
+from maskdistill.storage.read_files import read_json
+
+STAGE = "instances"
+PROJECTION_PATCHES = 40_000  # that PCA looks at
+CACHED_BYTES = 512 * 2**20  # of points kept in memory; the rest is read again in each epoch
+
+
+def start_head(context: Context, numbers: Sequence[int]) -> InstanceHead:
+    """The head before its training, with the projection of the patches of these photos; made once."""
+    path = context.run.instances.start_path
+    if not path.is_file():
+        num_blocks = len(read_json(context.tokens_path / TOKEN_INFO)["blocks"])
+        most = max(1, PROJECTION_PATCHES // len(numbers))
+        sample = []
+        for number in numbers:
+            vectors = patch_vectors(context.tokens.read(number), num_blocks)
+            order = np.random.default_rng((context.config.seed, number)).permutation(len(vectors))
+            sample.append(vectors[np.sort(order[:most])])
+        drawn = np.concatenate(sample)
+        dimensions = min(context.config.foreground.dimensions, drawn.shape[1])
+        head = InstanceHead(drawn.shape[1], dimensions, seed=context.config.seed)
+        head.look_at(drawn)
+        replace_atomically(path, partial(write_tensors, tensors=head.state_dict(), values={}))
+    return InstanceHead.load(path)
+
+
+@dataclass(frozen=True, eq=False)
+class Lessons:
+    """Photos first, then composites."""
+
+    context: Context
+    head: InstanceHead = field(repr=False)
+    numbers: Sequence[int]  # of the photos
+    targets: Sequence[Scored] = field(repr=False)  # of each
+    composites: Sequence[int]  # numbers of those that could be made
+    usual: float  # score of a usual photo's best candidate
+    cache: dict[int, Lesson] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def make(cls, context: Context, head: InstanceHead, numbers: Sequence[int]) -> Self:
+        """Choose the targets of the photos and make the composites that there are not yet."""
+        composites = _make_composites(context, numbers)
+        with context.reporter(STAGE, len(numbers)) as reporter:
+            targets = []
+            for number in numbers:
+                targets.append(_targets_of(context, number))
+                reporter.advance()
+        best = [item.scores[0] for item in targets if len(item.scores)]
+        return cls(context, head, numbers, targets, composites, float(np.median(best)) if best else 0.0)
+
+    def __len__(self) -> int:
+        return len(self.numbers) + len(self.composites)
+
+    def read(self, index: int) -> Lesson:
+        """A lesson by its place."""
+        if index in self.cache:
+            return self.cache[index]
+        photos = len(self.numbers)
+        lesson = self._of_photo(index) if index < photos else self._of_composite(self.composites[index - photos])
+        if (len(self.cache) + 1) * lesson.points.nbytes <= CACHED_BYTES:
+            self.cache[index] = lesson
+        return lesson
+
+    def _of_photo(self, index: int) -> Lesson:
+        number, context = self.numbers[index], self.context
+        tokens = context.tokens.read(number)
+        vectors = patch_vectors(tokens, len(read_json(context.tokens_path / TOKEN_INFO)["blocks"]))
+        points = self.head.points_of(vectors, _probability(context, number))
+        return make_lesson(points, self.targets[index], self.usual, context.config.instances.least_target)
+
+    def _of_composite(self, number: int) -> Lesson:
+        found = VectorStore(self.context.run.instances.composites_path).read([number])
+        rows, cols = (int(side) for side in found["grid"][0])
+        masks = found["masks"].reshape(-1, rows, cols)
+        return Lesson(
+            found["points"].reshape(rows, cols, -1).astype(np.float16), masks, np.ones(len(masks), np.float32)
+        )
+
+
+def _probability(context: Context, number: int) -> np.ndarray:
+    """(rows, cols) float32, of each patch of a photo to be foreground."""
+    return ArrayStore(context.run.foreground.maps_path).read(number)[..., 0].astype(np.float32)
+
+
+def _targets_of(context: Context, number: int) -> Scored:
+    pools = read_pools(PoolStore(context.run.pool), number)
+    pool = read_candidates(pools, _probability(context, number))
+    return choose_targets(pool, context.config.instances.targets, pools[0])
+
+
+def _make_composites(context: Context, numbers: Sequence[int]) -> list[int]:
+    """Make those that there are not yet; numbers of those that there are."""
+    store = VectorStore(context.run.instances.composites_path)
+    wanted = range(context.config.instances.composites)
+    missing = set(store.missing(wanted))
+    tasks = [task for task in _plan_composites(context, numbers) if task[0] in missing]
+    spec = WorkerSpec("maskdistill.stages.instance_worker:CompositeWorker", context.run.path, context.config)
+    with context.reporter(STAGE, len(wanted), len(wanted) - len(tasks), unit="composites") as reporter:
+        made = map_photos(spec, tasks, context.num_workers, on_crash=lambda _task, _reason: False)
+        with closing(made) as results:
+            for _ in results:
+                reporter.advance()
+    left_out = set(store.missing(wanted))
+    return [number for number in wanted if number not in left_out]
+
+
+def _plan_composites(context: Context, numbers: Sequence[int]) -> list[Task]:
+    """Which objects come into which photo: best masks of photos, of those whose best masks score highest."""
+    best: dict[int, dict[str, Any]] = {number: context.annotations[number][0] for number in numbers}
+    least = np.quantile([item["score"] for item in best.values()], 1 - context.config.instances.confident)
+    sources = [number for number, item in best.items() if item["score"] >= least]
+    tasks: list[Task] = []
+    for number in range(context.config.instances.composites):
+        generator = np.random.default_rng((context.config.seed, number, 0))
+        background = numbers[generator.integers(len(numbers))]
+        chosen = [
+            sources[place] for place in generator.integers(len(sources), size=generator.integers(FEWEST, MOST + 1))
+        ]
+        objects = [(context.photo(other), best[other]["segmentation"]) for other in chosen]
+        tasks.append((number, context.photo(background), objects))
+    return tasks

@@ -1,0 +1,78 @@
+"""Where the optional stages of a run keep what they make."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class ForegroundFolder:
+    """Where the foreground that was learnt across photos lies, and the masks after it."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """foreground.json, in the run: whether it is used, and why not."""
+        return self.path.parent / "foreground.json"
+
+    @property
+    def codes_path(self) -> Path:
+        """masks.json: COCO, the masks after the foreground."""
+        return self.path / "masks.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """masks.parquet: one row a mask, ``recut`` where its shape is the foreground's, ``cut_id`` as cut."""
+        return self.path / "masks.parquet"
+
+    @property
+    def heads_path(self) -> Path:
+        """heads.npz: a small perceptron a fold."""
+        return self.path / "heads.npz"
+
+    @property
+    def maps_path(self) -> Path:
+        """Folder of the probability maps, (rows, cols, 1) float16 a photo."""
+        return self.path / "maps"
+
+    def drop_masks(self) -> None:
+        """Take the masks away, so that those of the proposals count."""
+        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class InstanceFolder:
+    """Where the head that finds single objects lies, and what it found."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """record.json: whether it is used, and why not; how its scores compare with the pool's."""
+        return self.path / "record.json"
+
+    @property
+    def codes_path(self) -> Path:
+        """instances.json, in the run: COCO, the objects of every photo with score and class."""
+        return self.path.parent / "instances.json"
+
+    @property
+    def model_path(self) -> Path:
+        """model.safetensors: the trained head."""
+        return self.path / "model.safetensors"
+
+    @property
+    def start_path(self) -> Path:
+        """start.safetensors: the head before its training, while that is not finished."""
+        return self.path / "start.safetensors"
+
+    @property
+    def composites_path(self) -> Path:
+        """Folder of the composites, while the training is not finished."""
+        return self.path / "composites"
+
+    def drop_masks(self) -> None:
+        """Take the objects away."""
+        for path in (self.codes_path, self.codes_path.with_suffix(".arrow")):
+            path.unlink(missing_ok=True)

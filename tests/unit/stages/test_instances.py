@@ -1,0 +1,267 @@
+"""The stage ``instances``: composites, the head that is taught by them, and the objects of every photo."""
+
+import json
+import shutil
+
+import pytest
+from tiny_run import (
+    NUM_TRAIN,
+    NUM_VAL,
+    assert_same_artifacts,
+    contents_of,
+    draw_photo,
+    interrupt_stage,
+    redone,
+    run_chain,
+    weights_of,
+)
+
+from maskdistill.cli.main import main
+from maskdistill.datasets import open_source
+from maskdistill.exports.run import export_run
+from maskdistill.masks import decode_mask, mask_iou
+from maskdistill.models.new_instances import has_instances
+from maskdistill.stages import instances, shards
+from maskdistill.stages.chain import Options, Plan, run_stages
+from maskdistill.stages.soundness import find_damage
+from maskdistill.stages.status import stage_states
+from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.read_files import read_json
+from maskdistill.storage.run_folder import Run
+
+ON = (
+    *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
+    *("instances.enabled=on", "instances.composites=5", "instances.epochs=2", "proposals.pool=on"),
+    *("proposals.pool_depth=3", "stage1.epochs=1"),
+)
+WANTED = ("instances",)
+
+
+@pytest.fixture(scope="module")
+def settings(scene):
+    return scene[1].with_overrides(ON)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory, scene, settings):
+    """A run with its instances, to look at only, and what its stages said."""
+    path = tmp_path_factory.mktemp("instances") / "run"
+    said = run_chain(path, scene[0], settings, wanted=WANTED)
+    return Run(path), said
+
+
+@pytest.fixture
+def copy(made, tmp_path):
+    shutil.copytree(made[0].path, tmp_path / "run")
+    return Run(tmp_path / "run")
+
+
+def test_scored_masks_of_every_photo_with_a_class(made, settings):
+    run, _ = made
+    content = read_json(run.instances.codes_path)
+    codes = MaskCodes.of_file(run.instances.codes_path)
+    by_photo = {}
+    for item in content["annotations"]:
+        by_photo.setdefault(item["image_id"], []).append(item)
+        assert decode_mask(item["segmentation"]).sum() == item["area"]
+        assert 0 < item["score"] <= 1
+        assert 1 <= item["category_id"] <= run.num_classes
+        assert codes.box(item["id"]) == tuple(item["bbox"])
+    assert set(by_photo) == set(range(NUM_TRAIN + NUM_VAL))
+    for items in by_photo.values():
+        scores = [item["score"] for item in items]
+        assert scores == sorted(scores, reverse=True)
+        masks = [decode_mask(item["segmentation"]) for item in items]
+        assert len(masks) <= settings.instances.most
+        ious = [mask_iou(one, other) for place, one in enumerate(masks) for other in masks[:place]]
+        assert max(ious, default=0) <= settings.instances.overlap
+    record = read_json(run.instances.record_path)
+    assert (record["used"], record["composites"], record["instances"]) == (True, 5, len(content["annotations"]))
+
+
+def test_what_is_only_needed_meanwhile_is_taken_away(made):
+    folder = made[0].instances
+    assert folder.model_path.is_file()
+    assert not folder.composites_path.exists()
+    assert not folder.start_path.exists()
+
+
+@pytest.mark.parametrize("seen", [1, 9, 27, 50])
+@pytest.mark.slow
+def test_interrupted_stage_ends_with_the_same_files(made, scene, settings, tmp_path, monkeypatch, seen):
+    """In the composites, the targets, the training and the photos."""
+    monkeypatch.setattr(shards, "PHOTOS_PER_PART", 4)
+    path = tmp_path / "run"
+    shutil.copytree(made[0].path, path)
+    shutil.rmtree(path / "instances")
+    for name in ("instances.json", "stages/instances.json"):
+        (path / name).unlink()
+    interrupt_stage(monkeypatch, "instances", seen)
+    with pytest.raises(KeyboardInterrupt):
+        run_chain(path, scene[0], settings, wanted=WANTED)
+    assert not has_instances(Run(path))
+    run_chain(path, scene[0], settings, wanted=WANTED)
+    assert_same_artifacts(Run(path), made[0])
+
+
+@pytest.mark.slow
+def test_two_workers_make_the_same_files(made, scene, settings, tmp_path):
+    how = Options(num_workers=2, quiet=True)
+    run_stages(Run(tmp_path / "run"), str(scene[0]), settings, wanted=WANTED, options=how)
+    assert_same_artifacts(Run(tmp_path / "run"), made[0])
+
+
+def test_no_label_reaches_it(made, scene, settings, tmp_path):
+    data = tmp_path / "voc"
+    shutil.copytree(scene[0], data)
+    shutil.rmtree(data / "SegmentationClass")
+    (data / "SegmentationClass").mkdir()
+    run_chain(tmp_path / "run", data, settings, wanted=WANTED)
+    run = Run(tmp_path / "run")
+    assert read_json(run.instances.codes_path)["annotations"] == read_json(made[0].instances.codes_path)["annotations"]
+    assert weights_of(run.instances.model_path) == weights_of(made[0].instances.model_path)
+
+
+def test_photos_outside_of_the_train_split_teach_nothing(made, scene, settings, tmp_path):
+    data = tmp_path / "voc"
+    shutil.copytree(scene[0], data)
+    (data / "ImageSets/Segmentation/val.txt").write_text("08\n09")
+    run_chain(tmp_path / "run", data, settings, wanted=WANTED)
+    names = ("objectness.weight", "basis")
+    first, second = (weights_of(run.instances.model_path)[1] for run in (Run(tmp_path / "run"), made[0]))
+    assert [name for name in names if first[name] != second[name]] == []
+
+
+def test_other_classes_leave_the_head_as_it_is(copy, made, scene, settings):
+    changed = settings.with_overrides(["stage1.hidden=24"])
+    said = run_chain(copy.path, scene[0], changed, wanted=WANTED)
+    assert redone(said) == ["stage1", "instances"]
+    assert weights_of(copy.instances.model_path) == weights_of(made[0].instances.model_path)
+    assert copy.instances.model_path.stat().st_mtime_ns == made[0].instances.model_path.stat().st_mtime_ns
+
+
+class TestSwitchedOff:
+    def test_it_says_so_and_the_report_does_without(self, finished):
+        run, said = finished
+        assert said["instances"].startswith("Not used")
+        assert "instances" not in read_json(run.path / "metrics.json")
+        assert not run.instances.codes_path.exists()
+        assert not has_instances(run)
+        assert list(read_json(run.stage_path("evaluation"))["made_from"]["from"]) == ["predictions"]
+
+    def test_runs_made_before_are_not_stale(self, finished, scene):
+        plan = Plan(finished[0], open_source(str(scene[0])), scene[1].with_overrides(["instances.epochs=7"]))
+        assert plan.is_done("instances")
+        assert plan.is_done("evaluation")
+
+    def test_turning_it_on_makes_the_report_stale(self, finished, scene, settings):
+        plan = Plan(finished[0], open_source(str(scene[0])), scene[1].with_overrides(["instances.enabled=on"]))
+        assert plan.is_done("predictions")
+        assert not plan.is_done("instances")
+        assert not plan.is_done("evaluation")
+
+    def test_off_again_takes_the_objects_away(self, copy, scene, settings):
+        off = settings.with_overrides(["instances.enabled=off"])
+        assert redone(run_chain(copy.path, scene[0], off, wanted=WANTED)) == ["instances"]
+        assert not copy.instances.codes_path.exists()
+        assert not copy.instances.model_path.exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ("foreground.enabled=false", "foreground"),
+        ("proposals.pool=off", "proposals.pool=on"),
+        ("instances.composites=0", None),
+    ],
+)
+def test_what_it_cannot_do_without_is_named(scene, settings, tmp_path, change, reason):
+    said = run_chain(tmp_path / "run", scene[0], settings.with_overrides([change]), wanted=WANTED)
+    run = Run(tmp_path / "run")
+    assert has_instances(run) == (reason is None)
+    if reason:
+        assert said["instances"].startswith("Left out")
+        assert reason in said["instances"]
+        assert {item.name: item for item in stage_states(run)}["instances"].state == "done"
+
+
+def test_auto_leaves_photos_of_one_object_alone(made, scene, settings, copy, monkeypatch):
+    auto = settings.with_overrides(["instances.enabled=auto"])
+    monkeypatch.setattr(instances, "SEVERAL", 99.0)
+    assert run_chain(copy.path, scene[0], auto, wanted=WANTED)["instances"].startswith("Left out")
+    monkeypatch.setattr(instances, "SEVERAL", 0.5)
+    copy.stage_path("instances").unlink()
+    assert "objects in" in run_chain(copy.path, scene[0], auto, wanted=WANTED)["instances"]
+
+
+@pytest.mark.parametrize("name", ["instances.json", "instances/record.json", "instances/model.safetensors"])
+@pytest.mark.parametrize("damage", ["deleted", "cut off"])
+def test_damaged_file_is_made_again_the_same(copy, made, scene, settings, name, damage):
+    path = copy.path / name
+    content = path.read_bytes()
+    path.unlink() if damage == "deleted" else path.write_bytes(content[: len(content) // 2])
+    assert find_damage(copy, "instances") is not None
+    assert redone(run_chain(copy.path, scene[0], settings, wanted=WANTED)) == ["instances"]
+    found, wanted = contents_of(copy), contents_of(made[0])
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+def test_export_of_instances(made, tmp_path, capsys):
+    run, out = made[0], tmp_path / "coco"
+    assert main(["export", "--run", str(run.path), "--format", "coco", "--what", "instances", "--out", str(out)]) == 0
+    found = json.loads((out / "annotations/instances.json").read_text())
+    wanted = read_json(run.instances.codes_path)["annotations"]
+    assert [item["mask_id"] for item in found["annotations"]] == [item["id"] for item in wanted]
+    assert [item["score"] for item in found["annotations"]] == [item["score"] for item in wanted]
+    export_run(run, "yolo", tmp_path / "yolo", what="instances")
+    capsys.readouterr()
+    for more in (["--format", "voc"], ["--format", "coco", "--kept-only"]):
+        arguments = ["export", "--run", str(run.path), "--what", "instances", "--out", str(tmp_path / "no"), *more]
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+
+
+def test_export_of_a_run_without_names_the_remedy(finished, tmp_path, capsys):
+    arguments = ["export", "--run", str(finished[0].path), "--format", "coco", "--what", "instances"]
+    assert main([*arguments, "--out", str(tmp_path / "out")]) == 2
+    assert "instances.enabled=on" in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, made, scene, settings):
+    """The same run to its end."""
+    path = tmp_path_factory.mktemp("whole") / "run"
+    shutil.copytree(made[0].path, path)
+    run_chain(path, scene[0], settings, wanted=("evaluation",))
+    return Run(path)
+
+
+def test_report_measures_them_by_size(whole):
+    metrics = read_json(whole.path / "metrics.json")
+    assert metrics["instances"].keys() == metrics["masks"].keys()
+    assert {"box_corloc", "mask_ap", "mask_ap50", "mask_ar", "mask_ar_small"} <= metrics["instances"].keys()
+    assert metrics["instances"]["num_images"] == NUM_VAL
+
+
+def test_predict_writes_the_objects_of_a_new_folder(whole, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    for number in range(50, 53):
+        draw_photo(number)[0].save(photos / f"{number}.png")
+    (photos / "broken.png").write_bytes(b"no picture")
+    assert main(["predict", "--run", str(whole.path), "--images", str(photos), "--out", str(out), "--quiet"]) == 0
+    content = json.loads((out / "instances.json").read_text())
+    assert [item["file_name"] for item in content["images"]] == ["50.png", "51.png", "52.png"]
+    sizes = {item["id"]: [item["height"], item["width"]] for item in content["images"]}
+    assert {item["image_id"] for item in content["annotations"]} == set(sizes)
+    assert all(item["segmentation"]["size"] == sizes[item["image_id"]] for item in content["annotations"])
+    assert len({item["id"] for item in content["annotations"]}) == len(content["annotations"])
+    assert sorted(path.name for path in out.glob("*.png")) == ["50.png", "51.png", "52.png"]
+
+
+def test_predict_of_a_run_without_writes_label_maps_alone(finished, tmp_path):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    draw_photo(50)[0].save(photos / "50.png")
+    assert main(["predict", "--run", str(finished[0].path), "--images", str(photos), "--out", str(out), "--quiet"]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["50.png"]
