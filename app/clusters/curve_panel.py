@@ -24,8 +24,8 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
     low, high = curve.plateau
     num_clusters = len(set(decisions_now.classes.assigned.tolist()))
     st.caption(
-        f"Clusterings of random samples agree most at **{low} to {high}** clusters. Of these, **{curve.suggested}** "
-        f"has the highest silhouette. The run has {num_clusters}."
+        f"Clusterings of random samples agree most at **{low} to {high}** clusters. Of these, **{curve.suggested}** is "
+        f"the smallest number that separates them about as well as any. The run has {num_clusters}."
     )
     st.plotly_chart(
         figure(curve, num_clusters),

@@ -23,7 +23,8 @@ CURVE_STARTS = 3  # K-means starts a bootstrap, so that the curve shows the data
 LEAST_MASKS = 10
 LOW_K, HIGH_K, NUM_VALUES = 4, 60, 14  # the MSRC photos in two halves agree by up to 0.9, in their 14 classes by 0.66
 MASKS_PER_CLASS = 5  # the default values stop where clusters would hold fewer
-PLATEAU = 0.02  # values whose agreement is this close to the largest are as good
+AGREES = 0.9  # share of the largest agreement from which a value is nearly as good
+SEPARATES = 0.95  # share of the largest silhouette among these, likewise
 REFINEMENTS = 2  # rounds that look halfway between the best default value and those beside it
 
 OnStep = Callable[[int, int], None]
@@ -62,7 +63,7 @@ class KCurve:
     silhouette: tuple[float, ...]  # of all masks, [-1, 1]
     inertia: tuple[float, ...]
     suggested: int
-    plateau: tuple[int, int]  # first and last of the neighbouring values that are as good
+    plateau: tuple[int, int]  # first and last of the neighbouring values that agree nearly as well as the best
 
 
 def nearest_neighbours(raw_vectors: np.ndarray, num_neighbours: int = NUM_NEIGHBOURS) -> np.ndarray:
@@ -131,8 +132,10 @@ def suggest_num_classes(
 ) -> KCurve:
     """Find the number of clusters by the agreement of bootstraps (Lange et al., Neural Computation 2004).
 
-    For each K the same random 70 % samples are clustered, and each two compared on the masks in both. The values around
-    the largest agreement that lie within ``PLATEAU`` of it are as good; among them the largest silhouette decides.
+    For each K the same random 70 % samples are clustered, and each two compared on the masks in both. The curve rises
+    steeply to the number of classes and is nearly flat beyond, where clusters of one class are parted and its largest
+    value lies anywhere. So of the values around the largest agreement that reach ``AGREES`` of it, the smallest is
+    taken whose silhouette reaches ``SEPARATES`` of the largest one there.
     Two or three clusters may agree on any data, and without whitening few always do (measured: 0.99 for two): the
     default values start at 4, and the vectors should be whitened.
 
@@ -250,10 +253,12 @@ def _read_curve(points: Mapping[int, tuple[float, float, float]]) -> KCurve:
     values = sorted(points)
     agreement, silhouette, inertia = zip(*(points[value] for value in values), strict=True)
     low = high = int(np.argmax(agreement))
-    enough = agreement[low] - PLATEAU
+    enough = AGREES * agreement[low]
     while low > 0 and agreement[low - 1] >= enough:
         low -= 1
     while high < len(values) - 1 and agreement[high + 1] >= enough:
         high += 1
-    suggested = max(range(low, high + 1), key=lambda spot: silhouette[spot])  # the smaller of equals
+    largest = max(silhouette[low : high + 1])
+    far = largest - (1 - SEPARATES) * abs(largest)
+    suggested = next(spot for spot in range(low, high + 1) if silhouette[spot] >= far)
     return KCurve(tuple(values), agreement, silhouette, inertia, values[suggested], plateau=(values[low], values[high]))

@@ -173,20 +173,30 @@ def test_agreement_is_that_of_the_masks_two_bootstraps_share(monkeypatch):
     assert silhouette == pytest.approx(silhouette_score(vectors, vectors[:, 0] > 3))
 
 
-def test_silhouette_decides_on_the_plateau_around_the_largest_agreement():
+def test_the_smallest_value_that_agrees_and_separates_nearly_as_well_is_suggested():
     points = {
         2: (0.81, 0.9, 9.0),  # as good, but a dip lies between
         4: (0.60, 0.8, 8.0),
-        6: (0.81, 0.3, 7.0),
-        8: (0.82, 0.2, 6.0),
-        10: (0.805, 0.5, 5.0),
-        12: (0.79, 0.7, 4.0),
+        6: (0.75, 0.3, 7.0),  # agrees, but does not separate
+        8: (0.76, 0.48, 6.0),
+        10: (0.82, 0.5, 5.0),
+        12: (0.78, 0.5, 4.0),
+        14: (0.70, 0.7, 3.0),
     }
     curve = model_selection._read_curve(points)
     assert isinstance(curve, KCurve)
-    assert curve.plateau == (6, 10)
-    assert curve.suggested == 10
-    assert model_selection._halfway(points) == [9, 11]
+    assert curve.plateau == (6, 12)
+    assert curve.suggested == 8
+    assert sorted(model_selection._halfway(points)) == [7, 9]
+
+
+def test_a_curve_that_stays_high_where_classes_are_parted_suggests_the_classes():
+    """The largest value lay at 22 on photos of 14 classes, by chance."""
+    values = [4, 7, 10, 13, 15, 19, 22, 25, 33, 49]
+    agreement = [0.23, 0.37, 0.51, 0.65, 0.70, 0.68, 0.70, 0.71, 0.64, 0.63]
+    silhouette = [0.10, 0.15, 0.21, 0.26, 0.27, 0.26, 0.26, 0.24, 0.23, 0.21]
+    points = {value: (*pair, 1.0) for value, *pair in zip(values, agreement, silhouette, strict=True)}
+    assert model_selection._read_curve(points).suggested == 13
 
 
 def test_the_default_values_fit_the_number_of_masks():
