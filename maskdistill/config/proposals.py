@@ -72,6 +72,13 @@ class ProposalConfig:
     pool_size: int = setting(
         150, "candidates kept of each view, the best by themselves", "[1, 1000]", label="Candidates a view, at most"
     )
+    pool_keep: float = setting(
+        0.4,
+        "IoU with the best candidate from which the photo's one mask stays the first; higher: candidates replace it "
+        "more often",
+        "[0, 1]",
+        label="Mask that stays (IoU)",
+    )
     pool_share: float = setting(
         0.1,
         "least score of a further mask of a scene, as a share of the best candidate's; lower: more masks a photo",

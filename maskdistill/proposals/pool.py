@@ -20,7 +20,6 @@ from maskdistill.proposals.tree import flatten, grow_parts, pairwise_iou
 RING = 2  # patches around a candidate that it is compared with
 STEPS = 32  # of a signed map for 1: the maps are stored as whole numbers of 8 bits
 COMMON_SIDE = 48  # cells on the shorter side of the grid on which candidates of several views are compared
-SAME_OBJECT = 0.5  # IoU from which the cut and the best candidate are one object
 MOST_SHARED = 0.5  # of a further candidate or of one taken, that they may share
 _CROSS = ndimage.generate_binary_structure(2, 1)[None]
 
@@ -238,7 +237,7 @@ class ChoiceRule:
 
     share: float  # of the best candidate's score, where the best comes first
     share_beside: float  # of it, where the photo's mask stays
-    least_iou: float = SAME_OBJECT  # of that mask and the best candidate, for it to stay; 0 lets it stay in any case
+    least_iou: float  # of that mask and the best candidate, for it to stay; 0 lets it stay in any case
 
 
 def choose(shapes: np.ndarray, scores: np.ndarray, first: np.ndarray | None, rule: ChoiceRule, limit: int) -> Choice:

@@ -87,10 +87,9 @@ def choose_masks(
     shapes = np.concatenate([shapes_on(pool, grid) for pool in pools])
     scores = np.concatenate(score_views(pools, probability))
     small = None if first is None else resize_map(first.astype(np.float32), *grid) > 0.5
-    if probability is None:
-        rule = ChoiceRule(config.pool_share, max(config.pool_share, ALONE), least_iou=0.0)
-    else:
-        rule = ChoiceRule(config.pool_share, max(config.pool_share, BESIDE))
+    alone = probability is None
+    share_beside = max(config.pool_share, ALONE if alone else BESIDE)
+    rule = ChoiceRule(config.pool_share, share_beside, least_iou=0.0 if alone else config.pool_keep)
     found = choose(shapes, scores, small, rule, MOST_OBJECTS)
     masks = sharpen(found.candidates, pools, probability, image, size)
     if not masks and first is not None:

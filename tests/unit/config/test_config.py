@@ -310,6 +310,14 @@ def test_pool_is_made_where_it_is_of_use(changes, made, chosen):
     assert (proposals.makes_pool, proposals.chooses_from_pool) == (made, chosen)
 
 
+def test_scenes_is_quick_with_a_larger_second_view_and_more_of_the_pool():
+    quick, scenes = load_preset("quick"), load_preset("scenes")
+    assert scenes.proposals.chooses_from_pool
+    assert scenes.proposals.view_scale > 1 > quick.proposals.view_scale
+    assert scenes.proposals.pool_keep > quick.proposals.pool_keep
+    assert (scenes.features, scenes.foreground) == (quick.features, quick.foreground)
+
+
 def test_every_preset_loads():
     assert {"quick", "paper-voc", "paper-coco"} <= set(preset_names())
     for name in preset_names():

@@ -165,7 +165,7 @@ class TestChoice:
     FIRST, SECOND, THIRD, BOTH = range(4)
 
     def take(self, scores, first=None, limit=10, **rule):
-        rule = {"share": 0.35, "share_beside": 0.35, **rule}
+        rule = {"share": 0.35, "share_beside": 0.35, "least_iou": 0.5, **rule}
         return choose(self.SHAPES, np.array(scores), first, ChoiceRule(**rule), limit)
 
     def test_photos_mask_stays_where_the_best_candidate_is_the_same(self):
@@ -187,6 +187,11 @@ class TestChoice:
         scores, first = [0.9, 0.3, 0.3, 0.1], self.SHAPES[0]
         assert self.take(scores, first, share=0.2, share_beside=0.5).candidates == ()
         assert self.take(scores, share=0.2, share_beside=0.5).candidates == (self.FIRST, self.SECOND, self.THIRD)
+
+    def test_mask_that_is_less_like_the_best_gives_way(self):
+        first = boxes_on((20, 30), (2, 2, 8, 6))[0]
+        assert self.take([0.9, 0.1, 0.1, 0.05], first, least_iou=0.7).keeps_first
+        assert not self.take([0.9, 0.1, 0.1, 0.05], first, least_iou=0.8).keeps_first
 
     def test_mask_that_stays_in_any_case(self):
         found = self.take([0.1, 0.9, 0.2, 0.1], self.SHAPES[0], least_iou=0.0)
