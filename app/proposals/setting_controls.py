@@ -54,7 +54,7 @@ def _draw(setting: Setting, base: RunConfig, config: RunConfig, limit: int | Non
         st.pills(options=blocks, selection_mode="multi", **options)
     elif setting.word:
         session.sync_widget(options["key"], value)
-        st.select_slider(options=setting.numbers(value), **options)
+        st.select_slider(options=setting.numbers(value, usual=True), **options)
     else:
         low, high = setting.slider_ends(value, usual=True)
         high = max(limit, value) if limit else high

@@ -125,9 +125,9 @@ class Setting:
         high = span.high - self.step * span.open_high
         return self.type(min(low, value)), self.type(max(high, value))
 
-    def numbers(self, value: int | str) -> list[int | str]:
-        """``word`` and the whole numbers worth trying, up to ``value`` if that is more."""
-        low, high = self.slider_ends(self.within.low if value == self.word else value, usual=True)
+    def numbers(self, value: int | str, *, usual: bool = False) -> list[int | str]:
+        """``word`` and the whole numbers of a slider that can show ``value``; ``usual`` as ``slider_ends`` has it."""
+        low, high = self.slider_ends(self.within.low if value == self.word else value, usual=usual)
         return [self.word, *range(low, high + 1)]
 
     def check(self, value: Any, name: str) -> None:

@@ -45,7 +45,7 @@ def open_form(tmp_path: Path):
 
 def fields(app):
     """Every field of the form by its setting's name."""
-    widgets = [*app.number_input, *app.slider, *app.selectbox, *app.toggle, *app.text_input]
+    widgets = [*app.number_input, *app.slider, *app.select_slider, *app.selectbox, *app.toggle, *app.text_input]
     return {item.key.removeprefix(session.field_key("")): item for item in widgets}
 
 
@@ -211,3 +211,12 @@ def test_what_was_typed_is_forgotten_when_other_settings_are_chosen(open_form):
     app.run()
     assert fields(app)["stage1.epochs"].value == load_preset("paper-voc").stage1.epochs
     assert changes(app) == []
+
+
+@pytest.mark.parametrize(("preset", "chosen", "change"), [("quick", 7, "7"), ("paper-voc", "auto", "auto")])
+def test_number_that_may_be_found_is_chosen_from_both(open_form, preset, chosen, change):
+    app = open_form("proposals", preset=preset)
+    fields(app)["proposals.num_objects"].set_value(chosen)
+    send(app)
+    assert not app.exception
+    assert changes(app) == [f"proposals.num_objects={change}"]
