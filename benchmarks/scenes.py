@@ -48,7 +48,7 @@ def main() -> None:
         run, seeds = Run(options.run or Path(folder) / "run"), []
         for seed in range(options.seeds):
             options.set = [*options.set, f"seed={seed}"]
-            kinds, result["photos_per_second"] = _make(run, data, options)
+            kinds, result["photos_per_second"] = _make(run, data, options, len(truth.photos))
             seeds.append({name: measure(run, truth, found) for name, found in kinds.items()})
     rows = {name: {key: _gather([item[name][key] for item in seeds]) for key in seeds[0][name]} for name in seeds[0]}
     result["masks"] = rows
@@ -68,8 +68,8 @@ def _photos(truth: PhotoSource, others: str | None) -> Iterator[str]:
         yield folder
 
 
-def _make(run: Run, data: str, options: argparse.Namespace) -> tuple[dict[str, Found], float | None]:
-    """All kinds of masks of a run, by name, and the photos a second of the proposals."""
+def _make(run: Run, data: str, options: argparse.Namespace, measured: int) -> tuple[dict[str, Found], float | None]:
+    """All kinds of masks of a run's first photos, by name, and the photos a second of the proposals."""
     source, config = open_source(data), load_preset(options.preset).with_overrides(options.set)
     with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
         pass
@@ -82,7 +82,9 @@ def _make(run: Run, data: str, options: argparse.Namespace) -> tuple[dict[str, F
         "foreground": annotations_by_photo(run.codes_path),
     }
     if run.pool.is_dir():
-        kinds["pool"] = {number: _best_of_pool(run, number, photo) for number, photo in enumerate(source.photos)}
+        kinds["pool"] = {
+            number: _best_of_pool(run, number, photo) for number, photo in enumerate(source.photos[:measured])
+        }
     if config.instances.enabled != "off":
         make_stage(run, options, "instances")
         kinds["instances"] = annotations_by_photo(run.instances.codes_path)

@@ -8,7 +8,7 @@ from maskdistill.config import RunConfig, Setting, describe_setting
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 
 ENGINES = {"ncut": ("tau", "num_objects", "foreground", "refine_steps"), "published": ("topk", "mass", "num_heads")}
-NCUT_MORE = ("feature", "blocks", "views", "view_scale", "component", "min_piece", "pool_share")
+NCUT_MORE = ("feature", "blocks", "views", "view_scale", "component", "min_piece")
 CRF = ("iterations", "bilateral_weight", "bilateral_sigma_xy", "bilateral_sigma_rgb", "max_pixels", "min_agreement")
 _LAST_BLOCKS = 5  # blocks of the backbone that are offered
 

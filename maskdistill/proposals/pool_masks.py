@@ -25,7 +25,7 @@ from maskdistill.proposals.refinement import resize_map
 
 LEAST_PIXELS = 16  # of a mask
 BESIDE = 0.35  # share of the best candidate's score that one beside a mask which stays must have
-ALONE = 0.7  # the same where no foreground is learnt across photos, and much that is none scores well
+ALONE = 0.7  # the same where no foreground is learnt across photos, since much that is none scores well
 
 
 @dataclass(frozen=True)
@@ -81,15 +81,16 @@ def choose_masks(
         probability: Likewise.
         image: The photo, whose edges the masks follow, at any size; None leaves them interpolated.
         size: height, width of the photo in pixels.
-        config: ``pool_share``.
+        config: ``pool_keep`` and ``pool_share``, read where there is a ``probability``.
     """
     grid = common_grid(pools[0])
     shapes = np.concatenate([shapes_on(pool, grid) for pool in pools])
     scores = np.concatenate(score_views(pools, probability))
     small = None if first is None else resize_map(first.astype(np.float32), *grid) > 0.5
-    alone = probability is None
-    share_beside = max(config.pool_share, ALONE if alone else BESIDE)
-    rule = ChoiceRule(config.pool_share, share_beside, least_iou=0.0 if alone else config.pool_keep)
+    if probability is None:
+        rule = ChoiceRule(ALONE, ALONE, least_iou=0.0)
+    else:
+        rule = ChoiceRule(config.pool_share, max(config.pool_share, BESIDE), config.pool_keep)
     found = choose(shapes, scores, small, rule, MOST_OBJECTS)
     masks = sharpen(found.candidates, pools, probability, image, size)
     if not masks and first is not None:

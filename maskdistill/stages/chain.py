@@ -18,7 +18,7 @@ from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
-from maskdistill.stages.propose import describe_inputs, hold_masks, missed_photos, token_folder
+from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
@@ -162,6 +162,8 @@ class Plan:
             return values | {"settings": {"foreground": {"enabled": False}}}
         if stage.name == "instances" and self.config.instances.enabled == "off":
             return values | {"settings": {"instances": {"enabled": "off"}}}
+        if stage.name == "foreground" and self.config.proposals.chooses_from_pool:
+            values["choice"] = {name: getattr(self.config.proposals, name) for name in CHOICE}
         if stage.seeded:
             values["seed"] = self.config.seed
         if stage.name in ("foreground", "embeddings"):

@@ -35,6 +35,7 @@ STAGE = "proposals"
 CODE_VERSION = 1  # raise it when the same settings would make other masks
 BEGIN_PATIENCE = 5.0  # seconds that a shard waits while others begin
 MERGE_PATIENCE = 60.0  # seconds that the last shard waits while another last one merges
+CHOICE = ("pool_keep", "pool_share")  # settings by which the stage ``foreground`` chooses from the pool
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
 
@@ -166,10 +167,11 @@ def describe_inputs(source: PhotoSource, config: RunConfig, choice: BackboneChoi
 
 
 def _describe_proposals(config: ProposalConfig) -> dict[str, Any]:
-    """The settings that the masks depend on: without a pool, what it would be is of no account."""
-    return {
-        name: value for name, value in asdict(config).items() if config.makes_pool or name.partition("_")[0] != "pool"
-    }
+    """The settings that masks and candidates depend on: without a pool, what it would be is of no account."""
+    values = {name: value for name, value in asdict(config).items() if name not in CHOICE}
+    if config.makes_pool:
+        return values
+    return {name: value for name, value in values.items() if name.partition("_")[0] != "pool"}
 
 
 def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> Path:

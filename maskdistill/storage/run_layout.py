@@ -91,6 +91,7 @@ _RECORD = {
         "code": int,
         "from": {str: str},
         "settings": {str: {str: object}},
+        "choice": {str: float},
         "seed": int,
         "photos": str,
         "num_photos": COUNT,

@@ -125,6 +125,14 @@ def test_pool_that_was_given_up_is_made_again_when_it_is_wanted(copy, made, scen
     assert [name for name in names if found[name] != wanted[name]] == []
 
 
+@pytest.mark.parametrize("change", ["proposals.pool_keep=1", "proposals.pool_share=0.5"])
+def test_other_choice_takes_no_new_candidates(copy, made, scene, settings, change):
+    changed = settings.with_overrides([change])
+    assert redone(run_chain(copy.path, scene[0], changed, wanted=("foreground",))) == ["foreground"]
+    assert redone(run_chain(copy.path, scene[0], settings, wanted=("foreground",))) == ["foreground"]
+    assert read_json(copy.codes_path)["annotations"] == read_json(made.codes_path)["annotations"]
+
+
 def test_without_a_pool_a_photo_has_one_mask(scene, settings, tmp_path):
     run_chain(tmp_path / "run", scene[0], settings.with_overrides(["proposals.pool=off"]), wanted=("foreground",))
     run = Run(tmp_path / "run")
