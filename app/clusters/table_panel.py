@@ -31,6 +31,7 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
         key="clusters:table",
         on_action=lambda action: _act(run_view, decisions_now, action),
     )
+    _name_doubtful(run_view, decisions_now, {row.cluster for row in rows})
     if has_truth:
         st.caption("Purity is measured with ground truth, for reporting only: no stage sees it.")
     if decisions_now.classes is not None and decisions_now.classes.dormant:
@@ -38,6 +39,22 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
             f"{decisions_now.classes.dormant} earlier changes belong to another clustering. They count again if that "
             "clustering is used again."
         )
+
+
+def _name_doubtful(run_view: RunView, decisions_now: DecisionView, shown: set[int]) -> None:
+    """Say which clusters look like bad masks, unless people took over another clustering."""
+    classes = decisions_now.classes
+    found = (run_view.clusters or {}).get("doubtful", {}) if classes is None or not classes.numbering.base else {}
+    doubtful = [int(number) for number in found if int(number) in shown]
+    if not doubtful:
+        return
+    named = ", ".join(f"{decisions_now.name_of(number)} ({found[str(number)]:.0%})" for number in doubtful)
+    left_out = classes is not None and classes.left_out.issuperset(doubtful)
+    after = "They are left out of the classes; *Include* takes them back." if left_out else "*Exclude* leaves them out."
+    st.caption(
+        f":material/warning: These look like bad masks: {named}. Given is how far their masks stand out from what is "
+        f"around them and keep off the photo's border, compared with the run's median mask. {after}"
+    )
 
 
 def _ticked(run_view: RunView) -> set[int]:

@@ -14,6 +14,7 @@ from maskdistill.config import ClusterConfig
 from maskdistill.errors import ConfigError
 
 DIMENSIONS = (12, 16, 20, 24, 32, 48)  # tried when the dimensions are left open
+MOST_AGAIN = 3  # times that masks are clustered again for clusters that are left out
 USUAL_CLASSES = 20  # K while the embedding is chosen and K itself is not known yet
 
 Embeddings = Mapping[str, np.ndarray]  # (N, D) raw vectors of the same masks, by name; each has a D of its own
@@ -35,8 +36,11 @@ def find_clusters(
     seed: int,
     support: Embeddings | None = None,
     on_step: Callable[[int, int], None] | None = None,
+    count_left_out: Callable[[np.ndarray], int] = lambda _labels: 0,
 ) -> FoundClusters:
     """Choose what is left open, then cluster.
+
+    Where K is given and clusters are left out, there are more of them, so that K are left.
 
     Args:
         candidates: Of the masks.
@@ -44,6 +48,7 @@ def find_clusters(
         seed: Of all runs.
         support: Of further masks, by the same names, that only help.
         on_step: Called with the number of embeddings tried and their total.
+        count_left_out: (N,) clusters of the masks, from 0 -> how many of the clusters are not to be classes.
 
     Raises:
         ConfigError: If there are fewer different masks than clusters, or the embedding is unknown.
@@ -62,8 +67,14 @@ def find_clusters(
     )
     spaces, views = zip(*fit_spaces(wanted, support, choice.table(), config), strict=True)
     curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
-    num_classes = config.num_classes or curve.suggested
-    return FoundClusters(choice, curve, spaces[0], cluster_views(views, num_classes, num_masks, config, seed))
+    wanted_classes = config.num_classes or curve.suggested
+    clustering = cluster_views(views, wanted_classes, num_masks, config, seed)
+    for _ in range(MOST_AGAIN if config.num_classes else 0):
+        more = min(num_masks, wanted_classes + count_left_out(clustering.labels))
+        if more <= clustering.num_classes:
+            break
+        clustering = cluster_views(views, more, num_masks, config, seed)
+    return FoundClusters(choice, curve, spaces[0], clustering)
 
 
 def count_tried(candidates: Embeddings, config: ClusterConfig) -> int:

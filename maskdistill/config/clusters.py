@@ -54,6 +54,12 @@ class ClusterConfig:
         0, "kmeans: clusters made first, then merged by Ward's rule to num_classes; 0: no merging", "[0, inf)"
     )
     minibatch_from: int = setting(20_000, "number of masks from which K-means works in mini-batches", "[0, inf)")
+    leave_out_doubtful: bool = setting(
+        False,
+        "clusters of bad masks, as the foreground across photos tells them, are no classes and beside K; people may "
+        "include them again; false: they are only named",
+        label="Leave doubtful clusters out",
+    )
     support: str = setting("", "a second folder of photos, used for the clustering only")
 
     def __post_init__(self) -> None:

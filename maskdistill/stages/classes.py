@@ -31,6 +31,7 @@ def make_classes(context: Context) -> str:
         "names": {str(number): name for number, name in sorted(found.names.items())},  # of now: they may change
         "excluded": sorted(found.excluded),
         "rejected": found.rejected.tolist(),
+        "left_out": found.mask_ids[np.isin(found.assigned, list(found.left_out))].tolist(),
         "num_edits": found.num_edits,
     }
     write_json(run.path / "classes.json", record)
@@ -49,5 +50,5 @@ def _measure(vectors: np.ndarray, classes: pd.DataFrame) -> tuple[np.ndarray, np
 
 def _changes(found: Classes) -> str:
     if not found.num_edits:
-        return ", as clustered"
+        return ", without doubtful clusters" if found.left_out else ", as clustered"
     return f" after {found.num_edits} change{'' if found.num_edits == 1 else 's'} by people"

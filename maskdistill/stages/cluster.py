@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.clustering.cluster_summary import cluster_table
+from maskdistill.clustering.doubtful import doubtful_clusters
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import (
     Embeddings,
@@ -23,6 +24,7 @@ from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically, write_json
 from maskdistill.stages.context import Context
+from maskdistill.stages.prominence import mask_prominence
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, write_table
 
@@ -45,10 +47,20 @@ class Masks:
 def make_clusters(context: Context) -> str:
     """Cluster the masks of the training photos; masks of other photos go to the nearest centre, for reporting only."""
     config, masks = context.config.clusters, _read_masks(context)
+    known = mask_prominence(context)
+    prominence = np.array([known.get(id, np.nan) for id in masks.ids[masks.fitted].tolist()])
     with context.reporter("clusters", count_tried(masks.embeddings, config), unit="embeddings") as reporter:
         found = find_clusters(
-            masks.training, config, context.config.seed, masks.support, lambda _done, _total: reporter.advance()
+            masks.training,
+            config,
+            context.config.seed,
+            masks.support,
+            lambda _done, _total: reporter.advance(),
+            lambda labels: len(doubtful_clusters(labels, prominence)) if config.leave_out_doubtful else 0,
         )
+    doubtful = {number + 1: share for number, share in doubtful_clusters(found.clustering.labels, prominence).items()}
+    if len(doubtful) == found.clustering.num_classes:
+        doubtful = {}
     clustering, fitted = found.clustering, masks.fitted
     vectors = found.space.transform(masks.embeddings[found.choice.name])
     labels, distances, margins = assign(vectors, clustering.centres)
@@ -56,12 +68,19 @@ def make_clusters(context: Context) -> str:
     table = pd.DataFrame(
         {"mask_id": masks.ids, "cluster": labels + 1, "distance": distances, "margin": margins, "fitted": fitted}
     )
-    _write(context.run, table, vectors, found)
+    _write(context.run, table, vectors, found, doubtful, list(doubtful) if config.leave_out_doubtful else [])
     spread = clustering.agreement
     return (
         f"{clustering.num_classes} clusters of {int(fitted.sum())} masks by {found.choice.name}, "
-        f"{found.space.dimensions} dimensions{'' if spread is None else f'; agreement of the runs {spread:.2f}'}."
+        f"{found.space.dimensions} dimensions{'' if spread is None else f'; agreement of the runs {spread:.2f}'}"
+        f"{_describe_doubtful(list(doubtful), config.leave_out_doubtful)}."
     )
+
+
+def _describe_doubtful(numbers: Sequence[int], left_out: bool) -> str:
+    if not numbers:
+        return ""
+    return f"; of bad masks by the foreground: {', '.join(map(str, numbers))}{', left out' if left_out else ''}"
 
 
 def recluster(context: Context, seeds: Sequence[int]) -> dict[int, dict[int, int]]:
@@ -110,7 +129,14 @@ def _why_no_mask(run: Run) -> str:
     return f"The first, {first['id']}: {first['reason'] or first['problem']} Add other photos, and start again."
 
 
-def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: FoundClusters) -> None:
+def _write(
+    run: Run,
+    table: pd.DataFrame,
+    vectors: np.ndarray,
+    found: FoundClusters,
+    doubtful: dict[int, float],
+    left_out: list[int],
+) -> None:
     """clusters.parquet, embeddings.npy (rows as in the table), space.npz and clusters.json."""
     write_table(run.clusters_path, table)
     replace_atomically(run.path / "embeddings.npy", lambda path: _save(path, vectors.astype(np.float32)))
@@ -124,6 +150,8 @@ def _write(run: Run, table: pd.DataFrame, vectors: np.ndarray, found: FoundClust
         "embedding": found.choice.name,
         "dimensions": found.space.dimensions,
         "agreement": found.clustering.agreement,
+        "doubtful": {str(number): share for number, share in doubtful.items()},
+        "left_out": left_out,
         "inertias": list(found.clustering.inertias),
         "embeddings": found.choice.table(),
         "num_classes_curve": None if found.curve is None else _plain(asdict(found.curve)),

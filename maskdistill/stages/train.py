@@ -97,9 +97,9 @@ def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
 
 
 def _outlined_numbers(context: Context, clusters: dict[int, int]) -> list[int]:
-    """The training photos without those whose objects people rejected all the masks of."""
+    """The training photos without those whose masks are all rejected by people, or in clusters of bad masks."""
     classes = read_json_if_there(context.run.path / "classes.json")
-    rejected = set(classes["rejected"]) if classes else set()
+    rejected = {*classes["rejected"], *classes.get("left_out", [])} if classes else set()
     ids = {number: {item["id"] for item in context.annotations[number]} for number in context.training_numbers}
     return [number for number, masks in ids.items() if not masks & rejected or masks & clusters.keys()]
 

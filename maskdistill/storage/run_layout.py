@@ -129,6 +129,8 @@ _CLUSTERS = {
     "embedding": str,
     "dimensions": COUNT,
     "agreement": _NUMBER_OR_NONE,
+    "doubtful": {str: float},
+    "left_out": [_CLASSES],
     "inertias": [float],
     "num_classes_curve": (_CURVE, None),
     "embeddings": [{"name": str, "dimensions": COUNT, str: (str, float, bool, None)}],
@@ -151,6 +153,7 @@ _CLASSES_JSON = {
     "names": {str: str},
     "excluded": [_CLASSES],
     "rejected": [COUNT],
+    "left_out": [COUNT],
     "num_edits": COUNT,
 }
 _METRICS = {

@@ -37,6 +37,7 @@ class Classes:
     numbering: Numbering  # what the numbers mean
     names: Mapping[int, str]  # those that people gave
     excluded: frozenset[int]
+    left_out: frozenset[int]  # those of them that are of bad masks: nothing is learnt of their photos
     num_classes: int  # the highest number there is
     num_edits: int  # changes of clusters and steps of marks that are in force
     dormant: int  # steps about an earlier clustering
@@ -59,11 +60,13 @@ def read_classes(run: Run) -> Classes:
         RunError: If there are no clusters yet, or a file is damaged.
     """
     table = run.clusters()
-    num_classes = read_json(run.path / "clusters.json")["num_classes"]
+    record = read_json(run.path / "clusters.json")
+    num_classes = record["num_classes"]
     numbering, edits, dormant = _read_edits(run)
     ids = table["mask_id"].to_numpy()
     before = table["cluster"].to_numpy().astype(np.int32)
-    folded = fold(ids, before, num_classes, edits)
+    left_out = [] if numbering.base else record.get("left_out", [])  # of an alternative that people adopted none is
+    folded = fold(ids, before, num_classes, edits, left_out)
     marks = read_marks(run, Scope.CLUSTERS)
     assigned, cluster = _apply_marks(run, folded, marks)
     cluster[np.isin(cluster, list(folded.excluded))] = 0
@@ -75,6 +78,7 @@ def read_classes(run: Run) -> Classes:
         numbering=numbering,
         names={number: name for number, name in folded.names.items() if name},
         excluded=frozenset(folded.excluded),
+        left_out=frozenset(left_out) & folded.excluded,
         num_classes=folded.num_classes,
         num_edits=len(edits) + marks.loc[~marks["dormant"], "step"].nunique(),
         dormant=dormant,
@@ -83,8 +87,9 @@ def read_classes(run: Run) -> Classes:
 
 
 def class_digest(run: Run) -> str:
-    """``digest`` of ``read_classes``; cheap where nobody decided anything about clusters."""
-    return read_classes(run).digest if steps(run, scope=Scope.CLUSTERS, limit=1) else ""
+    """``digest`` of ``read_classes``; cheap where all is as the clustering left it."""
+    decided = steps(run, scope=Scope.CLUSTERS, limit=1) or read_json(run.path / "clusters.json").get("left_out")
+    return read_classes(run).digest if decided else ""
 
 
 def read_names(run: Run) -> dict[int, str]:

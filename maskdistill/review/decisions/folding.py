@@ -75,7 +75,9 @@ _APPLY = {
 }
 
 
-def fold(mask_ids: np.ndarray, cluster: np.ndarray, num_classes: int, edits: Sequence[Edit]) -> Folded:
+def fold(
+    mask_ids: np.ndarray, cluster: np.ndarray, num_classes: int, edits: Sequence[Edit], excluded: Sequence[int] = ()
+) -> Folded:
     """Clusters after changes, without marks on single masks.
 
     Args:
@@ -83,8 +85,9 @@ def fold(mask_ids: np.ndarray, cluster: np.ndarray, num_classes: int, edits: Seq
         cluster: (N,) of each before them, 1 to ``num_classes``.
         num_classes: K before them.
         edits: In order.
+        excluded: Clusters that are no classes before them.
     """
-    folded = Folded(mask_ids, cluster.astype(np.int32), num_classes)
+    folded = Folded(mask_ids, cluster.astype(np.int32), num_classes, excluded=set(excluded))
     for edit in edits:
         folded.apply(edit)
     return folded

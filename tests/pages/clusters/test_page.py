@@ -11,10 +11,12 @@ from app import stage_jobs
 from app.session import Key
 from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
 from maskdistill.errors import RunError
+from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 
@@ -229,6 +231,19 @@ def test_cluster_is_excluded_and_included_again(open_page, editable_run):
     assert number_selected(app) == size  # it can be looked at still
     button(app, "Include").click().run()
     assert not decisions.read_classes(editable_run).excluded
+
+
+@pytest.mark.parametrize("left_out", [True, False])
+def test_cluster_of_bad_masks_is_named_and_can_be_taken_back(open_page, editable_run, left_out):
+    path = editable_run.path / "clusters.json"
+    write_json(path, read_json(path) | {"doubtful": {"2": 0.61}, "left_out": [2] if left_out else []})
+    app = tick(open_clusters(open_page), 2)
+    (named,) = (item.value for item in app.caption if "bad masks" in item.value)
+    assert "cluster 2 (61%)" in named
+    assert ("Include" in named) == left_out
+    assert decisions.read_classes(editable_run).excluded == ({2} if left_out else set())
+    button(app, "Include" if left_out else "Exclude").click().run()
+    assert decisions.read_classes(editable_run).excluded == (set() if left_out else {2})
 
 
 def test_cluster_is_split_after_a_look_at_its_parts(open_page, editable_run):

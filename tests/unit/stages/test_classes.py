@@ -9,6 +9,7 @@ from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.review.decisions import Action, Mark, Scope, decide, exclude, merge, read_classes, rename, split, undo
+from maskdistill.stages import train
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states
@@ -72,6 +73,7 @@ class TestWithoutDecisions:
             "names": {},
             "excluded": [],
             "rejected": [],
+            "left_out": [],
             "num_edits": 0,
         }
         assert run.num_classes == 3
@@ -299,3 +301,50 @@ class TestLabelDecisions:
         assert "rounds" in again("rounds.count=1", "rounds.crf=false", "rounds.stop_at=1.0", wanted=("rounds",))
         found = LabelFolder(run.path / "rounds" / "1").kept().set_index("mask_id")
         assert found.at[mask_id, "rule"] == "rejected by a person"
+
+
+class TestClustersOfBadMasks:
+    @pytest.fixture
+    def doubtful(self, again, monkeypatch):
+        """The masks of cluster 1 stand out far less than the others."""
+        bad = set(members(again.run, 1))
+        known = {mask_id: 0.1 if mask_id in bad else 0.8 for mask_id in again.run.clusters()["mask_id"].tolist()}
+        monkeypatch.setattr("maskdistill.stages.cluster.mask_prominence", lambda _context: known)
+        return bad
+
+    def test_they_are_named_and_stay_classes_unless_asked(self, again, doubtful):
+        again("clusters.num_rounds=7", wanted=("stage1",))
+        record = read_json(again.run.path / "clusters.json")
+        named = {int(number) for number in record["doubtful"]}
+        assert named
+        assert {*members(again.run, next(iter(named)))} & doubtful
+        assert record["left_out"] == []
+        assert record["num_classes"] == 3
+        assert read_json(again.run.path / "classes.json")["left_out"] == []
+
+    def test_left_out_they_are_beside_k_and_nothing_is_learnt_of_their_photos(self, again, doubtful, monkeypatch):
+        learnt = []
+        monkeypatch.setattr(train, "_train", lambda lesson: learnt.append(lesson.numbers) or "")
+        again("clusters.leave_out_doubtful=true", wanted=("stage1",))
+        record, classes = read_json(again.run.path / "clusters.json"), read_json(again.run.path / "classes.json")
+        left_out = set(record["left_out"])
+        assert left_out == {int(number) for number in record["doubtful"]}
+        assert record["num_classes"] == 3 + len(left_out)
+        assert set(classes["used"]) == set(range(1, record["num_classes"] + 1)) - left_out
+        masks = {mask_id for number in left_out for mask_id in members(again.run, number)}
+        assert set(classes["left_out"]) == masks
+        assert not masks & set(again.run.classes()["mask_id"])
+        kept = set(again.run.classes()["mask_id"] // 10)
+        assert set(learnt[0]) == set(range(8)) & kept
+        assert len(learnt[0]) < 8
+
+    def test_a_person_takes_one_back(self, again, doubtful):
+        again("clusters.leave_out_doubtful=true", wanted=("classes",))
+        (number, *_) = read_json(again.run.path / "clusters.json")["left_out"]
+        assert read_classes(again.run).left_out >= {number}
+        exclude(again.run, "ann", number, False)
+        assert number not in read_classes(again.run).excluded
+        assert again("clusters.leave_out_doubtful=true", wanted=("classes",)) == ["classes"]
+        assert number in read_json(again.run.path / "classes.json")["used"]
+        exclude(again.run, "ann", number, True)
+        assert number not in set(read_classes(again.run).cluster)
