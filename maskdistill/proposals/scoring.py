@@ -41,12 +41,12 @@ PART_NAMES = {
     "foreground": "Foreground",
     "area": "Area",
     "border": "Border",
-    "pool_inside": "Foreground inside",
-    "pool_edge": "Foreground edge",
+    "pool_inside": "Inside",
+    "pool_edge": "Edge",
     "pool_agreement": "Both views",
     "pool_contrast": "Difference",
     "pool_size": "Size",
-    "pool_border": "Off the border",
+    "pool_border": "Off border",
 }
 PART_HELP = {
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
