@@ -17,9 +17,11 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import psutil
+
+from maskdistill.errors import ConfigError
 
 _DEVICES = Path("/dev")
 _TEMPORARY = re.compile(r"\..+\.(?:(?P<place>[0-9a-f]{8})-)?(?P<pid>\d+)-[0-9a-f]{8}\.tmp")
@@ -125,6 +127,20 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
     finally:
         with contextlib.suppress(OSError):  # of a folder that is gone, or can be written no more
             temporary.unlink(missing_ok=True)
+
+
+def check_place(path: Path, wanted: Literal["file", "folder"]) -> None:
+    """Refuse what can be no file, or no folder, because something of another kind stands there or above it.
+
+    Raises:
+        ConfigError: Naming what stands there.
+    """
+    there = next(place for place in (path, *path.absolute().parents) if os.path.lexists(place))
+    found = "folder" if there.is_dir() else "file" if os.path.exists(there) else "link that leads nowhere"
+    if there == path and found != wanted:
+        raise ConfigError(f"{path} is a {found}, wanted a {wanted}. Give another {wanted}.")
+    if there != path and found != "folder":
+        raise ConfigError(f"{there} is a {found}, so that {path} can be no {wanted}. Give another {wanted}.")
 
 
 def require_writable(folder: Path, depth: int = 0) -> None:

@@ -1,6 +1,7 @@
 """The flags of the command line, by command."""
 
 import argparse
+import os
 from pathlib import Path
 
 from maskdistill.cli.settings_help import SetAction
@@ -9,6 +10,7 @@ from maskdistill.stages.stage_list import NAMES
 
 MODELS = ("stage1", "stage2", "final")
 LOG_LINES = 40
+_PATH_BYTES, _NAME_BYTES = 4096, 255  # as most systems have it
 
 
 def stage(command: argparse.ArgumentParser) -> None:
@@ -48,7 +50,7 @@ def evaluate(command: argparse.ArgumentParser) -> None:
 def predict(command: argparse.ArgumentParser) -> None:
     """Of ``predict``."""
     command.add_argument("--images", required=True, help="folder of photos, or one photo")
-    command.add_argument("--out", required=True, type=Path, help="folder for the label maps")
+    command.add_argument("--out", required=True, type=path, help="folder for the label maps")
     command.add_argument("--stage", choices=MODELS, default="final", help="which model (final: of the last round)")
     command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
     command.add_argument("--quiet", action="store_true", help="no progress")
@@ -57,7 +59,7 @@ def predict(command: argparse.ArgumentParser) -> None:
 def export(command: argparse.ArgumentParser) -> None:
     """Of ``export``."""
     command.add_argument("--format", required=True, choices=("coco", "voc", "yolo"), help="what the other tool reads")
-    command.add_argument("--out", required=True, type=Path, help="folder for the export")
+    command.add_argument("--out", required=True, type=path, help="folder for the export")
     help = "masks of the stages, or single objects of the stage instances: coco, yolo (masks)"
     command.add_argument("--what", choices=("masks", "instances"), default="masks", help=help)
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
@@ -65,7 +67,9 @@ def export(command: argparse.ArgumentParser) -> None:
 
 def decisions(command: argparse.ArgumentParser) -> None:
     """Of ``decisions``."""
-    command.add_argument("--csv", metavar="FILE", help="write every mark there, undone ones too (-: standard output)")
+    command.add_argument(
+        "--csv", type=path, metavar="FILE", help="write every mark there, undone ones too (-: standard output)"
+    )
 
 
 def alternatives(command: argparse.ArgumentParser) -> None:
@@ -95,12 +99,12 @@ def log(command: argparse.ArgumentParser) -> None:
 
 def app(command: argparse.ArgumentParser) -> None:
     """Of ``app``."""
-    command.add_argument("--runs", type=Path, metavar="DIR", help="folder of the runs ($MASKDISTILL_RUNS, else runs)")
+    command.add_argument("--runs", type=path, metavar="DIR", help="folder of the runs ($MASKDISTILL_RUNS, else runs)")
     command.add_argument("--port", type=not_negative, default=8501, help="where it listens (8501)")
     command.add_argument("--address", default="127.0.0.1", help="0.0.0.0 opens it to others (127.0.0.1)")
     command.add_argument(
         "--roots",
-        type=Path,
+        type=path,
         nargs="+",
         default=[],
         metavar="DIR",
@@ -110,6 +114,15 @@ def app(command: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that the server is called by as well"
     )
     command.add_argument("streamlit", nargs="*", metavar="-- FLAG", help="flags of Streamlit, after two dashes")
+
+
+def path(text: str) -> Path:
+    """A path that a system can take; an empty one, as of a variable that is not set, would mean the working folder."""
+    if not text.strip() or "\0" in text:
+        raise argparse.ArgumentTypeError(f"must be a path, got {text!r}")
+    if len(os.fsencode(text)) >= _PATH_BYTES or any(len(os.fsencode(part)) > _NAME_BYTES for part in Path(text).parts):
+        raise argparse.ArgumentTypeError(f"must be a path, got one that is too long: '{text[:40]}…'")
+    return Path(text)
 
 
 def positive(text: str) -> int:

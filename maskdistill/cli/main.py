@@ -29,6 +29,7 @@ from maskdistill.storage.user_folders import cache_dir, redirect_caches
 EXIT_FILE_ERROR = 1
 EXIT_BAD_INPUT = 2
 EXIT_INTERRUPTED = 130
+_HEAD, _TAIL = 1500, 500  # characters of a message; it may repeat a value of any length
 STAGE_COMMANDS = {
     "propose": ("proposals",),
     "foreground": ("foreground",),
@@ -76,12 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         text = call(options)
         write_output(f"{text}\n" if text else "")
     except UsageError as error:
-        argparse.ArgumentParser.error(error.parser, str(error))
+        argparse.ArgumentParser.error(error.parser, _in_short(error))
     except SystemExit:  # it printed help, perhaps for a reader that has gone
         write_output("")
         raise
     except MaskDistillError as error:
-        sys.stderr.write(f"maskdistill: {error}\n")
+        sys.stderr.write(f"maskdistill: {_in_short(error)}\n")
         return EXIT_BAD_INPUT
     except BrokenPipeError:  # whoever read the output has seen enough
         drop_output()
@@ -181,11 +182,16 @@ def _add(
 ) -> None:
     """Add a command that does ``call``, a "module:function" of this package."""
     command = commands.add_parser(name, help=summary, description=_sentence(summary))
-    command.add_argument("--run", type=Path, help="run folder; made if missing")
+    command.add_argument("--run", type=flags.path, help="run folder; made if missing")
     command.add_argument("-v", "--verbose", action="store_true", help="print more on standard error")
     for add in add_flags:
         add(command)
     command.set_defaults(call=call, parser=command, on_stage=None, **defaults)
+
+
+def _in_short(error: Exception) -> str:
+    text = str(error)
+    return text if len(text) <= _HEAD + _TAIL else f"{text[:_HEAD]} … {text[-_TAIL:]}"
 
 
 def _sentence(summary: str) -> str:

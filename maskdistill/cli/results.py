@@ -6,7 +6,7 @@ from pathlib import Path
 
 from maskdistill.evaluation import report
 from maskdistill.exports import run as exports
-from maskdistill.files import write_atomically
+from maskdistill.files import check_place, write_atomically
 from maskdistill.review.decisions import summarise, to_csv
 from maskdistill.storage.run_folder import Run
 
@@ -36,8 +36,10 @@ def decisions_command(options: argparse.Namespace) -> str:
     run.info()  # says what is wrong if this is no run
     if options.csv is None:
         return summarise(run)
+    if options.csv != Path("-"):
+        check_place(options.csv, "file")
     text = to_csv(run)
-    if options.csv == "-":
+    if options.csv == Path("-"):
         return text.rstrip("\n")
-    write_atomically(Path(options.csv), text)
+    write_atomically(options.csv, text)
     return f"All marks in {options.csv}."

@@ -10,7 +10,7 @@ from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.files import require_writable, write_json
+from maskdistill.files import check_place, require_writable, write_json
 from maskdistill.models.instance_finder import Instance, describe_instance
 from maskdistill.models.new_instances import NewInstances, has_instances
 from maskdistill.models.predictor import label_photo, load_model
@@ -80,8 +80,7 @@ def predict_folder(
     """
     config = run.config()
     _check_crf(crf)
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file, wanted a folder for the label maps. Give a new or an empty folder.")
+    check_place(out, "folder")
     require_writable(out)
     source = open_source(Path(images))
     objects = NewInstances(run) if has_instances(run) else None

@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 from maskdistill import __version__
 from maskdistill.errors import ConfigError
 from maskdistill.exports.records import ExportFormat
-from maskdistill.files import require_writable, write_atomically
+from maskdistill.files import check_place, require_writable, write_atomically
 
 MARKER = ".maskdistill-export"  # JSON; which files an export has written, so that the next one may replace them
 LOCK = f"{MARKER}.lock"  # held while an export writes
@@ -51,8 +51,7 @@ def check_folder(out: Path) -> bool:
         ConfigError: If it is a file, or holds files that no export wrote.
         OSError: If it cannot be written.
     """
-    if out.exists() and not out.is_dir():
-        raise ConfigError(f"{out} is a file, wanted a folder to export to. Give a new or an empty folder.")
+    check_place(out, "folder")
     require_writable(out)
     # Listed before the marker is looked for: another export, which writes it first, may begin at this moment.
     names = sorted(path.name for path in out.iterdir() if MARKER not in path.name) if out.is_dir() else []
