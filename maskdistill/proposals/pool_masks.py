@@ -25,7 +25,7 @@ from maskdistill.proposals.refinement import resize_map
 
 LEAST_PIXELS = 16  # of a mask
 BESIDE = 0.35  # share of the best candidate's score that one beside a mask which stays must have
-ALONE = 0.7  # the same where no foreground is learnt across photos, since much that is none scores well
+ALONE = 0.9  # the same where no foreground is learnt across photos, since much that is none scores well
 
 
 @dataclass(frozen=True)
