@@ -18,6 +18,7 @@ from maskdistill.proposals.tree import flatten, pairwise_iou
 
 MOST_LOGIT = 4.0  # beyond which a mask of the head is sure: its outline lies where it is not
 GUIDE_SIDE = 480  # pixels, shorter side at which a photo is read whose edges the masks follow
+TWINS = 0.9  # overlap from which two masks that follow the same edges are one
 SMALL_SIDE = 160  # pixels, shorter side on which masks are compared and the classes inside them counted
 
 
@@ -68,7 +69,7 @@ class InstanceFinder:
         coarse = classes[:, ::step, ::step]
         small = np.array([mask[::step, ::step] for mask in masks], bool).reshape(-1, *coarse.shape[1:])
         whole = np.array([np.count_nonzero(mask) >= LEAST_PIXELS for mask in masks], bool)
-        kept = suppress(pairwise_iou(small, small), scores * whole, config.overlap)  # some became alike at the edges
+        kept = suppress(pairwise_iou(small, small), scores * whole, TWINS)  # some became alike
         labels, certainties = label_masks(small[kept], coarse)
         known = zip(kept, labels, certainties, strict=True)
         return [Instance(masks[place], float(scores[place]), *about) for place, *about in known]

@@ -20,6 +20,7 @@ from maskdistill.cli.main import main
 from maskdistill.datasets import open_source
 from maskdistill.exports.run import export_run
 from maskdistill.masks import decode_mask, mask_iou
+from maskdistill.models.instance_finder import TWINS
 from maskdistill.models.new_instances import has_instances
 from maskdistill.stages import instances, shards
 from maskdistill.stages.chain import Options, Plan, run_stages
@@ -74,7 +75,7 @@ def test_scored_masks_of_every_photo_with_a_class(made, settings):
         masks = [decode_mask(item["segmentation"]) for item in items]
         assert len(masks) <= settings.instances.most
         ious = [mask_iou(one, other) for place, one in enumerate(masks) for other in masks[:place]]
-        assert max(ious, default=0) <= settings.instances.overlap
+        assert max(ious, default=0) <= TWINS
     record = read_json(run.instances.record_path)
     assert (record["used"], record["composites"], record["instances"]) == (True, 5, len(content["annotations"]))
 
