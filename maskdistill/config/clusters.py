@@ -54,6 +54,11 @@ class ClusterConfig:
         0, "kmeans: clusters made first, then merged by Ward's rule to num_classes; 0: no merging", "[0, inf)"
     )
     minibatch_from: int = setting(20_000, "number of masks from which K-means works in mini-batches", "[0, inf)")
+    fit_to: Literal["all", "first"] = setting(
+        "all",
+        "masks that the clusters are made of: all, or the first of each photo; others go to the nearest centre",
+        label="Clusters are made of",
+    )
     leave_out_doubtful: bool = setting(
         False,
         "clusters of bad masks, as the foreground across photos tells them, are no classes and beside K; people may "

@@ -34,7 +34,7 @@ class Masks:
     """What the clusters are made from: the masks that have vectors, photo by photo."""
 
     ids: np.ndarray  # (N,) int64
-    fitted: np.ndarray  # (N,) bool, of a training photo
+    fitted: np.ndarray  # (N,) bool, of a training photo, and of those that clusters are made of
     embeddings: Embeddings
     support: Embeddings | None  # of the masks of a second folder, which only help
 
@@ -114,7 +114,13 @@ def _read_masks(context: Context) -> Masks:
         raise RunError(f"No mask of {run.path} has a vector, so there is nothing to cluster.")
     ids = [item["id"] for number in readable for item in context.annotations[number]]
     training = set(context.training_numbers)
-    fitted = [number in training for number in readable for _ in context.annotations[number]]
+    first_only = context.config.clusters.fit_to == "first"
+    fitted = [
+        number in training and (place == 0 or not first_only)
+        for number in readable
+        for items in [context.annotations[number]]
+        for place in range(len(items))
+    ]
     embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
     return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)

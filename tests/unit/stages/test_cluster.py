@@ -80,6 +80,17 @@ def test_suggested_number_of_classes_is_recorded_with_its_curve(cluster_again):
     assert len(curve["values"]) == len(curve["agreement"]) == len(curve["silhouette"]) == len(curve["inertia"])
 
 
+def test_clusters_made_of_first_masks_take_the_others_in(cluster_again):
+    everything = cluster_again().run.clusters()
+    context = cluster_again("clusters.fit_to=first")
+    table = context.run.clusters()
+    first = {items[0]["id"] for items in context.annotations.values()}
+    assert set(table.loc[table["fitted"], "mask_id"]) == first & set(everything.loc[everything["fitted"], "mask_id"])
+    assert table["mask_id"].equals(everything["mask_id"])
+    assert table["fitted"].sum() < everything["fitted"].sum()
+    assert table["cluster"].between(1, 3).all()
+
+
 def test_photo_without_vectors_is_left_out(cluster_again, tmp_path):
     store = read_vectors(Run(tmp_path / "run"))
     store.path(2).unlink()
