@@ -311,7 +311,11 @@ def test_second_request_to_end_waits_for_what_is_being_written(monkeypatch, tmp_
 
 def test_closed_terminal_is_taken_as_a_stop(monkeypatch, tmp_path):
     monkeypatch.setattr("maskdistill.cli.stages.stage_command", lambda _options: signal.raise_signal(signal.SIGHUP))
-    assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)  # a test under nohup would ignore it, as commands do
+    try:
+        assert main(["propose", "--data", "sample", "--run", str(tmp_path)]) == 130
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_error_that_nobody_expected_is_not_hidden(monkeypatch, tmp_path):
