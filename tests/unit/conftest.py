@@ -1,5 +1,8 @@
 """Shared by the unit tests: drawn photos, and a whole run on them that is made once."""
 
+import os
+import sys
+
 import pytest
 from tiny_run import draw_voc, run_chain, tiny_config
 
@@ -19,3 +22,11 @@ def finished(tmp_path_factory, scene):
     path = tmp_path_factory.mktemp("finished") / "run"
     said = run_chain(path, *scene)
     return Run(path), said
+
+
+@pytest.fixture
+def processes_know_the_tiny_transformer(tmp_path, monkeypatch):
+    """Processes that start from now on know timm's name of it, as this one does."""
+    (tmp_path / "site").mkdir()
+    (tmp_path / "site" / "sitecustomize.py").write_text("import tiny_vit")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), *sys.path]))

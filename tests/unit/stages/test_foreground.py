@@ -96,6 +96,7 @@ def test_interrupted_stage_ends_with_the_same_files(made, scene, settings, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("processes_know_the_tiny_transformer")
 def test_two_workers_make_the_same_files(made, scene, settings, tmp_path):
     path = tmp_path / "run"
     how = Options(num_workers=2, quiet=True)

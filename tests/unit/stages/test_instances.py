@@ -106,6 +106,7 @@ def test_interrupted_stage_ends_with_the_same_files(made, scene, settings, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("processes_know_the_tiny_transformer")
 def test_two_workers_make_the_same_files(made, scene, settings, tmp_path):
     how = Options(num_workers=2, quiet=True)
     run_stages(Run(tmp_path / "run"), str(scene[0]), settings, wanted=WANTED, options=how)
