@@ -15,9 +15,10 @@ def read_settings(options: argparse.Namespace, run: "Run") -> tuple[RunConfig, s
     ``--preset`` starts from that preset; without it an existing run keeps its own settings, and a new one takes
     ``quick``. ``--backbone``, ``--seed`` and ``--set`` change single values of that.
     """
+    known = {}  # transformer of the settings that are kept
     if options.preset is None and run.exists:
         info = run.info()
-        config, preset = RunConfig.from_dict(info["config"]), info["preset"]
+        config, preset, known = RunConfig.from_dict(info["config"]), info["preset"], info.get("backbone", {})
     else:
         preset = options.preset or "quick"
         config = load_preset(preset)
@@ -26,7 +27,6 @@ def read_settings(options: argparse.Namespace, run: "Run") -> tuple[RunConfig, s
         overrides.insert(0, f"seed={options.seed}")
     if options.num_classes is not None:
         overrides.insert(0, f"clusters.num_classes={options.num_classes}")
-    known = run.info().get("backbone", {}) if run.exists else {}
     if options.backbone is not None and options.backbone not in (known.get("requested"), known.get("name")):
         overrides[:0] = [f"features.backbone={options.backbone}", "features.shorter_side=0"]
     return config.with_overrides(overrides), preset

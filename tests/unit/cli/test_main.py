@@ -348,6 +348,13 @@ class TestSettings:
         assert read("--set", "seed=4") == (config.with_overrides(["seed=4"]), "paper-voc")
         assert read("--preset", "quick") == (load_preset("quick"), "quick")
 
+    def test_transformer_that_is_named_counts_beside_a_preset_too(self, read, tmp_path):
+        info = {"config": load_preset("quick").to_dict(), "preset": "quick", "backbone": {"name": "dino_vits8"}}
+        Run(tmp_path / "run").write_info(info)
+        assert read("--backbone", "dino_vits8")[0].features.backbone == "auto"
+        named = read("--preset", "quick", "--backbone", "dino_vits8")[0]
+        assert named.features.backbone == "dino_vits8"
+
     def test_existing_run_needs_no_data(self, photos, stages, tmp_path):
         run = ["--run", str(tmp_path / "run")]
         assert main(["propose", "--data", str(photos), *run]) == 0
