@@ -9,7 +9,7 @@ from app.run_context import free_run_name
 from app.start import search
 from maskdistill.storage.run_folder import runs_folder
 
-KINDS = {"sample": "Sample", "path": "Folder", "dropped": "Upload"}
+KINDS = {"sample": "Sample", "path": "Folder", "dropped": "Files"}
 
 
 def draw() -> str:
