@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.merge import as_coco, mask_rows
 from maskdistill.stages.pool import Task, map_photos
-from maskdistill.stages.shards import PHOTOS_PER_PART, Parts, Shard
+from maskdistill.stages.shards import Parts
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO
 from maskdistill.storage.read_files import read_json, read_json_if_there
@@ -132,12 +132,8 @@ def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, 
     run, parts = context.run, _parts(context)
     images = run.images()
     readable = set(images.loc[images["readable"].astype(bool), "id"])
-    done = {number: parts.read(number) for number in parts.of(Shard())}
+    done = parts.begun([photo.id in readable for photo in context.source.photos])
     there = {photo for results in done.values() for photo in results}
-    for number, photo in enumerate(context.source.photos):
-        if number not in there and photo.id not in readable:
-            done[number // PHOTOS_PER_PART][number] = asdict(PhotoResult(number))
-            there.add(number)
     tasks = [
         (number, photo, context.annotations.get(number, []), folds.get(photo.digest))
         for number, photo in enumerate(context.source.photos)

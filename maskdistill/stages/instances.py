@@ -21,7 +21,7 @@ from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.instance_lessons import Lessons, start_head
 from maskdistill.stages.merge import as_coco
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.shards import PHOTOS_PER_PART, Parts, Shard
+from maskdistill.stages.shards import Parts
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
 from maskdistill.storage.read_files import read_json, read_json_if_there
@@ -142,12 +142,8 @@ def _find(context: Context, scale: float) -> list[dict[str, Any]]:
     run, parts = context.run, _parts(context)
     images = run.images()
     readable = set(images.loc[images["readable"].astype(bool), "id"])
-    done = {number: parts.read(number) for number in parts.of(Shard())}
+    done = parts.begun([photo.id in readable for photo in context.source.photos])
     there = {photo for results in done.values() for photo in results}
-    for number, photo in enumerate(context.source.photos):
-        if number not in there and photo.id not in readable:
-            done[number // PHOTOS_PER_PART][number] = asdict(PhotoResult(number))
-            there.add(number)
     tasks = [(number, photo) for number, photo in enumerate(context.source.photos) if number not in there]
     options = {"tokens": context.tokens_path, "scale": scale}
     spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", run.path, context.config, options)

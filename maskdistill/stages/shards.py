@@ -75,6 +75,15 @@ class Parts:
         """Results of all photos that have one, in order."""
         return [item for number in range(len(self.photos)) for _, item in sorted(self.read(number).items())]
 
+    def begun(self, readable: Sequence[bool]) -> dict[int, dict[int, dict[str, Any]]]:
+        """What there is of each part, by photo; photos that cannot be read have an empty result."""
+        done = {number: self.read(number) for number in range(len(self.photos))}
+        for number, results in done.items():
+            for photo in self.photos[number]:
+                if not readable[photo]:
+                    results.setdefault(photo, asdict(PhotoResult(photo)))
+        return done
+
     def write(self, number: int, results: Mapping[int, dict[str, Any]]) -> None:
         """Replace the results of a part."""
         write_json(self._path(number), [results[index] for index in sorted(results)], indent=None)
