@@ -33,6 +33,16 @@ def encode_mask(mask: np.ndarray) -> dict[str, Any]:
     return {"size": [int(side) for side in code["size"]], "counts": code["counts"].decode("ascii")}
 
 
+def describe_mask(mask: np.ndarray) -> dict[str, Any]:
+    """Code, area and box in pixels of a (H, W) bool mask, as an annotation of COCO has them."""
+    return {
+        "segmentation": encode_mask(mask),
+        "area": int(np.count_nonzero(mask)),
+        "bbox": list(bounding_box(mask)),
+        "iscrowd": 0,
+    }
+
+
 def decode_mask(code: dict[str, Any]) -> np.ndarray:
     """Inverse of ``encode_mask``: (H, W) bool."""
     return coco_mask.decode(code).astype(bool)

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.config import InstanceConfig
-from maskdistill.masks import bounding_box, encode_mask
+from maskdistill.masks import describe_mask
 from maskdistill.models.instance_head import InstanceHead, draw_masks
 from maskdistill.models.instances import Scored, merge, move, num_parts, read_candidates
 from maskdistill.proposals.foreground import patch_vectors
@@ -108,10 +108,7 @@ def describe_instance(found: Instance, id: int, number: int) -> dict[str, Any]:
         "id": id,
         "image_id": number,
         "category_id": found.label,
-        "segmentation": encode_mask(found.mask),
-        "area": int(np.count_nonzero(found.mask)),
-        "bbox": list(bounding_box(found.mask)),
-        "iscrowd": 0,
+        **describe_mask(found.mask),
         "score": round(found.score, 6),
         "parts": {"class": round(found.certainty, 6)},
     }

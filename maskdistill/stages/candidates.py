@@ -9,7 +9,7 @@ import pandas as pd
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.files import write_json
-from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
 from maskdistill.stages.context import Context
@@ -133,9 +133,6 @@ def _annotation(number: int, mask_id: int, seen: PredictedMask) -> dict[str, Any
         "id": mask_id,
         "image_id": number,
         "category_id": seen.label,
-        "segmentation": encode_mask(seen.mask),
-        "area": int(np.count_nonzero(seen.mask)),
-        "bbox": list(bounding_box(seen.mask)),
-        "iscrowd": 0,
+        **describe_mask(seen.mask),
         "score": round(seen.score, 6),
     }

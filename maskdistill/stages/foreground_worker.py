@@ -14,7 +14,7 @@ from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid
 from maskdistill.errors import DatasetError
 from maskdistill.files import replace_atomically
-from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.proposals.foreground_masks import CorrectedMask, CutMask, Seen, correct_masks
 from maskdistill.proposals.pool import Pool
@@ -121,10 +121,7 @@ def _annotations(
             "id": number * MASKS_PER_PHOTO + rank,
             "image_id": number,
             "category_id": 1,
-            "segmentation": encode_mask(item.mask),
-            "area": int(np.count_nonzero(item.mask)),
-            "bbox": list(bounding_box(item.mask)),
-            "iscrowd": 0,
+            **describe_mask(item.mask),
             "score": round(item.score, 6),
             "parts": {name: round(float(value), 6) for name, value in item.parts.items()},
             "recut": item.recut,

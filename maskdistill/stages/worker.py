@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from PIL import Image
 
 from maskdistill.clustering.mask_embeddings import embed_masks
@@ -18,7 +17,7 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
 from maskdistill.files import is_disk_full
 from maskdistill.machine import is_out_of_memory
-from maskdistill.masks import bounding_box, decode_mask, encode_mask
+from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.propose import Proposal, Recipe, extract_views, find_pool, propose_from_views
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.tasks import PhotoResult
@@ -171,10 +170,7 @@ def _annotation(number: int, rank: int, proposal: Proposal) -> dict[str, Any]:
         "id": number * MASKS_PER_PHOTO + rank,
         "image_id": number,
         "category_id": 1,
-        "segmentation": encode_mask(proposal.mask),
-        "area": int(np.count_nonzero(proposal.mask)),
-        "bbox": list(bounding_box(proposal.mask)),
-        "iscrowd": 0,
+        **describe_mask(proposal.mask),
         "score": round(proposal.score, 6),
         "parts": {name: round(float(value), 6) for name, value in proposal.parts.items()},
     }
