@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from app.run_context import overrides_from, run_config
-from app.stage_names import label_of, with_needs
+from app.stage_names import label_of
 from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import RunConfig
 from maskdistill.jobs import Job, JobState, Submitted, list_jobs
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import NAMES, with_needs
 from maskdistill.storage.run_folder import Run
 
 ALL = "all"  # in place of a stage: every one of them
@@ -78,7 +78,7 @@ def stages_of(job: Job) -> tuple[str, ...]:
     """The stages that a job makes or finds up to date; none if its command makes no stages."""
     command, *flags = job.arguments or ("",)
     if command == "project":
-        return tuple(with_needs(MAP))
+        return tuple(with_needs((MAP,), RunConfig()))
     if command != "run":
         return ()
     parts = [part for flag in flags for part in flag.split("=", 1)]

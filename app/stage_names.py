@@ -1,9 +1,8 @@
-"""The names of the stages for people, and which need which. No Streamlit in here."""
+"""The names of the stages for people, and what is said of them. No Streamlit in here."""
 
 from collections.abc import Sequence
 
 from maskdistill.config import RunConfig
-from maskdistill.stages.stage_list import BY_NAME, NAMES
 
 LABELS = {
     "proposals": "Proposals",
@@ -32,20 +31,16 @@ def label_of(name: str) -> str:
     return LABELS.get(name, name.replace("_", " ").capitalize())
 
 
+def found_by(origin: str) -> str:
+    """Who found a mask, as the table of masks has it, for people; "" for a proposal."""
+    return "" if origin == "proposal" else f"found by {label_of(origin)}, no proposal"
+
+
 def switched_off(config: RunConfig) -> frozenset[str]:
     """Optional stages that make nothing with these settings."""
     used = {"rounds": config.rounds.count > 0, "foreground": config.foreground.enabled}
     used["instances"] = config.instances.enabled != "off"
     return frozenset(name for name, is_used in used.items() if not is_used)
-
-
-def with_needs(name: str) -> list[str]:
-    """The stage and every stage it needs, in order."""
-    wanted = {name}
-    for other in reversed(NAMES):
-        if other in wanted:
-            wanted.update(BY_NAME[other].needs)
-    return [other for other in NAMES if other in wanted]
 
 
 def describe_work(work: Sequence[str], until: str) -> str:

@@ -4,11 +4,12 @@ import streamlit as st
 
 from app import session, stage_jobs, stage_states, widgets
 from app.run_view import RunView
-from app.stage_names import describe_work, with_needs
+from app.stage_names import describe_work
 from maskdistill.config import RunConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
 from maskdistill.review import decisions
+from maskdistill.stages.stage_list import with_needs
 from maskdistill.storage.run_folder import Run
 
 _LABEL_MAPS = "pseudo_labels"
@@ -50,7 +51,7 @@ def _draw_labels(run: Run) -> None:
     try:
         config = stage_jobs.coming_configs(run, jobs)[-1]
         with st.spinner("Checking the stages …"):
-            work = stage_states.stages_to_make(run, config, with_needs(_LABEL_MAPS))
+            work = stage_states.stages_to_make(run, config, with_needs((_LABEL_MAPS,), config))
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return

@@ -6,12 +6,13 @@ import streamlit as st
 from app import stage_jobs, stage_states, widgets
 from app.filter.data import overrides
 from app.run_view import RunView
-from app.stage_names import describe_work, label_of, with_needs
+from app.stage_names import describe_work, label_of
 from maskdistill.config import FilterConfig
 from maskdistill.errors import MaskDistillError
 from maskdistill.jobs import list_jobs
 from maskdistill.pseudo_labels.filter import FilterResult
 from maskdistill.pseudo_labels.filter_presets import describe
+from maskdistill.stages.stage_list import with_needs
 from maskdistill.stages.status import StageState
 from maskdistill.storage.run_folder import Run
 
@@ -66,7 +67,7 @@ def _dialog(run: Run, config: FilterConfig, kept: int, photos: int) -> None:
         jobs = list_jobs(run.path)
         coming = stage_jobs.coming_configs(run, jobs)[-1].with_overrides(overrides(config))
         with widgets.scan_progress() as on_progress:
-            work = stage_states.stages_to_make(run, coming, with_needs(_STAGE), on_progress)
+            work = stage_states.stages_to_make(run, coming, with_needs((_STAGE,), coming), on_progress)
         st.caption(f"{describe_work(work, _STAGE)} {stage_states.time_needed(run, coming, work)}".rstrip())
         if "candidates" in work:
             st.warning("Stage 1 judges the masks anew first, so the scores will differ from those on show.")

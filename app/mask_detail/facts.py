@@ -18,7 +18,11 @@ from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.storage.read_files import read_json_if_there
 
 SIGNALS = {  # of MaskSignals: their names and what they mean
-    "score": ("Score", "mean probability that stage 1 gives the mask's class inside it"),
+    "score": (
+        "Score",
+        "mean probability that stage 1 gives the mask's class inside it; of single objects, its geometric mean "
+        "with how far they are one",
+    ),
     "iou": ("IoU", "IoU of the proposal with stage 1's prediction there"),
     "agreement": ("Agreement", "share of the mask in which stage 1 predicts its cluster"),
     "distance_quantile": ("Distance to centre", "share of its cluster's masks that are nearer to the centre"),

@@ -7,6 +7,7 @@ from html import escape
 from app.images import colors
 from app.mask_detail import facts
 from app.run_view import DecisionView, RunView
+from app.stage_names import found_by
 from maskdistill.review import decisions
 
 _MOST_EVENTS = 8  # of a mask's history
@@ -18,8 +19,7 @@ def head(run_view: RunView, decisions_now: DecisionView, row: int) -> str:
     cluster = int(decisions_now.cluster[row])
     name = decisions_now.name_of(cluster) if cluster else "no cluster"
     where = [f"photo {mask['image_id']}", mask["split"], f"mask {mask['mask_id']}", f"{mask['area']:.1%} of the photo"]
-    if mask["origin"] != "proposal":
-        where.append("predicted by stage 1, no proposal")
+    where.append(found_by(mask["origin"]))
     if cluster and name != f"cluster {cluster}":
         where.insert(0, f"cluster {cluster}")
     text = " · ".join(escape(str(item)) for item in where if isinstance(item, str) and item)

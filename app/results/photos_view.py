@@ -17,6 +17,7 @@ from app.results.compare_view import compare_view
 from app.results.label_names import LabelNames
 from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView, decision_view
+from app.stage_names import found_by
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.photo_metrics import PhotoResults
@@ -177,7 +178,7 @@ def _draw_masks(run_view: RunView, number: int) -> None:
     for row in rows.tolist():
         mask_id, cluster = int(frame["mask_id"].iat[row]), int(decisions_now.cluster[row])
         name = decisions_now.name_of(cluster) if cluster else "no cluster"
-        caption = name if frame["origin"].iat[row] == "proposal" else f"{name}, found by stage 1"
+        caption = ", ".join(filter(None, (name, found_by(frame["origin"].iat[row]))))
         src = crop_url(run_view, mask_id)
         tiles.append(Tile(mask_id, src, caption, color=cluster_color(cluster), title=caption))
     st.markdown("**Masks of this photo**")

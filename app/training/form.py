@@ -5,13 +5,13 @@ from collections.abc import Sequence
 import streamlit as st
 
 from app import selection, session, stage_jobs, stage_states, widgets
-from app.stage_names import TRAINED, describe_work, label_of, with_needs
+from app.stage_names import TRAINED, describe_work, label_of
 from app.training import draft, settings_form
 from app.training.stage_cards import Card
 from maskdistill.config import RunConfig
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.jobs import Job
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from maskdistill.stages.stage_list import BY_NAME, NAMES, with_needs
 from maskdistill.storage.run_folder import Run
 
 _TITLES = {"proposals": "Masks", "features": "Transformer", "crf": "CRF", "predictions": "Predictions"}
@@ -111,7 +111,7 @@ def _draw_buttons(run: Run, stage: str, config: RunConfig, active: Sequence[Job]
     """What a start would make, and the buttons; they are disabled while a job makes the same."""
     try:
         with widgets.scan_progress() as on_progress:
-            work = stage_states.stages_to_make(run, config, with_needs(stage), on_progress)
+            work = stage_states.stages_to_make(run, config, with_needs((stage,), config), on_progress)
         left = stage_states.stages_to_make(run, config, list(NAMES))
         time, time_left = stage_states.time_needed(run, config, work), stage_states.time_needed(run, config, left)
     except MaskDistillError as error:

@@ -84,6 +84,16 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         check_values(RunConfig, vars(self))
+        if self.candidates.objects == "instances" and self.instances.enabled == "off":
+            raise ConfigError(
+                "candidates.objects=instances needs the single objects, but instances.enabled is off. "
+                "Set instances.enabled=on, or candidates.objects=auto."
+            )
+
+    @property
+    def judges_instances(self) -> bool:
+        """Whether the candidates are the single objects of the photos, where there are any."""
+        return self.candidates.objects != "proposals" and self.instances.enabled != "off"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, ready for JSON."""

@@ -8,10 +8,21 @@ from maskdistill.config.settings import check_values, setting
 
 @dataclass(frozen=True, kw_only=True)
 class CandidateConfig:
-    """Objects that the first model finds where no proposal was."""
+    """What the filter judges: the proposals as the first model draws them, or the single objects of the photos."""
 
+    objects: Literal["proposals", "instances", "auto"] = setting(
+        "proposals",
+        "proposals: each as stage 1 draws it; instances: the single objects of the stage of that name; auto: these "
+        "where there are any",
+        label="Candidates are",
+        basic=True,
+    )
     min_area: float = setting(
-        0.005, "smallest object that is added, as a fraction of the photo", "[0, 1]", step=0.001, basic=True
+        0.005,
+        "smallest object that is added where no proposal was, as a fraction of the photo",
+        "[0, 1]",
+        step=0.001,
+        basic=True,
     )
 
     def __post_init__(self) -> None:

@@ -25,7 +25,7 @@ from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import read_view, text_or_none
 
-SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score")
+SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score", "object_score")
 What = Literal["masks", "instances"]
 LabelOf = Callable[[ExportImage], np.ndarray | None]
 
@@ -190,11 +190,12 @@ def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
     """Numbers of the photos that the first model has judged, and the masks that it draws there."""
     coco = read_masks(run.candidate_masks_path)
     signals = run.candidates().set_index("mask_id")
+    names = [name for name in SIGNALS if name in signals]
     rules = run.kept().set_index("mask_id") if _fits(run, "filter") else None
     masks = []
     for item in coco["annotations"]:
         id = item["id"]
-        extra = {name: signals.at[id, name] for name in SIGNALS}
+        extra = {name: signals.at[id, name] for name in names}
         kept, label = True, item["category_id"]
         if rules is not None:
             extra["rule"] = rules.at[id, "rule"]

@@ -24,6 +24,7 @@ class PredictedMask:
     agreement: float  # share of the proposal in which the model predicts its cluster; NaN without a proposal
     area: float  # fraction of the photo that ``mask`` covers
     border: float  # share of the photo's border that ``mask`` covers
+    object_score: float = math.nan  # how far it is one object, [0, 1]; NaN where nobody looked for single objects
 
 
 def compare_with_prediction(

@@ -28,7 +28,7 @@ class MaskTable:
     Columns of ``frame``:
         mask_id: int64.
         image, image_id, split: number and id of its photo, and the photo's split or None.
-        origin: "proposal", or the model that predicted an object where no proposal was ("stage1").
+        origin: "proposal", or what found an object where no proposal was ("stage1", "instances").
         x, y, w, h: int32 box in pixels; area: fraction of the photo.
         quality and ``part_*``: the proposal's own score and its parts, [0, 1]; NaN for other origins.
         cluster: int32 from the stage ``clusters``, 0 for none; distance, margin: NaN without a vector.

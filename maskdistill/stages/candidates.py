@@ -1,5 +1,9 @@
-"""Stage ``candidates``: the first model's view of every mask of the training photos, and of objects none had."""
+"""Stage ``candidates``: the first model's view of every mask of the training photos, and of objects none had.
 
+Where ``RunConfig.judges_instances`` these are the single objects that the stage ``instances`` found.
+"""
+
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,11 +16,15 @@ from maskdistill.files import write_json
 from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
-from maskdistill.stages.context import Context
+from maskdistill.pseudo_labels.objects import compare_objects
+from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.storage.mask_store import read_masks
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
+INSTANCES = "instances"  # origin of a single object that no proposal was
+Objects = dict[int, list[dict[str, Any]]]  # COCO annotations of the single objects, by photo
 Judged = tuple[list[dict[str, Any]], list[dict[str, Any]]]  # of one photo: rows of the table, COCO annotations
 
 
@@ -41,10 +49,11 @@ def write_candidates(
         origin: The model, as the origin of what no proposal was.
     """
     table = context.run.classes().set_index("mask_id")
+    objects, why = _read_objects(context)
     judged: dict[int, Judged] = {}
     with context.reporter("candidates", len(context.training_numbers)) as reporter:
         for number, probabilities in views:
-            judged[number] = _judge(context, number, probabilities, table, origin)
+            judged[number] = _judge(context, number, probabilities, table, origin, objects)
             reporter.advance()
     rows = [row for number in context.training_numbers for row in judged[number][0]]
     annotations = [item for number in context.training_numbers for item in judged[number][1]]
@@ -60,8 +69,22 @@ def write_candidates(
         "categories": [{"id": label, "name": f"cluster {label}"} for label in used],
     }
     write_json(folder.candidate_masks_path, coco, indent=None)
-    new = sum(row["origin"] == origin for row in rows)
-    return f"{len(rows)} candidates, {new} of them where no proposal was."
+    new = sum(row["origin"] != "proposal" for row in rows)
+    kind = "candidates" if objects is None else "single objects as candidates"
+    return f"{len(rows)} {kind}, {new} of them where no proposal was.{why}"
+
+
+def _read_objects(context: Context) -> tuple[Objects | None, str]:
+    """The single objects, if they are the candidates; where there are none, a sentence that says why not."""
+    if not context.config.judges_instances:
+        return None, ""
+    folder = context.run.instances
+    record = read_json(folder.record_path)
+    return (
+        (annotations_by_photo(folder.codes_path), "")
+        if record["used"]
+        else (None, f" No single objects: {record['why']}")
+    )
 
 
 def write_seen_thumbnails(context: Context) -> None:
@@ -82,21 +105,36 @@ def write_seen_thumbnails(context: Context) -> None:
             write_thumbnail(path, image, item["bbox"], (photo.height, photo.width))
 
 
-def _judge(context: Context, number: int, probabilities: np.ndarray, table: pd.DataFrame, origin: str) -> Judged:
-    items = [item for item in context.annotations[number] if item["id"] in table.index]
-    masks = [decode_mask(item["segmentation"]) for item in items]
+def _judge(
+    context: Context,
+    number: int,
+    probabilities: np.ndarray,
+    table: pd.DataFrame,
+    origin: str,
+    objects: Objects | None,
+) -> Judged:
+    proposals = context.annotations[number]
+    items = [item for item in proposals if item["id"] in table.index]
     clusters = [int(table.at[item["id"], "cluster"]) for item in items]
-    seen = compare_with_prediction(probabilities, masks, clusters, context.config.candidates.min_area)
-    numbered = _numbered(number, items, seen, len(context.annotations[number]))
+    min_area, room = context.config.candidates.min_area, max(0, MASKS_PER_PHOTO - len(proposals))
+    if objects is None:
+        masks = [decode_mask(item["segmentation"]) for item in items]
+        seen = compare_with_prediction(probabilities, masks, clusters, min_area)
+    else:
+        others = [item for item in proposals if item["id"] not in table.index]
+        found = objects.get(number, [])
+        seen = compare_objects(probabilities, found, items, clusters, others=others, min_area=min_area, most_new=room)
+        origin = INSTANCES
+    numbered = _numbered(number, items, seen, len(proposals), room)
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
     return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
 
 
 def _numbered(
-    number: int, items: list[dict[str, Any]], seen: list[PredictedMask], taken: int
+    number: int, items: list[dict[str, Any]], seen: list[PredictedMask], taken: int, room: int
 ) -> list[tuple[int, PredictedMask]]:
     """Ids: proposals keep theirs, new objects take what is left of the photo's ten."""
-    new = [item for item in seen if item.proposal is None][: max(0, MASKS_PER_PHOTO - taken)]
+    new = [item for item in seen if item.proposal is None][:room]
     old = [(items[item.proposal]["id"], item) for item in seen if item.proposal is not None]
     return old + [(number * MASKS_PER_PHOTO + taken + rank, item) for rank, item in enumerate(new)]
 
@@ -125,6 +163,7 @@ def _row(
         "area": seen.area,
         "border": seen.border,
         "proposal_score": float(items[seen.proposal]["score"]) if known else float("nan"),
+        **({} if math.isnan(seen.object_score) else {"object_score": seen.object_score}),
     }
 
 

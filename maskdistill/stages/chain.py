@@ -22,7 +22,7 @@ from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, miss
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
-from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage
+from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage, with_needs
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
@@ -82,7 +82,7 @@ def run_stages(
         logger.warning("Ground truth: %s (%s)", note.reason, printable(note.path))
     if options.limit:
         source = source.limited(options.limit)
-    needed = [name for name in NAMES if name in _with_needs(wanted)]
+    needed = with_needs(wanted, config)
     _check_weights(run, config, needed)
     how = {"shard": options.shard, "num_workers": options.num_workers, "quiet": options.quiet}
     with hold_masks(run, source, config, preset=preset, **how) as summary:
@@ -127,12 +127,14 @@ class Plan:
 
     def needs(self, name: str) -> tuple[str, ...]:
         """The stages that a stage is made from now: without rounds, stage 2 stands where they would, where people
-        changed no cluster, the clusters where the classes would, without the foreground, the proposals, and a report
-        without single objects is made from the predictions alone.
+        changed no cluster, the clusters where the classes would, without the foreground, the proposals. A report
+        without single objects is made from the predictions alone, and candidates that are none from stage 1 alone.
         """
         needs = BY_NAME[name].needs
         if self.config.instances.enabled == "off":
             needs = () if name == "instances" else tuple(need for need in needs if need != "instances")
+        if name == "candidates" and not self.config.judges_instances:
+            needs = ("stage1",)
         if needs == ("classes",) and not self._decisions("classes"):
             return ("clusters",)
         if needs == ("foreground",) and not self.config.foreground.enabled:
@@ -162,6 +164,8 @@ class Plan:
             return values | {"settings": {"foreground": {"enabled": False}}}
         if stage.name == "instances" and self.config.instances.enabled == "off":
             return values | {"settings": {"instances": {"enabled": "off"}}}
+        if stage.name == "candidates" and not self.config.judges_instances:
+            del values["settings"]["candidates"]["objects"]  # which runs made before did not have
         if stage.name == "foreground" and self.config.proposals.chooses_from_pool:
             values["choice"] = {name: getattr(self.config.proposals, name) for name in CHOICE}
         if stage.seeded:
@@ -253,13 +257,6 @@ def _check_weights(run: Run, config: RunConfig, needed: Sequence[str]) -> None:
         wanted = stage in needed and training.weights and training.model != "patch_head"
         if wanted and read_record(run, stage) is None:  # what was trained before does without
             check_weight_file(Path(training.weights))
-
-
-def _with_needs(wanted: Sequence[str]) -> set[str]:
-    found = set(wanted)
-    for name in wanted:
-        found |= _with_needs(BY_NAME[name].needs)
-    return found
 
 
 def _section(config: RunConfig, name: str) -> dict[str, Any]:

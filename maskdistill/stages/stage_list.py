@@ -1,6 +1,11 @@
 """The stages in the order of the work. Imports nothing of what they do, so that ``--help`` can name them at once."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from maskdistill.config import RunConfig
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,9 @@ STAGES = (
     ),
     Stage(
         "candidates",
-        "what the first model predicts, and its confidence in each mask",
+        "what the first model makes of each mask, or of each single object",
         "maskdistill.stages.candidates:find_candidates",
-        ("stage1",),
+        ("stage1", "instances"),
         ("candidates",),
         artifacts=("candidates.parquet", "candidates.json"),
     ),
@@ -139,3 +144,13 @@ STAGES = (
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 NAMES = tuple(BY_NAME)
+
+
+def with_needs(wanted: Iterable[str], config: "RunConfig") -> list[str]:
+    """Stages and every stage that they need, in order; candidates that are no single objects do without these."""
+    found = set(wanted)
+    for name in reversed(NAMES):
+        if name in found:
+            aside = {"instances"} if name == "candidates" and not config.judges_instances else set()
+            found.update(set(BY_NAME[name].needs) - aside)
+    return [name for name in NAMES if name in found]

@@ -36,11 +36,11 @@ _CANDIDATES: Columns = {
     "origin": "text",
     "cluster": "class",
     "label": "class",
-    **dict.fromkeys(_SIGNALS, "number or none"),
+    **dict.fromkeys((*_SIGNALS, "object_score"), "number or none"),
 }
 _KEPT: Columns = {"mask_id": "id", "kept": "flag", "rule": "text", "decision": "whole", "relabel": "class"}
 
-LATER_COLUMNS = ("decision", "relabel")  # that runs of earlier versions lack
+LATER_COLUMNS = ("decision", "relabel", "object_score")  # that runs of earlier versions, or of other settings, lack
 
 _PHOTOS = {"photos": [COUNT]}
 _CODE = {NEEDED: ("size", "counts"), "size": [range(1, 2**31)], "counts": str}

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from app import stage_jobs
-from app.stage_names import LABELS, describe_work, with_needs
-from maskdistill.config import load_preset
+from app.stage_names import LABELS, describe_work
+from maskdistill.config import RunConfig, load_preset
 from maskdistill.jobs import Job, JobState
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import NAMES, with_needs
 
 
 def make_job(number=1, **values):
@@ -17,8 +17,9 @@ def make_job(number=1, **values):
 
 
 def test_needs_of_the_map_leave_out_the_way_to_the_report():
-    assert with_needs("projection") == ["proposals", "foreground", "embeddings", "clusters", "projection"]
-    assert with_needs("evaluation") == [name for name in NAMES if name != "projection"]
+    config = RunConfig()
+    assert with_needs(("projection",), config) == ["proposals", "foreground", "embeddings", "clusters", "projection"]
+    assert with_needs(("evaluation",), config) == [name for name in NAMES if name != "projection"]
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ class TestStages:
             assert BY_NAME[name].needs == needs
         order = [name for name in NAMES if name not in aside]
         for before, name in pairwise(order):
-            assert BY_NAME[name].needs == (before, *(("instances",) if name == "evaluation" else ()))
+            assert BY_NAME[name].needs == (before, *(("instances",) if name in ("candidates", "evaluation") else ()))
 
     def test_every_section_of_settings_belongs_to_a_stage(self):
         of_stages = {section for stage in BY_NAME.values() for section in stage.sections}
