@@ -16,6 +16,7 @@ from maskdistill.errors import printable
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
+    from maskdistill.features.forward import FeatureRequest
     from maskdistill.features.registry import BackboneChoice
     from maskdistill.proposals.pool import Pool
     from maskdistill.proposals.propose import ImageView, Proposals, Recipe
@@ -127,23 +128,37 @@ def forward_lock() -> threading.Lock:
 
 
 @st.cache_resource(max_entries=16, show_spinner="Reading the photo with the transformer …")
-def _looks(features: FeatureConfig, view_scale: float, key: str, _photo: Photo) -> tuple["ImageView", "ImageView"]:
+def _looks(
+    features: FeatureConfig, view_scale: float, more: "FeatureRequest", key: str, _photo: Photo
+) -> tuple["ImageView", "ImageView"]:
     from maskdistill.proposals.propose import explore_request, extract_views
 
     net = backbone(features)
+    request = explore_request(net).joined(more)
     side = net.geometry(_photo.height, _photo.width, features)
     scale = max(1.0, view_scale)
     image = read_photo(_photo, min_short_side=round(scale * min(side.resized_height, side.resized_width)))
     size = (_photo.height, _photo.width)
     with forward_lock():
-        return extract_views(net, image, size, features, explore_request(net), view_scale=view_scale)
+        return extract_views(net, image, size, features, request, view_scale=view_scale)
+
+
+def _views(
+    features: FeatureConfig, proposal: ProposalConfig, key: str, photo: Photo
+) -> tuple["ImageView", "ImageView"]:
+    """Both views of a photo, with what these settings read; rare settings take a forward pass of their own."""
+    from maskdistill.proposals.propose import Recipe, explore_request
+
+    net = backbone(features)
+    request = Recipe.resolve(proposal, CrfConfig(), net).request
+    return _looks(features, proposal.view_scale, request.without(explore_request(net)), key, photo)
 
 
 @st.cache_resource(max_entries=16, show_spinner=False)
 def _pool(features: FeatureConfig, proposal: ProposalConfig, key: str, _photo: Photo) -> "tuple[Pool, ...]":
     from maskdistill.proposals.propose import Recipe, find_pool
 
-    views = _looks(features, proposal.view_scale, key, _photo)
+    views = _views(features, proposal, key, _photo)
     return find_pool(*views, Recipe.resolve(proposal, CrfConfig(), backbone(features)))
 
 
@@ -157,7 +172,7 @@ def _of_pool(proposal: ProposalConfig) -> ProposalConfig:
 def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> LiveProposals:
     from maskdistill.proposals.propose import Recipe, propose_from_views
 
-    first, second = _looks(features, proposal.view_scale, key, _photo)
+    first, second = _views(features, proposal, key, _photo)
     image = pixels(_photo)
     pool = _pool(features, _of_pool(proposal), key, _photo)
     start = time.perf_counter()
@@ -182,6 +197,6 @@ def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig,
     from maskdistill.proposals.propose import Recipe, propose_from_views
 
     key = photo_key(photo)
-    first, second = _looks(features, proposal.view_scale, key, photo)
+    first, second = _views(features, proposal, key, photo)
     recipe, pool = Recipe.resolve(proposal, crf, backbone(features)), _pool(features, _of_pool(proposal), key, photo)
     return propose_from_views(first, second, read_photo(photo), recipe, pool)

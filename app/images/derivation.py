@@ -48,9 +48,8 @@ def affinity_step(live: LiveProposals, patch: Patch, title: str) -> DerivationSt
     if live.recipe.config.engine == "published":
         caption = "Product of this patch's key with every other's, summed over the heads. Only positive links count."
         return _signed(title, caption, affinity_map(live, patch), patch)
-    source = "keys" if live.recipe.feature == "keys" else "tokens"
     caption = (
-        f"Cosine between the {source} of the ringed patch and of every other patch. "
+        f"Cosine between the {live.recipe.feature} of the ringed patch and of every other patch. "
         f"Above τ = {live.recipe.config.tau:g} two patches are linked."
     )
     values = affinity_map(live, patch)

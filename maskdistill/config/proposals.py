@@ -7,7 +7,7 @@ from maskdistill.config.settings import check_values, setting
 
 Component = Literal["auto", "large", "seed"]
 Engine = Literal["ncut", "published"]
-FeatureKind = Literal["auto", "tokens", "keys"]
+FeatureKind = Literal["auto", "tokens", "keys", "queries", "values"]
 Foreground = Literal["attended", "border", "largest"]
 Precision = Literal["auto", "float32", "bfloat16", "float16"]
 Views = Literal["none", "score", "merge"]
@@ -86,12 +86,15 @@ class ProposalConfig:
         label="Least score (share of the best)",
     )
     feature: FeatureKind = setting(
-        "auto", "ncut: what patches are compared by; keys suit DINO, tokens DINOv2; auto: the backbone's default"
+        "auto",
+        "ncut: what patches are compared by; keys suit DINO, tokens DINOv2; auto: the backbone's default; see "
+        "maskdistill probe-features",
     )
     blocks: tuple[int, ...] = setting(
         (),
-        "ncut: blocks, from 1, whose cosines are averaged; none: the backbone's default",
-        label="Blocks of the tokens",
+        "ncut: blocks, from 1, whose cosines are averaged; none: the backbone's default, of what is not its default "
+        "feature the last one",
+        label="Blocks compared",
     )
     tau: float = setting(
         0.2,

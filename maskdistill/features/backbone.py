@@ -8,13 +8,13 @@ from pathlib import Path
 import timm
 import torch
 from PIL import Image
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor
 
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid, to_pixels
 from maskdistill.errors import CheckpointError, ConfigError
 from maskdistill.features.attention import use_blocked_attention
+from maskdistill.features.families import Vit, check_family, has_cls, has_heads, prepare
 from maskdistill.features.focus_weights import cached_name, load_focus_state_dict
 from maskdistill.features.forward import FeatureRequest, Features, forward_features
 from maskdistill.features.registry import BackboneSpec, check_reachable, choose_backbone
@@ -30,7 +30,7 @@ class Backbone:
 
     spec: BackboneSpec
     reason: str  # why this one was taken
-    model: VisionTransformer = field(repr=False)
+    model: Vit = field(repr=False)
     device: torch.device
     precision: str
     mean: tuple[float, ...]
@@ -48,8 +48,19 @@ class Backbone:
 
     @property
     def num_heads(self) -> int:
-        """Attention heads of the last block."""
-        return self.model.blocks[-1].attn.num_heads
+        """Attention heads of the last block; 1 where they cannot be told apart."""
+        attention = getattr(self.model.blocks[-1], "attn", None)
+        return attention.num_heads if attention is not None else 1
+
+    @property
+    def has_heads(self) -> bool:
+        """Whether queries, keys and values can be asked for."""
+        return has_heads(self.model)
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is a CLS token, and its attention can be asked for."""
+        return has_cls(self.model) and self.has_heads
 
     @cached_property
     def description(self) -> str:
@@ -143,21 +154,18 @@ def _has_bfloat16_units() -> bool:
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16"))
 
 
-def _build_model(spec: BackboneSpec) -> VisionTransformer:
+def _build_model(spec: BackboneSpec) -> Vit:
     pretrained = spec.source == "hub"
     if pretrained:
         check_reachable(spec)
     try:
-        model = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=0, dynamic_img_size=True)
+        model = timm.create_model(spec.architecture, pretrained=pretrained, num_classes=0, **_any_size(spec))
     except (OSError, RuntimeError, ValueError, TypeError) as error:
         raise CheckpointError(
             f"Cannot get the weights of {spec.name}: {first_line(error)}. Without a network use backbone=focus_vits14, "
             "or a local file."
         ) from error
-    if not isinstance(model, VisionTransformer):
-        raise ConfigError(
-            f"'{spec.architecture}' is a {type(model).__name__}; plain vision transformers are supported."
-        )
+    check_family(model, spec.architecture)
     if spec.source == "focus":
         state = load_focus_state_dict()
         remedy = "It is made anew once it is gone from the cache folder."
@@ -165,4 +173,10 @@ def _build_model(spec: BackboneSpec) -> VisionTransformer:
         model.load_state_dict(state)
     elif spec.source == "file":
         load_weights(model, Path(spec.path))
+    prepare(model)
     return model
+
+
+def _any_size(spec: BackboneSpec) -> dict[str, bool]:
+    """BEiT has no such option; ``prepare`` does it there."""
+    return {} if timm.models.is_model_in_modules(spec.architecture, "beit") else {"dynamic_img_size": True}

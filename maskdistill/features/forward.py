@@ -4,13 +4,16 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Literal, get_args
 
 import torch
-import torch.nn.functional as F
-from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from maskdistill.errors import ConfigError, ShapeError
+from maskdistill.features.families import Embedded, Heads, Vit, embed, has_cls, has_heads, project
+
+Projection = Literal["queries", "keys", "values"]
+PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +23,25 @@ class FeatureRequest:
     token_blocks: tuple[int, ...] = ()  # block numbers from 1 to depth, whose patch tokens are wanted
     cls_blocks: tuple[int, ...] = ()  # block numbers from 1 to depth, whose CLS tokens are wanted
     last_qk: bool = False  # queries and keys of the last block, and the CLS attention that follows from them
+    projections: tuple[tuple[Projection, int], ...] = ()  # queries, keys or values of the patches, and their block
+
+    def without(self, other: "FeatureRequest") -> "FeatureRequest":
+        """What this one asks for and the other does not."""
+        return FeatureRequest(
+            token_blocks=tuple(block for block in self.token_blocks if block not in other.token_blocks),
+            cls_blocks=tuple(block for block in self.cls_blocks if block not in other.cls_blocks),
+            last_qk=self.last_qk and not other.last_qk,
+            projections=tuple(item for item in self.projections if item not in other.projections),
+        )
+
+    def joined(self, other: "FeatureRequest") -> "FeatureRequest":
+        """What either asks for."""
+        return FeatureRequest(
+            token_blocks=tuple(sorted({*self.token_blocks, *other.token_blocks})),
+            cls_blocks=tuple(sorted({*self.cls_blocks, *other.cls_blocks})),
+            last_qk=self.last_qk or other.last_qk,
+            projections=tuple(sorted({*self.projections, *other.projections})),
+        )
 
 
 @dataclass(frozen=True)
@@ -30,28 +52,29 @@ class Features:
     patch_tokens: dict[int, Tensor] = field(default_factory=dict)  # block -> (N, D), after the final norm
     cls_tokens: dict[int, Tensor] = field(default_factory=dict)  # block -> (D,), after the final norm
     cls_query: Tensor | None = None  # (heads, d), last block
-    keys: Tensor | None = None  # (heads, N, d), last block
-    cls_attention: Tensor | None = None  # (heads, N), softmax over CLS and patches, last block
+    keys: Tensor | None = None  # (heads, N, d), last block, as its attention uses them (with rotary positions)
+    cls_attention: Tensor | None = None  # (heads, N), softmax over all tokens, last block
+    # kind, block -> (heads, N, d), without rotary positions
+    projections: dict[tuple[Projection, int], Tensor] = field(default_factory=dict)
 
 
 @torch.inference_mode()
-def forward_features(
-    model: VisionTransformer, pixels: Tensor, request: FeatureRequest, *, antialias: bool = True
-) -> list[Features]:
+def forward_features(model: Vit, pixels: Tensor, request: FeatureRequest, *, antialias: bool = True) -> list[Features]:
     """Run the transformer once over a batch of photos of one size.
 
     Args:
-        model: Any timm ``VisionTransformer``, in eval mode.
+        model: A vision transformer of timm that ``check_family`` accepts, in eval mode; a BEiT after ``prepare``.
         pixels: (B, 3, H, W) normalised pixels; H and W are multiples of the patch.
         request: What to return. Blocks after the last one that is needed are not run.
         antialias: Whether the position grid is resampled with antialiasing (timm's way) or without (DINOv2's way).
 
     Returns:
         One ``Features`` per photo. Register tokens are dropped; every token has gone through the model's final norm.
+        Where a model has no CLS token, the mean of the patch tokens stands for it.
 
     Raises:
         ShapeError: If a side of the photo is not a whole number of patches.
-        ConfigError: If nothing is requested, or the model has no CLS token and one is.
+        ConfigError: If nothing is requested, or what this model does not have.
     """
     _check_request(model, request)
     patch = model.patch_embed.patch_size[0]
@@ -59,114 +82,97 @@ def forward_features(
         raise ShapeError("pixels", f"(B, 3, {patch}·rows, {patch}·cols)", pixels.shape)
     grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
     depth = len(model.blocks)
-    last = depth if request.last_qk else max((*request.token_blocks, *request.cls_blocks), default=0)
-    x = embed_patches(model, pixels.to(model.patch_embed.proj.weight.dtype), antialias=antialias)
-    tokens: dict[int, Tensor] = {}
     wanted = {*request.token_blocks, *request.cls_blocks}
-    qkv = None
-    for number, block in enumerate(model.blocks[:last], start=1):
-        with _captured(block.attn.qkv, active=request.last_qk and number == depth) as captured:
-            x = block(x)
-        qkv = captured.get("output")
+    projected = {block for _, block in request.projections} | ({depth} if request.last_qk else set())
+    embedded = embed(model, pixels.to(model.patch_embed.proj.weight.dtype), antialias=antialias)
+    x, tokens, heads = embedded.tokens, {}, {}
+    for number, block in enumerate(model.blocks[: max(wanted | projected)], start=1):
+        with _captured(getattr(block, "attn", None), active=number in projected) as captured:
+            x = block(x, **embedded.options(number - 1))
+        if number in projected:
+            rotary = embedded.positions[number - 1] if embedded.name == "rope" else None
+            heads[number] = project(block.attn, captured["input"], rotary)
         if number in wanted:
             tokens[number] = model.norm(x).float().cpu()
-    return _split_batch(model, grid, tokens, request, qkv)
-
-
-def _check_request(model: VisionTransformer, request: FeatureRequest) -> None:
-    if not (request.token_blocks or request.cls_blocks or request.last_qk):
-        raise ConfigError("The feature request is empty: ask for token_blocks, cls_blocks or last_qk.")
-    if model.cls_token is None and (request.cls_blocks or request.last_qk):
-        raise ConfigError("This model has no CLS token, so it has no CLS attention: use patch tokens only.")
-
-
-def embed_patches(model: VisionTransformer, pixels: Tensor, *, antialias: bool) -> Tensor:
-    """Patch embedding with CLS, registers and positions: (B, 3, H, W) -> (B, prefix + N, D)."""
-    x = model.patch_embed(pixels)
-    if x.ndim == 4:  # models made with dynamic_img_size keep the grid: (B, rows, cols, D)
-        grid = (x.shape[1], x.shape[2])
-        x = x.flatten(1, 2)
-    else:
-        grid = model.patch_embed.grid_size
-    prefix = [token.expand(len(x), -1, -1) for token in (model.cls_token, model.reg_token) if token is not None]
-    if model.pos_embed is not None:
-        num_prefix = 0 if model.no_embed_class else model.num_prefix_tokens
-        positions = resample_positions(
-            model.pos_embed, num_prefix, model.patch_embed.grid_size, grid, antialias=antialias
+    parts = _split_heads(model, heads, request, embedded)
+    return [
+        Features(
+            grid,
+            patch_tokens={block: tokens[block][i, model.num_prefix_tokens :] for block in request.token_blocks},
+            cls_tokens={block: _cls_token(model, tokens[block][i]) for block in request.cls_blocks},
+            **parts[i],
         )
-        if model.no_embed_class:
-            x = torch.cat([*prefix, x + positions], dim=1)
-        else:
-            x = torch.cat([*prefix, x], dim=1) + positions
-    else:
-        x = torch.cat([*prefix, x], dim=1)
-    return model.norm_pre(model.patch_drop(model.pos_drop(x)))
+        for i in range(len(pixels))
+    ]
 
 
-def resample_positions(
-    positions: Tensor, num_prefix: int, old: tuple[int, int], new: tuple[int, int], *, antialias: bool
-) -> Tensor:
-    """Bicubic resampling of a learned position grid: (1, prefix + old, D) -> (1, prefix + new, D)."""
-    if old == new:
-        return positions
-    prefix, grid = positions[:, :num_prefix], positions[:, num_prefix:]
-    grid = grid.reshape(1, *old, -1).permute(0, 3, 1, 2).float()  # (1, D, rows, cols)
-    grid = F.interpolate(grid, size=new, mode="bicubic", antialias=antialias, align_corners=False)
-    grid = grid.permute(0, 2, 3, 1).flatten(1, 2).to(prefix.dtype)  # (1, rows * cols, D)
-    return torch.cat([prefix, grid], dim=1)
+def _check_request(model: Vit, request: FeatureRequest) -> None:
+    if not (request.token_blocks or request.cls_blocks or request.last_qk or request.projections):
+        raise ConfigError("The feature request is empty: ask for token_blocks, cls_blocks, projections or last_qk.")
+    if request.last_qk and not has_cls(model):
+        raise ConfigError(
+            "This model has no CLS token, so it has no CLS attention: use the engine 'ncut', and a foreground other "
+            "than 'attended'."
+        )
+    if (request.last_qk or request.projections) and not has_heads(model):
+        kind = type(model.blocks[-1]).__name__
+        raise ConfigError(
+            f"The blocks of this model ({kind}) have no queries, keys and values of their own: set "
+            "proposals.feature=tokens."
+        )
+
+
+def _cls_token(model: Vit, tokens: Tensor) -> Tensor:
+    """(D,) of the (prefix + N, D) tokens of one photo."""
+    return tokens[0] if has_cls(model) else tokens[model.num_prefix_tokens :].mean(dim=0)
 
 
 @contextmanager
-def _captured(module: nn.Module, *, active: bool) -> Iterator[dict[str, Tensor]]:
-    """The module's output under ``"output"`` after its next call; the hook is gone when the block ends."""
+def _captured(module: nn.Module | None, *, active: bool) -> Iterator[dict[str, Tensor]]:
+    """What the module is called with next, under ``"input"``; the hook is gone when the block ends."""
     store: dict[str, Tensor] = {}
     if not active:
         yield store
         return
     caller = threading.get_ident()
 
-    def keep(_module: nn.Module, _inputs: object, output: Tensor) -> None:
+    def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         if threading.get_ident() == caller:  # a model may serve several threads at once
-            store["output"] = output
+            store["input"] = inputs[0]
 
-    handle = module.register_forward_hook(keep)
+    handle = module.register_forward_pre_hook(keep)
     try:
         yield store
     finally:
         handle.remove()
 
 
-def _split_batch(
-    model: VisionTransformer,
-    grid: tuple[int, int],
-    tokens: dict[int, Tensor],
-    request: FeatureRequest,
-    qkv: Tensor | None,
-) -> list[Features]:
-    num_prefix = model.num_prefix_tokens
-    batch = len(qkv) if qkv is not None else len(next(iter(tokens.values())))
-    attention = [_last_attention(model, row) for row in qkv] if request.last_qk else [{}] * batch
-    return [
-        Features(
-            grid,
-            patch_tokens={block: tokens[block][i, num_prefix:] for block in request.token_blocks},
-            cls_tokens={block: tokens[block][i, 0] for block in request.cls_blocks},
-            **attention[i],
-        )
-        for i in range(batch)
-    ]
+def _split_heads(
+    model: Vit, heads: dict[int, Heads], request: FeatureRequest, embedded: Embedded
+) -> list[dict[str, object]]:
+    """What is asked of queries, keys and values, of each photo of the batch."""
+    skip, depth = model.num_prefix_tokens, len(model.blocks)
+    kept = {(kind, block): _on_cpu(getattr(heads[block], kind)[:, :, skip:]) for kind, block in request.projections}
+    found: list[dict[str, object]] = []
+    for i in range(len(embedded.tokens)):
+        parts: dict[str, object] = {"projections": {name: values[i] for name, values in kept.items()}}
+        if request.last_qk:
+            bias = embedded.positions[-1][0, :, 0] if embedded.name == "shared_rel_pos_bias" else 0
+            parts |= _last_attention(model, heads[depth], i, bias)
+            if embedded.name != "rope" and ("keys", depth) in kept:
+                parts["keys"] = kept["keys", depth][i]  # the same numbers once
+        found.append(parts)
+    return found
 
 
-def _last_attention(model: VisionTransformer, qkv: Tensor) -> dict[str, Tensor]:
+def _on_cpu(values: Tensor) -> Tensor:
+    return values.float().cpu()
+
+
+def _last_attention(model: Vit, heads: Heads, photo: int, bias: Tensor | int) -> dict[str, Tensor]:
     """Query of CLS, keys of the patches, and the CLS row of the attention; the (N, N) matrix is never formed."""
-    attn = model.blocks[-1].attn
-    queries, keys, _ = qkv.reshape(len(qkv), 3, attn.num_heads, -1).permute(1, 2, 0, 3)  # each (heads, N, d)
-    queries, keys = attn.q_norm(queries).float(), attn.k_norm(keys).float()
-    logits = (keys @ queries[:, 0, :, None]).squeeze(-1) * attn.scale  # (heads, N)
+    query, keys = heads.turned_queries[photo, :, 0].float(), heads.turned_keys[photo].float()
+    logits = (keys @ query[:, :, None]).squeeze(-1) * model.blocks[-1].attn.scale + bias  # (heads, N)
     attention = logits.softmax(dim=-1)
     skip = model.num_prefix_tokens
-    return {
-        "cls_query": queries[:, 0].cpu(),
-        "keys": keys[:, skip:].cpu(),
-        "cls_attention": attention[:, skip:].cpu(),
-    }
+    return {"cls_query": query.cpu(), "keys": keys[:, skip:].cpu(), "cls_attention": attention[:, skip:].cpu()}

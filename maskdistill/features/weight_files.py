@@ -9,10 +9,11 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from timm.models.vision_transformer import VisionTransformer, checkpoint_filter_fn
+from timm.models import beit, eva, vision_transformer
 from torch import Tensor
 
 from maskdistill.errors import CheckpointError
+from maskdistill.features.families import Vit
 from maskdistill.features.registry import check_weight_file
 from maskdistill.machine import is_out_of_memory
 from maskdistill.roots import confine
@@ -28,7 +29,7 @@ NESTED = ("teacher", "state_dict", "model", "student")  # where training scripts
 TWINS = (("teacher.", "student."), ("encoder_q.", "encoder_k."), ("base_encoder.", "momentum_encoder."))
 
 
-def load_weights(model: VisionTransformer, path: Path) -> None:
+def load_weights(model: Vit, path: Path) -> None:
     """Load a local file into the model; training prefixes are stripped, heads are left out.
 
     Raises:
@@ -38,12 +39,18 @@ def load_weights(model: VisionTransformer, path: Path) -> None:
     state = strip_prefixes(read_state_dict(path))
     _check_patch(model, state, path, remedy)
     try:
-        state = checkpoint_filter_fn(state, model)  # names of other releases, DINOv2's registers among them
+        state = _timm_names(state, model)
     except LOAD_ERRORS as error:  # shapes that cannot be converted
         raise CheckpointError(f"{path} does not fit {type(model).__name__}: {first_line(error)}. {remedy}") from error
     own = model.state_dict()
     check_state(own, state, path, remedy)
     model.load_state_dict({name: state[name] for name in own})
+
+
+def _timm_names(state: dict[str, Tensor], model: Vit) -> dict[str, Tensor]:
+    """timm's names for those of other releases: DINOv2's registers, DINOv3's blocks, EVA's halves of a layer."""
+    module = {eva.Eva: eva, beit.Beit: beit}.get(type(model), vision_transformer)
+    return module.checkpoint_filter_fn(state, model)
 
 
 def read_state_dict(path: Path) -> dict[str, Tensor]:
@@ -142,7 +149,7 @@ def check_state(own: Mapping[str, Tensor], state: Mapping[str, Tensor], path: Pa
             )
 
 
-def _check_patch(model: VisionTransformer, state: dict[str, Tensor], path: Path, remedy: str) -> None:
+def _check_patch(model: Vit, state: dict[str, Tensor], path: Path, remedy: str) -> None:
     """Refuse another patch size before timm would quietly resample it."""
     name = "patch_embed.proj.weight"
     if name in state and state[name].shape[-2:] != model.patch_embed.proj.weight.shape[-2:]:

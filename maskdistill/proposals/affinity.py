@@ -1,6 +1,7 @@
 """How alike two patches are: cosines of their features, and the published products of keys."""
 
 import numpy as np
+from torch import Tensor
 
 from maskdistill.errors import ConfigError
 from maskdistill.features.forward import Features
@@ -11,8 +12,8 @@ def stacked_features(features: Features, kind: str, blocks: tuple[int, ...]) -> 
 
     Args:
         features: One photo's features.
-        kind: ``"tokens"`` (patch tokens of ``blocks``) or ``"keys"`` (last block's keys, heads side by side).
-        blocks: Block numbers from 1; ignored for keys.
+        kind: ``"tokens"``, or ``"keys"``, ``"queries"`` or ``"values"``, heads side by side.
+        blocks: Block numbers from 1; none for the keys of the last block, as its attention uses them.
 
     Returns:
         (N, D) float32 with rows of length 1.
@@ -20,15 +21,19 @@ def stacked_features(features: Features, kind: str, blocks: tuple[int, ...]) -> 
     Raises:
         ConfigError: If these features were not asked of the forward pass.
     """
-    if kind == "keys":
+    if kind == "keys" and not blocks:
         if features.keys is None:
             raise ConfigError("The keys of the last block were not extracted: ask for them with last_qk=True.")
-        return _unit(features.keys.permute(1, 0, 2).flatten(1).numpy())
-    missing = [block for block in blocks if block not in features.patch_tokens]
+        return _unit(_side_by_side(features.keys))
+    tokens = kind == "tokens"
+    there = (
+        features.patch_tokens if tokens else {n: part for (of, n), part in features.projections.items() if of == kind}
+    )
+    missing = [block for block in blocks if block not in there]
     if missing or not blocks:
-        have = sorted(features.patch_tokens)
-        raise ConfigError(f"Patch tokens of blocks {missing or 'none'} were not extracted; there are {have}.")
-    parts = [_unit(features.patch_tokens[block].numpy()) for block in blocks]
+        what = "Patch tokens" if tokens else kind.capitalize()
+        raise ConfigError(f"{what} of blocks {missing or 'none'} were not extracted; there are {sorted(there)}.")
+    parts = [_unit(there[block].numpy() if tokens else _side_by_side(there[block])) for block in blocks]
     return np.concatenate(parts, axis=1) / np.float32(np.sqrt(len(parts)))
 
 
@@ -49,6 +54,11 @@ def key_affinity(features: Features, rows: np.ndarray) -> np.ndarray:
     """
     keys = features.keys.numpy()  # (heads, N, d)
     return np.einsum("hrd,hnd->rn", keys[:, rows], keys, optimize=True)
+
+
+def _side_by_side(heads: Tensor) -> np.ndarray:
+    """(heads, N, d) -> (N, heads * d)."""
+    return heads.permute(1, 0, 2).flatten(1).numpy()
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

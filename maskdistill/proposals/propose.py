@@ -11,6 +11,7 @@ from PIL import Image
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
+from maskdistill.errors import ConfigError
 from maskdistill.features.backbone import Backbone
 from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.masks import mask_iou
@@ -89,15 +90,26 @@ class Recipe:
 
     @classmethod
     def resolve(cls, config: ProposalConfig, crf: CrfConfig, backbone: Backbone) -> "Recipe":
-        """Fill in the backbone's defaults.
+        """Fill in the backbone's defaults; without a CLS token, or with heads that cannot be told apart, a foreground
+        that is attended to is the one off the border.
 
         Raises:
-            ConfigError: If a block number is not one of the backbone's.
+            ConfigError: If a block number is not one of the backbone's, or it lacks what is wanted.
         """
         feature = backbone.spec.mask_feature if config.feature == "auto" else config.feature
-        blocks = config.blocks or backbone.blocks(backbone.spec.mask_blocks)
+        own = feature == backbone.spec.mask_feature
+        blocks = config.blocks or backbone.blocks(backbone.spec.mask_blocks if own else (0,))
         refine_blocks = config.refine_blocks or backbone.blocks(backbone.spec.refine_blocks)
         backbone.check_blocks((*blocks, *refine_blocks))
+        if feature != "tokens" and not backbone.has_heads:
+            raise ConfigError(f"{backbone.spec.name} has no {feature} of its own. Set proposals.feature=tokens.")
+        if config.engine == "published" and not backbone.has_attention:
+            raise ConfigError(
+                f"The engine 'published' reads the attention of CLS, which {backbone.spec.name} does not have. Set "
+                "proposals.engine=ncut."
+            )
+        if config.foreground == "attended" and not backbone.has_attention:
+            config = replace(config, foreground="border")
         return cls(feature, blocks, refine_blocks, config, crf)
 
     @property
@@ -114,16 +126,22 @@ class Recipe:
     def request(self) -> FeatureRequest:
         """What the forward pass must return for this recipe, and nothing more."""
         published = self.config.engine == "published"
-        cut_blocks = self.blocks if not published and self.feature == "tokens" else ()
+        cut_blocks = () if published else self.blocks
+        tokens = self.feature == "tokens"
         return FeatureRequest(
-            token_blocks=tuple(sorted({*cut_blocks, *self.refine_blocks})),  # the score reads refine_blocks too
-            last_qk=published or self.feature == "keys" or self.config.foreground == "attended",
+            token_blocks=tuple(sorted({*(cut_blocks if tokens else ()), *self.refine_blocks})),  # the score reads them
+            last_qk=published or self.config.foreground == "attended",
+            projections=() if tokens else tuple((self.feature, block) for block in cut_blocks),
         )
 
 
 def explore_request(backbone: Backbone) -> FeatureRequest:
-    """All that any setting of the explorer can read, so that no slider needs a second forward pass."""
-    return FeatureRequest(token_blocks=tuple(range(max(1, backbone.depth - 4), backbone.depth + 1)), last_qk=True)
+    """What the usual settings of the explorer read, so that no slider needs a second forward pass."""
+    return FeatureRequest(
+        token_blocks=tuple(range(max(1, backbone.depth - 4), backbone.depth + 1)),
+        last_qk=backbone.has_attention,
+        projections=(("keys", backbone.depth),) if backbone.has_heads else (),
+    )
 
 
 def extract_views(
@@ -389,5 +407,5 @@ def describe_problem(proposals: list[Proposal], geometry: PatchGeometry, recipe:
 def _hint(recipe: Recipe) -> str:
     if recipe.config.engine == "published":
         return "With these weights the keys may all point one way: try the engine 'ncut'."
-    other = "tokens" if recipe.feature == "keys" else "keys"
+    other = "tokens" if recipe.feature != "tokens" else "keys"
     return f"Try the feature '{other}', a tau above {recipe.config.tau:g}, or foreground 'largest'."

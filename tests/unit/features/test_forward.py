@@ -5,7 +5,8 @@ import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
 from maskdistill.errors import ShapeError
-from maskdistill.features.forward import FeatureRequest, forward_features, resample_positions
+from maskdistill.features.families import resample_positions
+from maskdistill.features.forward import PROJECTIONS, FeatureRequest, forward_features
 
 EVERYTHING = FeatureRequest(token_blocks=(1, 2), cls_blocks=(1, 2), last_qk=True)
 
@@ -171,3 +172,33 @@ def test_positions_with_antialiasing_are_timms(new):
     positions = torch.randn(1, 1 + 36, 5, generator=torch.Generator().manual_seed(0))
     expected = resample_abs_pos_embed(positions, list(new), [6, 6], num_prefix_tokens=1, antialias=True)
     torch.testing.assert_close(resample_positions(positions, 1, (6, 6), new, antialias=True), expected)
+
+
+@pytest.mark.parametrize("options", [{"reg_tokens": 3}, {"qk_norm": True}])
+def test_projections_equal_a_slow_loop(make_vit, options):
+    model, images = make_vit(**options), pixels(20, 28)
+    attn = model.blocks[-1].attn
+    parts = dict(zip(PROJECTIONS, last_qkv(model, images), strict=True))
+    parts["queries"], parts["keys"] = attn.q_norm(parts["queries"]), attn.k_norm(parts["keys"])
+    request = FeatureRequest(projections=tuple((kind, 2) for kind in PROJECTIONS))
+    for i, features in enumerate(forward_features(model, images, request)):
+        assert (features.keys, features.patch_tokens) == (None, {})
+        for kind in PROJECTIONS:
+            expected = parts[kind][:, i, model.num_prefix_tokens :]
+            torch.testing.assert_close(features.projections[kind, 2], expected)
+
+
+def test_projections_of_the_last_block_are_its_keys(make_vit):
+    request = FeatureRequest(last_qk=True, projections=(("keys", 2), ("values", 1)))
+    features = forward_features(make_vit(), pixels(batch=1), request)[0]
+    assert set(features.projections) == {("keys", 2), ("values", 1)}
+    torch.testing.assert_close(features.projections["keys", 2], features.keys)
+
+
+def test_requests_are_joined_and_taken_from_each_other():
+    one = FeatureRequest(token_blocks=(2, 1), last_qk=True)
+    other = FeatureRequest(token_blocks=(2,), cls_blocks=(1,), projections=(("keys", 2),))
+    both = one.joined(other)
+    assert both == FeatureRequest(token_blocks=(1, 2), cls_blocks=(1,), last_qk=True, projections=(("keys", 2),))
+    assert both.without(one) == FeatureRequest(cls_blocks=(1,), projections=(("keys", 2),))
+    assert both.without(both) == FeatureRequest()

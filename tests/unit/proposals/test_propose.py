@@ -285,15 +285,20 @@ class TestRecipe:
         [
             ({"feature": "tokens", "blocks": (1,), "refine_blocks": (2,)}, (1, 2), True),
             ({"feature": "tokens", "blocks": (1,), "refine_blocks": (2,), "foreground": "border"}, (1, 2), False),
-            ({"feature": "keys", "blocks": (1,), "refine_blocks": (2,)}, (2,), True),
+            ({"feature": "keys", "blocks": (1,), "refine_blocks": (2,), "foreground": "border"}, (2,), False),
             ({"engine": "published", "feature": "tokens", "blocks": (1,), "refine_blocks": (2,)}, (2,), True),
         ],
     )
     def test_asks_for_what_it_reads_and_no_more(self, backbone, values, blocks, last_qk):
         request = Recipe.resolve(ProposalConfig(**values), CrfConfig(), backbone).request
         assert (request.token_blocks, request.last_qk, request.cls_blocks) == (blocks, last_qk, ())
+        assert request.projections == ((("keys", 1),) if values["feature"] == "keys" else ())
 
-    @pytest.mark.parametrize("feature", ["tokens", "keys"])
+    def test_another_feature_than_the_backbones_is_that_of_the_last_block(self, backbone):
+        other = {"tokens": "keys", "keys": "tokens"}[backbone.spec.mask_feature]
+        assert Recipe.resolve(ProposalConfig(feature=other), CrfConfig(), backbone).blocks == (backbone.depth,)
+
+    @pytest.mark.parametrize("feature", ["tokens", "keys", "queries", "values"])
     @pytest.mark.parametrize("engine", ["ncut", "published"])
     @pytest.mark.parametrize("views", ["none", "merge"])
     @pytest.mark.parametrize("fit", ["resize", "pad"])
