@@ -13,7 +13,7 @@ FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: audit app test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
+.PHONY: audit app dist test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
 
 app: install
 	$(BIN)/streamlit run app/main.py
@@ -48,6 +48,13 @@ format: install-dev
 
 docs-settings: install
 	$(BIN)/python -m maskdistill.cli.settings_help > docs/settings.md
+
+# A source archive, and the wheel that is built from it, into dist/.
+dist: install-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
+	$(BIN)/check-wheel-contents dist/*.whl
 
 bench: install-dev
 	$(BIN)/python -m benchmarks.masks --data $(DATA)
@@ -84,8 +91,7 @@ $(VENV)/bin/python:
 $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip install -q -r requirements.txt \
 		|| ( echo "Trying again without pydensecrf2 (it needs a C++ compiler); the CRF will be off." \
-		     && grep -v '^pydensecrf2' requirements.txt > $(VENV)/requirements-no-crf.txt \
-		     && $(BIN)/python -m pip install -q -r $(VENV)/requirements-no-crf.txt )
+		     && $(BIN)/python -m pip install -q -e . )
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed

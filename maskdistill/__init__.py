@@ -20,7 +20,7 @@ Every stage over a folder of photos, and what it made:
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _MODULES = {
     "open_source": "datasets",

@@ -6,7 +6,6 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 from maskdistill.errors import ConfigError
@@ -33,10 +32,11 @@ def server_command(options: argparse.Namespace) -> list[str]:
     Raises:
         ConfigError: If the pages are not installed.
     """
-    script = _script()
+    script = _script(_root())
     flags = [*_settings(script), f"--server.address={options.address}", f"--server.port={options.port}"]
     flags += [f"--server.allowedHosts={name}" for name in options.allow_host]
-    return [sys.executable, "-m", "streamlit", "run", str(script), *flags, *options.streamlit]
+    # -P: a file app.py or a folder app in the folder where this is typed is not taken for the app's own.
+    return [sys.executable, "-P", "-m", "streamlit", "run", str(script), *flags, *options.streamlit]
 
 
 def _settings(script: Path) -> list[str]:
@@ -47,7 +47,8 @@ def _settings(script: Path) -> list[str]:
 
 
 def _variables(options: argparse.Namespace) -> dict[str, str]:
-    found = {RUNS_VARIABLE: str(options.runs.absolute())} if options.runs else {}
+    path = os.pathsep.join([str(_root()), *filter(None, [os.environ.get("PYTHONPATH")])])  # the pages import ``app``
+    found = {"PYTHONPATH": path, **({RUNS_VARIABLE: str(options.runs.absolute())} if options.runs else {})}
     return {**found, VARIABLE: _joined(options.roots)} if options.roots else found
 
 
@@ -58,11 +59,16 @@ def _joined(roots: Sequence[Path]) -> str:
     return os.pathsep.join(str(root.resolve()) for root in roots)
 
 
-def _script() -> Path:
-    package = find_spec("app")
-    script = Path(package.origin).with_name("main.py") if package and package.origin else Path("app/main.py")
-    if not (script.is_file() and (script.parents[1] / "pages").is_dir()):
-        raise ConfigError(
-            "The pages are not installed. Start the command from a copy of the project: pip install -e FOLDER there."
-        )
-    return script
+def _script(root: Path) -> Path:
+    return root / "app" / "main.py"
+
+
+def _root() -> Path:
+    """The folder of ``app`` and ``pages``: in a wheel within the library, else beside it."""
+    library = Path(__file__).resolve().parents[1]
+    for root in (library / "_explorer", library.parent):
+        if _script(root).is_file() and (root / "pages").is_dir():
+            return root
+    raise ConfigError(
+        f"The pages are not beside {library}. Install the project's wheel, or a copy of it: pip install -e FOLDER"
+    )
