@@ -11,18 +11,19 @@ import streamlit as st
 from PIL import Image
 
 from app import cache, photo_cache, run_view
-from app.guide import overlays
+from app.guide import overlays, photo_masks
 from app.images import drawing
 from app.photo_cache import LiveProposals
 from app.run_context import run_config
 from app.run_view import DecisionView, RunView
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo
+from maskdistill.masks import describe_mask
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
 from maskdistill.review import decisions
 from maskdistill.stages.samples import read_samples
 from maskdistill.stages.select import read_decisions
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
     from maskdistill.datasets.transforms import PatchGeometry
@@ -31,6 +32,7 @@ if TYPE_CHECKING:  # importing these loads torch, which the first steps do witho
 PREDICTED_SIDE = 512  # pixels, longer side of predictions: enough for a projector, in a quarter of the time
 FRAME_SIDE = 384  # the same of each epoch
 _FILES = ("run.json", "space.npz", "classes.parquet", "stage1/model.safetensors", "stage2/model.safetensors")
+_OBJECTS = ("instances.json", "instances/record.json")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +59,7 @@ def read_trained(run: Run) -> TrainedRun:
     Raises:
         MaskDistillError: If a file of it is damaged.
     """
-    paths = [run.path / name for name in _FILES]
+    paths = [run.path / name for name in (*_FILES, *_OBJECTS)]
     found = run_view.read_run_view(run)
     return _read_trained(run.path, f"{cache.stamp(paths)} {found.stamp} {decisions.version(run)}", found)
 
@@ -118,6 +120,16 @@ class PhotoOnRun:
     def _key(self) -> tuple[Any, ...]:
         return (self.trained.stamp, photo_cache.photo_key(self.photo))
 
+    @property
+    def masks(self) -> tuple[np.ndarray, ...]:
+        """Its masks as the run would use them, (H, W) bool at the live size, best first: after the foreground."""
+        return _masks(*self._key, self.proposals, self.crf, self)
+
+    @property
+    def is_corrected(self) -> bool:
+        """Whether the run corrects masks by what it learnt across photos."""
+        return self.trained.run.mask_stage == "foreground"
+
     def cluster_positions(self) -> Places:
         """Vectors of its masks, their clusters and the distances to these."""
         return _cluster_positions(*self._key, self.proposals, self.crf, self)
@@ -151,11 +163,29 @@ class PhotoOnRun:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
+def _masks(
+    stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
+) -> tuple[np.ndarray, ...]:
+    if not _on_run.is_corrected:
+        return tuple(item.mask for item in _on_run.live.proposals.proposals)
+    config = replace(_on_run.trained.config, proposals=proposals, crf=crf)
+    seen = _head_tokens(_on_run), _foreground_chance(stamp, key, _on_run), len(_head_blocks(config))
+    return photo_masks.corrected_masks(config, _on_run.live, _on_run.photo, *seen)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
+def _foreground_chance(stamp: Any, key: str, _on_run: PhotoOnRun) -> np.ndarray:
+    trained = _on_run.trained
+    number, num_blocks = trained.number_of(_on_run.photo), len(_head_blocks(trained.config))
+    return photo_masks.foreground_chance(trained.run, number, _head_tokens(_on_run), num_blocks)
+
+
+@st.cache_resource(max_entries=32, show_spinner=False)
 def _cluster_positions(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun) -> Places:
     from maskdistill.clustering.mask_embeddings import embed_masks
 
     trained, live = _on_run.trained, _on_run.live
-    masks = [item.mask for item in live.proposals.proposals]
+    masks = _on_run.masks
     if not masks:
         nothing = np.zeros(0, np.float32)
         return Places(np.zeros((0, trained.space.space.dimensions), np.float32), nothing.astype(int), nothing, nothing)
@@ -187,13 +217,21 @@ def _labels(stamp: Any, key: str, stage: str, _on_run: PhotoOnRun) -> np.ndarray
 def _predicted_masks(
     stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> "Sequence[PredictedMask]":
+    from maskdistill.models.new_instances import has_instances
     from maskdistill.pseudo_labels.candidates import compare_with_prediction
+    from maskdistill.pseudo_labels.objects import compare_objects
 
     size = (_on_run.predicted_photo.height, _on_run.predicted_photo.width)
-    masks = [resize_mask(item.mask, size) for item in _on_run.live.proposals.proposals]
-    clusters = _on_run.cluster_positions().clusters.tolist()
-    min_area = _on_run.trained.config.candidates.min_area
-    return compare_with_prediction(_on_run.probabilities("stage1"), masks, clusters, min_area)
+    masks = [resize_mask(mask, size) for mask in _on_run.masks]
+    clusters, classes = _on_run.cluster_positions().clusters.tolist(), _on_run.probabilities("stage1")
+    trained = _on_run.trained
+    min_area = trained.config.candidates.min_area
+    if not (trained.config.judges_instances and _on_run.live.proposals.pool and has_instances(trained.run)):
+        return compare_with_prediction(classes, masks, clusters, min_area)
+    seen = _head_tokens(_on_run), _foreground_chance(stamp, key, _on_run), len(_head_blocks(trained.config))
+    objects = photo_masks.single_objects(trained.run, trained.config, _on_run.live, _on_run.photo, *seen, classes)
+    known, room = [describe_mask(mask) for mask in masks], max(0, MASKS_PER_PHOTO - len(masks))
+    return compare_objects(classes, objects, known, clusters, min_area=min_area, most_new=room)
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)

@@ -30,7 +30,8 @@ def draw_clusters(context: StepContext) -> str:
     grouped_images(groups, key="guide:board", layout="board", on_open=open_detail)
     cluster = trained.decision_view.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
-    return f"{trained.decision_view.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks"
+    after = "; the photo's mask is as the run's foreground corrects it" if context.photo_on_run.is_corrected else ""
+    return f"{trained.decision_view.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks{after}"
 
 
 def chosen_cluster(trained_run: TrainedRun) -> int:
@@ -78,9 +79,7 @@ def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
     color = cluster_color(cluster)
-    crop = overlays.crop_with_outline(
-        photo_cache.pixels(context.photo), context.live.proposals.proposals[0].mask, color, _CROP
-    )
+    crop = overlays.crop_with_outline(photo_cache.pixels(context.photo), context.photo_on_run.masks[0], color, _CROP)
     name = context.trained.decision_view.name_of(cluster)
     title = f"The mask of {context.photo.id}: {name}"
     return Tile(None, drawing.jpeg_url(crop), f"This mask: {name}", color=color, title=title)

@@ -46,7 +46,8 @@ def annotation(id, mask, label=1, score=0.5):
 def finish(run, *names):
     """Note that the stages were made from what is noted of the ones before."""
     for name in names:
-        needs = ("proposals",) if name == "embeddings" else BY_NAME[name].needs  # without the foreground
+        aside = {"embeddings": ("proposals",), "candidates": ("stage1",)}  # without foreground and single objects
+        needs = aside.get(name, BY_NAME[name].needs)
         made_from = {"from": {need: read_json(run.stage_path(need))["fingerprint"] for need in needs}}
         write_json(run.stage_path(name), {"fingerprint": fingerprint([name, made_from]), "made_from": made_from})
         for artifact in BY_NAME[name].artifacts:
