@@ -42,6 +42,7 @@ STAGE_COMMANDS = {
     "pseudo-label": ("pseudo_labels",),
     "train-stage2": ("stage2",),
 }
+_MAKING = ("stages", "serve")  # modules of commands that may make their folder
 
 
 class UsageError(Exception):
@@ -121,8 +122,9 @@ def call(options: argparse.Namespace) -> str:
         OSError: If a file cannot be read or written.
         KeyboardInterrupt: On Ctrl-C, with all that was finished kept.
     """
-    redirect_caches(options.run / "cache")
     module, _, function = options.call.partition(":")
+    makes_run = module in _MAKING or (options.run / "run.json").is_file()  # who only looks leaves no folder behind
+    redirect_caches(options.run / "cache" if makes_run else None)
     with explain_lack_of_memory():
         return getattr(import_module(f"maskdistill.cli.{module}"), function)(options)
 

@@ -46,18 +46,18 @@ def is_writable(folder: Path) -> bool:
     return there.is_dir() and os.access(there, os.W_OK | os.X_OK)
 
 
-def redirect_caches(last_resort: Path) -> None:
+def redirect_caches(last_resort: Path | None) -> None:
     """Give libraries that keep files in the installation or in the home a folder that can be written.
 
     For this process and those that it starts; to be called before numba and huggingface_hub are imported.
 
     Args:
-        last_resort: Takes them where the user has no folder that can be written.
+        last_resort: Takes them where the user has no folder that can be written; None leaves all as it is then.
     """
     try:
         folder = cache_dir()
     except RunError:
-        if not is_writable(last_resort):
+        if last_resort is None or not is_writable(last_resort):
             return
         folder = last_resort.absolute()
         os.environ["MASKDISTILL_CACHE"] = str(folder)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from maskdistill import machine
+from maskdistill.cli.main import main
 from maskdistill.errors import RunError
 from maskdistill.machine import usable_cores
 from maskdistill.storage import user_folders
@@ -76,6 +77,17 @@ class TestCacheFolder:
         monkeypatch.setattr(user_folders, "is_writable", lambda folder: folder.is_relative_to(places))
         redirect_caches(places / "run" / "cache")
         assert cache_dir() == places / "run" / "cache"
+
+    @pytest.mark.parametrize("command", ["status", "decisions --csv out.csv", "jobs list", "evaluate"])
+    def test_command_that_only_looks_makes_no_run_for_it(self, places, monkeypatch, capsys, command):
+        (places / "temporary").rmdir()
+        monkeypatch.setattr(user_folders, "is_writable", lambda folder: folder.is_relative_to(places))
+        monkeypatch.chdir(places)
+        assert main([*command.split(), "--run", str(places / "no run")]) == 2
+        assert "no run" in capsys.readouterr().err
+        with pytest.raises(RunError, match="MASKDISTILL_CACHE"):  # whoever writes there would make the folder
+            cache_dir()
+        assert sorted(path.name for path in places.iterdir()) == []
 
     def test_what_the_user_set_stays(self, places, monkeypatch):
         monkeypatch.setenv("HOME", str(places / "home"))
