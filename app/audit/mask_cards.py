@@ -15,7 +15,7 @@ from app.audit.pictures import Zoom, picture
 from app.audit.queue import QueueSettings, audit_pool, centres_of
 from app.images.colors import cluster_color
 from app.images.crops import crop_url
-from app.mask_detail.facts import SIGNALS
+from app.mask_detail.facts import SHARE, SIGNALS
 from app.run_view import RunView
 from maskdistill.pseudo_labels.filter import RULE_HELP
 from maskdistill.review.audit import (
@@ -35,6 +35,7 @@ _PERCENT = ("area", "border")
 _FACTS = {  # columns of the table: their names and what they mean
     **{name: SIGNALS[name] for name in ("score", "agreement", "iou")},
     "quality": ("Proposal", "score of the proposal, without any trained model"),
+    "share": SHARE,
     **{name: SIGNALS[name] for name in _PERCENT},
 }
 _ALL_MASKS = (Order.DOUBTFUL, Order.CLUSTER, Order.RANDOM, Order.SOURCE)  # orders of all masks

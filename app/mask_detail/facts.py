@@ -31,6 +31,8 @@ SIGNALS = {  # of MaskSignals: their names and what they mean
     "standing": ("Rank in cluster", "share of its cluster's masks with a better score; 0 is the best"),
 }
 
+SHARE = ("Clusterings", "share of the clusterings, each of another seed, that put the mask in its cluster")
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -177,6 +179,12 @@ def part_bars(row: pd.Series, parts: tuple[str, ...]) -> list[ScoreBar]:
         for name, value in values.items()
         if not math.isnan(value)
     ]
+
+
+def share_bars(row: pd.Series) -> list[ScoreBar]:
+    """How many clusterings agree on a mask's cluster; empty where there was one only."""
+    share = float(row["share"])
+    return [] if math.isnan(share) else [ScoreBar(SHARE[0], share, f"{_capital(SHARE[1])}.")]
 
 
 def truth_sentence(row: pd.Series, names: tuple[str, ...]) -> str:

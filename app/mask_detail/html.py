@@ -62,13 +62,16 @@ def heading(title: str, more: str = "") -> str:
 
 
 def bars(run_view: RunView, row: int) -> str:
-    """Signals, parts of its score, and ground truth."""
+    """Signals, agreement of the clusterings, parts of its score, and ground truth."""
     mask, record = run_view.frame.iloc[row], facts.filter_record(run_view)
     signals = [] if record is None else facts.signal_bars(record, int(mask["mask_id"]))
+    shares = facts.share_bars(mask)
     parts = facts.part_bars(mask, run_view.table.parts)
     blocks = []
     if signals:
         blocks.append(_block("Signals of stage 1", "with the filter's thresholds", signals))
+    if shares:
+        blocks.append(_block("Cluster", "how many clusterings agree", shares))
     if parts:
         blocks.append(_block("Score of the proposal", f"{mask['quality']:.2f} in all", parts))
     truth = facts.truth_sentence(mask, run_view.table.truth_names)

@@ -8,8 +8,9 @@ import numpy as np
 
 from maskdistill.clustering.consensus import consensus_cluster
 from maskdistill.clustering.embedding_space import EmbeddingSpace
-from maskdistill.clustering.kmeans import Clustering, cluster
+from maskdistill.clustering.kmeans import Clustering, cluster, draw_seeds
 from maskdistill.clustering.model_selection import EmbeddingChoice, KCurve, choose_embedding, suggest_num_classes
+from maskdistill.clustering.soft_clusters import match_to_medoid
 from maskdistill.config import ClusterConfig
 from maskdistill.errors import ConfigError
 
@@ -27,7 +28,12 @@ class FoundClusters:
     choice: EmbeddingChoice
     curve: KCurve | None  # None where the number of classes was given
     space: EmbeddingSpace  # of the chosen embedding
-    clustering: Clustering  # of the masks, without the support
+    runs: tuple[Clustering, ...]  # of the masks, without the support, under one numbering; the first one counts
+
+    @property
+    def clustering(self) -> Clustering:
+        """The one that says of each mask which cluster it is in."""
+        return self.runs[0]
 
 
 def find_clusters(
@@ -47,7 +53,7 @@ def find_clusters(
         config: Settings.
         seed: Of all runs.
         support: Of further masks, by the same names, that only help.
-        on_step: Called with the number of embeddings tried and their total.
+        on_step: Called with the number of steps done and their total, as ``count_steps`` counts them.
         count_left_out: (N,) clusters of the masks, from 0 -> how many of the clusters are not to be classes.
 
     Raises:
@@ -56,6 +62,8 @@ def find_clusters(
     wanted = _wanted(candidates, config.embedding)
     num_masks = len(next(iter(wanted.values())))
     _check_number(num_masks, config.num_classes)
+    steps = count_steps(candidates, config)
+    tried = len(wanted) * len(_dimensions(config))
     choice = choose_embedding(
         wanted,
         _dimensions(config),
@@ -63,27 +71,29 @@ def find_clusters(
         seed=seed,
         whiten=config.whiten,
         normalise=config.normalise,
-        on_step=on_step,
+        on_step=on_step and (lambda done, _total: on_step(done, steps)),
     )
     spaces, views = zip(*fit_spaces(wanted, support, choice.table(), config), strict=True)
     curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
     wanted_classes = config.num_classes or curve.suggested
-    clustering = cluster_views(views, wanted_classes, num_masks, config, seed)
+    on_run = (lambda done: on_step(tried + done, steps)) if on_step and config.soft_runs else None
+    runs = cluster_views(views, wanted_classes, num_masks, config, seed, on_run)
     for _ in range(MOST_AGAIN if config.num_classes else 0):
-        more = min(num_masks, wanted_classes + count_left_out(clustering.labels))
-        if more <= clustering.num_classes:
+        more = min(num_masks, wanted_classes + count_left_out(runs[0].labels))
+        if more <= runs[0].num_classes:
             break
-        clustering = cluster_views(views, more, num_masks, config, seed)
-    return FoundClusters(choice, curve, spaces[0], clustering)
+        runs = cluster_views(views, more, num_masks, config, seed)
+    return FoundClusters(choice, curve, spaces[0], tuple(runs))
 
 
-def count_tried(candidates: Embeddings, config: ClusterConfig) -> int:
-    """How many embeddings, each in every number of dimensions, ``find_clusters`` tries.
+def count_steps(candidates: Embeddings, config: ClusterConfig) -> int:
+    """How many steps ``find_clusters`` tells of: embeddings, each in every number of dimensions; then clusterings,
+    where several are wanted.
 
     Raises:
         ConfigError: If the embedding is unknown.
     """
-    return len(_wanted(candidates, config.embedding)) * len(_dimensions(config))
+    return len(_wanted(candidates, config.embedding)) * len(_dimensions(config)) + config.soft_runs
 
 
 def fit_spaces(
@@ -111,20 +121,40 @@ def fit_spaces(
 
 
 def cluster_views(
-    views: Sequence[np.ndarray], num_classes: int, num_masks: int, config: ClusterConfig, seed: int
-) -> Clustering:
-    """Clusters of masks by their vectors in one or more spaces.
+    views: Sequence[np.ndarray],
+    num_classes: int,
+    num_masks: int,
+    config: ClusterConfig,
+    seed: int,
+    on_run: Callable[[int], None] | None = None,
+) -> list[Clustering]:
+    """Clusters of masks by their vectors in one or more spaces, as often as ``clusters.soft_runs`` says.
 
     Args:
         views: (N, d) vectors in each space; "kmeans" takes the first.
         num_classes: K.
         num_masks: The rows from this one on only help, and are not in the result.
         config: Settings.
-        seed: Of all runs.
+        seed: Of the first clustering, and of the seeds of the others.
+        on_run: Called with the number of clusterings made.
+
+    Returns:
+        The clustering that counts first; the others under its numbering.
 
     Raises:
         ConfigError: If there are fewer different vectors than clusters.
     """
+    runs = []
+    for own in (seed, *draw_seeds(seed, max(0, config.soft_runs - 1))):
+        runs.append(_cluster_once(views, num_classes, num_masks, config, own))
+        if on_run is not None:
+            on_run(len(runs))
+    return match_to_medoid(runs)
+
+
+def _cluster_once(
+    views: Sequence[np.ndarray], num_classes: int, num_masks: int, config: ClusterConfig, seed: int
+) -> Clustering:
     if config.method == "consensus":
         clustering = consensus_cluster(
             views, num_classes, seed=seed, num_rounds=config.num_rounds, minibatch_from=config.minibatch_from

@@ -50,6 +50,14 @@ class ClusterConfig:
         12, "consensus: embeddings that the runs use in turn, those of best neighbour agreement", "[1, 1000]"
     )
     num_rounds: int = setting(120, "consensus: runs, each with a number of clusters of its own", "[1, 10000]")
+    soft_runs: int = setting(
+        0,
+        "clusterings of further seeds that are made too, so that a patch_head learns for each mask the share of them "
+        "that puts it in each class; 0: each mask is wholly of its cluster",
+        "[2, 100]",
+        zero="off",
+        label="Clusterings that share a mask",
+    )
     overcluster: int = setting(
         0, "kmeans: clusters made first, then merged by Ward's rule to num_classes; 0: no merging", "[0, inf)"
     )

@@ -5,6 +5,7 @@ the logits to the photo's pixels.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
@@ -24,7 +25,16 @@ CACHED_BYTES = 256 * 2**20  # of targets kept in memory; the rest is made again 
 STATISTICS_PHOTOS = 256  # photos whose tokens give mean and spread
 KEPT_BYTES = 16 * 2**20  # of a photo's affinity beyond which a predictor does not keep it for the next call
 
-LabelsOf = Callable[[int], np.ndarray]
+
+@dataclass(frozen=True, eq=False)
+class SoftLabels:
+    """What a photo's regions are, where that is not certain."""
+
+    regions: np.ndarray  # (H, W) uint8: 0 background, 1 to R, 255 ignore
+    classes: np.ndarray  # (R + 1, K + 1) float32 distribution over the classes of each region, background first
+
+
+LabelsOf = Callable[[int], np.ndarray | SoftLabels]
 _LAST_LAYER = "net.3.weight"
 
 
@@ -76,7 +86,8 @@ class PatchHeadTask:
         tokens: Patch tokens of the photos.
         numbers: Of the photos in the store.
         geometries: Grids of the photos.
-        label_of: Position of a photo -> its (H, W) uint8 label map: 0 background, 1 to K, 255 ignore.
+        label_of: Position of a photo -> its (H, W) uint8 label map: 0 background, 1 to K, 255 ignore; or its regions
+            with a distribution over the classes for each.
         config: ``class_balance``, ``label_smoothing``.
     """
 
@@ -136,9 +147,15 @@ class PatchHeadTask:
     def _target(self, index: int) -> tuple[Tensor, Tensor]:
         if index in self._cache:
             return self._cache[index]
-        shares, weights = patch_targets(self._label_of(index), self._geometries[index], self.model.num_classes)
+        labels, mixtures = self._label_of(index), None
+        if isinstance(labels, SoftLabels):
+            labels, mixtures = labels.regions, labels.classes
+        count = self.model.num_classes if mixtures is None else len(mixtures) - 1
+        shares, weights = patch_targets(labels, self._geometries[index], count)
         if self._config.whole_patches:
             shares = np.eye(shares.shape[1], dtype=np.float32)[shares.argmax(axis=1)]
+        if mixtures is not None:
+            shares = shares @ mixtures
         pair = (torch.from_numpy(shares).half(), torch.from_numpy(weights).half())
         size = sum(item.nbytes for item in pair)
         if self._cached_bytes + size <= CACHED_BYTES:

@@ -15,6 +15,7 @@ from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import DamagedFileError, reading
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.shares import own_share, shares_of
 
 PART = "part_"  # before the names of the parts of a proposal's score
 _BOX = {"bbox_x": "x", "bbox_y": "y", "bbox_w": "w", "bbox_h": "h"}
@@ -31,7 +32,8 @@ class MaskTable:
         origin: "proposal", or what found an object where no proposal was ("stage1", "instances").
         x, y, w, h: int32 box in pixels; area: fraction of the photo.
         quality and ``part_*``: the proposal's own score and its parts, [0, 1]; NaN for other origins.
-        cluster: int32 from the stage ``clusters``, 0 for none; distance, margin: NaN without a vector.
+        cluster: int32 from the stage ``clusters``, 0 for none; distance, margin: NaN without a vector;
+            share: of the clusterings that put it there, [0, 1], NaN where there was one only.
         vector: int64 row in embeddings.npy, -1 for none.
         candidate: bool, whether the first model judged it; label (its class, 0 for none), score, iou, agreement,
             border: NaN where it did not.
@@ -141,9 +143,13 @@ def _predicted(run: Run, rows: pd.DataFrame) -> pd.DataFrame:
 def _with_clusters(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     own = frame.pop("cluster") if "cluster" in frame else pd.Series(np.nan, frame.index)
     if not run.clusters_path.is_file():
-        return frame.assign(cluster=own.fillna(0).astype(np.int32), distance=np.nan, margin=np.nan, vector=-1)
-    table = run.clusters()[["mask_id", "cluster", "distance", "margin"]]
-    frame = frame.merge(table.assign(vector=np.arange(len(table))), on="mask_id", how="left")
+        empty = dict.fromkeys(("distance", "margin", "share"), np.nan)
+        return frame.assign(cluster=own.fillna(0).astype(np.int32), **empty, vector=-1)
+    clusters = run.clusters()
+    table = clusters[["mask_id", "cluster", "distance", "margin"]].assign(vector=np.arange(len(clusters)))
+    shares = shares_of(clusters, run.clusters_path)
+    table["share"] = np.nan if shares is None else own_share(shares, clusters["cluster"].to_numpy())
+    frame = frame.merge(table, on="mask_id", how="left")
     frame["cluster"] = frame["cluster"].fillna(own).fillna(0).astype(np.int32)
     frame["vector"] = frame["vector"].fillna(-1).astype(np.int64)
     return frame

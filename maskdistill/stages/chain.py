@@ -32,6 +32,8 @@ logger = logging.getLogger(__name__)
 
 _MAX_NOTES = 5  # on ground truth, of which a report tells in full
 # The stages that use people's decisions, and a digest of these that changes with them.
+# Settings of later versions, with the value that does what was done without them: runs of before stay as they are.
+_LATER = {"clusters": {"soft_runs": 0}}
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
 # The run, the stage, its settings, its seconds, and of how many photos where that is not all: ``record_speed``.
@@ -263,7 +265,8 @@ def _section(config: RunConfig, name: str) -> dict[str, Any]:
     """A section of the settings, without what only decides how the work is done."""
     values = asdict(getattr(config, name))
     values.pop("checkpoint_seconds", None)
-    return values
+    before = _LATER.get(name, {})
+    return {key: value for key, value in values.items() if key not in before or value != before[key]}
 
 
 def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunConfig:

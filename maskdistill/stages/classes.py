@@ -10,6 +10,7 @@ from maskdistill.review.decisions import Classes, read_classes
 from maskdistill.stages.context import Context
 from maskdistill.storage.read_files import read_array
 from maskdistill.storage.run_folder import write_table
+from maskdistill.storage.shares import with_shares
 
 
 def make_classes(context: Context) -> str:
@@ -21,6 +22,7 @@ def make_classes(context: Context) -> str:
     if found.digest:
         distances, margins = _measure(read_array(run.path / "embeddings.npy")[found.cluster > 0], classes)
         classes = classes.assign(distance=distances, margin=margins)
+        classes = with_shares(classes, None if found.shares is None else found.shares[found.cluster > 0])
     write_table(run.classes_path, classes)
     used = sorted(set(classes["cluster"].tolist()))
     record = {

@@ -15,11 +15,12 @@ from maskdistill.clustering.find_clusters import (
     Embeddings,
     FoundClusters,
     cluster_views,
-    count_tried,
+    count_steps,
     find_clusters,
     fit_spaces,
 )
 from maskdistill.clustering.kmeans import assign
+from maskdistill.clustering.soft_clusters import cluster_shares
 from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically, write_json
@@ -27,6 +28,7 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.prominence import mask_prominence
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.shares import with_shares
 
 
 @dataclass(frozen=True)
@@ -49,13 +51,14 @@ def make_clusters(context: Context) -> str:
     config, masks = context.config.clusters, _read_masks(context)
     known = mask_prominence(context)
     prominence = np.array([known.get(id, np.nan) for id in masks.ids[masks.fitted].tolist()])
-    with context.reporter("clusters", count_tried(masks.embeddings, config), unit="embeddings") as reporter:
+    unit = "steps" if config.soft_runs else "embeddings"
+    with context.reporter("clusters", count_steps(masks.embeddings, config), unit=unit) as reporter:
         found = find_clusters(
             masks.training,
             config,
             context.config.seed,
             masks.support,
-            lambda _done, _total: reporter.advance(),
+            lambda done, _total: reporter.reach(done),
             lambda labels: len(doubtful_clusters(labels, prominence)) if config.leave_out_doubtful else 0,
         )
     doubtful = {number + 1: share for number, share in doubtful_clusters(found.clustering.labels, prominence).items()}
@@ -68,6 +71,8 @@ def make_clusters(context: Context) -> str:
     table = pd.DataFrame(
         {"mask_id": masks.ids, "cluster": labels + 1, "distance": distances, "margin": margins, "fitted": fitted}
     )
+    if config.soft_runs:
+        table = with_shares(table, cluster_shares(found.runs, vectors, fitted))
     _write(context.run, table, vectors, found, doubtful, list(doubtful) if config.leave_out_doubtful else [])
     spread = clustering.agreement
     return (
@@ -100,7 +105,7 @@ def recluster(context: Context, seeds: Sequence[int]) -> dict[int, dict[int, int
     ids = masks.ids[masks.fitted].tolist()
     found = {}
     for seed in seeds:
-        clustering = cluster_views(views, record["num_classes"], len(ids), config, seed)
+        clustering = cluster_views(views, record["num_classes"], len(ids), config, seed)[0]
         found[seed] = dict(zip(ids, (clustering.labels + 1).tolist(), strict=True))
     return found
 

@@ -8,6 +8,7 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from maskdistill.files import rename_aside, set_aside
 from maskdistill.storage.mask_store import MaskCodes
@@ -27,6 +28,7 @@ from maskdistill.storage.read_files import (
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
 from maskdistill.storage.run_layout import RUN_FILES
 from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.shares import shares_of
 from maskdistill.storage.tensor_files import check_tensors
 
 Problem = DamagedFileError | MissingFileError
@@ -142,6 +144,7 @@ def _check_clusters(run: Run) -> None:
     masks = run.masks()
     _check_known(run.clusters_path, table["mask_id"], masks["mask_id"], run.masks_path)
     _check_classes_known(run.clusters_path, table["cluster"], record["num_classes"])
+    _check_shares(run.clusters_path, table, record["num_classes"])
     path = run.path / "embeddings.npy"
     check_pair(path, len(read_array(path, ndim=2)), len(table), run.clusters_path)
     centres = read_arrays(run.path / "space.npz", names=("centres", "weights", "mean", "spread", "normalise", "note"))
@@ -153,6 +156,12 @@ def _check_classes(run: Run) -> None:
     clusters = run.clusters()
     _check_known(run.classes_path, table["mask_id"], clusters["mask_id"], run.clusters_path)
     _check_classes_known(run.classes_path, table["cluster"], record["num_classes"])
+    _check_shares(run.classes_path, table, record["num_classes"])
+
+
+def _check_shares(path: Path, table: pd.DataFrame, num_classes: int) -> None:
+    if (shares := shares_of(table, path)) is not None and shares.shape[1] != num_classes:
+        raise DamagedFileError(path, f"it has shares in {shares.shape[1]} classes of {num_classes}")
 
 
 def _check_candidates(run: Run) -> None:

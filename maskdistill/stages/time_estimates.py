@@ -51,10 +51,10 @@ _SETTINGS = {
     "foreground": ("foreground.folds", "foreground.steps", "foreground.hidden", "crf.enabled"),
     "instances": ("instances.epochs", "instances.composites", "instances.most", "proposals.pool_size"),
     "embeddings": ("embeddings.crop_side", "embeddings.mirror"),
-    "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes"),
+    "clusters": ("clusters.method", "clusters.embedding", "clusters.num_classes", "clusters.soft_runs"),
     "pseudo_labels": ("labels.min_probability",),
     "predictions": ("predictions.crf", "rounds.count"),
-    "evaluation": ("evaluation.probe", "evaluation.num_seeds"),
+    "evaluation": ("evaluation.probe", "evaluation.num_seeds", "clusters.soft_runs"),
     "projection": ("projection.num_epochs",),
 }
 _FILE = "speeds.json"  # in the user's cache folder

@@ -1,9 +1,10 @@
 """Stages ``stage1`` and ``stage2``: the first model learns from every mask, the final one from the label maps kept."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -23,8 +24,15 @@ from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import LabelFolder
+from maskdistill.storage.shares import shares_of_mask
+
+if TYPE_CHECKING:
+    from maskdistill.models.patch_head import SoftLabels
 
 KEPT_EPOCHS = 40  # up to so many the head's weights are kept of each: 0.8 MB an epoch
+SoftLabelsOf = Callable[
+    [int], "SoftLabels"
+]  # number of a photo -> its masks, with a distribution over the classes each
 MasksOf = Callable[[int], tuple[np.ndarray, np.ndarray]]  # number of a photo -> (n, H, W) bool masks, (n,) classes
 
 
@@ -37,6 +45,7 @@ class Lesson:
     numbers: list[int]  # of the photos
     label_of: LabelsOf
     masks_of: MasksOf
+    soft_of: SoftLabelsOf | None = None  # where each mask has a share in several classes: what a patch_head learns
 
     @property
     def config(self) -> TrainConfig:
@@ -60,7 +69,7 @@ def train_stage1(context: Context) -> str:
     What people rejected or excluded is background; but a photo of which they left nothing by rejecting shows an object
     somewhere that no mask outlines, so nothing is learnt from it.
     """
-    clusters = context.run.class_of_mask()
+    clusters, shares = context.run.class_of_mask(), shares_of_mask(context.run)
     return _train(
         Lesson(
             context,
@@ -68,6 +77,7 @@ def train_stage1(context: Context) -> str:
             _outlined_numbers(context, clusters),
             lambda number: clustered_labels(context, number, clusters),
             lambda number: clustered_masks(context, number, clusters),
+            (lambda number: shared_labels(context, number, shares)) if shares else None,
         )
     )
 
@@ -111,6 +121,19 @@ def clustered_masks(context: Context, number: int, clusters: dict[int, int]) -> 
     masks = [decode_mask(item["segmentation"]) for item in items]
     stacked = np.stack(masks) if masks else np.zeros((0, photo.height, photo.width), bool)
     return stacked, np.array([clusters[item["id"]] for item in items], dtype=np.int64)
+
+
+def shared_labels(context: Context, number: int, shares: Mapping[int, np.ndarray]) -> "SoftLabels":
+    """A photo's masks as regions, painted as ``clustered_labels`` paints them, with each one's (K,) shares."""
+    from maskdistill.models.patch_head import SoftLabels
+
+    found = [item["id"] for item in context.annotations.get(number, []) if item["id"] in shares]
+    regions = clustered_labels(context, number, {mask_id: place for place, mask_id in enumerate(found, start=1)})
+    classes = np.zeros((len(found) + 1, context.run.num_classes + 1), np.float32)
+    classes[0, 0] = 1
+    for place, mask_id in enumerate(found, start=1):
+        classes[place, 1:] = shares[mask_id]
+    return SoftLabels(regions, classes)
 
 
 def split_labels(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +203,7 @@ def _make_patch_head(lesson: Lesson, device: torch.device) -> tuple[Task, Predic
     def predict(number: int, size: tuple[int, int]) -> np.ndarray:
         return predictor_of(number, size).probabilities(context.photo(number))
 
-    label_of = lesson.label_of
+    label_of = lesson.soft_of or lesson.label_of
     return PatchHeadTask(head, tokens, numbers, geometries, lambda index: label_of(numbers[index]), config), predict
 
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from maskdistill.review.decisions.class_shares import carry_shares
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import Folded, fold
 from maskdistill.review.decisions.marks import read_marks
@@ -25,6 +26,7 @@ from maskdistill.review.decisions.steps import (
 from maskdistill.storage.database import reading
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.shares import shares_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +43,7 @@ class Classes:
     num_classes: int  # the highest number there is
     num_edits: int  # changes of clusters and steps of marks that are in force
     dormant: int  # steps about an earlier clustering
+    shares: np.ndarray | None  # (N, num_classes) float32 share of each mask in each class; None: wholly in its own
     digest: str  # of what decides the training; "" if all is as the clustering left it
 
     @property
@@ -68,9 +71,18 @@ def read_classes(run: Run) -> Classes:
     left_out = [] if numbering.base else record.get("left_out", [])  # of an alternative that people adopted none is
     folded = fold(ids, before, num_classes, edits, left_out)
     marks = read_marks(run, Scope.CLUSTERS)
-    assigned, cluster = _apply_marks(run, folded, marks)
+    assigned, cluster, relabelled = _apply_marks(run, folded, marks)
     cluster[np.isin(cluster, list(folded.excluded))] = 0
-    changed = folded.num_classes != num_classes or not np.array_equal(cluster, before)
+    shares, carried = shares_of(table, run.clusters_path), None
+    if shares is not None and not numbering.base:  # an alternative that people adopted has none
+        chosen = relabelled | np.isin(ids, list(folded.chosen))
+        excluded = np.isin(np.arange(1, folded.num_classes + 1), list(folded.excluded))
+        carried = carry_shares(shares, before, folded.assigned, cluster, chosen, excluded)
+    changed = (
+        folded.num_classes != num_classes
+        or not np.array_equal(cluster, before)
+        or (shares is not None and (carried is None or not np.array_equal(carried, shares)))
+    )
     return Classes(
         mask_ids=ids,
         cluster=cluster,
@@ -82,7 +94,8 @@ def read_classes(run: Run) -> Classes:
         num_classes=folded.num_classes,
         num_edits=len(edits) + marks.loc[~marks["dormant"], "step"].nunique(),
         dormant=dormant,
-        digest=_digest(ids, cluster, folded.num_classes) if changed else "",
+        shares=carried,
+        digest=_digest(ids, cluster, folded.num_classes, carried) if changed else "",
     )
 
 
@@ -137,13 +150,16 @@ def _count_dormant(db: sqlite3.Connection, numbering: Numbering) -> int:
     return db.execute(count, (numbering.clusters,)).fetchone()[0]
 
 
-def _apply_marks(run: Run, folded: Folded, marks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) cluster of each mask, with the classes that people gave single masks; the same, 0 for rejected masks."""
+def _apply_marks(run: Run, folded: Folded, marks: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(N,) cluster of each mask, with the classes that people gave single masks; the same, 0 for rejected masks; which
+    of them have such a class.
+    """
     if not len(marks):
-        return folded.assigned, folded.assigned.copy()
+        return folded.assigned, folded.assigned.copy(), np.zeros(len(folded.assigned), bool)
     found = effective(marks, _places(run, folded.mask_ids))
-    assigned = np.where(found.cluster > 0, found.cluster, folded.assigned)
-    return assigned, np.where(found.decision < 0, 0, assigned)
+    relabelled = found.cluster > 0
+    assigned = np.where(relabelled, found.cluster, folded.assigned)
+    return assigned, np.where(found.decision < 0, 0, assigned), relabelled
 
 
 def _places(run: Run, mask_ids: np.ndarray) -> pd.DataFrame:
@@ -153,8 +169,10 @@ def _places(run: Run, mask_ids: np.ndarray) -> pd.DataFrame:
     return table.set_axis(["image_id", *BOX], axis=1).reset_index()
 
 
-def _digest(ids: np.ndarray, cluster: np.ndarray, num_classes: int) -> str:
+def _digest(ids: np.ndarray, cluster: np.ndarray, num_classes: int, shares: np.ndarray | None) -> str:
     state = hashlib.blake2b(str(num_classes).encode(), digest_size=16)
     state.update(np.ascontiguousarray(ids, np.int64).tobytes())
     state.update(np.ascontiguousarray(cluster, np.int64).tobytes())
+    if shares is not None:
+        state.update(shares[cluster > 0].tobytes())
     return state.hexdigest()

@@ -18,6 +18,7 @@ class Folded:
     num_classes: int
     names: dict[int, str] = field(default_factory=dict)
     excluded: set[int] = field(default_factory=set)
+    chosen: set[int] = field(default_factory=set)  # ids of the masks that people put where they are, mask by mask
 
     def apply(self, edit: Edit) -> None:
         """Take one more change into account."""
@@ -50,6 +51,7 @@ class Folded:
 
     def _gather(self, edit: Edit) -> None:
         self.assigned[self.rows_of(edit.assigned[:, 0])] = edit.assigned[:, 1]
+        self.chosen.update(edit.assigned[:, 0].tolist())
         self.num_classes = max(self.num_classes, edit.value["cluster"])
         self._rename(edit)
 

@@ -306,3 +306,10 @@ def test_opening_a_mask_draws_the_dialog_alone(finished_run):
     assert app.session_state["runs"] == 1
     assert "Accept" in [button.label for button in app.button]
     assert app.query_params["mask"] == "0"
+
+
+def test_share_of_clusterings_is_a_bar_where_there_were_several():
+    assert facts.share_bars(pd.Series({"share": float("nan")})) == []
+    (bar,) = facts.share_bars(pd.Series({"share": 0.75}))
+    assert (bar.name, bar.value) == ("Clusterings", 0.75)
+    assert bar.help.startswith("Share of the clusterings")

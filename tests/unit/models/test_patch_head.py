@@ -13,6 +13,7 @@ from maskdistill.models.patch_head import (
     PatchHead,
     PatchHeadPredictor,
     PatchHeadTask,
+    SoftLabels,
     patch_affinity,
     patch_targets,
     smooth_by_affinity,
@@ -74,6 +75,49 @@ def test_logits_are_those_of_standardised_tokens():
     assert found.shape == (20, 4)
     assert found.dtype == torch.float32
     torch.testing.assert_close(found, head.net((tokens.float() - torch.arange(5.0)) / 2))
+
+
+class TestSoftLabels:
+    regions = random_labels(SQUARE, values=(0, 1, 2))
+
+    def mixed(self, *rows):
+        return SoftLabels(self.regions, np.array(rows, np.float32))
+
+    @pytest.mark.parametrize("whole", [False, True])
+    def test_certain_regions_teach_what_their_label_map_does(self, whole):
+        config = replace(CONFIG, whole_patches=whole, class_balance=0.5)
+        swapped = self.mixed([1, 0, 0], [0, 0, 1], [0, 1, 0])
+        wanted = loss_of(make_task([np.array([0, 2, 1], np.uint8)[self.regions]], config), 0)
+        assert loss_of(make_task([swapped], config), 0) == pytest.approx(wanted, rel=1e-4)
+
+    def test_loss_of_a_mixture_is_the_mixture_of_the_losses(self):
+        one, other, both = (
+            loss_of(make_task([self.mixed([1, 0, 0], row, [0, 1, 0])]), 0)
+            for row in ([0, 1, 0], [0, 0, 1], [0, 0.75, 0.25])
+        )
+        assert both == pytest.approx(0.75 * one + 0.25 * other, rel=1e-3)
+        assert one != pytest.approx(other, rel=1e-2)
+
+    def test_more_regions_than_classes_and_ignored_pixels(self):
+        regions = self.regions.copy()
+        regions[:8, :8] = 3
+        regions[8:, 8:16] = 255
+        classes = np.array([[1, 0, 0], [0, 1, 0], [0, 0.5, 0.5], [0, 0, 1]], np.float32)
+        targets, weights = make_task([SoftLabels(regions, classes)])._target(0)
+        np.testing.assert_allclose(targets[0], [0, 0, 1])  # the patch is region 3
+        assert weights.tolist() == [1, 1, 1, 1, 0, 1]
+        np.testing.assert_allclose(targets.sum(dim=1), 1, atol=2e-3)
+
+    def test_head_learns_the_shares(self, tmp_path):
+        """Two regions of the same tokens' kind: where the teacher is torn, so is the head."""
+        tokens = Tokens({0: np.zeros((2, 3, WIDTH), np.float16)})
+        tokens[0][0, :, 0] = 3
+        regions = np.ones((16, 24), np.uint8)
+        regions[8:] = 0
+        task = make_task([SoftLabels(regions, np.array([[1, 0, 0], [0, 0.75, 0.25]], np.float32))], tokens=tokens)
+        train(task, replace(CONFIG, epochs=200), folder=tmp_path, seed=0)
+        found = task.model.eval()(torch.from_numpy(tokens[0][0].copy())).softmax(dim=1).detach()
+        np.testing.assert_allclose(found[0], [0, 0.75, 0.25], atol=0.05)
 
 
 def test_seed_decides_and_leaves_the_global_one_alone():
