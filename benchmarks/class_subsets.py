@@ -11,6 +11,8 @@ import numpy as np
 
 from maskdistill.datasets import IGNORE_INDEX, PhotoSource, open_source, read_label
 
+WHOLE = "all"  # name of the set of all classes
+
 
 @dataclass(frozen=True)
 class ClassSubset:
@@ -26,7 +28,7 @@ def whole_set(data: Path) -> ClassSubset:
     """All classes of a VOC folder, as it is."""
     source = _open(data)
     listed = sum(photo.split in ("train", "val") for photo in source.photos)
-    return ClassSubset("all", data, source.classes, listed)
+    return ClassSubset(WHOLE, data, source.classes, listed)
 
 
 def make_subsets(data: Path, sizes: list[int], folder: Path) -> list[ClassSubset]:

@@ -3,9 +3,10 @@
     python -m benchmarks.quality --data ../shared/data/msrc --num-classes 14 [--seeds 3] [--folder F] [--json F]
     python -m benchmarks.quality --data ... --num-classes 14 --made R --subsets 8 8 10 11 11 [--curve]
 
-Trained on the train split, reported on val. Masks, foreground and vectors are made once: by the first run, from
-nothing, which is timed, or by the run that ``--made`` names; the others start from a copy of them. Ground truth chooses
-the photos of a subset, and is read by the stage ``evaluation``, after everything was made.
+Trained on the train split, reported on val. Masks are made once: by the first run, from nothing, which is timed, or by
+the run that ``--made`` names; the others start from a copy of them. Foreground and vectors depend on the seed too: the
+runs on all classes make them, those on subsets take them from there. Ground truth chooses the photos of a subset, and
+is read by the stage ``evaluation``, after everything was made.
 """
 
 import argparse
@@ -22,7 +23,7 @@ from typing import Any
 
 import psutil
 
-from benchmarks.class_subsets import ClassSubset, make_subsets, whole_set
+from benchmarks.class_subsets import WHOLE, ClassSubset, make_subsets, whole_set
 from benchmarks.report import print_table, write_report
 from maskdistill.evaluation.confusion import mean_and_std
 from maskdistill.storage.read_files import read_json
@@ -80,7 +81,8 @@ def _measure(
     for seed in range(options.seeds):
         path = folder / f"{part.name}-seed-{seed}{'-curve' if curve else ''}"
         if not path.exists():
-            _copy_made(made, path)
+            whole = folder / f"{WHOLE}-seed-{seed}"
+            _copy_made(whole if whole.exists() else made, path)
         taken = _run(options, part, path, seed, num_classes)
         print(f"{path.name}: {taken['seconds']:.0f} s", flush=True)
         metrics = read_json(path / "metrics.json")
