@@ -6,7 +6,7 @@ FROM python:${PYTHON}-slim-bookworm AS build
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 # pydensecrf2 is compiled. Its compiler stays in this stage; which of Debian's versions it is does not matter.
 # hadolint ignore=DL3008
-RUN apt-get update && apt-get install --yes --no-install-recommends g++ python3-dev && rm -rf /var/lib/apt/lists/*
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
 RUN python3 -m venv /opt/maskdistill
 ENV PATH=/opt/maskdistill/bin:$PATH PIP_NO_CACHE_DIR=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 # Which versions are allowed, pyproject.toml says, and the next pip sees to it.

@@ -1,4 +1,4 @@
-# make app: install and start the explorer.  make test: install and run the fast tests.  make check: lint and format.
+# make app: install and start the explorer (APP="--port 8600" for flags).  make test: install and run the fast tests.  make check: lint and format.
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
 # make faults: odd input of every kind, for ten minutes.  make fuzz: inputs that a fuzzer finds, for
@@ -9,14 +9,15 @@
 PYTHON ?= python3
 DATA ?= ../shared/data/msrc
 NUM_CLASSES ?= 14
+APP ?=
 FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: audit app dist test test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
+.PHONY: audit app dist test test-oldest test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
 
 app: install
-	$(BIN)/streamlit run app/main.py
+	$(BIN)/maskdistill app $(APP)
 
 test: install-dev
 	$(BIN)/python -m pytest -n auto --dist loadfile
@@ -48,6 +49,19 @@ format: install-dev
 
 docs-settings: install
 	$(BIN)/python -m maskdistill.cli.settings_help > docs/settings.md
+
+# The fast tests with the oldest libraries that pyproject.toml allows, in an environment of their own.
+OLDEST := .venv-oldest
+test-oldest:
+	$(PYTHON) -m venv $(OLDEST)
+	$(OLDEST)/bin/python -m pip install -q "uv>=0.9,<1"
+	$(OLDEST)/bin/uv pip compile -q --resolution lowest-direct --extra crf --extra auth \
+		--python $(OLDEST)/bin/python pyproject.toml -o $(OLDEST)/oldest.txt
+	sed '/^-/d' requirements-dev.txt > $(OLDEST)/test.txt
+	$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python -r $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python -c $(OLDEST)/oldest.txt -r $(OLDEST)/test.txt
+	$(OLDEST)/bin/uv pip install -q --python $(OLDEST)/bin/python --no-deps -e .
+	$(OLDEST)/bin/python -m pytest -n auto --dist loadfile
 
 # A source archive, and the wheel that is built from it, into dist/.
 dist: install-dev
@@ -100,4 +114,4 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	touch $@
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) dist .pytest_cache .ruff_cache *.egg-info

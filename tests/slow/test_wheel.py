@@ -5,12 +5,8 @@ import shutil
 import subprocess
 import sys
 import sysconfig
-import time
-import urllib.error
-import urllib.request
 import venv
 import zipfile
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,26 +63,6 @@ def call(environment, folder, *arguments):
     return done.stdout
 
 
-@contextmanager
-def serving(environment, folder, port):
-    command = [environment / "bin" / "maskdistill", "app", "--runs", "runs", "--port", str(port)]
-    server = subprocess.Popen(command, cwd=folder, env={**os.environ, "HF_HUB_OFFLINE": "1"})
-    try:
-        address = f"http://127.0.0.1:{port}"
-        deadline = time.monotonic() + PATIENCE
-        while server.poll() is None and time.monotonic() < deadline:
-            try:
-                with urllib.request.urlopen(f"{address}/_stcore/health", timeout=2):
-                    break
-            except (urllib.error.URLError, OSError):
-                time.sleep(0.2)
-        assert server.poll() is None, "the server ended"
-        yield address
-    finally:
-        server.terminate()
-        server.wait(10)
-
-
 def test_wheel_holds_one_package_and_what_it_needs(wheel):
     with zipfile.ZipFile(wheel) as archive:
         names = archive.namelist()
@@ -107,12 +83,14 @@ def test_command_runs_on_the_samples(environment, elsewhere):
     assert (elsewhere / "run" / "metrics.json").is_file()
 
 
-def test_app_serves_the_samples(environment, elsewhere, unused_port):
+def test_app_serves_the_samples(environment, elsewhere, unused_port, serving):
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     path = shutil.which("chromium") or shutil.which("google-chrome")
     if path is None:
         pytest.skip("There is no Chromium on this machine.")
-    with serving(environment, elsewhere, unused_port) as address, playwright.sync_playwright() as driver:
+    command = [environment / "bin" / "maskdistill", "app", "--runs", "runs", "--port", str(unused_port)]
+    variables = {**os.environ, "HF_HUB_OFFLINE": "1"}
+    with serving(command, elsewhere, unused_port, variables) as address, playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page()
         page.set_default_timeout(PATIENCE * 1000)

@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
+import maskdistill
+
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
@@ -36,3 +38,13 @@ def test_requirements_bring_the_project_with_extras_that_exist():
         extras = [name for line in lines if line.startswith("-e .[") for name in line[5:-1].split(",")]
         assert extras
         assert set(extras) <= EXTRAS.keys()
+
+
+def test_version_is_the_same_everywhere():
+    changes = (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, released = re.findall(r"^## (.*)$", changes, flags=re.MULTILINE)[:2]
+    version, day = re.fullmatch(r"(\S+) \((\S+)\)", released).groups()
+    citation = (ROOT / "CITATION.cff").read_text(encoding="utf-8")
+    assert unreleased == "Unreleased"
+    assert version == maskdistill.__version__
+    assert f"\nversion: {version}\ndate-released: {day}\n" in citation
