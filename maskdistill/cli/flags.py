@@ -10,6 +10,7 @@ from maskdistill.stages.stage_list import NAMES
 
 MODELS = ("stage1", "stage2", "final")
 LOG_LINES = 40
+PROBED_PHOTOS = 32
 _PATH_BYTES, _NAME_BYTES = 4096, 255  # as most systems have it
 
 
@@ -78,6 +79,22 @@ def alternatives(command: argparse.ArgumentParser) -> None:
     wanted.add_argument("--num-classes", type=not_negative, nargs="+", metavar="K", help="numbers of classes to try")
     wanted.add_argument("--curve", action="store_true", help="find out which number of classes is stable")
     command.add_argument("--seed", type=not_negative, default=0, help="seed of the clusterings (0)")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def probe_features(command: argparse.ArgumentParser) -> None:
+    """Of ``probe-features``."""
+    command.add_argument("--data", required=True, help="folder of photos, VOC or COCO folder, sample")
+    command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
+    command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
+    command.add_argument("--set", action=SetAction, default=[], metavar="A.B=C", help="one setting; help explains all")
+    command.add_argument("--limit", type=positive, default=PROBED_PHOTOS, help=f"photos, spread ({PROBED_PHOTOS})")
+    command.add_argument(
+        "--blocks", type=not_negative, nargs="+", default=[], metavar="N", help="blocks (the later half; 0: all)"
+    )
+    kinds = ("tokens", "queries", "keys", "values")
+    command.add_argument("--kinds", choices=kinds, nargs="+", default=[], help="kinds of feature (all there are)")
+    command.add_argument("--out", type=path, help="folder for probe.json; started again, it goes on where it was")
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 

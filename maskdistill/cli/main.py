@@ -149,9 +149,25 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "status", "what is done, stale or missing, and the jobs that run or wait", "status:status_command")
     summary = "other clusterings of a run's masks, to compare with its own"
     _add(commands, "try", summary, "alternatives:try_command", flags.alternatives)
+    summary = "which block and kind of feature to take for a transformer, on some photos"
+    _add_without_run(commands, "probe-features", summary, "probe_features:probe_features_command", flags.probe_features)
     _add_jobs(commands)
     _add_app(commands)
     return parser
+
+
+def _add_without_run(
+    commands: argparse._SubParsersAction,
+    name: str,
+    summary: str,
+    call: str,
+    add_flags: Callable[[argparse.ArgumentParser], None],
+) -> None:
+    """Add a command that works on no run."""
+    command = commands.add_parser(name, help=summary, description=_sentence(summary))
+    command.add_argument("-v", "--verbose", action="store_true", help="print more on standard error")
+    add_flags(command)
+    command.set_defaults(call=call, parser=command, run=Path(), on_stage=None)
 
 
 def _add_jobs(commands: argparse._SubParsersAction) -> None:
