@@ -10,14 +10,12 @@ is read by the stage ``evaluation``, after everything was made.
 """
 
 import argparse
-import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +24,7 @@ import psutil
 from benchmarks.class_subsets import WHOLE, ClassSubset, make_subsets, whole_set
 from benchmarks.report import print_table, write_report
 from maskdistill.evaluation.confusion import mean_and_std
+from maskdistill.stages.seed_copy import copy_before_clusters
 from maskdistill.storage.read_files import read_json
 
 STEPS = {
@@ -41,9 +40,6 @@ STEPS = {
     "train: stage 1": ("training", "stage1"),
     "train: stage 2": ("training", "stage2"),
 }
-MADE = {"proposals.json", "foreground.json", "embeddings.json"}  # of stages/
-LATER = ("stage1", "stage2", "rounds*", "predictions*", "pseudo_labels*", "clusters*", "classes*", "candidates*")
-OTHERS = ("kept*", "metrics*", "embeddings.npy", "space.npz", "umap*", "run.sqlite*", "logs", "instances*", ".*.lock")
 SAMPLE_SECONDS = 0.5  # between two looks at the memory
 
 
@@ -82,7 +78,7 @@ def _measure(
         path = folder / f"{part.name}-seed-{seed}{'-curve' if curve else ''}"
         if not path.exists():
             whole = folder / f"{WHOLE}-seed-{seed}"
-            _copy_made(whole if whole.exists() else made, path)
+            copy_before_clusters(whole if whole.exists() else made, path)
         taken = _run(options, part, path, seed, num_classes)
         print(f"{path.name}: {taken['seconds']:.0f} s", flush=True)
         metrics = read_json(path / "metrics.json")
@@ -93,17 +89,6 @@ def _measure(
         found["iou"].append({name: final["iou"][name] for name in part.classes})
         found["K"].append(read_json(path / "clusters.json")["num_classes"])
     return found
-
-
-def _copy_made(made: Path, path: Path) -> None:
-    """Links to the files of a run that were made before the clusters, and its settings."""
-
-    def left_out(folder: str, names: list[str]) -> Iterable[str]:
-        if Path(folder) == made / "stages":
-            return set(names) - MADE
-        return shutil.ignore_patterns(*LATER, *OTHERS)(folder, names) if Path(folder) == made else ()
-
-    shutil.copytree(made, path, copy_function=os.link, ignore=left_out)
 
 
 def _run(options: argparse.Namespace, part: ClassSubset, path: Path, seed: int, num_classes: int) -> dict[str, float]:

@@ -12,7 +12,7 @@ from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
 
 _COLORS: dict[PhotoGroup, str] = {"reported": charts.SECOND, "training": charts.FIRST}
-_PROBES = {"linear": "Linear probe", "supervised": "Same head, trained with labels"}
+_PROBES = {"linear": "Linear probe", "linear_crf": "Linear probe + CRF", "supervised": "Same head, trained with labels"}
 
 
 def draw(run_view: RunView, names: LabelNames) -> None:

@@ -82,6 +82,22 @@ def alternatives(command: argparse.ArgumentParser) -> None:
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 
+def reproduce(command: argparse.ArgumentParser) -> None:
+    """Of ``reproduce``."""
+    command.add_argument("experiment", choices=("voc", "coco20k"), help="which of the paper's")
+    command.add_argument("--root", type=path, default=Path("reproduce"), help="folder for all of it (reproduce)")
+    command.add_argument("--dry-run", action="store_true", help="say what is there, what is missing, what it takes")
+    command.add_argument("--fetch-only", action="store_true", help="fetch and check the files, then stop")
+    command.add_argument("--data", type=path, help="VOC2012, or a folder with train2014 and annotations, if unpacked")
+    command.add_argument("--trainaug", type=path, help="voc: folder of SBD's label maps as PNG, perhaps trainaug.txt")
+    command.add_argument("--seeds", type=positive, default=3, help="clustering seeds (3)")
+    command.add_argument("--preset", choices=preset_names(), help="settings to start from (paper-voc, paper-coco)")
+    command.add_argument("--set", action=SetAction, default=[], metavar="A.B=C", help="one setting; help explains all")
+    command.add_argument("--limit", type=positive, help="at most so many photos, for a try")
+    command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
 def probe_features(command: argparse.ArgumentParser) -> None:
     """Of ``probe-features``."""
     command.add_argument("--data", required=True, help="folder of photos, VOC or COCO folder, sample")

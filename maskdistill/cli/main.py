@@ -151,6 +151,8 @@ def build_parser() -> argparse.ArgumentParser:
     _add(commands, "try", summary, "alternatives:try_command", flags.alternatives)
     summary = "which block and kind of feature to take for a transformer, on some photos"
     _add_without_run(commands, "probe-features", summary, "probe_features:probe_features_command", flags.probe_features)
+    summary = "a published experiment: files, runs for three seeds, our figures beside the paper's"
+    _add_without_run(commands, "reproduce", summary, "reproduce:reproduce_command", flags.reproduce)
     _add_jobs(commands)
     _add_app(commands)
     return parser

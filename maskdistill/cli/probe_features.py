@@ -8,7 +8,7 @@ from pathlib import Path
 from maskdistill.config import load_preset
 from maskdistill.datasets import open_source
 from maskdistill.files import check_place, require_writable
-from maskdistill.stages.feature_probe import MEASURES, SETTINGS, ProbeResult, probe_features
+from maskdistill.stages.feature_probe import ENOUGH_MASKS, MEASURES, SETTINGS, ProbeResult, probe_features
 
 
 def probe_features_command(options: argparse.Namespace) -> str:
@@ -57,6 +57,10 @@ def describe_probe(found: ProbeResult, name: str, data: str) -> str:
         lines += ["", "Clusters by vector of the mask's crop: agreement of neighbours, the best first", ""]
         rows = [(row.name, f"{row.neighbours:.3f}", _or_dash(row.same_class)) for row in found.clusters]
         lines += _table(("vector", "neighbours", "same class*"), rows)
+        if found.num_photos < ENOUGH_MASKS:
+            lines.append(
+                f"These are few masks for clusters: with --limit {ENOUGH_MASKS} and more there is advice on them."
+            )
     lines.append("")
     if found.num_labelled:
         parts = ", ".join(f"{measure} {value:+.2f}" for measure, value in (found.correlation or {}).items())

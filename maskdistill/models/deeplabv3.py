@@ -32,7 +32,8 @@ from maskdistill.models.resnet import freeze_stages, load_resnet50
 from maskdistill.models.trained import load_trained
 from maskdistill.models.training.optim import autocast
 
-_LAST_LAYER = "net.classifier.4.weight"
+_LAST = "net.classifier.4."
+_LAST_LAYER = f"{_LAST}weight"
 
 
 class DeepLab(nn.Module):
@@ -56,6 +57,10 @@ class DeepLab(nn.Module):
             load_resnet50(self.net.backbone, Path(config.weights))
         self._frozen = freeze_stages(self.net.backbone, config.frozen_stages if config.weights else 0)
 
+    def keep_still(self) -> None:
+        """Of what is not trained no batch norm changes either, nor is anything dropped."""
+        self._frozen = [self.net.backbone, *(layer for layer in self.net.classifier[:-1])]
+
     def train(self, mode: bool = True) -> Self:
         """As ever, but the batch norms of frozen stages stay as they are."""
         super().train(mode)
@@ -66,6 +71,26 @@ class DeepLab(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Logits at the size of the input."""
         return self.net(pixels)["out"]
+
+
+def linear_deeplab(trained: DeepLab, num_classes: int, config: TrainConfig, *, seed: int = 0) -> DeepLab:
+    """A copy of a trained model, frozen with its batch norms, but for a fresh last layer.
+
+    Args:
+        trained: The model.
+        num_classes: Classes of the labels, background not counted: the layer has one output more.
+        config: Of the training to come, without initial weights.
+        seed: Of the new layer.
+
+    Source: linear evaluation of Van Gansbeke et al., arXiv 2206.06363.
+    """
+    model = DeepLab(num_classes, replace(config, weights=""), seed=seed)
+    kept = {name: value for name, value in trained.state_dict().items() if not name.startswith(_LAST)}
+    model.load_state_dict({**model.state_dict(), **kept})
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.startswith(_LAST))
+    model.keep_still()
+    return model
 
 
 class DeepLabTask:

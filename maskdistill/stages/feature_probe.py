@@ -33,7 +33,10 @@ SETTINGS = "settings"  # the row of what the settings take now
 MEASURES = ("score", "agreement", "eigengap", "stability", "off_border")  # without labels, [0, 1], higher is better
 _PARTS = {"agreement": "view_agreement", "eigengap": "eigengap", "stability": "stability", "off_border": "border"}
 _TRUE_IOU = "iou"
-_DIMENSIONS = 24  # of the embeddings that are compared, after PCA
+_DIMENSIONS = 24  # of the embeddings that are compared, after PCA; fewer for few masks, which whitening would equalise
+_NEIGHBOURS = 10  # at most, whose classes are looked at
+_PER_DIMENSION = 5  # masks, at least
+ENOUGH_MASKS = 60  # for advice on clusters
 _MASKS_PER_CLUSTER, _MOST_CLUSTERS = 5, 20
 _LEAST_PHOTOS = 4  # with a mask, for clusters to mean something
 NO_GAIN = 0.01  # a mean score that is not higher than the settings' by this is no reason to change them
@@ -247,7 +250,8 @@ def _describe(
         plain = rows[1:]
         truths = [row.corloc for row in plain]
         correlation = {name: rank_correlation([getattr(row, name) for row in plain], truths) for name in MEASURES}
-    advice = _advise(ordered, rows[0], clusters)
+    num_masks = sum("label" in arrays for arrays in found)
+    advice = _advise(ordered, rows[0], clusters if num_masks >= ENOUGH_MASKS else ())
     return ProbeResult(ordered, clusters, len(found), labelled, tuple(failed), advice, correlation)
 
 
@@ -269,13 +273,14 @@ def _cluster_rows(found: Sequence[dict[str, np.ndarray]], seed: int) -> Iterator
     names = [name for name in found[0] if name not in ("masks", "label")]
     candidates = {_read_name(name): np.stack([arrays[name] for arrays in found]) for name in names}
     number = min(_MOST_CLUSTERS, max(2, len(found) // _MASKS_PER_CLUSTER))
-    choice = choose_embedding(candidates, (_DIMENSIONS,), num_classes=number, seed=seed)
+    dimensions = max(2, min(_DIMENSIONS, len(found) // _PER_DIMENSION))
+    choice = choose_embedding(candidates, (dimensions,), num_classes=number, seed=seed)
     classes = np.array([int(arrays["label"]) for arrays in found])
     known = np.flatnonzero(classes >= 0)
     for score in sorted(choice.scores, key=lambda score: -score.neighbours):
         same = None
         if len(known) >= _LEAST_PHOTOS:
-            near = nearest_neighbours(candidates[score.name][known])
+            near = nearest_neighbours(candidates[score.name][known], min(_NEIGHBOURS, max(1, len(known) // 10)))
             same = float((classes[known][near] == classes[known][:, None]).mean())
         yield ClusterRow(score.name, score.neighbours, same)
 

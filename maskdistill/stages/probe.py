@@ -15,12 +15,16 @@ from maskdistill.evaluation.confusion import Confusion, identity_matching, repor
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.features.backbone import choose_device
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
-from maskdistill.models.training.task import Callbacks
+from maskdistill.models.predictor import label_photo
+from maskdistill.models.training.task import Callbacks, Task
 from maskdistill.models.training.train import train
+from maskdistill.proposals.crf import crf_available
 from maskdistill.stages.context import Context
-from maskdistill.stages.label import flat_labels
+from maskdistill.stages.label import LabelsOf, flat_labels
 
-LINEAR, SUPERVISED = "linear", "supervised"
+LINEAR, LINEAR_CRF, SUPERVISED = "linear", "linear_crf", "supervised"
+# The published linear evaluation of DeepLab: 60 epochs where the model itself was trained for 45, rate cut after 25.
+_EPOCHS, _MILESTONE, _OWN_EPOCHS, _RATE = 60, 25, 45, 0.1
 LAST_LAYER = "net.3."  # of a PatchHead's parameters
 
 
@@ -28,8 +32,9 @@ def train_probes(context: Context, truth: GroundTruth, numbers: Sequence[int]) -
     """Train with the ground truth of the training photos, and measure. FOR REPORTING ONLY.
 
     ``linear`` is the published linear evaluation: all of the final model is frozen but its last layer, which starts
-    afresh with an output per class. ``supervised`` is a fresh head of the same size on the same frozen tokens: what
-    labels reach there. Both go on where they were stopped, in run/evaluation/linear and run/evaluation/supervised.
+    afresh with an output per class; ``linear_crf`` is of a DeepLab, its predictions refined as the run's own are.
+    ``supervised`` is a fresh head on frozen tokens: what labels reach there. Both go on where they were stopped, in
+    run/evaluation/linear and run/evaluation/supervised.
 
     Args:
         context: A run whose second stage is trained.
@@ -39,7 +44,8 @@ def train_probes(context: Context, truth: GroundTruth, numbers: Sequence[int]) -
     Returns:
         ``num_photos`` with ground truth that were trained on, and by name what ``SegmentationReport.to_dict`` says
         with ``num_training``, how many of the measured photos are among them. ``linear`` is None if the final model is
-        no patch_head. Without ground truth to train on, or to measure with, nothing is trained and both are None.
+        neither a patch_head nor a deeplabv3. Without ground truth to train on, or to measure with, nothing is trained
+        and both are None.
 
     Source: linear evaluation of Van Gansbeke et al., arXiv 2206.06363.
     """
@@ -51,7 +57,53 @@ def train_probes(context: Context, truth: GroundTruth, numbers: Sequence[int]) -
     for name, (head, config) in heads.items():
         _train(context, truth, name, head, config, labelled)
         found[name] = _measure(context, truth, head, config, numbers, set(labelled))
+    if heads and context.config.stage2.model == "deeplabv3":
+        found |= _linear_deeplab(context, truth, labelled, numbers)
     return found
+
+
+def _linear_deeplab(
+    context: Context, truth: GroundTruth, labelled: list[int], numbers: Sequence[int]
+) -> dict[str, Any]:
+    """The linear evaluation of a DeepLab, without and with the CRF, as published."""
+    from maskdistill.models.deeplabv3 import DeepLabPredictor, DeepLabTask, linear_deeplab
+
+    settings = context.config.stage2
+    epochs = max(1, round(settings.epochs * _EPOCHS / _OWN_EPOCHS))
+    config = replace(
+        settings,
+        weights="",
+        optimizer="sgd",
+        learning_rate=_RATE,
+        schedule="step",
+        epochs=epochs,
+        milestones=(max(1, round(epochs * _MILESTONE / _EPOCHS)),),
+        warmup=0.0,
+        ema=0.0,
+        hard_pixels=1.0,
+    )
+    trained = context.predictor("final").model
+    model = linear_deeplab(trained, len(context.source.classes), config, seed=context.config.seed)
+    photos = [context.photo(number) for number in labelled]
+    task = DeepLabTask(
+        model.to(choose_device(context.config.features.device)),
+        photos,
+        lambda index: _labels_of(context, truth, labelled[index]),
+        config,
+    )
+    _run(context, task, config, LINEAR, len(photos))
+    predictor = DeepLabPredictor(model, config)
+    wants_crf = context.config.predictions.crf and crf_available()
+    return {
+        name: _compare(
+            context,
+            truth,
+            lambda number, crf=crf: label_photo(predictor, context.photo(number), context.config, crf=crf),
+            numbers,
+            set(labelled),
+        )
+        for name, crf in ((LINEAR, False), *(((LINEAR_CRF, True),) if wants_crf else ()))
+    }
 
 
 def _has_truth(context: Context, truth: GroundTruth, number: int) -> bool:
@@ -97,12 +149,22 @@ def _train(
     geometries = [context.geometry(context.photo(number)) for number in numbers]
 
     def labels_of(index: int) -> np.ndarray:
-        """Nothing to learn from what has gone since."""
-        classes = truth.read(context.photo(numbers[index]))
-        return flat_labels(context, numbers[index], IGNORE_INDEX) if classes is None else classes
+        return _labels_of(context, truth, numbers[index])
 
-    task = PatchHeadTask(head, context.tokens, numbers, geometries, labels_of, config)
-    steps = config.epochs * -(-len(numbers) // config.batch_size)
+    _run(
+        context, PatchHeadTask(head, context.tokens, numbers, geometries, labels_of, config), config, name, len(numbers)
+    )
+
+
+def _labels_of(context: Context, truth: GroundTruth, number: int) -> np.ndarray:
+    """(H, W) class ids; nothing to learn from what has gone since."""
+    classes = truth.read(context.photo(number))
+    return flat_labels(context, number, IGNORE_INDEX) if classes is None else classes
+
+
+def _run(context: Context, task: Task, config: TrainConfig, name: str, num_photos: int) -> None:
+    """Train in run/evaluation/<name>."""
+    steps = config.epochs * -(-num_photos // config.batch_size)
     folder = context.run.path / "evaluation" / name
     with context.reporter("evaluation", steps, unit="steps") as reporter:
         train(
@@ -123,17 +185,27 @@ def _measure(
     numbers: Sequence[int],
     trained_on: set[int],
 ) -> dict[str, Any] | None:
-    """As ``evaluate.compare``, but value n of the prediction is class n: nothing is matched."""
-    num_classes = len(context.source.classes)
-    counts = Confusion(num_classes=num_classes, num_clusters=num_classes)
     predictor = PatchHeadPredictor(
         head, config, lambda photo: (context.tokens.read(context.numbers[photo.id]), context.geometry(photo))
     )
+    return _compare(context, truth, lambda number: _predict(context, predictor, number), numbers, trained_on)
+
+
+def _compare(
+    context: Context,
+    truth: GroundTruth,
+    labels_of: LabelsOf,
+    numbers: Sequence[int],
+    trained_on: set[int],
+) -> dict[str, Any] | None:
+    """As ``evaluate.compare``, but value n of the prediction is class n: nothing is matched."""
+    num_classes = len(context.source.classes)
+    counts = Confusion(num_classes=num_classes, num_clusters=num_classes)
     seen = 0
     for number in numbers:
         classes = truth.read(context.photo(number))
         if classes is not None:
-            counts.update(classes, _predict(context, predictor, number))
+            counts.update(classes, labels_of(number))
             seen += number in trained_on
     if counts.coverage is None:
         return None
