@@ -22,6 +22,7 @@ LABELS = {
     "projection": "Map",
 }
 TRAINED = ("stage1", "stage2")  # the two models; those of further rounds are named rounds/1, rounds/2 and on
+WITH_EPOCHS = ("stage1", "instances", "stage2")  # stages that train something
 
 
 def label_of(name: str) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Self
 import pandas as pd
 import streamlit as st
 
-from app.stage_names import TRAINED, label_of
+from app.stage_names import WITH_EPOCHS, label_of
 from maskdistill.jobs import Job, JobEvent, read_events
 
 HISTORY = "history.jsonl"
@@ -40,7 +40,7 @@ class Epoch:
             int(report["epoch"]),
             int(report.get("num_epochs", report["epoch"])),
             losses.get("total"),
-            metrics.get("agreement"),
+            metrics.get("agreement", metrics.get("mask_iou")),  # of single objects, how far masks overlap
             float(report.get("samples_per_second", 0)),
         )
 
@@ -73,7 +73,7 @@ def epochs_of(events: Iterable[JobEvent]) -> list[Epoch]:
 
 def trained_models(run: Path) -> list[str]:
     """Names of the models that a run folder holds a history of, in the order of the method."""
-    found = [*(run / stage for stage in TRAINED), *(run / "rounds").glob("*/")]
+    found = [*(run / stage for stage in WITH_EPOCHS), *(run / "rounds").glob("*/")]
     names = [path.relative_to(run).as_posix() for path in found if (path / HISTORY).is_file()]
     return sorted(names, key=_order)
 
@@ -91,9 +91,13 @@ def saved_epochs(run: Path) -> list[Epoch]:
 
 
 def _order(stage: str) -> tuple[int, int]:
-    """Stage 1, stage 2, and then the rounds by their number."""
+    """Stage 1, the head of single objects, stage 2, and then the rounds by their number."""
     number = stage.rpartition("/")[2]
-    return (TRAINED.index(stage), 0) if stage in TRAINED else (len(TRAINED), int(number) if number.isdecimal() else 0)
+    return (
+        (WITH_EPOCHS.index(stage), 0)
+        if stage in WITH_EPOCHS
+        else (len(WITH_EPOCHS), int(number) if number.isdecimal() else 0)
+    )
 
 
 def last_of(epochs: Sequence[Epoch], stage: str) -> Epoch | None:

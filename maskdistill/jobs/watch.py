@@ -9,7 +9,7 @@ from typing import Any
 from maskdistill.jobs.row import NewEvent
 from maskdistill.storage.progress import Progress, read_progress_file
 
-TRAININGS = ("stage1", "stage2")  # stages that keep a history of epochs
+TRAININGS = ("stage1", "instances", "stage2")  # stages that keep a history of epochs
 ROUNDS = "rounds"  # the stage whose trainings keep one each, in rounds/1, rounds/2 and on
 
 
@@ -54,11 +54,16 @@ class Watch:
             self._note_rounds()
 
     def _note_done(self, name: str, sentence: str) -> None:
-        if name in TRAININGS and not sentence.startswith("Nothing to do"):
+        if name in TRAININGS and not sentence.startswith("Nothing to do") and self._is_new(name):
             self._note_epochs(name, None)
         elif name == ROUNDS:
             self._note_rounds()
         self.pending.append(NewEvent("stage", {"stage": name, "what": "done", "sentence": sentence}))
+
+    def _is_new(self, name: str) -> bool:
+        """Whether a stage trained since this attempt began; single objects may be looked for by the head of before."""
+        history = self._run / name / "history.jsonl"
+        return name != "instances" or (history.is_file() and history.stat().st_mtime >= self._since)
 
     def _note_rounds(self) -> None:
         """Take in the epochs of every round that was trained on since this attempt began."""

@@ -125,10 +125,13 @@ def test_history_of_a_run_leaves_out_a_line_that_is_cut_off(tmp_path):
     whole = '{"epoch": 1, "num_epochs": 5, "losses": {"total": 0.8}, "metrics": {}, "samples_per_second": 3.0}'
     (tmp_path / "stage1" / "history.jsonl").write_text(f'{whole}\n{{"epoch": 2, ')
     (tmp_path / "rounds" / "1").mkdir(parents=True)
+    (tmp_path / "instances").mkdir()
+    (tmp_path / "instances" / "history.jsonl").write_text(whole)
     (tmp_path / "rounds" / "1" / "history.jsonl").write_text(whole)
     found = curves.saved_epochs(tmp_path)
     assert [(item.stage, item.epoch, item.loss, item.agreement) for item in found] == [
         ("stage1", 1, 0.8, None),
+        ("instances", 1, 0.8, None),
         ("rounds/1", 1, 0.8, None),
     ]
     assert label_of("rounds/1") == "Round 1"

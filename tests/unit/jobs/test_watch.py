@@ -132,3 +132,24 @@ def test_epochs_of_rounds_come_under_the_number_of_the_round(run):
     watch.stage_done("rounds", "2 rounds.")
     watch.read()
     assert epochs(watch) == [("rounds/2:1", 1), ("rounds/2:2", 2)]
+
+
+def test_head_of_single_objects_that_was_there_before_brings_no_epochs(run):
+    write_history(run, 1, 2, stage="instances")
+    os.utime(run / "instances" / "history.jsonl", (1.0, 1.0))
+    watch = Watch(run)
+    watch.stage_done("instances", "12 objects in 3 photos.")
+    watch.read()
+    assert epochs(watch) == []
+    write_history(run, 1, 2, stage="instances")
+    watch.stage_done("instances", "12 objects in 3 photos.")
+    watch.read()
+    assert epochs(watch) == [("instances:1", 1), ("instances:2", 2)]
+
+
+def test_epochs_of_single_objects_come_while_their_head_is_trained(run):
+    watch = Watch(run)
+    write_history(run, 1, stage="instances")
+    report(run, "instances", 11)
+    watch.read()
+    assert epochs(watch) == [("instances:1", 1)]
