@@ -123,7 +123,9 @@ class PhotoOnRun:
     @property
     def masks(self) -> tuple[np.ndarray, ...]:
         """Its masks as the run would use them, (H, W) bool at the live size, best first: after the foreground."""
-        return _masks(*self._key, self.proposals, self.crf, self)
+        if not self.is_corrected:
+            return tuple(item.mask for item in self.live.proposals.proposals)
+        return _corrected_masks(*self._key, self.proposals, self.crf, self)
 
     @property
     def is_corrected(self) -> bool:
@@ -163,11 +165,9 @@ class PhotoOnRun:
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
-def _masks(
+def _corrected_masks(
     stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> tuple[np.ndarray, ...]:
-    if not _on_run.is_corrected:
-        return tuple(item.mask for item in _on_run.live.proposals.proposals)
     config = replace(_on_run.trained.config, proposals=proposals, crf=crf)
     seen = _head_tokens(_on_run), _foreground_chance(stamp, key, _on_run), len(_head_blocks(config))
     return photo_masks.corrected_masks(config, _on_run.live, _on_run.photo, *seen)
