@@ -69,8 +69,8 @@ def read_coco(jsons: Sequence[Path]) -> CocoContent:
             problems.append(error)
             skipped.append(LeftOut(path, str(error), "label"))
             continue
-        found, by_id = _read_images(path, content["images"], tally)
-        names, by_category = _read_categories(objects_of(content, "categories", tally), tally)
+        found, by_id = read_images(path, content["images"], tally)
+        names, by_category = read_categories(objects_of(content, "categories", tally), tally)
         used |= _read_annotations(objects_of(content, "annotations", tally), by_id, by_category, tally)
         if type(content.get("annotations")) is not list:  # beside other files these would be photos of nothing
             for image in found:
@@ -89,7 +89,8 @@ def name_parts(file_name: str) -> list[str]:
     return [part for part in file_name.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-def _read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImage], Ids[CocoImage]]:
+def read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImage], Ids[CocoImage]]:
+    """The images of a file in its order, and by their ids."""
     by_name: dict[tuple[str, ...], CocoImage] = {}
     by_id: Ids[CocoImage] = Ids()
     split = _split_of(path)
@@ -147,7 +148,7 @@ def _given_split(item: dict) -> str | None:
     return _SPLITS.get(given.lower(), given)
 
 
-def _read_categories(items: list[dict], tally: Tally) -> tuple[list[str], Ids[str | None]]:
+def read_categories(items: list[dict], tally: Tally) -> tuple[list[str], Ids[str | None]]:
     """The classes in the file's order, and what each id stands for: a class, or None for background."""
     by_id: Ids[str | None] = Ids()
     names = []

@@ -18,20 +18,29 @@ def load_json(path: Path) -> dict[str, Any]:
     Raises:
         DatasetError: If the file cannot be read or is not COCO's.
     """
-    try:
-        with open_inside(path) as file:
-            text = file.read()
-        content = json.loads(text, parse_constant=lambda _: None)
-    except OSError as error:
-        raise DatasetError(f"Cannot read {path}: {error.strerror}. Check the file and its access rights.") from error
-    except (ValueError, RecursionError) as error:
-        reason = error if text.strip() else "the file is empty"
-        raise DatasetError(f"Cannot read {path} as json: {reason}. Give a COCO file.") from error
+    content = load_any_json(path, "Give a COCO file.")
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DatasetError(
             f"{path} is not a COCO file: it has no list 'images'. Give a COCO file or a folder of photos."
         )
     return content
+
+
+def load_any_json(path: Path, remedy: str) -> Any:
+    """The content of a json file; NaN and Infinity come as None.
+
+    Raises:
+        DatasetError: If the file cannot be read, or is no json; it ends with the remedy.
+    """
+    try:
+        with open_inside(path) as file:
+            text = file.read()
+        return json.loads(text, parse_constant=lambda _: None)
+    except OSError as error:
+        raise DatasetError(f"Cannot read {path}: {error.strerror}. Check the file and its access rights.") from error
+    except (ValueError, RecursionError) as error:
+        reason = error if text.strip() else "the file is empty"
+        raise DatasetError(f"Cannot read {path} as json: {reason}. {remedy}") from error
 
 
 class Tally:

@@ -130,18 +130,29 @@ def run_lengths(segmentation: list | dict, height: int, width: int) -> np.ndarra
     Raises:
         AnnotationError: If the mask cannot be drawn at this size.
     """
+    if isinstance(segmentation, dict) and _check_code(segmentation, height, width) is None:
+        return np.array(segmentation["counts"], np.int64)
+    counts, _, totals = decode_counts([compress(segmentation, height, width)])
+    check_total(int(totals[0]), height, width)
+    return counts
+
+
+def compress(segmentation: list | dict, height: int, width: int) -> str:
+    """The compressed counts of a mask of this size; those that come compressed are left to ``decode_counts``.
+
+    Raises:
+        AnnotationError: If the mask cannot be drawn at this size.
+    """
     if isinstance(segmentation, list):
         polygons = _flat_polygons(segmentation)
         _check_polygons(polygons, height, width)
         drawn = [polygon for polygon in polygons if len(polygon) >= 6]
-        text = coco_mask.merge(coco_mask.frPyObjects(drawn, height, width))["counts"].decode("ascii")
-    else:
-        text = _check_code(segmentation, height, width)
-        if text is None:
-            return np.array(segmentation["counts"], np.int64)
-    counts, _, totals = decode_counts([text])
-    check_total(int(totals[0]), height, width)
-    return counts
+        return coco_mask.merge(coco_mask.frPyObjects(drawn, height, width))["counts"].decode("ascii")
+    text = _check_code(segmentation, height, width)
+    if text is None:
+        plain = {"size": [height, width], "counts": segmentation["counts"]}
+        text = coco_mask.frPyObjects(plain, height, width)["counts"].decode("ascii")
+    return text
 
 
 def paint_runs(counts: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -141,7 +141,7 @@ def _masks_of(image: CocoImage, photo: Photo, numbers: Mapping[str, int] | None)
     """The masks of a photo; without numbers all are of number 1."""
     if image.problem is not None:
         raise image.problem
-    frame = _Frame(image, photo)
+    frame = Frame(image.size if image.annotations else None, photo)
     for annotation in image.annotations:
         number = IGNORE_INDEX if annotation.is_crowd else 1 if numbers is None else numbers.get(annotation.class_name)
         try:
@@ -156,15 +156,15 @@ def _masks_of(image: CocoImage, photo: Photo, numbers: Mapping[str, int] | None)
         yield _Mask(annotation.name, number, segmentation, height, width, orientation)
 
 
-class _Frame:
+class Frame:
     """The pixels that annotations of a photo were made on: of the upright photo, or as they are stored in its file."""
 
-    def __init__(self, image: CocoImage, photo: Photo) -> None:
-        self._given = image.size
+    def __init__(self, given: tuple[int, int] | None, photo: Photo) -> None:
+        self._given = given  # (height, width) that the file says
         self._photo = photo
         self._size = (photo.height, photo.width)
-        if image.size is not None and image.annotations:
-            self.orientation_of(image.size)
+        if given is not None:
+            self.orientation_of(given)
 
     @cached_property
     def size_of_polygons(self) -> tuple[int, int]:

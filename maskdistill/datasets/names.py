@@ -1,11 +1,15 @@
 """File names that another system wrote: composed or decomposed letters, upper or lower case."""
 
 import os
+import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
+
+_MAX_STEM_BYTES = 200  # file systems stop at 255, suffix and the name while writing included
+_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
 class NameIndex:
@@ -21,7 +25,7 @@ class NameIndex:
         if name in self._names:
             return name
         composed = self._composed.get(unicodedata.normalize("NFC", name), [])
-        found = composed or self._folded.get(_fold(name), [])
+        found = composed or self._folded.get(fold_name(name), [])
         return found[0] if len(found) == 1 else None
 
     @cached_property
@@ -36,7 +40,7 @@ class NameIndex:
     def _folded(self) -> dict[str, list[str]]:
         found = defaultdict(list)
         for name in self._names:
-            found[_fold(name)].append(name)
+            found[fold_name(name)].append(name)
         return found
 
 
@@ -72,5 +76,13 @@ class FileFinder:
         return self._listings[folder]
 
 
-def _fold(name: str) -> str:
+def fold_name(name: str) -> str:
+    """A name as it is compared where neither case nor the form of its letters matters."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def portable_name(text: str) -> str:
+    """Text as a file name without suffix that every system takes: letters of any alphabet, digits, ``-`` and ``_``."""
+    stem = re.sub(r"[^\w-]", "_", unicodedata.normalize("NFC", text))
+    stem = stem.encode("utf-8")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
+    return f"{stem}_" if _WINDOWS_DEVICES.fullmatch(stem) else stem or "_"

@@ -1,17 +1,13 @@
 """Names that every system and reader takes: of classes, of files, of splits."""
 
-import re
-import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import PurePosixPath
 
+from maskdistill.datasets.names import portable_name
 from maskdistill.exports.records import ExportImage
 
 NO_SPLIT = "other"  # folder or list of photos in no split, where others are in one
-
-_MAX_STEM_BYTES = 200  # file systems stop at 255, suffix and the name while writing included
-_WINDOWS_DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)
 
 
 def clean_class_names(class_names: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -36,14 +32,14 @@ def portable_stems(images: Sequence[ExportImage]) -> dict[int, str]:
     even this is taken, with a number. Letters of any alphabet, digits, ``-`` and ``_`` stay, all else becomes ``_``:
     lists of names are split at blanks, and suffixes are cut at dots.
     """
-    short = {image.number: _portable(PurePosixPath(image.id).name) for image in images}
+    short = {image.number: portable_name(PurePosixPath(image.id).name) for image in images}
     counts = Counter(stem.casefold() for stem in short.values())
     stems: dict[int, str] = {}
     taken = {stem for stem, count in counts.items() if count == 1}
     for image in images:
         stem = short[image.number]
         if counts[stem.casefold()] > 1:
-            stem = _not_taken(_portable(image.id.replace("/", "__")), taken, "_{}")
+            stem = _not_taken(portable_name(image.id.replace("/", "__")), taken, "_{}")
             taken.add(stem.casefold())
         stems[image.number] = stem
     return stems
@@ -55,7 +51,7 @@ def split_names(images: Sequence[ExportImage], default: str) -> dict[int, str]:
     Photos in no split get ``default`` if none is in one, else ``NO_SPLIT``: they are not to be trained or measured on.
     """
     missing = NO_SPLIT if any(image.split for image in images) else default
-    return {image.number: _portable(image.split) if image.split else missing for image in images}
+    return {image.number: portable_name(image.split) if image.split else missing for image in images}
 
 
 def _not_taken(base: str, taken: set[str], ending: str) -> str:
@@ -63,9 +59,3 @@ def _not_taken(base: str, taken: set[str], ending: str) -> str:
     while candidate.casefold() in taken:
         candidate, number = base + ending.format(number), number + 1
     return candidate
-
-
-def _portable(text: str) -> str:
-    stem = re.sub(r"[^\w-]", "_", unicodedata.normalize("NFC", text))
-    stem = stem.encode("utf-8")[:_MAX_STEM_BYTES].decode("utf-8", "ignore")
-    return f"{stem}_" if _WINDOWS_DEVICES.fullmatch(stem) else stem or "_"

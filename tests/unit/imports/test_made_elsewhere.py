@@ -1,0 +1,85 @@
+"""Files that other tools have written, not ones drawn up for the readers: tests/data/made_elsewhere says by which."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+
+from maskdistill.datasets import open_source
+from maskdistill.imports.given_masks import read_given_masks
+from maskdistill.masks import decode_mask, mask_iou
+
+FILES = Path(__file__).parents[2] / "data" / "made_elsewhere"
+HEIGHT, WIDTH = 96, 128
+OUTLINED = 0.85  # IoU with masks that outlines along the middles of the pixels give: half a pixel smaller all around
+
+
+def box(x, y, width, height):
+    mask = np.zeros((HEIGHT, WIDTH), bool)
+    mask[4 * y : 4 * (y + height), 4 * x : 4 * (x + width)] = True
+    return mask
+
+
+MASKS = {
+    "a": [box(1, 2, 8, 6), box(12, 4, 10, 10) & ~box(14, 6, 6, 6)],
+    "b": [box(0, 0, 5, 24)],
+    "c": [box(3, 3, 9, 9)],
+}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number, name in enumerate(MASKS):
+        pixels = np.random.default_rng(number).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{name}.png")
+    return open_source(folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "format", "least"),
+    [
+        ("supervision_coco.json", "coco", OUTLINED),
+        ("supervision_yolo", "yolo", OUTLINED),
+        ("lightly_coco.json", "coco", 1.0),
+        ("lightly_voc", "voc", 1.0),
+        ("sam", "sam", 1.0),
+        ("fiftyone", "fiftyone", 1.0),
+    ],
+)
+def test_every_mask_comes_in_and_is_the_one_that_went_out(source, name, format, least):
+    brought = read_given_masks(FILES / name, source)
+    assert brought.record["format"] == format
+    assert brought.record["left_out"] == []
+    for id, wanted in MASKS.items():
+        rows = brought.table[brought.table["photo"] == id]
+        found = [decode_mask({"size": [HEIGHT, WIDTH], "counts": counts}) for counts in rows["counts"]]
+        assert len(found) == len(wanted)
+        for mask in wanted:
+            assert max(mask_iou(mask, other) for other in found) >= least
+    if format != "sam":
+        assert set(brought.record["categories"]) == {"cup", "plate"}
+
+
+def test_a_list_of_results_that_pycocotools_reads(source, tmp_path):
+    images = [{"id": n, "file_name": f"{name}.png", "height": HEIGHT, "width": WIDTH} for n, name in enumerate(MASKS)]
+    truth = {"info": {}, "images": images, "annotations": [], "categories": [{"id": 1, "name": "object"}]}
+    results = []
+    for number, masks in enumerate(MASKS.values()):
+        for mask in masks:
+            code = coco_mask.encode(np.asfortranarray(mask, np.uint8))
+            code["counts"] = code["counts"].decode()
+            results.append({"image_id": number, "category_id": 1, "segmentation": code, "score": 0.5 + number / 10})
+    (tmp_path / "truth.json").write_text(json.dumps(truth))
+    (tmp_path / "results.json").write_text(json.dumps(results))
+    loaded = COCO(str(tmp_path / "truth.json")).loadRes(str(tmp_path / "results.json"))
+    brought = read_given_masks(tmp_path / "results.json", source, images=tmp_path / "truth.json")
+    assert brought.record["masks"] == len(loaded.anns)
+    for row in brought.table.itertuples():
+        mask = decode_mask({"size": [HEIGHT, WIDTH], "counts": row.counts})
+        assert any(np.array_equal(mask, other) for other in MASKS[row.photo])
+        assert row.score == pytest.approx(0.5 + list(MASKS).index(row.photo) / 10)
