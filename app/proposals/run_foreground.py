@@ -21,7 +21,7 @@ from maskdistill.datasets import Photo
 from maskdistill.review.mask_table import PART
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 
 TITLE = "Foreground"
 _CHANCE = "Probability of foreground"
@@ -68,7 +68,7 @@ def _read(path: Path, stamp: str, photo_id: str, size: tuple[int, int]) -> RunFo
     rows = after.of_photo(photo_id)
     if not len(rows):
         return None
-    number, maps = int(rows["mask_id"].iat[0]) // MASKS_PER_PHOTO, ArrayStore(Run(path).foreground.maps_path)
+    number, maps = int(rows["mask_id"].iat[0]) // Run(path).masks_per_photo, ArrayStore(Run(path).foreground.maps_path)
     if maps.missing([number]):
         return None
     values = np.asarray(maps.read(number)[..., 0], np.float32)

@@ -11,25 +11,32 @@ from maskdistill.stages.stage_list import NAMES
 MODELS = ("stage1", "stage2", "final")
 LOG_LINES = 40
 PROBED_PHOTOS = 32
+FORMATS = ("coco", "results", "sam", "yolo", "png", "voc", "fiftyone")  # of masks; parsing loads no reader of them
 _PATH_BYTES, _NAME_BYTES = 4096, 255  # as most systems have it
 
 
 def stage(command: argparse.ArgumentParser) -> None:
     """Of every command that makes stages: photos, settings, and how to work."""
     command.add_argument("--data", help="folder of photos, VOC folder, COCO folder or json, sample, sample-views")
-    command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
-    command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
-    command.add_argument("--num-classes", type=not_negative, help="K, the number of clusters (0: suggested by a curve)")
-    command.add_argument("--seed", type=not_negative, help="seed of every random choice (0)")
-    command.add_argument(
-        "--set",
-        action=SetAction,
-        default=[],
-        metavar="A.B=C",
-        help=f"one setting; help explains all, help=filter those of a section: {', '.join(setting_names())}",
-    )
+    _settings(command)
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
+    command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def given_masks(command: argparse.ArgumentParser) -> None:
+    """Of ``import``."""
+    command.add_argument("--data", help="the photos, as of run (those of the run)")
+    help = "COCO json, list of results, folder of PNG, YOLO or SAM files, FiftyOne's export (those of the last import)"
+    command.add_argument("--masks", metavar="FILE", help=help)
+    command.add_argument("--format", choices=("auto", *FORMATS), default="auto", help="of the masks (auto)")
+    help = "COCO file that says which photo an image_id of results is (that of --data)"
+    command.add_argument("--images", metavar="FILE", help=help)
+    command.add_argument("--most", type=not_negative, default=0, help="masks a photo, the best (0: all, up to 990)")
+    command.add_argument("--no-crowds", action="store_true", help="leave out masks that are marked as crowds")
+    _settings(command)
+    command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
     command.add_argument("--quiet", action="store_true", help="no progress")
 
@@ -147,6 +154,20 @@ def app(command: argparse.ArgumentParser) -> None:
         "--allow-host", action="append", default=[], metavar="NAME", help="a name that the server is called by as well"
     )
     command.add_argument("streamlit", nargs="*", metavar="-- FLAG", help="flags of Streamlit, after two dashes")
+
+
+def _settings(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--preset", choices=preset_names(), help="settings to start from (quick)")
+    command.add_argument("--backbone", help="auto, focus_vits14, dino_vits16, ..., a timm name, or a file of weights")
+    command.add_argument("--num-classes", type=not_negative, help="K, the number of clusters (0: suggested by a curve)")
+    command.add_argument("--seed", type=not_negative, help="seed of every random choice (0)")
+    command.add_argument(
+        "--set",
+        action=SetAction,
+        default=[],
+        metavar="A.B=C",
+        help=f"one setting; help explains all, help=filter those of a section: {', '.join(setting_names())}",
+    )
 
 
 def path(text: str) -> Path:

@@ -60,7 +60,7 @@ def _confine(paths: Sequence[str]) -> None:
 
 
 def _paths(options: argparse.Namespace) -> list[str]:
-    values = [getattr(options, name, None) for name in ("run", "data", "images", "out", "csv")]
+    values = [getattr(options, name, None) for name in ("run", "data", "images", "masks", "out", "csv")]
     return [str(value) for value in values if value and value not in ("sample", "sample-views", "-")]
 
 

@@ -140,6 +140,8 @@ def build_parser() -> argparse.ArgumentParser:
     for name, stages in STAGE_COMMANDS.items():
         summary = " and ".join(BY_NAME[stage].summary for stage in stages)
         _add(commands, name, summary, "stages:stage_command", flags.stage, stages=stages)
+    summary = "masks made elsewhere become a run's masks: COCO, SAM, YOLO, PNG, VOC, FiftyOne"
+    _add(commands, "import", summary, "import_masks:import_command", flags.given_masks)
     summary = "compare a run's label maps with ground truth"
     _add(commands, "evaluate", summary, "results:evaluate_command", flags.evaluate)
     _add(commands, "predict", "label maps of new photos, palette PNG", "results:predict_command", flags.predict)

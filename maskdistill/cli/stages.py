@@ -38,11 +38,11 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
         raise ConfigError("--data is needed for a new run: a folder of photos, a VOC or COCO folder, or sample.")
     how = Options(
         shard=Shard.parse(options.shard) if options.shard else None,
-        limit=options.limit or _known_limit(run, options.data),
+        limit=options.limit or known_limit(run, options.data),
         num_workers=options.workers,
         quiet=options.quiet,
         on_finished=record_speed,
-        on_search=None if options.quiet else _tell_search(),
+        on_search=None if options.quiet else tell_search(),
     )
     sentences: dict[str, str] = {}
 
@@ -59,7 +59,7 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     return _result(run, sentences)
 
 
-def _tell_search() -> ProgressCallback:
+def tell_search() -> ProgressCallback:
     """Says every few seconds how far the search for photos is, so that a whole disk given by mistake is noticed."""
     last = time.monotonic()
 
@@ -80,6 +80,6 @@ def _result(run: Run, sentences: dict[str, str]) -> str:
     return f"{sentences['evaluation' if 'evaluation' in made else made[-1]]} {run.path}"
 
 
-def _known_limit(run: Run, data: str | None) -> int:
+def known_limit(run: Run, data: str | None) -> int:
     """The limit that a run was made with, unless other data is named."""
     return run.info().get("limit", 0) if data is None and run.exists else 0

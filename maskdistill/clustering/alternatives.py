@@ -33,7 +33,7 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     reading,
 )
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 
 FOLDER = "trials"
 _CURVE = "curve.json"
@@ -190,7 +190,7 @@ def check_key(key: AlternativeKey) -> None:
 
 def _views(run: Run, inputs: ClusteringInputs) -> list[np.ndarray]:
     """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
-    numbers, counts = np.unique(inputs.mask_ids // MASKS_PER_PHOTO, return_counts=True)
+    numbers, counts = np.unique(inputs.mask_ids // run.masks_per_photo, return_counts=True)
     embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist(), counts.tolist()))
     training = {name: values[inputs.fitted] for name, values in embeddings.items()}
     support = read_support(run) if inputs.config.support else None

@@ -59,21 +59,14 @@ def find_clusters(
     Raises:
         ConfigError: If there are fewer different masks than clusters, or the embedding is unknown.
     """
-    wanted = _wanted(candidates, config.embedding)
-    num_masks = len(next(iter(wanted.values())))
+    num_masks = len(next(iter(candidates.values())))
     _check_number(num_masks, config.num_classes)
     steps = count_steps(candidates, config)
-    tried = len(wanted) * len(_dimensions(config))
-    choice = choose_embedding(
-        wanted,
-        _dimensions(config),
-        num_classes=config.num_classes or min(USUAL_CLASSES, max(2, num_masks // 5)),
-        seed=seed,
-        whiten=config.whiten,
-        normalise=config.normalise,
-        on_step=on_step and (lambda done, _total: on_step(done, steps)),
-    )
-    spaces, views = zip(*fit_spaces(wanted, support, choice.table(), config), strict=True)
+    tried = len(_wanted(candidates, config.embedding)) * len(_dimensions(config))
+    usual = config.num_classes or min(USUAL_CLASSES, max(2, num_masks // 5))
+    tell = on_step and (lambda done, _total: on_step(done, steps))
+    choice, fitted = choose_spaces(candidates, config, seed, support, num_classes=usual, on_step=tell)
+    spaces, views = zip(*fitted, strict=True)
     curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
     wanted_classes = config.num_classes or curve.suggested
     on_run = (lambda done: on_step(tried + done, steps)) if on_step and config.soft_runs else None
@@ -84,6 +77,42 @@ def find_clusters(
             break
         runs = cluster_views(views, more, num_masks, config, seed)
     return FoundClusters(choice, curve, spaces[0], tuple(runs))
+
+
+def choose_spaces(
+    candidates: Embeddings,
+    config: ClusterConfig,
+    seed: int,
+    support: Embeddings | None = None,
+    *,
+    num_classes: int,
+    on_step: Callable[[int, int], None] | None = None,
+) -> tuple[EmbeddingChoice, list[tuple[EmbeddingSpace, np.ndarray]]]:
+    """Which embedding keeps neighbours together best, and the spaces to cluster in, as ``fit_spaces`` gives them.
+
+    Args:
+        candidates: Of the masks.
+        config: Settings.
+        seed: Of all runs.
+        support: Of further masks, by the same names.
+        num_classes: K of the runs that the embeddings are compared by.
+        on_step: Called with the number of embeddings tried and their total.
+
+    Raises:
+        ConfigError: If there are too few masks, or the embedding is unknown.
+    """
+    wanted = _wanted(candidates, config.embedding)
+    _check_number(len(next(iter(wanted.values()))), num_classes)
+    choice = choose_embedding(
+        wanted,
+        _dimensions(config),
+        num_classes=num_classes,
+        seed=seed,
+        whiten=config.whiten,
+        normalise=config.normalise,
+        on_step=on_step,
+    )
+    return choice, fit_spaces(wanted, support, choice.table(), config)
 
 
 def count_steps(candidates: Embeddings, config: ClusterConfig) -> int:

@@ -31,6 +31,11 @@ class EmbeddingConfig:
 class ClusterConfig:
     """Clusters of the embeddings."""
 
+    by: Literal["vectors", "categories"] = setting(
+        "vectors",
+        "vectors: masks that look alike; categories: those that came with masks made elsewhere are taken as classes",
+        label="Classes are",
+    )
     num_classes: int = setting(
         0,
         "number of clusters K; 0: the curve of bootstrap agreement suggests it",

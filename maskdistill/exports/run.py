@@ -211,14 +211,30 @@ def _read_classes(run: Run, annotations: Sequence[dict[str, Any]]) -> tuple[list
     elif _fits(run, "clusters"):
         table, num_classes = run.clusters(), read_json(run.path / "clusters.json")["num_classes"]
     else:
-        return ["object"], {item["id"]: 1 for item in annotations}
+        return _read_categories(annotations)
     return _class_names(run, num_classes), dict(zip(table["mask_id"].tolist(), table["cluster"].tolist(), strict=True))
+
+
+def _read_categories(annotations: Sequence[dict[str, Any]]) -> tuple[list[str], dict[int, int]]:
+    """Before there are clusters: the categories that masks came with, if all have one, else a class of all."""
+    given = {item["id"]: item.get("category", "") for item in annotations}
+    names = sorted(set(given.values()))
+    if not names or "" in names:
+        return ["object"], dict.fromkeys(given, 1)
+    return names, {id: names.index(name) + 1 for id, name in given.items()}
 
 
 def _proposal_masks(annotations: Sequence[dict[str, Any]], classes: Mapping[int, int]) -> list[ExportMask]:
     """The proposals given that are in a class."""
     return [
-        ExportMask(item["id"], item["image_id"], classes[item["id"]], item["score"], item["segmentation"])
+        ExportMask(
+            item["id"],
+            item["image_id"],
+            classes[item["id"]],
+            item["score"],
+            item["segmentation"],
+            extra={"category": item["category"]} if item.get("category") else {},
+        )
         for item in annotations
         if item["id"] in classes
     ]

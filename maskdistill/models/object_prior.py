@@ -8,7 +8,7 @@ from scipy import ndimage
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.models import Predictor
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 
 POWER = 2  # of the piece's mean probabilities
 MOST_MIXED = 0.2  # share of the photos with masks of several classes, up to which a piece is taken for one object
@@ -69,5 +69,5 @@ def wants_object_prior(run: Run, config: RunConfig) -> bool:
 def share_of_mixed_photos(run: Run) -> float:
     """Share of the photos with a mask whose masks are in more than one class, [0, 1]; 0 without any."""
     table = run.classes()
-    kinds = table.groupby(table["mask_id"] // MASKS_PER_PHOTO)["cluster"].nunique()
+    kinds = table.groupby(table["mask_id"] // run.masks_per_photo)["cluster"].nunique()
     return float((kinds > 1).mean()) if len(kinds) else 0.0

@@ -17,6 +17,7 @@ import numpy as np
 from maskdistill.masks import border_share
 
 WEIGHTS = {
+    "given": 1.0,
     "view_agreement": 2.0,
     "stability": 1.0,
     "crf_agreement": 1.0,
@@ -32,6 +33,7 @@ PLAIN_GAP = 0.2  # gap of eigenvalues from which a graph falls in two plainly en
 PLAIN_CONTRAST = 0.4  # difference of cosines from which inside and outside differ plainly enough
 FLOOR = 0.01  # a part of 0 counts as this, so that the other parts still order the worst masks
 PART_NAMES = {
+    "given": "Given",
     "view_agreement": "Views",
     "stability": "Stability",
     "contrast": "Contrast",
@@ -49,6 +51,7 @@ PART_NAMES = {
     "pool_border": "Off border",
 }
 PART_HELP = {
+    "given": "the score that came with the mask, which was made elsewhere",
     "view_agreement": "IoU with the mask found in the mirror image at three quarters of the size",
     "stability": "IoU of the cut and the mask refined from it, on the patches",
     "contrast": "how much more alike the patches inside are to each other than to those outside",

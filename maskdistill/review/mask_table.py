@@ -14,7 +14,7 @@ from maskdistill.errors import RunError
 from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import DamagedFileError, reading
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 from maskdistill.storage.shares import own_share, shares_of
 
 PART = "part_"  # before the names of the parts of a proposal's score
@@ -29,6 +29,7 @@ class MaskTable:
     Columns of ``frame``:
         mask_id: int64.
         image, image_id, split: number and id of its photo, and the photo's split or None.
+        category: text that came with a mask that was made elsewhere, "" for none; for comparison.
         origin: "proposal", or what found an object where no proposal was ("stage1", "instances").
         x, y, w, h: int32 box in pixels; area: fraction of the photo.
         quality and ``part_*``: the proposal's own score and its parts, [0, 1]; NaN for other origins.
@@ -94,7 +95,8 @@ def read_mask_table(run: Run) -> MaskTable:
     ):
         with reading(path) if path.is_file() else nullcontext():
             frame = add(run, frame)
-    frame["image"] = (frame["mask_id"] // MASKS_PER_PHOTO).astype(np.int32)
+    frame["category"] = frame["category"].fillna("").astype(object) if "category" in frame else ""
+    frame["image"] = (frame["mask_id"] // run.masks_per_photo).astype(np.int32)
     if (strange := frame["image"] >= len(images)).any():
         mask_id = frame.loc[strange, "mask_id"].iat[0]
         raise DamagedFileError(run.masks_path, f"mask {mask_id} is of no photo of images.parquet")
@@ -113,7 +115,8 @@ def read_mask_table(run: Run) -> MaskTable:
 def _proposals(run: Run) -> pd.DataFrame:
     table = run.masks()
     parts = [name for name in table.columns if name.startswith(PART)]
-    columns = ["mask_id", "area", *(_BOX if len(table) else ()), "score", *parts]
+    given = ["category"] if "category" in table else []
+    columns = ["mask_id", "area", *(_BOX if len(table) else ()), "score", *parts, *given]
     frame = table.reindex(columns=columns).rename(columns={**_BOX, "score": "quality"})
     return frame.assign(origin="proposal").sort_values("mask_id", ignore_index=True)
 

@@ -116,7 +116,8 @@ def _judge(
     proposals = context.annotations[number]
     items = [item for item in proposals if item["id"] in table.index]
     clusters = [int(table.at[item["id"], "cluster"]) for item in items]
-    min_area, room = context.config.candidates.min_area, max(0, MASKS_PER_PHOTO - len(proposals))
+    min_area, taken = context.config.candidates.min_area, _taken(context, number)
+    room = min(MASKS_PER_PHOTO, max(0, context.run.masks_per_photo - taken))
     if objects is None:
         masks = [decode_mask(item["segmentation"]) for item in items]
         seen = compare_with_prediction(probabilities, masks, clusters, min_area)
@@ -125,18 +126,23 @@ def _judge(
         found = objects.get(number, [])
         seen = compare_objects(probabilities, found, items, clusters, others=others, min_area=min_area, most_new=room)
         origin = INSTANCES
-    numbered = _numbered(number, items, seen, len(proposals), room)
+    numbered = _numbered(number, items, seen, context.run.masks_per_photo, taken, room)
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
     return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
 
 
+def _taken(context: Context, number: int) -> int:
+    """The first of the photo's places that no proposal has, nor any behind it."""
+    return max(item["id"] for item in context.annotations[number]) % context.run.masks_per_photo + 1
+
+
 def _numbered(
-    number: int, items: list[dict[str, Any]], seen: list[PredictedMask], taken: int, room: int
+    number: int, items: list[dict[str, Any]], seen: list[PredictedMask], masks_per_photo: int, taken: int, room: int
 ) -> list[tuple[int, PredictedMask]]:
-    """Ids: proposals keep theirs, new objects take what is left of the photo's ten."""
+    """Ids: proposals keep theirs, new objects take what is left of the photo's places."""
     new = [item for item in seen if item.proposal is None][:room]
     old = [(items[item.proposal]["id"], item) for item in seen if item.proposal is not None]
-    return old + [(number * MASKS_PER_PHOTO + taken + rank, item) for rank, item in enumerate(new)]
+    return old + [(number * masks_per_photo + taken + rank, item) for rank, item in enumerate(new)]
 
 
 def _row(

@@ -18,11 +18,13 @@ from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest
 from maskdistill.stages.context import Context
+from maskdistill.stages.imported import without_own_masks
 from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, token_folder
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
 from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage, with_needs
+from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, fingerprint
@@ -33,7 +35,7 @@ logger = logging.getLogger(__name__)
 _MAX_NOTES = 5  # on ground truth, of which a report tells in full
 # The stages that use people's decisions, and a digest of these that changes with them.
 # Settings of later versions, with the value that does what was done without them: runs of before stay as they are.
-_LATER = {"clusters": {"soft_runs": 0}}
+_LATER = {"clusters": {"soft_runs": 0, "by": "vectors"}}
 _DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
 OnStage = Callable[[str, str], None]
 # The run, the stage, its settings, its seconds, and of how many photos where that is not all: ``record_speed``.
@@ -50,6 +52,8 @@ class Options:
     quiet: bool = False
     on_finished: OnFinished = lambda *_: None  # called after a stage that was worked on from beginning to end
     on_search: ProgressCallback | None = None  # called while the photos are looked for and inspected
+    source: PhotoSource | None = None  # the photos, where they are open already
+    brought: BroughtMasks | None = None  # masks made elsewhere that the run has from now on
 
 
 def run_stages(
@@ -79,20 +83,23 @@ def run_stages(
     """
     if options.shard is None:
         refuse_if_held(run.path)
-    source = open_source(data, on_progress=options.on_search)
+    source = options.source or open_source(data, on_progress=options.on_search)
     for note in label_notes(source)[:_MAX_NOTES]:
         logger.warning("Ground truth: %s (%s)", note.reason, printable(note.path))
     if options.limit:
         source = source.limited(options.limit)
+    imported = run.imported if options.brought is None else options.brought.record
+    config = without_own_masks(config, imported)
     needed = with_needs(wanted, config)
     _check_weights(run, config, needed)
     how = {"shard": options.shard, "num_workers": options.num_workers, "quiet": options.quiet}
+    how["brought"] = options.brought
     with hold_masks(run, source, config, preset=preset, **how) as summary:
         on_stage("proposals", summary.sentence)
         if not summary.complete:
             return
         settled = _note_settings(run, config, preset, options.limit)
-        if options.shard is None:
+        if options.shard is None and imported is None:
             options.on_finished(run, "proposals", settled, summary.seconds, summary.num_new)
         if "embeddings" in needed and settled.clusters.support:
             _embed_support(run, settled, options)
@@ -112,7 +119,8 @@ class Plan:
     """
 
     def __init__(self, run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice | None = None) -> None:
-        self.run, self.source, self.config = run, source, config
+        self.run, self.source, self._imported = run, source, run.imported
+        self.config = without_own_masks(config, self._imported)
         self._choice = choice or choose_backbone(config.features.backbone, config.features.architecture)
         self._made_from: dict[str, dict[str, Any]] = {}
         self._decided: dict[str, str] = {}
@@ -154,7 +162,7 @@ class Plan:
 
     def _describe(self, stage: Stage) -> dict[str, Any]:
         if stage.name == "proposals":
-            return describe_inputs(self.source, self.config, self._choice)
+            return describe_inputs(self.source, self.config, self._choice, self._imported)
         values: dict[str, Any] = {"stage": stage.name, "code": stage.code}
         values["from"] = {name: self.key(name) for name in self.needs(stage.name)}
         values["settings"] = {section: _section(self.config, section) for section in stage.sections}
@@ -290,5 +298,5 @@ def _embed_support(run: Run, config: RunConfig, options: Options) -> None:
     if config.clusters.support == run.info()["data"]:
         raise ConfigError("clusters.support is the run's own data. Name another folder, or leave it empty.")
     alone = dataclasses.replace(config, clusters=dataclasses.replace(config.clusters, support=""))
-    quietly = dataclasses.replace(options, shard=None, limit=0)
+    quietly = dataclasses.replace(options, shard=None, limit=0, source=None, brought=None)
     run_stages(Run(run.path / "support"), config.clusters.support, alone, wanted=("embeddings",), options=quietly)

@@ -1,7 +1,7 @@
 """Stage ``clusters``: which embedding, how many classes, and the cluster of every mask. No label is read."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +14,17 @@ from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import (
     Embeddings,
     FoundClusters,
+    choose_spaces,
     cluster_views,
     count_steps,
     find_clusters,
     fit_spaces,
 )
-from maskdistill.clustering.kmeans import assign
+from maskdistill.clustering.kmeans import Clustering, assign
 from maskdistill.clustering.soft_clusters import cluster_shares
 from maskdistill.clustering.stored_vectors import read_support, read_vectors
-from maskdistill.errors import RunError
+from maskdistill.datasets.records import MAX_LABEL
+from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import replace_atomically, write_json
 from maskdistill.stages.context import Context
 from maskdistill.stages.prominence import mask_prominence
@@ -39,6 +41,7 @@ class Masks:
     fitted: np.ndarray  # (N,) bool, of a training photo, and of those that clusters are made of
     embeddings: Embeddings
     support: Embeddings | None  # of the masks of a second folder, which only help
+    categories: np.ndarray  # (N,) text, those that came with masks made elsewhere; "" for none
 
     @property
     def training(self) -> Embeddings:
@@ -51,6 +54,8 @@ def make_clusters(context: Context) -> str:
     config, masks = context.config.clusters, _read_masks(context)
     known = mask_prominence(context)
     prominence = np.array([known.get(id, np.nan) for id in masks.ids[masks.fitted].tolist()])
+    if config.by == "categories":
+        return _take_categories(context, masks)
     unit = "steps" if config.soft_runs else "embeddings"
     with context.reporter("clusters", count_steps(masks.embeddings, config), unit=unit) as reporter:
         found = find_clusters(
@@ -80,6 +85,49 @@ def make_clusters(context: Context) -> str:
         f"{found.space.dimensions} dimensions{'' if spread is None else f'; agreement of the runs {spread:.2f}'}"
         f"{_describe_doubtful(list(doubtful), config.leave_out_doubtful)}."
     )
+
+
+def _take_categories(context: Context, masks: Masks) -> str:
+    """The categories of the training photos' masks as clusters; masks without one go to the nearest."""
+    config, run = context.config.clusters, context.run
+    names = sorted(set(masks.categories[masks.fitted].tolist()) - {""})
+    _check_categories(run, len(names))
+    numbers = {name: number for number, name in enumerate(names)}
+    own = np.array([numbers.get(name, -1) for name in masks.categories.tolist()])
+    known = masks.fitted & (own >= 0)
+    embeddings = {name: values[known] for name, values in masks.embeddings.items()}
+    with context.reporter(
+        "clusters", count_steps(embeddings, replace(config, soft_runs=0)), unit="embeddings"
+    ) as reporter:
+        choice, spaces = choose_spaces(
+            embeddings,
+            replace(config, method="kmeans", soft_runs=0),
+            context.config.seed,
+            num_classes=len(names),
+            on_step=lambda _done, _total: reporter.advance(),
+        )
+    space, _ = spaces[0]
+    vectors = space.transform(masks.embeddings[choice.name])
+    clustering = Clustering.from_labels(vectors[known], own[known])
+    labels = np.where(own >= 0, own, assign(vectors, clustering.centres)[0])
+    labels, distances, margins = assign(vectors, clustering.centres, labels)
+    columns = {"mask_id": masks.ids, "cluster": labels + 1, "distance": distances, "margin": margins, "fitted": known}
+    found = FoundClusters(choice, None, space, (clustering,))
+    given = {str(number): name for number, name in enumerate(names, start=1)}
+    _write(run, pd.DataFrame(columns), vectors, found, {}, [], given)
+    without = int(np.count_nonzero(own < 0))
+    rest = f"; {without} masks without one, or of one that no training photo has, in the nearest" if without else ""
+    return f"{len(names)} categories as clusters of {int(known.sum())} masks{rest}."
+
+
+def _check_categories(run: Run, number: int) -> None:
+    if 2 <= number <= MAX_LABEL:
+        return
+    remedy = "Set clusters.by=vectors to group them by what they look like."
+    if not number:
+        raise ConfigError(f"clusters.by is categories, but the masks of {run.path} came with none. {remedy}")
+    wanted = f"wanted 2 to {MAX_LABEL}"
+    raise ConfigError(f"clusters.by is categories, and the masks of {run.path} have {number}; {wanted}. {remedy}")
 
 
 def _describe_doubtful(numbers: Sequence[int], left_out: bool) -> str:
@@ -128,7 +176,8 @@ def _read_masks(context: Context) -> Masks:
     ]
     embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
-    return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support)
+    categories = [item.get("category", "") for number in readable for item in context.annotations[number]]
+    return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support, np.array(categories, object))
 
 
 def _why_no_mask(run: Run) -> str:
@@ -147,6 +196,7 @@ def _write(
     found: FoundClusters,
     doubtful: dict[int, float],
     left_out: list[int],
+    names: Mapping[str, str] | None = None,
 ) -> None:
     """clusters.parquet, embeddings.npy (rows as in the table), space.npz and clusters.json."""
     write_table(run.clusters_path, table)
@@ -163,6 +213,7 @@ def _write(
         "agreement": found.clustering.agreement,
         "doubtful": {str(number): share for number, share in doubtful.items()},
         "left_out": left_out,
+        **({"names": dict(names)} if names else {}),
         "inertias": list(found.clustering.inertias),
         "embeddings": found.choice.table(),
         "num_classes_curve": None if found.curve is None else _plain(asdict(found.curve)),

@@ -70,7 +70,7 @@ def evaluate_run(context: Context) -> str:
     if context.config.instances.enabled != "off" and read_json(context.run.instances.record_path)["used"]:
         objects = annotations_by_photo(context.run.instances.codes_path)
         result["instances"] = measure_masks(context, truth, numbers, objects)
-    if context.config.evaluation.num_seeds > 1:
+    if context.config.evaluation.num_seeds > 1 and context.config.clusters.by == "vectors":
         result["clustering_seeds"] = _seeds(context, truth) if result["training"]["proposals"] else None
     if context.config.evaluation.probe:
         from maskdistill.stages.probe import train_probes  # loads torch

@@ -18,6 +18,7 @@ from maskdistill.proposals.foreground import (
 )
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
+from maskdistill.stages.imported import STAY
 from maskdistill.stages.merge import as_coco, mask_rows
 from maskdistill.stages.pool import Task, map_photos
 from maskdistill.stages.shards import Parts
@@ -74,6 +75,8 @@ def find_foreground(context: Context) -> str:
 
 
 def _why_not(context: Context) -> str:
+    if context.run.imported is not None:
+        return STAY
     if not context.config.foreground.enabled:
         return "Not used: foreground.enabled is off. The masks stay as cut."
     groups = len({context.photo(number).digest for number in _learnt_photos(context)})

@@ -18,6 +18,7 @@ from maskdistill.models.training.task import Callbacks
 from maskdistill.models.training.train import train
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
+from maskdistill.stages.imported import STAY
 from maskdistill.stages.instance_lessons import Lessons, start_head
 from maskdistill.stages.merge import as_coco
 from maskdistill.stages.pool import map_photos
@@ -78,6 +79,8 @@ def _note(context: Context, known: dict[str, Any], why: str = "") -> None:
 
 def _why_not(context: Context) -> str:
     config = context.config
+    if context.run.imported is not None:
+        return STAY
     if config.instances.enabled == "off":
         return "Not used: instances.enabled is off."
     if not read_json(context.run.foreground.record_path)["used"]:

@@ -80,6 +80,6 @@ def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
         "bbox_w": width,
         "bbox_h": height,
         "problem": (item["problem"] or "") if rank == 0 else "",
-        **{name: annotation[name] for name in ("recut", "cut_id", "pool") if name in annotation},
+        **{name: annotation[name] for name in ("recut", "cut_id", "pool", "category") if name in annotation},
         **{f"part_{name}": value for name, value in annotation["parts"].items()},
     }

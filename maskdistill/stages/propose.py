@@ -5,7 +5,7 @@ import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,14 +19,17 @@ from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+from maskdistill.stages.imported import worker_of, write_brought
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.pool import ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.storage.imported_masks import MASKS_PER_PHOTO as IMPORTED_PER_PHOTO
+from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import Reporter, format_duration
 from maskdistill.storage.read_files import DamagedFileError, read_json, read_json_if_there
-from maskdistill.storage.run_folder import Run, fingerprint
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
 logger = logging.getLogger(__name__)
@@ -82,6 +85,7 @@ def hold_masks(
     shard: Shard | None = None,
     num_workers: int = 0,
     quiet: bool = False,
+    brought: BroughtMasks | None = None,
 ) -> Iterator[ProposeSummary]:
     """Make the masks of every photo of the source that this shard takes, and merge once all shards are there.
 
@@ -97,6 +101,8 @@ def hold_masks(
         shard: Which part to do; None does all.
         num_workers: Processes, 0 for one per core.
         quiet: No progress on standard error.
+        brought: Masks made elsewhere, which the run has from now on; None goes on with its own, or with those that it
+            was given before.
 
     Raises:
         ConfigError: If a setting cannot work here.
@@ -110,35 +116,40 @@ def hold_masks(
     if choice.spec.path:
         check_weight_file(Path(choice.spec.path))
     config = _settle(config, choice, run)
-    made_from = describe_inputs(source, config, choice)
+    imported = run.imported if brought is None else brought.record
+    made_from = describe_inputs(source, config, choice, imported)
     key = fingerprint(made_from)
     alone = hold_run(run.path) if shard is None else hold_run(run.path, masks=key, patience=BEGIN_PATIENCE)
     with ExitStack() as of_shard, ExitStack() as of_run:
         of_run.enter_context(alone)
         make_way(run)
+        if brought is not None:
+            write_brought(run, brought)
         if shard is not None:
             of_shard.enter_context(hold_shard(run.path, key, str(shard)))
         missed = set(missed_photos(run, STAGE))
         if is_done(run, key) and not any(photo.id in missed and is_as_seen(photo) for photo in source.photos):
-            _restore(run, source, config, preset)
+            _restore(run, source, config, preset, imported)
             yield _summarise(run, source, 0, time.monotonic() - started)
             return
-        _begin(run, source, config, choice, requested, preset)
+        _begin(run, source, config, choice, requested, preset, imported)
         if shard is not None:
             of_run.close()  # the others may begin
         tokens = token_folder(run, source, config, choice) if config.features.store else None
         pool = run.pool_path(key) if config.proposals.makes_pool else None
         options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
+        if imported is not None:
+            spec = worker_of(run, config, key, imported)
         parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
         new = _process(run, source, spec, shard or Shard(), parts, num_workers, quiet)
         results, complete = parts.read_all(), False
         if len(results) == len(source.photos):
             complete = shard is None or _hold_again(of_run, run, key)
         if complete and is_done(run, key) and missed_photos(run, STAGE) == _missed(source, results):
-            _restore(run, source, config, preset)  # another shard was faster, or no photo is back
+            _restore(run, source, config, preset, imported)  # another shard was faster, or no photo is back
         elif complete:
-            _merge(run, source, results, key, made_from)
+            _merge(run, source, results, key, made_from, MASKS_PER_PHOTO if imported is None else IMPORTED_PER_PHOTO)
         seconds = time.monotonic() - started
         if complete:
             yield _summarise(run, source, new, seconds)
@@ -155,8 +166,17 @@ def _hold_again(held: ExitStack, run: Run, key: str) -> bool:
     return True
 
 
-def describe_inputs(source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> dict[str, Any]:
-    """All that decides the masks: photos, settings, weights, versions of the code that touches them."""
+def describe_inputs(
+    source: PhotoSource, config: RunConfig, choice: BackboneChoice, imported: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All that decides the masks: photos, settings, weights, versions of the code that touches them.
+
+    Of masks that were brought into the run, ``imported`` of run.json, it is a digest; what makes masks has no part.
+    """
+    if imported is not None:
+        features = _describe_features(source, config, choice, {"device", "head_blocks", "store"})
+        brought = {"proposals": {"imported": imported["digest"]}, "crf": None}
+        return {"stage": STAGE, "code": CODE_VERSION, **features, **brought}
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
@@ -228,7 +248,9 @@ def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
     return dataclasses.replace(config, features=features)
 
 
-def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dict[str, Any]:
+def _describe_wanted(
+    source: PhotoSource, config: RunConfig, preset: str, imported: Mapping[str, Any] | None
+) -> dict[str, Any]:
     """What stands in run.json about the photos and settings that are wanted."""
     return {
         "format": 1,
@@ -241,11 +263,18 @@ def _describe_wanted(source: PhotoSource, config: RunConfig, preset: str) -> dic
         },
         "preset": preset,
         "config": config.to_dict(),
+        **({} if imported is None else {"imported": dict(imported)}),
     }
 
 
 def _begin(
-    run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice, requested: str, preset: str
+    run: Run,
+    source: PhotoSource,
+    config: RunConfig,
+    choice: BackboneChoice,
+    requested: str,
+    preset: str,
+    imported: Mapping[str, Any] | None,
 ) -> None:
     """Write run.json; the finished files of other settings stay as they are until these are finished."""
     if not source.photos:
@@ -257,7 +286,7 @@ def _begin(
     packages = ("torch", "timm", "numpy", "scipy", "pillow", "streamlit")
     run.write_info(
         {
-            **_describe_wanted(source, config, preset),
+            **_describe_wanted(source, config, preset, imported),
             "limit": source.limit,
             "backbone": {**backbone, "weights": choice.spec.weights},
             "versions": {
@@ -269,12 +298,12 @@ def _begin(
     )
 
 
-def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str) -> None:
+def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str, imported: Mapping[str, Any] | None) -> None:
     """The finished masks are the wanted ones: write that into run.json, whatever was started or moved since."""
     follow_move(run, source)
     info, record = run.info(), read_json(run.stage_path(STAGE))
     made_by = {name: record[name] for name in MADE_BY if name in record}
-    wanted = {**info, **_describe_wanted(source, config, preset or info["preset"]), **made_by}
+    wanted = {**info, **_describe_wanted(source, config, preset or info["preset"], imported), **made_by}
     if wanted != info:
         run.write_info(wanted)
 
@@ -302,13 +331,20 @@ def _process(
 
 
 def _merge(
-    run: Run, source: PhotoSource, results: Sequence[dict[str, Any]], key: str, made_from: dict[str, Any]
+    run: Run,
+    source: PhotoSource,
+    results: Sequence[dict[str, Any]],
+    key: str,
+    made_from: dict[str, Any],
+    masks_per_photo: int,
 ) -> None:
     run.stage_path(STAGE).unlink(missing_ok=True)  # while they are replaced, the files are of neither kind
     merge_results(run, source, results)
     made_by = {name: run.info()[name] for name in MADE_BY}
     missed = _missed(source, results)
     record = {"fingerprint": key, "made_from": made_from, **made_by, **({"missed": missed} if missed else {})}
+    if masks_per_photo != MASKS_PER_PHOTO:
+        record["masks_per_photo"] = masks_per_photo
     write_json(run.stage_path(STAGE), record)
 
 

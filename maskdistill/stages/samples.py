@@ -84,7 +84,12 @@ def read_samples(run: Run, stage: str) -> Samples | None:
     return Samples(folder, index["training"], index["num_epochs"], index["num_classes"], photos)
 
 
-def choose_samples(numbers: Sequence[int], clusters: pd.DataFrame, count: int = NUM_SAMPLES) -> list[int]:
+def choose_samples(
+    numbers: Sequence[int],
+    clusters: pd.DataFrame,
+    count: int = NUM_SAMPLES,
+    masks_per_photo: int = MASKS_PER_PHOTO,
+) -> list[int]:
     """Photos that show as many clusters as can be: of the largest first, the one with the mask nearest to the centre.
 
     Clusters have their turns until there are enough photos; if all masks together do not suffice, photos spread evenly
@@ -94,11 +99,12 @@ def choose_samples(numbers: Sequence[int], clusters: pd.DataFrame, count: int = 
         numbers: Photos that the training uses.
         clusters: clusters.parquet.
         count: Photos wanted.
+        masks_per_photo: Of the run.
 
     Returns:
         Different numbers, ``count`` of them or all there are.
     """
-    table = clusters.assign(number=clusters["mask_id"] // MASKS_PER_PHOTO)
+    table = clusters.assign(number=clusters["mask_id"] // masks_per_photo)
     table = table[table["number"].isin(numbers)]
     sizes = table["cluster"].map(table["cluster"].value_counts())
     table = table.assign(size=sizes).sort_values(["cluster", "distance", "mask_id"])

@@ -13,6 +13,7 @@ from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
 from maskdistill.stages.chain import Plan, read_record
+from maskdistill.stages.imported import describe_import
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
@@ -167,6 +168,8 @@ def _unfinished(need: StageState) -> str:
 
 
 def _changed_photos_or_masks(old: dict[str, Any], new: dict[str, Any]) -> str:
+    if old["proposals"].get("imported") != new["proposals"].get("imported"):
+        return "masks were imported"
     for section in ("features", "proposals", "crf"):
         if (old[section] is None) != (new[section] is None):  # a CRF that is off decides nothing
             return f"{section}.enabled was changed"
@@ -215,6 +218,8 @@ def _summarise(run: Run, name: str) -> str:
 
 
 def _count_masks(run: Run) -> str:
+    if (imported := run.imported) is not None:
+        return describe_import(imported)
     return f"{_num_rows(run.cut_masks_path)} masks of {int(run.images()['readable'].sum())} photos"
 
 

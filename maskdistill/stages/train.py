@@ -176,7 +176,7 @@ def _sample_writer(lesson: Lesson, predict: Predict, model: nn.Module) -> Sample
     context, config = lesson.context, lesson.config
     photos = [
         SamplePhoto(number, photo.id, photo.height, photo.width)
-        for number in choose_samples(lesson.numbers, context.run.classes())
+        for number in choose_samples(lesson.numbers, context.run.classes(), masks_per_photo=context.run.masks_per_photo)
         for photo in [context.photo(number)]
     ]
     about = {"training": context.key, "num_epochs": config.epochs, "num_classes": lesson.num_classes}

@@ -54,7 +54,7 @@ class PhotoWorker:
             image = self._read(photo)
             return self._propose(number, photo, image)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
 
     def _read(self, photo: Photo) -> Image.Image:
         if self._config.crf.enabled:
@@ -96,7 +96,7 @@ class TokenWorker:
         try:
             values, _ = self._fresh(photo)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
         self._tokens.write(number, values)
         return PhotoResult(number)
 
@@ -117,7 +117,7 @@ class PoolWorker:
             views = extract_views(self._backbone, image, size, self._features, self._recipe.request, view_scale=scale)
             found = find_pool(*views, self._recipe)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
         self._pool.write(number, [item.to_arrays() for item in found])
         return PhotoResult(number)
 
@@ -139,7 +139,7 @@ class EmbedWorker:
             image = read_photo(photo)
             found = embed_masks(self._backbone, image, masks, tokens, geometry, self._config.embeddings, self._blocks)
         except PHOTO_ERRORS as error:
-            return PhotoResult(number, error=describe_failure(photo, error), missed=_is_missed(photo, error))
+            return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
         self._vectors.write(number, found)
         return PhotoResult(number)
 
@@ -158,7 +158,7 @@ def describe_failure(photo: Photo, error: Exception) -> str:
     return reason
 
 
-def _is_missed(photo: Photo, error: Exception) -> bool:
+def is_missed(photo: Photo, error: Exception) -> bool:
     """Whether the file is not the one that was seen first, or the system could not read it: that may pass."""
     if any(getattr(cause, "errno", None) is not None for cause in (error, error.__cause__)):
         return True

@@ -30,7 +30,8 @@ from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder
 logger = logging.getLogger(__name__)
 
 INSTANCES_PER_PHOTO = 1000  # likewise of the objects that the stage ``instances`` finds
-MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work
+MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work; of masks
+# that were brought into a run, photo number * ``imported_masks.MASKS_PER_PHOTO`` + place: ``Run.masks_per_photo``
 INFO, INFO_COPY = "run.json", "run.copy.json"
 FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
@@ -134,6 +135,17 @@ class Run(LabelFolder):
     def masks_path(self) -> Path:
         """Table of the masks that count, one row a mask."""
         return self.foreground.masks_path if self.mask_stage == "foreground" else self.cut_masks_path
+
+    @property
+    def imported(self) -> dict[str, Any] | None:
+        """What run.json tells of masks that were brought into the run; None if it makes its own."""
+        return self.info().get("imported") if self.exists else None
+
+    @property
+    def masks_per_photo(self) -> int:
+        """What a mask's id is divided by to give the number of its photo."""
+        record = read_json_if_there(self.stage_path("proposals")) or {}
+        return record.get("masks_per_photo", MASKS_PER_PHOTO)
 
     @property
     def masks_fingerprint(self) -> str:

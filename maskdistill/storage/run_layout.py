@@ -105,6 +105,7 @@ _RECORD = {
     "backbone": _BACKBONE,
     "versions": {str: str},
     "missed": [str],
+    "masks_per_photo": range(1, 2**31),
 }
 _SAMPLES = {
     "training": str,
@@ -123,6 +124,15 @@ _INFO = {
     "backbone": _BACKBONE,
     "source": {"kind": str, "classes": [str], "has_labels": bool},
     "versions": {str: str},
+    "imported": {
+        NEEDED: ("from", "format", "digest"),
+        **dict.fromkeys(("from", "format", "digest", "scores"), str),
+        **dict.fromkeys(("masks", "photos"), COUNT),
+        "categories": [str],
+        "notes": [str],
+        "refused": {str: str},
+        "left_out": [{NEEDED: ("reason", "count"), "reason": str, "count": COUNT, "first": str}],
+    },
 }
 _CLUSTERS = {
     "num_classes": _CLASSES,
@@ -132,6 +142,7 @@ _CLUSTERS = {
     "doubtful": {str: float},
     "left_out": [_CLASSES],
     "inertias": [float],
+    "names": {str: str},
     "num_classes_curve": (_CURVE, None),
     "embeddings": [{"name": str, "dimensions": COUNT, str: (str, float, bool, None)}],
     "clusters": [
@@ -219,6 +230,10 @@ RUN_FILES = (
     }),
     RunFile("proposals.json", "proposals", _COCO),
     RunFile("pool/*/*/*.npz", "proposals"),
+    RunFile("imported/masks.parquet", "import", columns={
+        "photo": "text", "place": "count", "counts": "text", "score": "number or none", "category": "text",
+        "name": "text",
+    }),
     RunFile("foreground.json", "foreground", {
         NEEDED: ("used",), "used": bool, "why": str, "from": str,
         **dict.fromkeys(("photos", "masks", "recut", "trained_on"), COUNT),
@@ -277,6 +292,7 @@ RUN_FILES = (
     RunFile("progress.json", ""),
 )  # fmt: skip
 _COMMANDS = {
+    "import": "import",
     "proposals": "propose",
     "foreground": "foreground",
     "embeddings": "embed",

@@ -14,7 +14,6 @@ from app.images import drawing
 from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from maskdistill.clustering.neighbors import nearest_to
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO
 
 NUM_TILES = 12
 _CROP = 480  # pixels
@@ -53,7 +52,7 @@ def clusters_of(trained_run: TrainedRun) -> list[int]:
 def _nearest(context: StepContext, vector: np.ndarray) -> tuple[np.ndarray, Sequence[float | None]]:
     """Rows of the most similar masks, without those of the photo itself, and their cosines."""
     trained = context.trained
-    found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + MASKS_PER_PHOTO)
+    found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + context.trained.masks.run.masks_per_photo)
     rows = trained.masks.row_of_vector[found]
     others = trained.masks.frame["image"].to_numpy()[rows] != trained.number_of(context.photo)
     return rows[others][:NUM_TILES], cosines[others][:NUM_TILES].tolist()

@@ -4,6 +4,7 @@ import hashlib
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,7 +38,7 @@ class Classes:
     cluster: np.ndarray  # (N,) int32 class, 1 to num_classes; 0 for a mask that is rejected or in an excluded cluster
     assigned: np.ndarray  # (N,) int32 cluster that the mask is in, rejected and excluded ones too
     numbering: Numbering  # what the numbers mean
-    names: Mapping[int, str]  # those that people gave
+    names: Mapping[int, str]  # those that people gave, or that categories came with
     excluded: frozenset[int]
     left_out: frozenset[int]  # those of them that are of bad masks: nothing is learnt of their photos
     num_classes: int  # the highest number there is
@@ -69,7 +70,7 @@ def read_classes(run: Run) -> Classes:
     ids = table["mask_id"].to_numpy()
     before = table["cluster"].to_numpy().astype(np.int32)
     left_out = [] if numbering.base else record.get("left_out", [])  # of an alternative that people adopted none is
-    folded = fold(ids, before, num_classes, edits, left_out)
+    folded = fold(ids, before, num_classes, edits, left_out, _names_of_categories(record, numbering))
     marks = read_marks(run, Scope.CLUSTERS)
     assigned, cluster, relabelled = _apply_marks(run, folded, marks)
     cluster[np.isin(cluster, list(folded.excluded))] = 0
@@ -107,7 +108,8 @@ def class_digest(run: Run) -> str:
 
 def read_names(run: Run) -> dict[int, str]:
     """Names that people gave clusters, by number; cheaper than all of ``read_classes``."""
-    return _fold_names(_read_edits(run, load=())[1])
+    numbering, edits, _ = _read_edits(run, load=())
+    return _fold_names(edits, _names_of_categories(read_json_if_there(run.path / "clusters.json"), numbering))
 
 
 def class_names(run: Run) -> dict[int, str]:
@@ -122,13 +124,19 @@ def class_names(run: Run) -> dict[int, str]:
     if made.get("clusters") != numbering.clusters:  # of another clustering, or not made
         made = {"adopted": 0, "names": {}}
     if made["adopted"] == numbering.base:
-        return _fold_names(edits)
+        return _fold_names(edits, _names_of_categories(read_json_if_there(run.path / "clusters.json"), numbering))
     return {int(number): name for number, name in made["names"].items()}
 
 
-def _fold_names(edits: Sequence[Edit]) -> dict[int, str]:
+def _fold_names(edits: Sequence[Edit], given: Mapping[int, str]) -> dict[int, str]:
     nowhere = np.zeros(0, np.int64)
-    return {number: name for number, name in fold(nowhere, nowhere, 0, edits).names.items() if name}
+    return {number: name for number, name in fold(nowhere, nowhere, 0, edits, names=given).names.items() if name}
+
+
+def _names_of_categories(record: Mapping[str, Any] | None, numbering: Numbering) -> dict[int, str]:
+    """Names that clusters have before people give any: where they are the categories that masks came with."""
+    given = {} if record is None or numbering.base else record.get("names", {})
+    return {int(number): name for number, name in given.items()}
 
 
 def _read_edits(run: Run, load: Sequence[Kind] = MOVING) -> tuple[Numbering, list[Edit], int]:

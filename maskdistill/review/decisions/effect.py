@@ -92,7 +92,8 @@ def _most_alike(marks: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
     rows = order[np.repeat(first - np.cumsum(counts) + counts, counts) + np.arange(len(places))]
     iou = _box_iou(marks[BOX].to_numpy()[places], frame[BOX].to_numpy()[rows])
     best = np.full(len(marks), -1)
-    rising = np.argsort(iou, kind="stable")
+    same_id = frame["mask_id"].to_numpy()[rows] == marks["mask_id"].to_numpy()[places]
+    rising = np.lexsort((same_id, iou))  # of boxes that overlap as well, the mask of the same id
     rising = rising[iou[rising] >= SAME_MASK]
     best[places[rising]] = rows[rising]  # of equal places the last one, so the best, counts
     return best

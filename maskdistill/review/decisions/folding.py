@@ -1,6 +1,6 @@
 """Where people's changes of clusters take masks, change by change. Pure: no file is read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -78,7 +78,12 @@ _APPLY = {
 
 
 def fold(
-    mask_ids: np.ndarray, cluster: np.ndarray, num_classes: int, edits: Sequence[Edit], excluded: Sequence[int] = ()
+    mask_ids: np.ndarray,
+    cluster: np.ndarray,
+    num_classes: int,
+    edits: Sequence[Edit],
+    excluded: Sequence[int] = (),
+    names: Mapping[int, str] | None = None,
 ) -> Folded:
     """Clusters after changes, without marks on single masks.
 
@@ -88,8 +93,9 @@ def fold(
         num_classes: K before them.
         edits: In order.
         excluded: Clusters that are no classes before them.
+        names: Of clusters that have one before them.
     """
-    folded = Folded(mask_ids, cluster.astype(np.int32), num_classes, excluded=set(excluded))
+    folded = Folded(mask_ids, cluster.astype(np.int32), num_classes, dict(names or {}), set(excluded))
     for edit in edits:
         folded.apply(edit)
     return folded
