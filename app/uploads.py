@@ -54,6 +54,15 @@ def keep_uploads(files: Sequence[Upload], folder: Path) -> UploadResult:
     return UploadResult(kept, tuple(refused))
 
 
+def keep_file(file: Upload, folder: Path) -> Path:
+    """Write a dropped file that is no picture, under its own name without folders; returns its place."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plain = Path(file.name.replace("\\", "/")).name.lstrip(".") or "masks"
+    path = folder / f"{Path(plain).stem[:100]}{Path(plain).suffix[:10]}"
+    path.write_bytes(file.getvalue())
+    return path
+
+
 def _limit(file: Upload, count: int, total: int) -> str | None:
     if count >= MAX_FILES:
         return f"More than {MAX_FILES} pictures; put them in a folder on this machine and give its path."

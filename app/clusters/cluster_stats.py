@@ -26,6 +26,8 @@ class ClusterRow:
     kept: float | None  # share of its judged masks that the filter keeps
     purity: float | None  # share of its masks of the commonest ground-truth class: for reporting only
     truth: int  # that class; -1 if unknown
+    category_share: float | None  # share of its masks of the commonest category that masks came with
+    category: str  # that category; "" if none came with any
     exemplars: tuple[int, ...]  # ids of the masks nearest to the centre, nearest first
 
 
@@ -77,6 +79,7 @@ def _row(
     truth = frame["truth"].to_numpy()[own]
     counts = np.bincount(truth[truth >= 0], minlength=1)
     known = int(counts.sum())
+    best = _commonest(frame["category"].to_numpy()[own])
     return ClusterRow(
         cluster=number,
         name=decisions_now.name_of(number),
@@ -87,5 +90,13 @@ def _row(
         kept=float((judged == 1).sum() / (judged > 0).sum()) if (judged > 0).any() else None,
         purity=float(counts.max() / known) if known else None,
         truth=int(counts.argmax()) if known else -1,
+        category_share=None if best is None else best[1],
+        category="" if best is None else best[0],
         exemplars=tuple(frame["mask_id"].to_numpy()[rows[figures["exemplars"]]].tolist()),
     )
+
+
+def _commonest(categories: np.ndarray) -> tuple[str, float] | None:
+    """The commonest category of some masks, and its share among those that have one."""
+    names, counts = np.unique(categories[categories != ""].astype(str), return_counts=True)
+    return (str(names[counts.argmax()]), float(counts.max() / counts.sum())) if len(names) else None

@@ -6,6 +6,7 @@ const COLUMNS = [
   ["size", "Masks", "Masks in the cluster, without those that were rejected. Click to sort."],
   ["tightness", "Tightness", "Mean cosine of its masks to its centre: 1 if all are alike. Click to sort."],
   ["kept", "Kept", "Share of its judged masks that the filter keeps. Click to sort."],
+  ["category", "Category", "Share of its masks of the commonest category that they came with. Click to sort."],
   ["purity", "Purity", "Share of its masks of the commonest ground-truth class, for reporting only. Click to sort."],
 ];
 const BY_NUMBER = ["cluster", 1]; // column and direction
@@ -54,8 +55,9 @@ class ClusterTable {
   }
 
   draw() {
-    const { rows, hasKept, hasTruth } = this.data;
-    const columns = COLUMNS.filter(([name]) => (name !== "kept" || hasKept) && (name !== "purity" || hasTruth));
+    const { rows, hasKept, hasTruth, hasCategory } = this.data;
+    const optional = { kept: hasKept, purity: hasTruth, category: hasCategory };
+    const columns = COLUMNS.filter(([name]) => optional[name] ?? true);
     const largest = Math.max(1, ...rows.map((row) => row.size));
     const head = element("thead"),
       headings = element("tr"),
@@ -124,6 +126,7 @@ class ClusterTable {
       size: () => bar(row.size / largest, row.size.toLocaleString("en")),
       tightness: () => bar(row.tightness, row.tightness?.toFixed(2)),
       kept: () => bar(row.kept, percent(row.kept)),
+      category: () => bar(row.category, percent(row.category), row.categoryName),
       purity: () => bar(row.purity, percent(row.purity), row.truth),
     };
     for (const [column] of columns) {

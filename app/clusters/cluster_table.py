@@ -60,6 +60,7 @@ def cluster_table(
         "selected": sorted(selected),
         "hasKept": any(row.kept is not None for row in rows),
         "hasTruth": truth_name is not None,
+        "hasCategory": any(row.category for row in rows),
     }
     _component(data=data, key=key, on_action_change=acted, on_missing_change=lambda: sent_images.send_again(key))
 
@@ -76,5 +77,7 @@ def _row(row: ClusterRow, crops: list[list[Any]], truth_name: Callable[[int], st
         "tightness": row.tightness,
         "kept": row.kept,
         "purity": row.purity,
+        "category": row.category_share,
+        "categoryName": row.category,
         "truth": truth_name(row.truth) if truth_name is not None and row.truth >= 0 else "",
     }

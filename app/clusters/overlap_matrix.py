@@ -1,6 +1,6 @@
 """How an alternative clustering splits and merges the clusters: in words, and as a matrix."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import plotly.graph_objects as go
 import streamlit as st
@@ -40,8 +40,14 @@ def describe(comparison: Comparison, decisions_now: DecisionView) -> str:
     return " ".join(parts)
 
 
-def matrix(comparison: Comparison, decisions_now: DecisionView) -> go.Figure:
-    """Rows: the present clusters; columns: those of the alternative; cells: the share of the row."""
+def matrix(
+    comparison: Comparison,
+    decisions_now: DecisionView,
+    *,
+    title: str = "clusters of the alternative",
+    name_of: Callable[[int], str] = str,
+) -> go.Figure:
+    """Rows: the present clusters; columns: those of the alternative, or what else; cells: the share of the row."""
     order = diagonal_order(comparison.counts)
     counts = comparison.counts[:, order]
     shares = counts / counts.sum(axis=1, keepdims=True).clip(1)
@@ -49,7 +55,7 @@ def matrix(comparison: Comparison, decisions_now: DecisionView) -> go.Figure:
     chart = go.Figure(
         go.Heatmap(
             z=shares,
-            x=[str(comparison.second[column]) for column in order],
+            x=[name_of(comparison.second[column])[:28] for column in order],
             y=names,
             customdata=counts,
             zmin=0,
@@ -64,7 +70,7 @@ def matrix(comparison: Comparison, decisions_now: DecisionView) -> go.Figure:
     chart.update_layout(
         height=120 + _ROW * len(names),
         margin={"l": 8, "r": 8, "t": 30, "b": 8},
-        xaxis={"type": "category", "side": "top", "title": {"text": "clusters of the alternative", "standoff": 4}},
+        xaxis={"type": "category", "side": "top", "title": {"text": title, "standoff": 4}},
         yaxis={"autorange": "reversed", "automargin": True},
     )
     return chart

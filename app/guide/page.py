@@ -148,6 +148,9 @@ def _draw_step(step: int, context: StepContext, full: bool) -> None:
 def _origin(step: int, context: StepContext) -> list[str]:
     """Which run the picture comes from, and the problem with the mask, if there is one."""
     problem = context.live.proposals.problem
+    imported = None if context.run_context.run is None else context.run_context.run.imported
+    if step == FIRST_TRAINED - 1 and imported is not None:
+        return [f"This is the program's own cut; the run's masks were brought from {imported['from']}"]
     if step < FIRST_TRAINED or context.trained is None:
         return [problem] if step == FIRST_TRAINED - 1 and problem else []
     where = "" if context.trained.number_of(context.photo) is not None else "; this photo is not one of its own"

@@ -73,7 +73,10 @@ def bars(run_view: RunView, row: int) -> str:
     if shares:
         blocks.append(_block("Cluster", "how many clusterings agree", shares))
     if parts:
-        blocks.append(_block("Score of the proposal", f"{mask['quality']:.2f} in all", parts))
+        what = "mask" if "given" in run_view.table.parts else "proposal"
+        blocks.append(_block(f"Score of the {what}", f"{mask['quality']:.2f} in all", parts))
+    if mask["category"]:
+        blocks.append(f"{heading('Category', 'came with the mask')}<div>{escape(mask['category'])}</div>")
     truth = facts.truth_sentence(mask, run_view.table.truth_names)
     if truth:
         blocks.append(f"{heading('Ground truth', 'reporting only')}<div>{escape(truth)}</div>")

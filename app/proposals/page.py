@@ -7,9 +7,10 @@ import streamlit as st
 
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, photo_grid, photo_tile
+from app.components.layered_image import View
 from app.images import derivation
 from app.photo_cache import LiveProposals
-from app.proposals import downloads, setting_controls
+from app.proposals import brought_masks, downloads, setting_controls
 from app.proposals.photo_view import photo_view
 from app.proposals.pool_steps import pool_section
 from app.proposals.run_foreground import RunForeground, foreground_steps, foreground_view, run_foreground
@@ -37,6 +38,8 @@ def draw(context: RunContext) -> None:
     config, changes = selection.apply_changes(context.base, selection.current().changes)
     selection.select(changes=changes)
     _draw_strip(context, photos, photo)
+    if told := brought_masks.describe(context):
+        st.info(told, icon=":material/input:")
     left, right = st.columns([2.75, 1], gap="medium", wrap=False)
     with right, st.container(key="settings"):  # page.css gives it a least width
         _draw_settings(context, config)
@@ -183,10 +186,20 @@ def _draw_photo(
     step = None if mark is None else derivation.affinity_step(live, mark, "Affinity")
     found = _foreground(context, photo, live)
     more = () if found is None else (foreground_view(found),)
-    photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height, more=more)
+    brought = _brought(context, photo)
+    photo_view(photo, live, step, patch, key=f"photo:{side}", max_height=max_height, more=more, first=brought)
     if live.proposals.problem:  # below the photo, so that two photos side by side stay level
         st.warning(widgets.escape(live.proposals.problem), icon=":material/warning:")
     return live
+
+
+def _brought(context: RunContext, photo: Photo) -> View | None:
+    """The masks that were brought into the run, if its masks are not its own."""
+    try:
+        return brought_masks.brought_view(context, photo)
+    except RunError as error:
+        session.notify(f"The masks of the run are left out. {error}")
+        return None
 
 
 def _foreground(context: RunContext, photo: Photo, live: LiveProposals) -> RunForeground | None:
@@ -211,7 +224,8 @@ def _valid_patch(live: LiveProposals) -> tuple[int, int] | None:
 
 def _draw_derivation(context: RunContext, photo: Photo, live: LiveProposals) -> None:
     rank = 0
-    st.header("How the mask was made")
+    brought = context.run is not None and context.run.imported is not None
+    st.header("How the program would cut it" if brought else "How the mask was made")
     if len(live.proposals.proposals) > 1:
         names = [f"Mask {number + 1}" for number in range(len(live.proposals.proposals))]
         chosen = st.segmented_control("Mask", names, default=names[0], required=True, key=session.Key.RANK)

@@ -25,6 +25,7 @@ def photo_view(
     key: str,
     max_height: int,
     more: tuple[View, ...] = (),
+    first: View | None = None,
 ) -> None:
     """Draw the photo.
 
@@ -36,6 +37,7 @@ def photo_view(
         key: Widget key.
         max_height: CSS pixels.
         more: Further choices of the toolbar, between masks and map.
+        first: A choice before the masks.
     """
     geometry = live.view.geometry
     masks = tuple(
@@ -46,7 +48,7 @@ def photo_view(
         size=(photo.width, photo.height),
         alt=photo.id,
         height=f"{max_height}px",
-        views=(View(masks, "Masks"), *more, _affinity_view(affinity)),
+        views=(*([first] if first else []), View(masks, "Masks"), *more, _affinity_view(affinity)),
         opacity=45,
         grid=Grid.of_geometry(geometry),
         hint="Click a patch to see which patches are similar",

@@ -7,7 +7,8 @@ import streamlit as st
 
 from app import job_status, page_switch, photo_cache, selection, session, widgets
 from app.run_context import PRESET, free_run_name, name_problem
-from maskdistill.cli.job_command import submit_run
+from app.start import masks_form
+from maskdistill.cli.job_command import submit_command, submit_run
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.errors import MaskDistillError
@@ -29,17 +30,18 @@ def draw(source: PhotoSource) -> None:
     """The whole form. The description of the weights and the estimate may ask the network: they are filled in last."""
     backbone = _choose_backbone()
     weights = st.container()
-    name = _ask_name(source)
+    brought = masks_form.draw()
+    name = _ask_name(source, bring=brought is not None)
     duration = st.empty()
     if backbone not in _KNOWN:
         with weights:
             if not _describe_backbone(backbone):
                 return
     if name:
-        _draw_button(source, name, backbone)
+        _draw_button(source, name, backbone, brought)
     with weights:
         usable = backbone not in _KNOWN or _describe_backbone(backbone)
-    if name and usable:
+    if name and usable and brought is None:
         duration.caption(_estimate(source, backbone))
 
 
@@ -74,17 +76,17 @@ def _describe_backbone(name: str) -> bool:
     return True
 
 
-def _ask_name(source: PhotoSource) -> str:
+def _ask_name(source: PhotoSource, *, bring: bool) -> str:
     """Ask for the run's name; empty if it is not usable."""
     stem = Path(source.spec).name if source.kind not in ("sample", "sample-views") else source.kind
     if session.recall(session.Key.DROP_FOLDER) == source.spec:
         stem = Path(source.spec).parent.name
     suggested = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip(".-")[:50] or "run"
-    if session.recall(session.Key.NAMED_FOR) != source.spec:  # a name typed by hand stays until other photos are chosen
-        session.remember(session.Key.NAMED_FOR, source.spec)
-        session.sync_widget(
-            session.Key.RUN_NAME, suggested if _is_free_or_same(suggested, source) else free_run_name(suggested)
-        )
+    named_for = f"{source.spec}, brought" if bring else source.spec
+    if session.recall(session.Key.NAMED_FOR) != named_for:  # a name typed by hand stays until other photos are chosen
+        session.remember(session.Key.NAMED_FOR, named_for)
+        free = _is_free_or_same(suggested, source, bring=bring)
+        session.sync_widget(session.Key.RUN_NAME, suggested if free else free_run_name(suggested))
     name = st.text_input(
         "Name of the run", key=session.Key.RUN_NAME, persist_state="session", help="The run's folder gets this name."
     )
@@ -94,10 +96,11 @@ def _ask_name(source: PhotoSource) -> str:
     return "" if problem else name
 
 
-def _is_free_or_same(name: str, source: PhotoSource) -> bool:
+def _is_free_or_same(name: str, source: PhotoSource, *, bring: bool) -> bool:
     run = Run(runs_folder() / name)
     try:
-        return not run.exists or run.info().get("data") == source.spec
+        info = run.info() if run.exists else None
+        return info is None or (info.get("data") == source.spec and ("imported" in info) == bring)
     except MaskDistillError:  # a damaged run is left alone
         return False
 
@@ -108,30 +111,52 @@ def _estimate(source: PhotoSource, backbone: str) -> str:
     return estimate(work_of_source(source, config), ["proposals"], config).sentence
 
 
-def _draw_button(source: PhotoSource, name: str, backbone: str) -> None:
+def _draw_button(source: PhotoSource, name: str, backbone: str, brought: masks_form.Brought | None) -> None:
     """The primary button, the job's progress, and a way to the masks."""
     run = runs_folder() / name
     running = job_status.is_running(run)
-    if st.button("Find masks", type="primary", icon=":material/play_arrow:", width="stretch", disabled=running):
-        overrides = [f"features.backbone={backbone}"]
+    kind = "find" if brought is None else "bring"
+    help = "Name the masks first: a path on this machine, or a dropped file." if brought and not brought.path else None
+    if st.button(
+        masks_form.BUTTONS[kind],
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        disabled=running or help is not None,
+        help=help,
+        key=f"start:{kind}",
+    ):
         try:
-            submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+            _submit(run, source, backbone, brought)
         except MaskDistillError as error:
             st.error(widgets.escape(str(error)))
             return
         session.remember(session.Key.STARTED, name)
         st.rerun()
-    if not running and st.button(
-        "Try settings first",
-        icon=":material/tune:",
-        width="stretch",
-        help="Try the settings on single photos, before the masks of all are found.",
+    if (
+        brought is None
+        and not running
+        and st.button(
+            "Try settings first",
+            icon=":material/tune:",
+            width="stretch",
+            help="Try the settings on single photos, before the masks of all are found.",
+        )
     ):
         selection.open_data(source.spec, () if backbone == "auto" else (f"features.backbone={backbone}",))
         page_switch.go("proposals")
     job_status.draw(run, "start")
     if job_status.is_done(run) and Run(run).exists:
         _open_masks(name)
+
+
+def _submit(run: Path, source: PhotoSource, backbone: str, brought: masks_form.Brought | None) -> None:
+    if brought is not None:
+        arguments = brought.arguments(source.spec, backbone)
+        submit_command(run, [*arguments, "--preset", PRESET], title="Bringing masks")
+        return
+    overrides = [f"features.backbone={backbone}"]
+    submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
 
 
 def _open_masks(name: str) -> None:

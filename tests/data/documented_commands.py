@@ -51,6 +51,7 @@ COMMANDS: dict[str, Plan] = {
     "maskdistill export --run RUN --format coco --out out/ --kept-only": Plan(
         run=f"maskdistill export --run {RUN} --format coco --out out/ --kept-only", makes=("out/**/*.json",)
     ),
+    "maskdistill import --data photos/ --masks sam.json --run RUN": Plan(help_only=True),  # whose masks are not here
     "maskdistill run --run RUN --set instances.enabled=on": Plan(
         run=f"maskdistill run --run {RUN} --set instances.enabled=on --until instances", prints=r"(?m)^instances: "
     ),
@@ -85,6 +86,8 @@ COMMANDS: dict[str, Plan] = {
     "maskdistill": _DOCKER,
     "docker compose up": _DOCKER,
     'docker run --rm --volume "$PWD/runs:/runs" maskdistill run --data sample --run /runs/first': _DOCKER,
+    "maskdistill import --data photos/ --masks masks.json --run runs/theirs": Plan(help_only=True),
+    "maskdistill run --run runs/theirs": Plan(help_only=True),
     "maskdistill propose --data sample": Plan(
         run="maskdistill propose --data sample --run runs/masks", makes=("runs/masks/*",)
     ),
