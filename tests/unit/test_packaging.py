@@ -5,6 +5,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 import maskdistill
@@ -48,3 +49,27 @@ def test_version_is_the_same_everywhere():
     assert unreleased == "Unreleased"
     assert version == maskdistill.__version__
     assert f"\nversion: {version}\ndate-released: {day}\n" in citation
+
+
+def test_actions_are_pinned_and_run_what_ci_runs():
+    texts = {path: yaml.safe_load(path.read_text(encoding="utf-8")) for path in (ROOT / ".github").rglob("*.yml")}
+    jobs = texts[ROOT / ".github" / "workflows" / "check.yml"]["jobs"]
+    steps = [step for job in jobs.values() for step in job["steps"]]
+    assert {"run": "bash .ci/run"} in steps
+    assert all(re.fullmatch(r"[\w/-]+@[0-9a-f]{40}", step["uses"]) for step in steps if "uses" in step)
+    forms = [text for path, text in texts.items() if path.parent.name == "ISSUE_TEMPLATE" and path.stem != "config"]
+    assert forms
+    for form in forms:
+        assert form.keys() >= {"name", "description", "body"}
+        ids = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+        assert len(set(ids)) == len(ids)
+
+
+def test_container_gets_what_the_wheel_is_built_from():
+    """COPY fails for what .dockerignore leaves out."""
+    allowed = {
+        line[1:] for line in (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines() if line[:1] == "!"
+    }
+    copied = re.findall(r"^COPY (?!--from)(.*) \S+$", (ROOT / "Dockerfile").read_text(encoding="utf-8"), flags=re.M)
+    assert {name for line in copied for name in line.split()} == allowed
+    assert all((ROOT / name).exists() for name in allowed)
