@@ -24,6 +24,7 @@ from maskdistill.storage.run_folder import fingerprint
 DONE = "layout.json"  # in the folder: what it was made from
 LISTS = "ImageSets/Segmentation"
 TRAINAUG, LIST_20K = 10_582, 19_817  # photos, as published
+_DEEPEST = 2  # folders below the given one: ImageSets/Segmentation; a link to a folder may lead round
 _NAMES = ("classes.txt", "labelmap.txt")
 
 
@@ -73,9 +74,20 @@ class Members:
 
 
 def folder_members(folder: Path) -> Members:
-    """Files of a folder; they are linked to, or copied where the system has no links."""
-    paths = (path for path in sorted(folder.rglob("*")) if path.is_file())
-    return Members({path.relative_to(folder).as_posix(): _linker(path.absolute()) for path in paths}, folder)
+    """Files of a folder; they are linked to, or copied where the system has no links.
+
+    Raises:
+        DatasetError: If there is no such folder.
+    """
+    if not folder.is_dir():
+        raise DatasetError(f"No folder {folder}. Give VOC2012, or a folder with train2014 and annotations, by --data.")
+    found: dict[str, Callable[[Path], None]] = {}
+    for at, folders, names in os.walk(folder, followlinks=True):
+        inside = Path(at).relative_to(folder)
+        if len(inside.parts) >= _DEEPEST:
+            folders.clear()
+        found |= {(inside / name).as_posix(): _linker(Path(at, name).absolute()) for name in names}
+    return Members(found, folder)
 
 
 def tar_members(path: Path, within: str) -> Members:

@@ -18,7 +18,7 @@ from maskdistill.config import TrainConfig
 from maskdistill.datasets import open_source
 from maskdistill.masks import mask_iou
 from maskdistill.models.augment import normalise
-from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
+from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask, linear_deeplab
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn
 from maskdistill.models.training.checkpoint import read_history
 from maskdistill.models.training.task import Callbacks
@@ -233,3 +233,18 @@ def test_two_processes_train_as_one_does(tmp_path):
     assert len((two / "history.jsonl").read_text().splitlines()) == 5
     assert (two / "looked.txt").read_text().splitlines() == [f"{epoch} by 0" for epoch in range(6)]
     assert json.loads((two / "config.json").read_text())["seed"] == 1
+
+
+def test_linear_deeplab_trains_its_last_layer_alone(drawn, tmp_path):
+    """Batch norms keep their statistics too, and the classes are others than the clusters were."""
+    trained = DeepLab(5, DEEPLAB)
+    config = replace(DEEPLAB, epochs=1, optimizer="sgd", learning_rate=0.1, hard_pixels=1.0, image_side=64)
+    model = linear_deeplab(trained, 2, config, seed=1)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    task = DeepLabTask(model, drawn.photos[:4], lambda index: drawn.labels[index], config, num_checked=1)
+    train(task, config, folder=tmp_path, seed=0)
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"net.classifier.4.weight", "net.classifier.4.bias"}
+    assert model.net.classifier[4].out_channels == 3
+    kept = trained.state_dict()
+    assert all(torch.equal(before[name], kept[name]) for name in kept if not name.startswith("net.classifier.4."))

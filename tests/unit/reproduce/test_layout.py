@@ -86,6 +86,18 @@ def test_folder_that_is_no_trainaug_is_refused(tmp_path, there):
         lay_out_voc(voc_members("tar", tmp_path), tmp_path / "out", tmp_path / "aug", quiet=True)
 
 
+def test_folder_of_links_to_folders_is_looked_through_and_a_circle_ends(tmp_path):
+    unpack(voc_files(), tmp_path / "there")
+    (tmp_path / "here").mkdir()
+    for name in ("JPEGImages", "SegmentationClass", "ImageSets"):
+        (tmp_path / "here" / name).symlink_to(tmp_path / "there" / name)
+    (tmp_path / "there/ImageSets/round").symlink_to(tmp_path / "there")
+    laid = lay_out_voc(folder_members(tmp_path / "here"), tmp_path / "out", None, quiet=True)
+    assert (laid.num_train, laid.num_val) == (3, 3)
+    with pytest.raises(DatasetError, match=r"No folder .*nowhere"):
+        folder_members(tmp_path / "nowhere")
+
+
 @pytest.mark.parametrize("content", [b"no archive", b""])
 def test_damaged_archives_are_named(tmp_path, content):
     (tmp_path / "a.tar").write_bytes(content)
