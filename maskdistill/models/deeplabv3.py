@@ -59,7 +59,7 @@ class DeepLab(nn.Module):
 
     def keep_still(self) -> None:
         """Of what is not trained no batch norm changes either, nor is anything dropped."""
-        self._frozen = [self.net.backbone, *(layer for layer in self.net.classifier[:-1])]
+        self._frozen = [self.net.backbone, *list(self.net.classifier.children())[:-1]]
 
     def train(self, mode: bool = True) -> Self:
         """As ever, but the batch norms of frozen stages stay as they are."""
