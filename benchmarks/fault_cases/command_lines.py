@@ -20,6 +20,7 @@ FLAGS = (
     "--lines", "--verbose", "-v", "--version",
     "--help", "--rum", "--dat", "-x", "--", "---run",
 )  # fmt: skip
+_FORMATS = ("coco", "voc", "yolo", "huggingface", "atlas")
 VALUES = (
     "", " ", "0", "-1", "1", "3", "1.5", "nan", "1e9", "9" * 30, "two", "1/2", "2/1", "0/0", "1/0", "a/b",
     "1/999999999", "quick", "sample", "auto", "coco",
@@ -96,7 +97,15 @@ def odd_places(rng: random.Random, folder: Path) -> Attempt:
     )
     words = rng.choice(
         (
-            ["export", "--run", str(run), "--format", rng.choice(("coco", "voc", "yolo")), "--out", str(place)],
+            [
+                "export",
+                "--run",
+                str(run),
+                "--format",
+                rng.choice(_FORMATS),
+                "--out",
+                str(place),
+            ],
             ["predict", "--run", str(run), "--images", str(run.parent / "full"), "--out", str(place), "--quiet"],
             ["decisions", "--run", str(run), "--csv", str(place)],
             ["status", "--run", str(place)],

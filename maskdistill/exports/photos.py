@@ -1,5 +1,6 @@
 """The photos of an export: as they are where every reader can take them, else saved as upright JPEG."""
 
+import io
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -75,6 +76,22 @@ def plan_photos(images: Sequence[ExportImage], suffixes: dict[str, str]) -> tupl
     return placed, tuple(notes)
 
 
+def photo_bytes(photo: PlacedPhoto) -> bytes:
+    """The content of a photo's file, or of an upright JPEG where it cannot be taken as it is.
+
+    Raises:
+        DatasetError: If the picture turns out to be damaged, or is gone.
+    """
+    if photo.rewrite:
+        buffer = io.BytesIO()
+        read_photo(_as_photo(photo.image)).save(buffer, **_JPEG)
+        return buffer.getvalue()
+    try:
+        return photo.image.path.read_bytes()
+    except OSError as error:
+        raise DatasetError(f"Cannot read {photo.image.path}. {error.strerror}. Put the photo back.") from error
+
+
 def place_photo(photo: PlacedPhoto, target: Path, mode: PhotoMode) -> None:
     """Link, copy or save a photo as ``target``, which must not exist.
 
@@ -84,7 +101,7 @@ def place_photo(photo: PlacedPhoto, target: Path, mode: PhotoMode) -> None:
     target.parent.mkdir(parents=True, exist_ok=True)
     image = photo.image
     if photo.rewrite:
-        rgb = read_photo(Photo(image.id, image.path, image.height, image.width, "", image.split, image.view))
+        rgb = read_photo(_as_photo(image))
         replace_atomically(target, lambda temporary: rgb.save(temporary, **_JPEG))
     elif mode == "copy" or not _link(image.path, target):
         replace_atomically(target, lambda temporary: shutil.copyfile(image.path, temporary))
@@ -131,6 +148,10 @@ def count_progress(items: Sequence[Item], on_progress: Callable[[int, int], None
         yield item
         if on_progress is not None:
             on_progress(done, len(items))
+
+
+def _as_photo(image: ExportImage) -> Photo:
+    return Photo(image.id, image.path, image.height, image.width, "", image.split, image.view)
 
 
 def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from maskdistill.datasets import ViewRecipe
 from maskdistill.errors import ConfigError, ShapeError
 
-ExportFormat = Literal["coco", "voc", "yolo"]
+ExportFormat = Literal["coco", "voc", "yolo", "huggingface", "atlas", "onnx"]
 
 
 @dataclass(frozen=True)

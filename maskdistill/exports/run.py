@@ -1,4 +1,4 @@
-"""A run as files for other tools: what its latest stage knows of every photo, in COCO, VOC or YOLO."""
+"""A run as files for other tools: what its latest stage knows of every photo, in each format that there is."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,8 +9,10 @@ import numpy as np
 
 from maskdistill.config import LabelConfig
 from maskdistill.errors import ConfigError, RunError
+from maskdistill.exports.atlas import export_atlas
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.folder import check_folder
+from maskdistill.exports.huggingface import export_huggingface
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
@@ -41,8 +43,18 @@ class Content:
     notes: tuple[str, ...] = ()
 
 
-def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = False, what: What = "masks") -> str:
-    """Write the run's photos with their masks (COCO, YOLO) or label maps (VOC).
+def export_run(
+    run: Run,
+    format: ExportFormat,
+    out: Path,
+    *,
+    kept_only: bool = False,
+    what: What = "masks",
+    stage: str = "final",
+) -> str:
+    """Write the run's photos with their masks (COCO, YOLO), label maps (VOC) or both (Hugging Face).
+
+    ``atlas`` writes the masks as points of a map instead, and ``onnx`` a trained model.
 
     Masks of the photos that training saw are those that the first model draws, with its class, its score and whether
     the filter keeps them; of all other photos, and before that stage, they are the proposals with their clusters; and
@@ -59,6 +71,7 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
         kept_only: Only masks that the filter keeps, and only photos that have one (VOC: a pseudo-label): the others
             hold objects that nobody has judged, so they are no examples of background.
         what: ``instances`` writes the single objects that the stage of that name finds instead (COCO, YOLO).
+        stage: Which model ``onnx`` writes, as ``load_model`` takes it.
 
     Returns:
         A sentence on what was written.
@@ -68,18 +81,36 @@ def export_run(run: Run, format: ExportFormat, out: Path, *, kept_only: bool = F
         ConfigError: If the folder cannot be used, or instances are asked for in a way that knows none.
         DatasetError: If none of the photos can be read.
     """
-    if what == "instances" and (format == "voc" or kept_only):
+    if what == "instances" and (format not in ("coco", "yolo") or kept_only):
         raise ConfigError("Instances are exported as coco or yolo, and the filter judges none of them.")
     check_folder(out)
+    if format == "onnx":
+        return _export_model(run, out, stage)
+    if format == "atlas":
+        run.info()  # raises if this is no run
+        return export_atlas(run, out, kept_only=kept_only).sentence
     content = _read_instances(run) if what == "instances" else _read_content(run, kept_only)
     if format == "voc":
         images, label_of, notes = _label_maps(run, content, kept_only)
         summary = export_voc(out, images, label_of, content.class_names)
+    elif format == "huggingface":
+        images, label_of, notes = _label_maps(run, content, kept_only)
+        numbers = {image.number for image in images}
+        masks = [mask for mask in content.masks if mask.image in numbers]
+        summary = export_huggingface(out, images, masks, content.class_names, label_of)
     else:
         notes = ()
         told = (out, content.images, content.masks, content.class_names)
         summary = export_coco(*told, unused=content.unused) if format == "coco" else export_yolo(*told)
     return " ".join([summary.sentence, *content.notes, *notes])
+
+
+def _export_model(run: Run, out: Path, stage: str) -> str:
+    from maskdistill.exports.onnx_model import export_onnx  # loads torch
+
+    run.info()  # raises if this is no run
+    names = _class_names(run, run.num_classes) if _fits(run, "clusters") else ()
+    return export_onnx(run, out, stage=stage, class_names=names)
 
 
 def _read_content(run: Run, kept_only: bool) -> Content:

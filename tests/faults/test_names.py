@@ -58,7 +58,7 @@ def test_a_second_start_has_nothing_to_do_and_a_moved_folder_is_followed(odd_run
         run_chain(run.path, photos, config)
 
 
-@pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+@pytest.mark.parametrize("format", ["coco", "voc", "yolo", "huggingface"])
 def test_exports_have_names_that_every_system_takes(odd_run, tmp_path, format):
     run, _ = odd_run
     export_run(run, format, tmp_path / "out")

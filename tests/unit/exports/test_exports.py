@@ -12,6 +12,7 @@ from maskdistill.datasets import open_source, read_label
 from maskdistill.errors import ConfigError, DatasetError, ShapeError
 from maskdistill.exports.coco import export_coco
 from maskdistill.exports.folder import MARKER
+from maskdistill.exports.huggingface import export_huggingface
 from maskdistill.exports.names import clean_class_names, portable_stems
 from maskdistill.exports.records import ExportImage
 from maskdistill.exports.voc import export_voc
@@ -62,10 +63,13 @@ def write(kind, out, data, images=None, **options):
     images = data[0] if images is None else images
     if kind == "voc":
         return export_voc(out, images, label_map, NAMES, **options)
+    if kind == "huggingface":
+        options.pop("photos", None)  # they are within its files
+        return export_huggingface(out, images, data[1], NAMES, label_map, **options)
     return {"coco": export_coco, "yolo": export_yolo}[kind](out, images, data[1], NAMES, **options)
 
 
-KINDS = ["coco", "voc", "yolo"]
+KINDS = ["coco", "voc", "yolo", "huggingface"]
 
 
 @pytest.mark.parametrize("kind", KINDS)
