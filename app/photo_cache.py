@@ -1,38 +1,26 @@
 """Photos and the transformer that reads them, kept for all sessions: sources, pixels, pictures, live masks."""
 
 import threading
-import time
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import streamlit as st
 from PIL import Image
 
 from app.cache import Shelf
-from app.images import drawing
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback, open_source, read_photo
 from maskdistill.errors import printable
+from maskdistill.pictures import drawing
+from maskdistill.proposals.live import LIVE_SIDE, LiveProposals, live_pixels, propose_live, read_views
 
 if TYPE_CHECKING:  # importing these loads torch, which the first page can do without
     from maskdistill.features.backbone import Backbone
     from maskdistill.features.forward import FeatureRequest
     from maskdistill.features.registry import BackboneChoice
     from maskdistill.proposals.pool import Pool
-    from maskdistill.proposals.propose import ImageView, Proposals, Recipe
+    from maskdistill.proposals.propose import ImageView, Proposals
 
-LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on while exploring
 THUMB_SIDE = 168  # pixels, longest side
-
-
-@dataclass(frozen=True)
-class LiveProposals:
-    """Masks of one photo under one set of settings, on the copy of at most ``LIVE_SIDE`` pixels."""
-
-    proposals: "Proposals"
-    recipe: "Recipe"
-    view: "ImageView"
-    milliseconds: float  # from cached features to masks
 
 
 @st.cache_resource(show_spinner=False, max_entries=1)
@@ -75,17 +63,9 @@ def photo_key(photo: Photo) -> str:
     return printable(f"{photo.path}|{photo.digest}|{photo.view}")  # Streamlit hashes text as UTF-8
 
 
-def live_size(photo: Photo) -> tuple[int, int]:
-    """height, width in pixels of the copy that is explored."""
-    scale = min(1.0, LIVE_SIDE / max(photo.height, photo.width))
-    return max(1, round(photo.height * scale)), max(1, round(photo.width * scale))
-
-
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _pixels(key: str, _photo: Photo) -> Image.Image:
-    height, width = live_size(_photo)
-    image = read_photo(_photo, min_short_side=min(height, width))
-    return image if image.size == (width, height) else image.resize((width, height), Image.Resampling.LANCZOS)
+    return live_pixels(_photo)
 
 
 def pixels(photo: Photo) -> Image.Image:
@@ -131,16 +111,9 @@ def forward_lock() -> threading.Lock:
 def _looks(
     features: FeatureConfig, view_scale: float, more: "FeatureRequest", key: str, _photo: Photo
 ) -> tuple["ImageView", "ImageView"]:
-    from maskdistill.proposals.propose import explore_request, extract_views
-
     net = backbone(features)
-    request = explore_request(net).joined(more)
-    side = net.geometry(_photo.height, _photo.width, features)
-    scale = max(1.0, view_scale)
-    image = read_photo(_photo, min_short_side=round(scale * min(side.resized_height, side.resized_width)))
-    size = (_photo.height, _photo.width)
     with forward_lock():
-        return extract_views(net, image, size, features, request, view_scale=view_scale)
+        return read_views(net, _photo, features, view_scale, more)
 
 
 def _views(
@@ -170,17 +143,11 @@ def _of_pool(proposal: ProposalConfig) -> ProposalConfig:
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, key: str, _photo: Photo) -> LiveProposals:
-    from maskdistill.proposals.propose import Recipe, propose_from_views
+    from maskdistill.proposals.propose import Recipe
 
-    first, second = _views(features, proposal, key, _photo)
-    image = pixels(_photo)
+    views = _views(features, proposal, key, _photo)
     pool = _pool(features, _of_pool(proposal), key, _photo)
-    start = time.perf_counter()
-    recipe = Recipe.resolve(proposal, crf, backbone(features))
-    height, width = live_size(_photo)
-    view = replace(first, geometry=replace(first.geometry, height=height, width=width))
-    found = propose_from_views(view, second, image, recipe, pool)
-    return LiveProposals(found, recipe, view, 1000 * (time.perf_counter() - start))
+    return propose_live(views, pixels(_photo), Recipe.resolve(proposal, crf, backbone(features)), pool)
 
 
 def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> LiveProposals:

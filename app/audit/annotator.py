@@ -7,7 +7,7 @@ from typing import Any
 from app import session
 from app.audit.review_session import ReviewSession
 from app.components._register import register
-from app.images.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_color
+from maskdistill.pictures.colors import ACCEPTED, REJECTED, RELABELLED, SKIPPED, cluster_color
 
 _MOST_EXAMPLES = 80  # clusters up to which a crop of each is sent, 3 kB
 _KEYS = (

@@ -13,10 +13,10 @@ import numpy as np
 from app.audit.label_store import LabelStore, ReviewLabels
 from app.audit.pictures import Zoom, picture
 from app.audit.queue import QueueSettings, audit_pool, centres_of
-from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from app.mask_detail.facts import SHARE, SIGNALS
 from app.run_view import RunView
+from maskdistill.pictures.colors import cluster_color
 from maskdistill.pseudo_labels.filter import RULE_HELP
 from maskdistill.review.audit import (
     ClusterCentres,

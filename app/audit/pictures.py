@@ -8,10 +8,10 @@ import streamlit as st
 from PIL import Image
 
 from app import photo_cache
-from app.images import drawing
 from app.run_view import RunView
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError, RunError
+from maskdistill.pictures import drawing
 
 Zoom = Literal["crop", "whole"]
 SIDE = 640  # pixels, longest side of what is sent: some 50 kB

@@ -11,12 +11,12 @@ from sklearn.metrics import normalized_mutual_info_score
 from app.clusters import mask_selection
 from app.clusters.alternatives import alternative_title
 from app.components.image_grid import Tile, TileGroup
-from app.images import colors
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.alternatives import Alternative
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.compare_clusterings import Comparison, compare_clusterings
 from maskdistill.clustering.kmeans import Clustering
+from maskdistill.pictures import colors
 
 _CROPS = 4  # of a cluster
 _LEAST = 0.1  # share of a cluster from which a cluster of the other clustering is shown beside it

@@ -11,7 +11,8 @@ from typing import Any
 from app import session
 from app.clusters.cluster_stats import ClusterRow
 from app.components._register import register
-from app.images import colors, sent_images
+from app.images import sent_images
+from maskdistill.pictures import colors
 
 _SHOWN = 6  # crops of a cluster
 _component = register(

@@ -8,8 +8,8 @@ from app.clusters import mask_selection
 from app.clusters.alternatives import alternative_title, alternatives_of
 from app.clusters.alternatives_stats import alternative_stats, colors_of
 from app.clusters.scatter import Coloring, ColorScale, LegendEntry
-from app.images import colors
 from app.run_view import DecisionView, RunView
+from maskdistill.pictures import colors
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import field_text
 

@@ -5,10 +5,10 @@ import streamlit as st
 
 from app import widgets
 from app.clusters import alternatives_jobs
-from app.images import colors
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.alternatives import read_curve
 from maskdistill.clustering.model_selection import KCurve
+from maskdistill.pictures import colors
 
 _HEIGHT = 230  # pixels
 

@@ -12,10 +12,10 @@ from app.clusters.cluster_stats import ClusterStats, read_cluster_stats
 from app.clusters.redraw import Part, change_selection
 from app.clusters.summary import as_html, summarize
 from app.components.image_grid import Tile, image_grid, paged
-from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.run_view import DecisionView, RunView, decision_view, read_run_view
+from maskdistill.pictures import colors
 from maskdistill.storage.run_folder import Run
 
 _PER_PAGE = 32

@@ -7,8 +7,8 @@ from html import escape
 import numpy as np
 
 from app.clusters import mask_selection
-from app.images import colors
 from app.run_view import DecisionView, RunView
+from maskdistill.pictures import colors
 
 _MOST = 3  # clusters listed
 

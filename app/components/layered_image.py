@@ -12,11 +12,12 @@ from PIL import Image
 
 from app import session
 from app.components._register import register
-from app.images import colors, drawing, sent_images
+from app.images import sent_images
+from maskdistill.pictures import colors, drawing
 
 if TYPE_CHECKING:  # importing these loads torch, which most pages that show a picture do without
-    from app.images.derivation import DerivationStep, Patch
     from maskdistill.datasets.transforms import PatchGeometry
+    from maskdistill.pictures.derivation import DerivationStep, Patch
 
 Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``LabelNames`` gives it
 

@@ -10,11 +10,11 @@ import streamlit as st
 from app import selection, session, widgets
 from app.components.image_grid import Tile, image_grid, paged
 from app.filter.data import ALL, Candidates
-from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.mask_detail.facts import SIGNALS
 from maskdistill.config import FilterConfig
+from maskdistill.pictures import colors
 from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
 from maskdistill.pseudo_labels.threshold_curves import threshold_of

@@ -6,8 +6,8 @@ import streamlit as st
 from app import selection
 from app.filter.bars import Bar, bars
 from app.filter.data import Candidates
-from app.images import colors
 from maskdistill.config import FilterConfig
+from maskdistill.pictures import colors
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
 
 FEW = 30  # kept masks of a cluster below which it is pointed out, unless the settings say how many it must have

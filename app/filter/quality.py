@@ -8,8 +8,8 @@ import streamlit as st
 
 from app.filter.border_gallery import NAMES
 from app.filter.data import ALL, FIELDS, Candidates
-from app.images import colors
 from maskdistill.config import FilterConfig
+from maskdistill.pictures import colors
 from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_curves import GOOD_FIT, quality_curve, threshold_of
 

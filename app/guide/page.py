@@ -8,10 +8,9 @@ import streamlit as st
 
 from app import job_status, photo_cache, selection, session, widgets
 from app.components.layered_image import Layer, View, layered_image
-from app.guide import reference
+from app.guide import handout, reference
 from app.guide.controls import draw_control
 from app.guide.mask_detail import restore_photo
-from app.guide.overlays import mask_layer
 from app.guide.photo_choice import draw_strip
 from app.guide.photo_results import PhotoOnRun, TrainedRun, read_trained
 from app.guide.picture import KEY, step_image
@@ -22,15 +21,16 @@ from app.guide.steps.clusters import chosen_cluster, draw_clusters
 from app.guide.steps.filter import draw_filter
 from app.guide.steps.models import draw_final_model, draw_first_model
 from app.guide.steps.proposals import draw_affinity, draw_cut, draw_patches, draw_photo
-from app.guide.texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, StepText
-from app.images import colors
 from app.mask_detail.dialog import show_detail
 from app.run_context import RunContext, current_photo
 from app.selection import Option
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
+from maskdistill.handouts.guide_texts import EARLY, PUBLISHED_CUT, STEPS, WITHOUT_RUN, StepText
 from maskdistill.jobs import JobState, current_job
+from maskdistill.pictures import colors
+from maskdistill.pictures.overlays import mask_layer
 from maskdistill.review.decisions import Scope
 from maskdistill.storage.run_folder import list_runs, runs_folder
 
@@ -143,6 +143,8 @@ def _draw_step(step: int, context: StepContext, full: bool) -> None:
         if step == 1 and context.trained is None:
             _offer_class_run(context, EARLY)
         _draw_link(step, words, context)
+        if not full:
+            handout.draw_button(context)
 
 
 def _origin(step: int, context: StepContext) -> list[str]:

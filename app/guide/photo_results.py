@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,26 +12,31 @@ import streamlit as st
 from PIL import Image
 
 from app import cache, photo_cache, run_view
-from app.guide import overlays, photo_masks
-from app.images import drawing
-from app.photo_cache import LiveProposals
 from app.run_context import run_config
 from app.run_view import DecisionView, RunView
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo
-from maskdistill.masks import describe_mask
+from maskdistill.handouts import photo_masks
+from maskdistill.handouts.photo_on_run import (
+    PREDICTED_SIDE,
+    at_size,
+    content_key,
+    head_tokens,
+    judge_masks,
+    judged_masks,
+    place_masks,
+    predict_epochs,
+)
+from maskdistill.pictures import drawing, overlays
+from maskdistill.proposals.live import LiveProposals
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
 from maskdistill.review import decisions
-from maskdistill.stages.samples import read_samples
-from maskdistill.stages.select import read_decisions
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
     from maskdistill.datasets.transforms import PatchGeometry
     from maskdistill.pseudo_labels.candidates import PredictedMask
 
-PREDICTED_SIDE = 512  # pixels, longer side of predictions: enough for a projector, in a quarter of the time
-FRAME_SIDE = 384  # the same of each epoch
 _FILES = ("run.json", "space.npz", "classes.parquet", "stage1/model.safetensors", "stage2/model.safetensors")
 _OBJECTS = ("instances.json", "instances/record.json")
 
@@ -50,7 +56,7 @@ class TrainedRun:
 
     def number_of(self, photo: Photo) -> int | None:
         """The photo's number in the run; None if it is not among its photos."""
-        return self.numbers.get(_content_key(photo))
+        return self.numbers.get(content_key(photo))
 
 
 def read_trained(run: Run) -> TrainedRun:
@@ -67,10 +73,7 @@ def read_trained(run: Run) -> TrainedRun:
 @cache.newest(4)
 def _read_trained(path: Path, stamp: str, found: RunView) -> TrainedRun:
     run = Run(path)
-    table = run.candidates()
-    decision, relabel = read_decisions(run, run, table)
-    given = {name: np.where(relabel > 0, relabel, table[name]) for name in ("cluster", "label")}
-    numbers = {_content_key(photo): number for number, photo in enumerate(found.photos)}
+    numbers = {content_key(photo): number for number, photo in enumerate(found.photos)}
     return TrainedRun(
         run=run,
         stamp=stamp,
@@ -78,13 +81,9 @@ def _read_trained(path: Path, stamp: str, found: RunView) -> TrainedRun:
         masks=found,
         decision_view=run_view.decision_view(found),
         space=ClusterSpace.read(run),
-        table=table.assign(decision=decision, **given),
+        table=judged_masks(run),
         numbers=numbers,
     )
-
-
-def _content_key(photo: Photo) -> str:
-    return f"{photo.digest}|{photo.view}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,13 +103,7 @@ class PhotoOnRun:
     @property
     def predicted_photo(self) -> Photo:
         """The photo at the size of predictions."""
-        return self.photo_of(PREDICTED_SIDE)
-
-    def photo_of(self, side: int) -> Photo:
-        """The photo at a size of at most so many pixels, for a predictor."""
-        scale = min(1.0, side / max(self.photo.height, self.photo.width))
-        height, width = (max(1, round(side * scale)) for side in (self.photo.height, self.photo.width))
-        return replace(self.photo, height=height, width=width)
+        return at_size(self.photo, PREDICTED_SIDE)
 
     def tokens(self, photo: Photo) -> "tuple[np.ndarray, PatchGeometry]":
         """What a head reads of it, on the grid of its ``photo_of`` some size; as a predictor asks for it."""
@@ -131,6 +124,11 @@ class PhotoOnRun:
     def is_corrected(self) -> bool:
         """Whether the run corrects masks by what it learnt across photos."""
         return self.trained.run.mask_stage == "foreground"
+
+    @property
+    def image(self) -> Image.Image:
+        """The copy that its masks fit; do not change it."""
+        return photo_cache.pixels(self.photo)
 
     def cluster_positions(self) -> Places:
         """Vectors of its masks, their clusters and the distances to these."""
@@ -169,36 +167,27 @@ def _corrected_masks(
     stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> tuple[np.ndarray, ...]:
     config = replace(_on_run.trained.config, proposals=proposals, crf=crf)
-    seen = _head_tokens(_on_run), _foreground_chance(stamp, key, _on_run), len(_head_blocks(config))
-    return photo_masks.corrected_masks(config, _on_run.live, _on_run.photo, *seen)
+    return photo_masks.corrected_masks(config, _on_run.live, _on_run.image, *_seen(stamp, key, _on_run))
+
+
+def _seen(stamp: Any, key: str, on_run: PhotoOnRun) -> tuple[np.ndarray, np.ndarray, int]:
+    """Tokens, what the run's foreground says of each patch, and the number of blocks in the tokens."""
+    return _head_tokens(on_run), _foreground_chance(stamp, key, on_run), len(_head_blocks(on_run))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _foreground_chance(stamp: Any, key: str, _on_run: PhotoOnRun) -> np.ndarray:
     trained = _on_run.trained
-    number, num_blocks = trained.number_of(_on_run.photo), len(_head_blocks(trained.config))
+    number, num_blocks = trained.number_of(_on_run.photo), len(_head_blocks(_on_run))
     return photo_masks.foreground_chance(trained.run, number, _head_tokens(_on_run), num_blocks)
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _cluster_positions(stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun) -> Places:
-    from maskdistill.clustering.mask_embeddings import embed_masks
-
-    trained, live = _on_run.trained, _on_run.live
-    masks = _on_run.masks
-    if not masks:
-        nothing = np.zeros(0, np.float32)
-        return Places(np.zeros((0, trained.space.space.dimensions), np.float32), nothing.astype(int), nothing, nothing)
-    raw = embed_masks(
-        photo_cache.backbone(trained.config.features),
-        photo_cache.pixels(_on_run.photo),
-        masks,
-        _head_tokens(_on_run),
-        live.view.geometry,
-        trained.config.embeddings,
-        _head_blocks(trained.config),
-    )
-    return trained.space.place(raw)
+    trained, geometry = _on_run.trained, _on_run.live.view.geometry
+    net = photo_cache.backbone(trained.config.features)
+    read = _on_run.image, _head_tokens(_on_run), geometry
+    return place_masks(_on_run.masks, *read, net, trained.config, trained.space)
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
@@ -217,42 +206,17 @@ def _labels(stamp: Any, key: str, stage: str, _on_run: PhotoOnRun) -> np.ndarray
 def _predicted_masks(
     stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> "Sequence[PredictedMask]":
-    from maskdistill.models.new_instances import has_instances
-    from maskdistill.pseudo_labels.candidates import compare_with_prediction
-    from maskdistill.pseudo_labels.objects import compare_objects
-
-    size = (_on_run.predicted_photo.height, _on_run.predicted_photo.width)
-    masks = [resize_mask(mask, size) for mask in _on_run.masks]
-    clusters, classes = _on_run.cluster_positions().clusters.tolist(), _on_run.probabilities("stage1")
-    trained = _on_run.trained
-    min_area = trained.config.candidates.min_area
-    if not (trained.config.judges_instances and _on_run.live.proposals.pool and has_instances(trained.run)):
-        return compare_with_prediction(classes, masks, clusters, min_area)
-    seen = _head_tokens(_on_run), _foreground_chance(stamp, key, _on_run), len(_head_blocks(trained.config))
-    objects = photo_masks.single_objects(trained.run, trained.config, _on_run.live, _on_run.photo, *seen, classes)
-    known, room = [describe_mask(mask) for mask in masks], max(0, MASKS_PER_PHOTO - len(masks))
-    return compare_objects(classes, objects, known, clusters, min_area=min_area, most_new=room)
+    trained, places, classes = _on_run.trained, _on_run.cluster_positions(), _on_run.probabilities("stage1")
+    own = _on_run.live, _on_run.image, _on_run.masks, places
+    return judge_masks(trained.run, trained.config, *own, classes, lambda: _seen(stamp, key, _on_run))
 
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _epochs(stamp: Any, key: str, _on_run: PhotoOnRun) -> list[tuple[int, str]]:
-    config = _on_run.trained.config.stage1
-    samples = read_samples(_on_run.trained.run, "stage1")
-    epochs = [] if samples is None else samples.epochs
-    if len(epochs) < 2 or not all(samples.weights(epoch).is_file() for epoch in epochs):
-        return [(config.epochs, _prediction_url(_on_run.probabilities("stage1")))]
-    import torch
-
-    from maskdistill.models.patch_head import PatchHeadPredictor
-    from maskdistill.models.training.checkpoint import read_tensors
-
-    photo = _on_run.photo_of(FRAME_SIDE)
-    predictor = PatchHeadPredictor.load(samples.weights(epochs[0]), config, torch.device("cpu"), _on_run.tokens)
-    found = []
-    for epoch in epochs:  # one predictor for all, which keeps how alike the patches are
-        predictor.model.load_state_dict(read_tensors(samples.weights(epoch))[0])
-        found.append((epoch, _prediction_url(predictor.probabilities(photo))))
-    return found
+    trained = _on_run.trained
+    found = predict_epochs(trained.run, trained.config, _on_run.photo, _on_run.tokens)
+    whole = [] if found else [(trained.config.stage1.epochs, _on_run.probabilities("stage1"))]
+    return [(epoch, _prediction_url(probabilities)) for epoch, probabilities in found or whole]
 
 
 def _prediction_url(probabilities: np.ndarray) -> str:
@@ -266,25 +230,14 @@ def _fresh_tokens(features: FeatureConfig, key: str, _photo: Photo) -> np.ndarra
     return FreshTokens(features)(_photo)[0]
 
 
-def _head_blocks(config: RunConfig) -> tuple[int, ...]:
+def _head_blocks(photo_on_run: PhotoOnRun) -> tuple[int, ...]:
     from maskdistill.features.patch_tokens import head_blocks
 
-    return head_blocks(photo_cache.backbone(config.features), config.features)
+    features = photo_on_run.trained.config.features
+    return head_blocks(photo_cache.backbone(features), features)
 
 
 def _head_tokens(photo_on_run: PhotoOnRun) -> np.ndarray:
-    """Out of the pass that the masks were cut from, as a rule; a head of early blocks needs one of its own."""
-    from maskdistill.features.patch_tokens import stack_tokens
-
-    config, features = photo_on_run.trained.config, photo_on_run.live.view.features
-    blocks = _head_blocks(config)
-    if set(blocks) <= set(features.patch_tokens):
-        return stack_tokens(features, blocks).astype(np.float16)
-    return _fresh_tokens(config.features, photo_cache.photo_key(photo_on_run.photo), photo_on_run.photo)
-
-
-def resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """A mask at another size in pixels, (height, width); each pixel takes its nearest."""
-    if mask.shape == size:
-        return mask
-    return np.asarray(Image.fromarray(mask).resize((size[1], size[0]), Image.Resampling.NEAREST))
+    features, photo = photo_on_run.trained.config.features, photo_on_run.photo
+    fresh = partial(_fresh_tokens, features, photo_cache.photo_key(photo), photo)
+    return head_tokens(photo_on_run.live, _head_blocks(photo_on_run), fresh)

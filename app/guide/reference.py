@@ -10,6 +10,7 @@ from app.selection import Option
 from maskdistill.cli.job_command import submit_run
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
 from maskdistill.errors import MaskDistillError
+from maskdistill.handouts.photo_on_run import is_trained
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import estimate, work_of_source
 from maskdistill.storage.run_folder import Run, runs_folder
@@ -29,12 +30,6 @@ SETTINGS = (
     "stage2.epochs=6",
 )
 _LAST = "stage2"
-_NEEDS = ("clusters", "stage1", "candidates", _LAST)
-
-
-def is_trained(run: Run) -> bool:
-    """Whether a run has come to its final model."""
-    return all(run.stage_path(name).is_file() for name in _NEEDS)
 
 
 def reference_run(runs: dict[str, Run]) -> Run | None:

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from app.guide.photo_results import PhotoOnRun, TrainedRun
-from app.photo_cache import LiveProposals
 from app.run_context import RunContext
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
+from maskdistill.proposals.live import LiveProposals
 
 
 @dataclass(frozen=True)

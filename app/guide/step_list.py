@@ -1,8 +1,8 @@
 """Which step is on show, and how the link tells it."""
 
 from app import selection, session
-from app.guide.texts import STEPS
 from app.selection import Option
+from maskdistill.handouts.guide_texts import STEPS
 
 NUMBERS = tuple(str(number) for number in range(1, len(STEPS) + 1))
 FULL = "full"

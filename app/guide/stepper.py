@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from app import session
 from app.components._register import register
-from app.guide.texts import STEPS
+from maskdistill.handouts.guide_texts import STEPS
 
 _HTML = """
 <nav aria-label="Steps of the method">

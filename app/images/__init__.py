@@ -1,1 +1,1 @@
-"""Pictures for the browser: crops, colors, layers, and sending each picture once."""
+"""Pictures for the browser: crops of masks, and sending each picture once."""

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import streamlit as st
 
-from app.images import drawing
 from app.run_view import RunView
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
+from maskdistill.pictures import drawing
 from maskdistill.proposals.thumbnails import THUMB_SIDE, crop_around
 from maskdistill.roots import open_inside
 from maskdistill.storage.run_folder import thumbnail_in

@@ -14,7 +14,6 @@ import streamlit as st
 
 from app import selection, session, widgets
 from app.components.image_grid import Tile, image_grid
-from app.images import colors
 from app.images.crops import crop_url
 from app.mask_detail import html
 from app.mask_detail.facts import Verdict
@@ -22,6 +21,7 @@ from app.mask_detail.picture import draw_picture
 from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.clustering.neighbors import nearest
 from maskdistill.errors import MaskDistillError
+from maskdistill.pictures import colors
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action, Mark, Scope
 

@@ -4,10 +4,10 @@ import math
 from datetime import datetime
 from html import escape
 
-from app.images import colors
 from app.mask_detail import facts
 from app.run_view import DecisionView, RunView
 from app.stage_names import found_by
+from maskdistill.pictures import colors
 from maskdistill.review import decisions
 
 _MOST_EVENTS = 8  # of a mask's history

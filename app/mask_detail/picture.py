@@ -9,10 +9,11 @@ from PIL import Image
 
 from app import photo_cache, widgets
 from app.components.layered_image import Layer, LayeredImage, View, layered_image
-from app.images import drawing
-from app.images.colors import cluster_color
 from app.run_view import RunView, decision_view
 from maskdistill.errors import DatasetError
+from maskdistill.pictures import drawing
+from maskdistill.pictures.colors import cluster_color
+from maskdistill.proposals.live import live_size
 
 
 def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) -> None:
@@ -35,7 +36,7 @@ def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) 
         st.warning(f"The mask cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
     color = cluster_color(int(decision_view(run_view).cluster[row]))
-    src = _layer_url(run_view.run.path, run_view.stamp, mask_id, photo_cache.live_size(photo), color, run_view)
+    src = _layer_url(run_view.run.path, run_view.stamp, mask_id, live_size(photo), color, run_view)
     layers = (Layer(src, smooth=False, outline=True),)
     x, y, width, height = (int(run_view.frame[name].iat[row]) for name in "xywh")
     image = LayeredImage(

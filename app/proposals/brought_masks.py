@@ -6,12 +6,13 @@ import numpy as np
 import streamlit as st
 from PIL import Image
 
-from app import cache, photo_cache, widgets
+from app import cache, widgets
 from app.components.layered_image import Layer, View
-from app.images import colors, drawing
 from app.proposals.photo_view import mask_layer
 from app.run_context import RunContext
 from maskdistill.datasets import Photo
+from maskdistill.pictures import colors, drawing
+from maskdistill.proposals.live import live_size
 from maskdistill.review.mask_table import PART
 from maskdistill.storage.imported_masks import FORMATS
 from maskdistill.storage.mask_store import MaskCodes
@@ -32,7 +33,7 @@ def brought_view(context: RunContext, photo: Photo) -> View | None:
     if run is None or not run.cut_masks_path.is_file() or run.imported is None:
         return None
     stamp = cache.stamp(run.path / name for name in _STATE)
-    return View(_layers(run.path, stamp, photo.id, photo_cache.live_size(photo)), TITLE)
+    return View(_layers(run.path, stamp, photo.id, live_size(photo)), TITLE)
 
 
 def describe(context: RunContext) -> str:

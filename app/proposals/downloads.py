@@ -9,11 +9,11 @@ import streamlit as st
 from PIL import Image
 
 from app import photo_cache
-from app.images import derivation, drawing
-from app.images.derivation import DerivationStep
-from app.photo_cache import LiveProposals
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
+from maskdistill.pictures import derivation, drawing
+from maskdistill.pictures.derivation import DerivationStep
+from maskdistill.proposals.live import LiveProposals
 
 OPACITY = 0.45
 

@@ -8,8 +8,6 @@ import streamlit as st
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, photo_grid, photo_tile
 from app.components.layered_image import View
-from app.images import derivation
-from app.photo_cache import LiveProposals
 from app.proposals import brought_masks, downloads, setting_controls
 from app.proposals.photo_view import photo_view
 from app.proposals.pool_steps import pool_section
@@ -19,6 +17,8 @@ from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError, RunError
+from maskdistill.pictures import derivation
+from maskdistill.proposals.live import LiveProposals
 
 PAGE = 24  # thumbnails in the strip
 COMPARE_LABELS = {

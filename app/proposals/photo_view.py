@@ -6,11 +6,11 @@ import numpy as np
 
 from app import photo_cache, selection
 from app.components.layered_image import ColorScale, Grid, Layer, LayeredImage, Part, View, layered_image
-from app.images import colors, drawing
-from app.images.derivation import DerivationStep, Patch
-from app.photo_cache import LiveProposals
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import pixel_to_patch
+from maskdistill.pictures import colors, drawing
+from maskdistill.pictures.derivation import DerivationStep, Patch
+from maskdistill.proposals.live import LiveProposals
 from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
 
 _MAP = 0.45  # least opacity of a map of values

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from app.images import drawing
-from app.images.colors import mask_color
-from app.images.derivation import DerivationStep
-from app.photo_cache import LiveProposals
 from app.proposals.run_foreground import RunForeground
 from app.proposals.step_gallery import Section
+from maskdistill.pictures import drawing
+from maskdistill.pictures.colors import mask_color
+from maskdistill.pictures.derivation import DerivationStep
+from maskdistill.proposals.live import LiveProposals
 from maskdistill.proposals.pool import Pool, describe_pool, onto, suppress
 from maskdistill.proposals.pool_masks import find_view, score_views, spread_over_views
 from maskdistill.proposals.scoring import PART_NAMES

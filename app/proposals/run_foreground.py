@@ -11,13 +11,14 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from app import cache, photo_cache
+from app import cache
 from app.components.layered_image import ColorScale, Layer, View
-from app.images import colors, drawing
-from app.images.derivation import DerivationStep
 from app.proposals.photo_view import mask_layer
 from app.run_context import RunContext
 from maskdistill.datasets import Photo
+from maskdistill.pictures import colors, drawing
+from maskdistill.pictures.derivation import DerivationStep
+from maskdistill.proposals.live import live_size
 from maskdistill.review.mask_table import PART
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore
@@ -59,7 +60,7 @@ def run_foreground(context: RunContext, photo: Photo) -> RunForeground | None:
     if run is None or run.mask_stage != "foreground":
         return None
     stamp = cache.stamp(run.path / name for name in _STATE)
-    return _read(run.path, stamp, photo.id, photo_cache.live_size(photo))
+    return _read(run.path, stamp, photo.id, live_size(photo))
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

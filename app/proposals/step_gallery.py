@@ -4,10 +4,10 @@ from dataclasses import dataclass
 
 from app import photo_cache
 from app.components._register import register
-from app.images import colors, drawing
-from app.images.derivation import DerivationStep
 from maskdistill.datasets import Photo
 from maskdistill.datasets.transforms import PatchGeometry
+from maskdistill.pictures import colors, drawing
+from maskdistill.pictures.derivation import DerivationStep
 
 _PHOTO_SIDE = 640  # pixels, longest side of the photo beneath the maps
 _HTML = """

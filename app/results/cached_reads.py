@@ -10,16 +10,17 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from app import cache, photo_cache, widgets
-from app.images import drawing
-from app.results.label_names import LabelNames, names_of
+from app import cache, widgets
 from app.run_view import RunView, decision_view
 from maskdistill.datasets import read_label
 from maskdistill.errors import DatasetError
 from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
 from maskdistill.evaluation.ground_truth import GroundTruth
+from maskdistill.evaluation.label_names import LabelNames, names_of
 from maskdistill.evaluation.photo_metrics import PhotoResults, make_photo_results, read_photo_results
 from maskdistill.evaluation.run_label_maps import LabelMaps
+from maskdistill.pictures import drawing
+from maskdistill.proposals.live import LIVE_SIDE
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
@@ -123,7 +124,7 @@ def _class_sizes(path: Path, stamp: Any, kind: str) -> pd.DataFrame:
 
 
 def layers(run: Run, number: int, kinds: Sequence[str]) -> list[LabelLayer]:
-    """The label maps of a photo, at most ``cache.LIVE_SIDE`` pixels long; those it does not have are left out.
+    """The label maps of a photo, at most ``LIVE_SIDE`` pixels long; those it does not have are left out.
 
     In the place of ground truth that cannot be used stands its problem.
 
@@ -165,9 +166,9 @@ def _truth_source(path: Path, stamp: Any) -> Any:
 
 
 def label_url(labels: np.ndarray) -> str:
-    """A (H, W) uint8 label map as a grey PNG whose pixels hold the labels, at most ``cache.LIVE_SIDE`` long."""
+    """A (H, W) uint8 label map as a grey PNG whose pixels hold the labels, at most ``LIVE_SIDE`` long."""
     image = Image.fromarray(labels)
-    image.thumbnail((photo_cache.LIVE_SIDE, photo_cache.LIVE_SIDE), Image.Resampling.NEAREST)
+    image.thumbnail((LIVE_SIDE, LIVE_SIDE), Image.Resampling.NEAREST)
     return drawing.png_url(image)
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from app.results.metric_tables import PhotoGroup, kind_name, measured, signed, stage_table
+from maskdistill.evaluation.metric_tables import PhotoGroup, kind_name, measured, signed, stage_table
 
 _ROW = 30  # pixels of a bar with its gap
 _PAIR, _NARROW = 34, 24  # pixels of two bars of a class with their gap; where there are many classes

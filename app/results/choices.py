@@ -7,7 +7,7 @@ import numpy as np
 
 from app import selection, session
 from app.components.layered_image import PHOTO
-from app.results.metric_tables import kind_name
+from maskdistill.evaluation.metric_tables import kind_name
 from maskdistill.evaluation.photo_metrics import order_photos
 
 ORDERS = {

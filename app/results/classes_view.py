@@ -6,10 +6,11 @@ import streamlit as st
 from app import selection, session, widgets
 from app.components.image_grid import Tile, TileGroup, grouped_images, paged
 from app.images.crops import crop_url
-from app.results import cached_reads, charts, choices, metric_tables, metric_texts
-from app.results.label_names import LabelNames
-from app.results.metric_tables import GROUPS, Measures, PhotoGroup, kind_name
+from app.results import cached_reads, charts, choices
 from app.run_view import RunView, decision_view
+from maskdistill.evaluation import metric_tables, metric_texts
+from maskdistill.evaluation.label_names import LabelNames
+from maskdistill.evaluation.metric_tables import GROUPS, Measures, PhotoGroup, kind_name
 
 _CROPS = 10  # of a cluster
 _ROWS = 12  # clusters a page

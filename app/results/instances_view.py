@@ -8,12 +8,12 @@ import streamlit as st
 from app import photo_cache, widgets
 from app.cache import newest, stamp
 from app.components.layered_image import Layer, LayeredImage, View, layered_image
-from app.images import drawing
-from app.images.colors import cluster_color
-from app.results.label_names import LabelNames
 from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
+from maskdistill.evaluation.label_names import LabelNames
 from maskdistill.masks import decode_mask
+from maskdistill.pictures import drawing
+from maskdistill.pictures.colors import cluster_color
 from maskdistill.stages.context import annotations_by_photo
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run

@@ -6,10 +6,19 @@ import streamlit as st
 
 from app import selection, session, widgets
 from app.mask_detail.dialog import show_detail
-from app.results import cached_reads, choices, classes_view, photos_view, runs_view, stages_view, upload_view
-from app.results.label_names import LabelNames
+from app.results import (
+    cached_reads,
+    choices,
+    classes_view,
+    photos_view,
+    report_button,
+    runs_view,
+    stages_view,
+    upload_view,
+)
 from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
+from maskdistill.evaluation.label_names import LabelNames
 from maskdistill.review.decisions import Scope
 from maskdistill.stages.chain import read_record
 from maskdistill.storage.run_folder import Run
@@ -35,6 +44,7 @@ def draw(run_view: RunView) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="medium"):
         view = _choose_view()
         _draw_backbone(run_view)
+        report_button.draw_button(run_view.run)
     if outdated:
         st.warning(f"These metrics are out of date: {widgets.escape(outdated)}. Run the stage Evaluation again.")
         st.page_link("../pages/training.py", label="Open Training", icon=":material/model_training:")

@@ -9,19 +9,19 @@ import streamlit as st
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, image_grid
 from app.components.layered_image import PHOTO, Side
-from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from app.results import cached_reads, choices, instances_view, photo_strip
 from app.results.choices import ORDERS, TRUTH, StagePair
 from app.results.compare_view import compare_view
-from app.results.label_names import LabelNames
-from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView, decision_view
 from app.stage_names import found_by
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError
+from maskdistill.evaluation.label_names import LabelNames
+from maskdistill.evaluation.metric_tables import kind_name, percent
 from maskdistill.evaluation.photo_metrics import PhotoResults
 from maskdistill.evaluation.run_label_maps import PROPOSALS
+from maskdistill.pictures.colors import cluster_color
 
 
 @dataclass(frozen=True)

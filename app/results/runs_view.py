@@ -8,14 +8,15 @@ import streamlit as st
 
 from app import photo_cache, selection, session, widgets
 from app.components.layered_image import PHOTO, Side
-from app.results import cached_reads, charts, choices, metric_tables, photo_strip
+from app.results import cached_reads, charts, choices, photo_strip
 from app.results.compare_view import compare_view
-from app.results.label_names import LabelNames, names_of
-from app.results.metric_tables import kind_name, percent
 from app.run_view import RunView
 from app.settings_difference import differences
 from maskdistill.errors import MaskDistillError
+from maskdistill.evaluation import metric_tables
 from maskdistill.evaluation.compare_runs import RunComparison, comparable_runs
+from maskdistill.evaluation.label_names import LabelNames, names_of
+from maskdistill.evaluation.metric_tables import kind_name, percent
 from maskdistill.review.decisions import read_names
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder

@@ -21,6 +21,7 @@ from maskdistill.errors import DatasetError
 from maskdistill.evaluation.run_label_maps import STAGE1
 from maskdistill.machine import heavy_imports
 from maskdistill.proposals.crf import crf_available, refine_classes
+from maskdistill.proposals.live import LIVE_SIDE, live_size
 from maskdistill.roots import scratch_folder
 from maskdistill.storage.run_folder import Run, fingerprint
 
@@ -37,7 +38,7 @@ class SegmentedPhoto:
 
     name: str  # of the file
     size: tuple[int, int]  # height, width of the upright photo, pixels
-    image: Image.Image  # a copy of at most ``photo_cache.LIVE_SIDE`` pixels, which the models read
+    image: Image.Image  # a copy of at most ``LIVE_SIDE`` pixels, which the models read
     maps: dict[str, np.ndarray]  # (H, W) uint8 label map of the copy, by model
     seconds: dict[str, float]  # that each took
 
@@ -140,12 +141,12 @@ def _as_photo(content: bytes, name: str, folder: Path) -> tuple[Photo, tuple[int
     path.write_bytes(content)
     try:
         size = inspect_image(path, max_pixels=uploads.MAX_PIXELS)
-        image = read_photo(path, min_short_side=photo_cache.LIVE_SIDE)
+        image = read_photo(path, min_short_side=LIVE_SIDE)
     except DatasetError as error:
         raise DatasetError(str(error).removeprefix(f"Cannot read {path}. ")) from error
     digest = fingerprint([name, len(content), content[:4096].hex(), content[-4096:].hex()])
     photo = Photo(name, folder / "copy.png", *size, digest)
-    height, width = photo_cache.live_size(photo)
+    height, width = live_size(photo)
     image.resize((width, height), Image.Resampling.LANCZOS).save(photo.path, compress_level=1)
     return replace(photo, height=height, width=width), size
 

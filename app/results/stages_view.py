@@ -5,11 +5,12 @@ from typing import Any
 import streamlit as st
 
 from app import widgets
-from app.results import cached_reads, charts, metric_tables, metric_texts
-from app.results.label_names import LabelNames
-from app.results.metric_tables import GROUPS, MASK_METRICS, PhotoGroup, percent, points
+from app.results import cached_reads, charts
 from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
+from maskdistill.evaluation import metric_tables, metric_texts
+from maskdistill.evaluation.label_names import LabelNames
+from maskdistill.evaluation.metric_tables import GROUPS, MASK_METRICS, PhotoGroup, percent, points
 
 _COLORS: dict[PhotoGroup, str] = {"reported": charts.SECOND, "training": charts.FIRST}
 _PROBES = {"linear": "Linear probe", "linear_crf": "Linear probe + CRF", "supervised": "Same head, trained with labels"}

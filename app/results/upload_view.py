@@ -7,14 +7,14 @@ import streamlit as st
 
 from app import session, uploads, widgets
 from app.components.layered_image import PHOTO, Side
-from app.images import drawing
 from app.results import cached_reads
 from app.results.compare_view import compare_view
-from app.results.label_names import LabelNames
 from app.results.segmenting import FINAL, FINAL_CRF, Models, SegmentedPhoto, models, segment, too_large, trained_models
 from app.run_view import RunView
 from maskdistill.errors import DatasetError, MaskDistillError
+from maskdistill.evaluation.label_names import LabelNames
 from maskdistill.evaluation.run_label_maps import STAGE1
+from maskdistill.pictures import drawing
 from maskdistill.proposals.crf import crf_available
 
 _MOST = 12  # photos kept in a session

@@ -8,9 +8,9 @@ from PIL import Image
 
 from app import photo_cache
 from app.components._register import register
-from app.images import drawing
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.errors import DatasetError
+from maskdistill.pictures import drawing
 from maskdistill.roots import open_inside
 from maskdistill.stages.samples import Samples
 

@@ -6,14 +6,13 @@ import numpy as np
 
 from app import photo_cache, selection, session
 from app.components.image_grid import Tile, TileGroup, grouped_images
-from app.guide import overlays
 from app.guide.mask_detail import open_detail
 from app.guide.photo_results import TrainedRun
 from app.guide.step_context import StepContext
-from app.images import drawing
-from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from maskdistill.clustering.neighbors import nearest_to
+from maskdistill.pictures import drawing, overlays
+from maskdistill.pictures.colors import cluster_color
 
 NUM_TILES = 12
 _CROP = 480  # pixels

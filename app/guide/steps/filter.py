@@ -8,14 +8,14 @@ import pandas as pd
 from app import selection
 from app.components.image_grid import Tile, TileGroup, grouped_images
 from app.components.layered_image import Layer, Slider, Tag, View, layered_image
-from app.guide import overlays
 from app.guide.mask_detail import open_detail
 from app.guide.photo_results import TrainedRun
 from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
-from app.images.colors import cluster_color
 from app.images.crops import crop_url
 from maskdistill.config import FilterConfig
+from maskdistill.pictures import overlays
+from maskdistill.pictures.colors import cluster_color
 from maskdistill.pseudo_labels.filter import ACCEPTED, KEPT, PHOTO_BEST, RULES, FilterResult
 from maskdistill.pseudo_labels.new_photo import filter_photo
 

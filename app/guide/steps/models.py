@@ -6,14 +6,13 @@ import numpy as np
 
 from app import selection
 from app.components.layered_image import Layer, LayeredImage, Side, Slider, View, layered_image
-from app.guide import overlays
 from app.guide.photo_results import TrainedRun
 from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
 from app.guide.step_list import whole_number
-from app.images import drawing
-from app.images.colors import cluster_color
 from app.selection import Option
+from maskdistill.pictures import drawing, overlays
+from maskdistill.pictures.colors import cluster_color
 
 _MOST_KEYS = 5  # classes that are named on the picture
 

@@ -6,13 +6,12 @@ import numpy as np
 
 from app import photo_cache, selection, session
 from app.components.layered_image import ColorScale, Layer, Slider, View, layered_image
-from app.guide import overlays
 from app.guide.picture import KEY, step_image
 from app.guide.step_context import StepContext
-from app.images import colors, derivation, drawing
 from app.selection import Option
 from maskdistill.config import Setting, describe_setting
 from maskdistill.datasets.transforms import pixel_to_patch
+from maskdistill.pictures import colors, derivation, drawing, overlays
 
 MAP = 0.72  # opacity of a map of values: the photo's shapes still show
 BRIGHT = 0.98  # quantile of the attention that gets the brightest colour

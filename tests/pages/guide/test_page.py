@@ -7,8 +7,8 @@ from PIL import Image
 
 from app import photo_cache
 from app.guide import reference
-from app.guide.texts import PUBLISHED_CUT, STEPS, WITHOUT_RUN
 from maskdistill.errors import JobError
+from maskdistill.handouts.guide_texts import PUBLISHED_CUT, STEPS, WITHOUT_RUN
 
 
 @pytest.fixture
@@ -284,3 +284,13 @@ def without_masks(live):
         return replace(found, proposals=replace(found.proposals, proposals=()))
 
     return wrapped
+
+
+def test_page_for_a_class_is_that_of_the_photo_and_the_settings_on_show(open_guide, monkeypatch):
+    offered = {}
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, name, *_, **more: offered.update({name: data}))
+    app = open_guide("proposals.tau=0.3", photo="bee")
+    assert not app.exception
+    page = offered["bee-guide.html"]().decode()
+    assert "From one photo to a segmentation model: bee" in page
+    assert '<tr><th scope="row">proposals.tau</th><td class="number">0.3</td></tr>' in page

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from app.guide import overlays
-from app.guide.photo_results import resize_mask
-from app.guide.texts import STEPS
-from app.images.colors import label_colors, rgb
+from maskdistill.handouts.guide_texts import STEPS
+from maskdistill.handouts.photo_on_run import resize_mask
+from maskdistill.pictures import overlays
+from maskdistill.pictures.colors import label_colors, rgb
 
 BLUE = "#3FC8E4"
 

@@ -6,8 +6,8 @@ import pytest
 
 import maskdistill.proposals.propose
 from app import session
-from app.images import derivation
 from app.proposals import apply_dialog, page, setting_controls
+from maskdistill.pictures import derivation
 
 
 def selection(app):

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from app.results import metric_tables
-from app.results.metric_tables import percent
+from maskdistill.evaluation import metric_tables
+from maskdistill.evaluation.metric_tables import percent
 from maskdistill.files import write_json
 from maskdistill.storage.read_files import read_json
 

@@ -5,8 +5,8 @@ import shutil
 import pytest
 from streamlit.proto.Metric_pb2 import Metric
 
-from app.results.metric_tables import percent
 from app.results.page import VIEWS, why_outdated
+from maskdistill.evaluation.metric_tables import percent
 from maskdistill.evaluation.photo_metrics import read_photo_results
 from maskdistill.files import write_json
 from maskdistill.storage.read_files import read_json
@@ -255,3 +255,12 @@ def test_run_that_may_only_be_read_is_shown_without_the_ground_truth_of_its_mask
     app = open_page("results", run="tiny")
     assert not app.exception
     assert any("Ground truth is left out" in item.value for item in app.warning)
+
+
+def test_report_is_that_of_the_run(open_page, finished_run, monkeypatch):
+    offered = {}
+    monkeypatch.setattr("streamlit.download_button", lambda label, data, name, *_, **more: offered.update({name: data}))
+    app = open_page("results", run=finished_run.name)
+    assert not app.exception
+    page = offered[f"{finished_run.name}-report.html"]().decode()
+    assert f"MaskDistill: the run {finished_run.name}</h1>" in page

@@ -8,13 +8,14 @@ import pandas as pd
 import pytest
 from PIL import ExifTags, Image
 
-from app.images.colors import cluster_color
-from app.results import charts, choices, metric_tables, metric_texts
+from app.results import charts, choices
 from app.results.choices import StagePair
-from app.results.label_names import LabelNames, names_of
 from app.results.segmenting import Models, segment, too_large
 from maskdistill.config import RunConfig
 from maskdistill.errors import DatasetError
+from maskdistill.evaluation import metric_tables, metric_texts
+from maskdistill.evaluation.label_names import LabelNames, names_of
+from maskdistill.pictures.colors import cluster_color
 from maskdistill.proposals.crf import crf_available
 
 

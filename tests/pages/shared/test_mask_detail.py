@@ -10,12 +10,12 @@ import pytest
 from skimage.color import rgb2lab
 from streamlit.testing.v1 import AppTest
 
-from app.images import colors
-from app.images.colors import MASK_COLORS, rgb
 from app.images.sent_images import SentImages
 from app.mask_detail import facts
 from app.run_view import read_run_view
 from maskdistill.config import FilterConfig
+from maskdistill.pictures import colors
+from maskdistill.pictures.colors import MASK_COLORS, rgb
 from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions

@@ -7,8 +7,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from app.images.colors import label_colors
-from app.images.drawing import label_layer
 from app.stage_names import LABELS, label_of, switched_off
 from app.training import curves, machine
 from app.training.epoch_player import FRAMES, chosen_epochs
@@ -18,6 +16,8 @@ from app.training.machine import Gpu, Reading
 from app.training.stage_cards import cards_of, default_stage
 from maskdistill.config import RunConfig, section_names
 from maskdistill.jobs import Job, JobEvent, JobState
+from maskdistill.pictures.colors import label_colors
+from maskdistill.pictures.drawing import label_layer
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.status import StageState
 

@@ -3,7 +3,7 @@ import io
 import numpy as np
 from PIL import Image
 
-from app.images import colors, drawing
+from maskdistill.pictures import colors, drawing
 
 
 def square(size=20, top=5, left=5, side=8):

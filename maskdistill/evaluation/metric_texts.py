@@ -1,4 +1,4 @@
-"""metrics.json in sentences. No Streamlit in here."""
+"""metrics.json in sentences."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from app.results.metric_tables import (
+from maskdistill.evaluation.metric_tables import (
     KINDS,
     Measures,
     final_group,

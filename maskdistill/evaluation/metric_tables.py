@@ -1,4 +1,4 @@
-"""metrics.json for people: kinds of label maps, numbers in percent, and tables. No Streamlit in here."""
+"""metrics.json for people: kinds of label maps, numbers in percent, and tables."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple

@@ -1,14 +1,14 @@
-"""Layers over a photo for the guide: outlined masks, and label maps that fade where a model is unsure.
+"""Layers over a photo: outlined masks, and label maps that fade where a model is unsure.
 
-Each is a palette picture, a few kB as PNG. No Streamlit in here.
+Each is a palette picture, a few kB as PNG.
 """
 
 import numpy as np
 from PIL import Image
 from scipy import ndimage
 
-from app.images import colors, drawing
-from app.images.colors import label_colors
+from maskdistill.pictures import colors, drawing
+from maskdistill.pictures.colors import label_colors
 
 FILL = 120  # opacity of a mask's inside, of 255
 LEVELS = 8  # steps of opacity from unsure to sure

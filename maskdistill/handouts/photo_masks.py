@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
-from app import photo_cache
-from app.photo_cache import LiveProposals
 from maskdistill.config import RunConfig
-from maskdistill.datasets import Photo
+from maskdistill.proposals.live import LiveProposals
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
@@ -39,14 +38,14 @@ def foreground_chance(run: Run, number: int | None, tokens: np.ndarray, num_bloc
 
 
 def corrected_masks(
-    config: RunConfig, live: LiveProposals, photo: Photo, tokens: np.ndarray, chance: np.ndarray, num_blocks: int
+    config: RunConfig, live: LiveProposals, image: Image.Image, tokens: np.ndarray, chance: np.ndarray, num_blocks: int
 ) -> tuple[np.ndarray, ...]:
     """The masks after the foreground, each (H, W) bool of the size of ``live``, best first.
 
     Args:
         config: Settings, those of the proposals and the CRF as on show.
         live: The masks as they are cut.
-        photo: The photo.
+        image: The photo's copy that they fit.
         tokens: Of ``foreground_chance``, as the others.
         chance: What that gives.
         num_blocks: Blocks in the tokens.
@@ -56,7 +55,7 @@ def corrected_masks(
 
     pools = live.proposals.pool if config.proposals.chooses_from_pool else ()
     vectors = patch_vectors(tokens, num_blocks)
-    seen = Seen(chance, vectors, live.view.geometry, photo_cache.pixels(photo), pools)
+    seen = Seen(chance, vectors, live.view.geometry, image, pools)
     cut = [CutMask(item.mask, item.score, item.parts) for item in live.proposals.proposals if item.number is None]
     return tuple(item.mask for item in correct_masks(cut, seen, config))
 
@@ -65,7 +64,7 @@ def single_objects(
     run: Run,
     config: RunConfig,
     live: LiveProposals,
-    photo: Photo,
+    image: Image.Image,
     tokens: np.ndarray,
     chance: np.ndarray,
     num_blocks: int,
@@ -77,7 +76,7 @@ def single_objects(
         run: A run that ``has_instances``.
         config: Its settings.
         live: The photo's candidates.
-        photo: The photo.
+        image: The photo's copy that they fit.
         tokens: Of ``foreground_chance``, as the others.
         chance: What that gives.
         num_blocks: Blocks in the tokens.
@@ -89,5 +88,5 @@ def single_objects(
     scale = read_json(run.instances.record_path)["scale"]
     finder = InstanceFinder(InstanceHead.load(run.instances.model_path), scale, num_blocks, config.instances)
     size = (classes.shape[1], classes.shape[2])
-    look = Look(tokens, chance, live.proposals.pool, size, photo_cache.pixels(photo))
+    look = Look(tokens, chance, live.proposals.pool, size, image)
     return [describe_instance(item, rank, 0) for rank, item in enumerate(finder.find(look, classes))]

@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from app.images.colors import cluster_color
-from app.results.metric_tables import final_measures
 from maskdistill.datasets import IGNORE_INDEX
+from maskdistill.evaluation.metric_tables import final_measures
+from maskdistill.pictures.colors import cluster_color
 
 _UNKNOWN = {"name": "no label", "colour": "#969696", "key": ""}
 _BACKGROUND = "background"

@@ -1,4 +1,4 @@
-"""The texts of the steps: what happens, what to look at, what can go wrong. No Streamlit in here."""
+"""The texts of the steps: what happens, what to look at, what can go wrong."""
 
 from dataclasses import dataclass
 
@@ -109,6 +109,11 @@ WITHOUT_RUN = (
 EARLY = (
     "Steps 5 to 8 need a **class run**: the sample photos, each in several views. Steps 1 to 4 can be used meanwhile."
 )
+WITHOUT_RUN_ON_PAGE = (
+    "One photo is not enough from here on: clusters and models need many. A trained run shows them: make this page "
+    "with **--run**, or on the Guide page of the app."
+)
+NO_MASK = "Step 4 found no mask in this photo, which this step needs."
 PUBLISHED_CUT = (
     "The link asks for the paper's own rule: the patches with the most attention are candidates. The one with the most "
     "attention is the seed, and the mask grows from it over patches whose keys are similar."

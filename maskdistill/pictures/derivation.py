@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from app.images import colors, drawing
-from app.photo_cache import LiveProposals
+from maskdistill.pictures import colors, drawing
 from maskdistill.proposals.affinity import key_affinity, stacked_features
+from maskdistill.proposals.live import LiveProposals
 from maskdistill.proposals.normalized_cut import Cut
 from maskdistill.proposals.propose import Proposal, Proposals
 from maskdistill.proposals.published_rule import Diffusion

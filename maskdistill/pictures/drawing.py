@@ -1,4 +1,4 @@
-"""Pictures from arrays: color maps, layers, overlays, and the sheet that is downloaded. No Streamlit here."""
+"""Pictures from arrays: color maps, layers, overlays, and the sheet that is downloaded."""
 
 import base64
 import io
@@ -6,7 +6,7 @@ import io
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from app.images.colors import MASK_COLORS, Scale, label_colors, mask_color, rgb, scale_pixels
+from maskdistill.pictures.colors import MASK_COLORS, Scale, label_colors, mask_color, rgb, scale_pixels
 
 _IGNORED_ALPHA = 110  # of 255
 
