@@ -1,6 +1,8 @@
 # make app: install and start the explorer (APP="--port 8600" for flags).  make test: install and run the fast tests.  make check: lint and format.
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
+# make test-readers: exports, opened by the libraries that people read them with; these have an environment of their
+# own, .venv/readers, of about 6 GB.
 # make faults: odd input of every kind, for ten minutes.  make fuzz: inputs that a fuzzer finds, for
 # two minutes a target, where there is a wheel of atheris.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
@@ -14,7 +16,7 @@ FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: audit app dist test test-oldest test-slow test-run test-browser check check-js format docs-settings bench faults fuzz install install-dev clean
+.PHONY: audit app dist test test-oldest test-slow test-run test-browser test-readers check check-js format docs-settings bench faults fuzz install install-dev clean
 
 app: install
 	$(BIN)/maskdistill app $(APP)
@@ -31,6 +33,10 @@ test-run: install-dev
 
 test-browser: install-dev
 	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile
+
+# One that cannot be installed is left out; its tests then say so.
+test-readers: install-dev $(VENV)/readers/.installed
+	$(BIN)/python -m pytest -m slow tests/slow/test_readers.py
 
 check: install-dev check-js
 	$(BIN)/ruff check .
@@ -111,6 +117,13 @@ $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	sed '/^-r /d' requirements-dev.txt > $(VENV)/requirements-test.txt
 	$(BIN)/python -m pip install -q -r $(VENV)/requirements-test.txt
+	touch $@
+
+$(VENV)/readers/.installed: requirements-readers.txt
+	$(PYTHON) -m venv $(VENV)/readers
+	$(VENV)/readers/bin/python -m pip install -q -r requirements-readers.txt || \
+		grep -v '^#' requirements-readers.txt | while read -r reader; do \
+			$(VENV)/readers/bin/python -m pip install -q "$$reader" || echo "$$reader cannot be installed here."; done
 	touch $@
 
 clean:

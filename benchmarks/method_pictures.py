@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from app.images.drawing import overlay
 from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.masks import decode_mask
 from maskdistill.models.new_instances import has_instances
+from maskdistill.pictures.drawing import overlay
 from maskdistill.proposals.foreground import patch_vectors
 from maskdistill.proposals.foreground_masks import CutMask, Seen, correct_masks
 from maskdistill.stages.chain import Options, Plan

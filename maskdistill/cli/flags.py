@@ -66,11 +66,34 @@ def predict(command: argparse.ArgumentParser) -> None:
 
 def export(command: argparse.ArgumentParser) -> None:
     """Of ``export``."""
-    command.add_argument("--format", required=True, choices=("coco", "voc", "yolo"), help="what the other tool reads")
+    formats = ("coco", "voc", "yolo", "huggingface", "atlas", "onnx")
+    help = "what the other tool reads; atlas: masks for Embedding Atlas; onnx: the trained model"
+    command.add_argument("--format", required=True, choices=formats, help=help)
     command.add_argument("--out", required=True, type=path, help="folder for the export")
     help = "masks of the stages, or single objects of the stage instances: coco, yolo (masks)"
     command.add_argument("--what", choices=("masks", "instances"), default="masks", help=help)
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
+    command.add_argument("--stage", choices=MODELS, default="final", help="onnx: which model")
+
+
+def guide(command: argparse.ArgumentParser) -> None:
+    """Of ``guide``."""
+    command.add_argument("--photo", required=True, type=path, metavar="FILE", help="the photo")
+    html(command)
+    command.add_argument("--preset", choices=preset_names(), help="settings to start from (the run's, else quick)")
+    command.add_argument("--backbone", help="as for run; with --run the run's own")
+    help = "one setting of steps 1 to 4; help explains all, help=proposals those of a section"
+    command.add_argument("--set", action=SetAction, default=[], metavar="A.B=C", help=help)
+
+
+def report(command: argparse.ArgumentParser) -> None:
+    """Of ``report``."""
+    html(command)
+
+
+def html(command: argparse.ArgumentParser) -> None:
+    """The page that is written."""
+    command.add_argument("--html", required=True, type=path, metavar="OUT", help="the file to write, for any browser")
 
 
 def decisions(command: argparse.ArgumentParser) -> None:

@@ -109,7 +109,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(arguments)
     if unknown:
         options.parser.error(_unknown_flag(unknown[0], options.parser))
-    if options.run is None:  # checked after the typos: --rum should be named, not "--run is missing"
+    if options.run is None and options.run_needed:  # after the typos: --rum should be named
         options.parser.error(f"{options.parser.prog.partition(' ')[2]} needs --run FOLDER")
     return options
 
@@ -123,8 +123,9 @@ def call(options: argparse.Namespace) -> str:
         KeyboardInterrupt: On Ctrl-C, with all that was finished kept.
     """
     module, _, function = options.call.partition(":")
-    makes_run = module in _MAKING or (options.run / "run.json").is_file()  # who only looks leaves no folder behind
-    redirect_caches(options.run / "cache" if makes_run else None)
+    run = options.run or Path()  # of a guide without one
+    makes_run = module in _MAKING or (run / "run.json").is_file()  # who only looks leaves no folder behind
+    redirect_caches(run / "cache" if makes_run else None)
     with explain_lack_of_memory():
         return getattr(import_module(f"maskdistill.cli.{module}"), function)(options)
 
@@ -145,7 +146,11 @@ def build_parser() -> argparse.ArgumentParser:
     summary = "compare a run's label maps with ground truth"
     _add(commands, "evaluate", summary, "results:evaluate_command", flags.evaluate)
     _add(commands, "predict", "label maps of new photos, palette PNG", "results:predict_command", flags.predict)
-    _add(commands, "export", "masks and label maps for other tools", "results:export_command", flags.export)
+    _add(commands, "export", "masks, label maps or the model for other tools", "results:export_command", flags.export)
+    summary = "one photo's way in eight steps as one HTML file, for a class"
+    _add(commands, "guide", summary, "handouts:guide_command", flags.guide, run_needed=False)
+    summary = "what each stage of a run brought, with pictures, as one HTML file"
+    _add(commands, "report", summary, "handouts:report_command", flags.report)
     summary = "what people decided: a summary, or all as CSV"
     _add(commands, "decisions", summary, "results:decisions_command", flags.decisions)
     _add(commands, "status", "what is done, stale or missing, and the jobs that run or wait", "status:status_command")
@@ -191,7 +196,7 @@ def _add_app(commands: argparse._SubParsersAction) -> None:
     summary = "the pages in a browser, for this machine only unless --address says otherwise"
     command = commands.add_parser("app", help=summary, description=_sentence(summary))
     flags.app(command)
-    command.set_defaults(call="serve:app_command", parser=command, run=Path(), verbose=False)
+    command.set_defaults(call="serve:app_command", parser=command, run=Path(), run_needed=False, verbose=False)
 
 
 def _add(
@@ -208,7 +213,7 @@ def _add(
     command.add_argument("-v", "--verbose", action="store_true", help="print more on standard error")
     for add in add_flags:
         add(command)
-    command.set_defaults(call=call, parser=command, on_stage=None, **defaults)
+    command.set_defaults(**{"call": call, "parser": command, "on_stage": None, "run_needed": True, **defaults})
 
 
 def _in_short(error: Exception) -> str:

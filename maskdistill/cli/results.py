@@ -26,7 +26,7 @@ def predict_command(options: argparse.Namespace) -> str:
 
 def export_command(options: argparse.Namespace) -> str:
     """Masks and label maps in another tool's format."""
-    how = {"kept_only": options.kept_only, "what": options.what}
+    how = {"kept_only": options.kept_only, "what": options.what, "stage": options.stage}
     return exports.export_run(Run(options.run), options.format, options.out, **how)
 
 

@@ -52,6 +52,16 @@ COMMANDS: dict[str, Plan] = {
         run=f"maskdistill export --run {RUN} --format coco --out out/ --kept-only", makes=("out/**/*.json",)
     ),
     "maskdistill import --data photos/ --masks sam.json --run RUN": Plan(help_only=True),  # whose masks are not here
+    "maskdistill export --run RUN --format onnx --out out/": Plan(
+        run=f"maskdistill export --run {RUN} --format onnx --out onnx/", makes=("onnx/model.onnx",)
+    ),
+    "maskdistill guide --photo FILE --html OUT": Plan(
+        run='maskdistill guide --photo "$(ls new/*.png | head -1)" --backbone focus_vits14 --html guide.html',
+        makes=("guide.html",),
+    ),
+    "maskdistill report --run RUN --html OUT": Plan(
+        run=f"maskdistill report --run {RUN} --html report.html", makes=("report.html",)
+    ),
     "maskdistill run --run RUN --set instances.enabled=on": Plan(
         run=f"maskdistill run --run {RUN} --set instances.enabled=on --until instances", prints=r"(?m)^instances: "
     ),
@@ -108,6 +118,16 @@ COMMANDS: dict[str, Plan] = {
         run="maskdistill app --address 127.0.0.1 --allow-host masks.lab.example --port {port}", serves=True
     ),
     "pip install -e '.[auth]'": _NETWORK,
+    ".venv/bin/pip install -e '.[onnx]'": _NETWORK,
+    "make test-readers": _NETWORK,
+    "maskdistill export --run RUN --format FORMAT --out out/": Plan(
+        run=f"maskdistill export --run {RUN} --format huggingface --out huggingface/",
+        makes=("huggingface/**/*.parquet",),
+    ),
+    "maskdistill guide --photo FILE --run RUN --html OUT": Plan(
+        run=f'maskdistill guide --photo "$(ls new/*.png | head -1)" --run {RUN} --html guide-run.html',
+        makes=("guide-run.html",),
+    ),
 }
 
 

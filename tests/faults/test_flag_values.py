@@ -110,6 +110,8 @@ def command_line(place, names, flag, kind):
     usual = {
         **({} if names == ("app",) else {"--run": place / "run"}),
         "--images": place / "pictures",
+        "--photo": next((place / "pictures").iterdir()),
+        "--html": place / "page.html",
         "--out": place / "out",
         "--format": "coco",
         "--seed": "3" if names == ("run",) else None,

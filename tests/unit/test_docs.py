@@ -12,7 +12,7 @@ from maskdistill.config import section_names, setting_names
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *ROOT.glob("CONTRIBUTING.md"), *ROOT.glob("docs/*.md")])
-README_BYTES = 6144
+README_BYTES = 6656
 PACKAGES = ("maskdistill", "app", "benchmarks", "pages", "tests")
 INITS = sorted(path for name in ("maskdistill", "app") for path in (ROOT / name).rglob("__init__.py"))
 FOLDERS = (*PACKAGES, "docs", "assets", ".ci")

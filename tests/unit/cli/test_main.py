@@ -239,16 +239,16 @@ class TestReports:
         assert flags == {"crf": False, "stage": "final", "quiet": True}
         assert capsys.readouterr().out == "3 label maps.\n"
 
-    @pytest.mark.parametrize("format", ["coco", "voc", "yolo"])
+    @pytest.mark.parametrize("format", ["coco", "voc", "yolo", "huggingface", "atlas", "onnx"])
     def test_export(self, format, spy, capsys):
         from maskdistill.exports import run as exports
 
         calls = spy(exports, "export_run", "4 masks.")
         assert main(["export", "--run", "r", "--format", format, "--out", "o", "--kept-only"]) == 0
         run, *rest = calls[0]
-        assert (run.name, *rest) == ("r", format, Path("o"), {"kept_only": True, "what": "masks"})
+        assert (run.name, *rest) == ("r", format, Path("o"), {"kept_only": True, "what": "masks", "stage": "final"})
         assert main(["export", "--run", "r", "--format", format, "--out", "o", "--what", "instances"]) == 0
-        assert calls[1][-1] == {"kept_only": False, "what": "instances"}
+        assert calls[1][-1] == {"kept_only": False, "what": "instances", "stage": "final"}
         assert capsys.readouterr().out == "4 masks.\n4 masks.\n"
 
 
