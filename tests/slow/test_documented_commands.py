@@ -80,7 +80,7 @@ def test_command_does_what_it_promises(command, clone, environment, unused_port,
     expected = [pattern_of(line) for line in NAMED[command].splitlines()] if plan.shown else []
     expected += [rf"{flag}\b" for flag in re.findall(r"--[a-z-]+", command)] if plan.help_only else []
     for pattern in [*expected, plan.prints]:
-        assert re.search(pattern, done.stdout), f"{pattern}\n{done.stdout}"
+        assert re.search(pattern, done.stdout + done.stderr), f"{pattern}\n{done.stdout}{done.stderr}"
     for pattern in plan.makes:
         assert list(clone.glob(pattern)), pattern
 
