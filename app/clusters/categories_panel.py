@@ -39,7 +39,7 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
         help = "Share of the masks that are of the commonest category of their cluster."
         st.metric("Purity", f"{purity:.0%}", width="content", help=help)
         help = "Adjusted Rand index of clusters and categories: 1 if they are the same, 0 by chance."
-        st.metric("Agreement", f"{comparison.agreement:.2f}", width="content", help=help)
+        st.metric("Agreement", f"{round(comparison.agreement, 2) + 0.0:.2f}", width="content", help=help)
         st.metric("Categories", f"{len(names):,}", width="content")
         st.metric("Masks with one", f"{comparison.counts.sum():,}", width="content")
     if len(comparison.second) > MOST_CATEGORIES:

@@ -45,7 +45,7 @@ def test_from_start_to_audit(serve_once, tmp_path_factory, open_tab, exported):
     page = open_tab(serve_once(folder))
     page.set_default_timeout(PATIENCE)
     page.get_by_role("radio", name="Bring them").or_(page.get_by_role("button", name="Bring them")).first.click()
-    path = page.get_by_label("Masks on this machine")
+    path = page.get_by_role("textbox", name="Masks on this machine")
     path.fill("/nowhere.json")
     path.press("Enter")
     page.get_by_role("button", name="Bring masks").click()
