@@ -6,6 +6,7 @@
 # make faults: odd input of every kind, for ten minutes.  make fuzz: inputs that a fuzzer finds, for
 # two minutes a target, where there is a wheel of atheris.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
+# make docs: the documentation as pages in site/, in an environment of its own.
 # Everything lives in .venv.
 
 PYTHON ?= python3
@@ -16,7 +17,7 @@ FUZZ ?= --seconds 120
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: audit app dist test test-oldest test-slow test-run test-browser test-readers check check-js format docs-settings bench faults fuzz install install-dev clean
+.PHONY: audit app dist test test-oldest test-slow test-run test-browser test-readers check check-js format docs docs-settings bench faults fuzz install install-dev clean
 
 app: install
 	$(BIN)/maskdistill app $(APP)
@@ -52,6 +53,13 @@ format: install-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	if command -v npm >/dev/null; then npm ci --silent --ignore-scripts && npm run --silent format; fi
+
+# Stops at any warning: a link that leads nowhere, a parameter that a docstring names and the function lacks. The pages
+# load nothing from elsewhere; their search needs them served: python3 -m http.server --directory site
+docs: $(VENV)-docs/.installed
+	NO_MKDOCS_2_WARNING=1 PYTHONPATH=. $(VENV)-docs/bin/mkdocs build --quiet --strict
+	@! grep -rnoE '<(script|link|img|iframe)[^>]+(src|href)="?(https?:)?//[^"> ]*' site --include='*.html'
+	@! grep -rnoE '(@import|url\()[ "'"'"']*(https?:)?//[^)]*' site --include='*.css'
 
 docs-settings: install
 	$(BIN)/python -m maskdistill.cli.settings_help > docs/settings.md
@@ -127,4 +135,4 @@ $(VENV)/readers/.installed: requirements-readers.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) $(OLDEST) dist .pytest_cache .ruff_cache *.egg-info
+	rm -rf $(VENV) $(OLDEST) $(VENV)-docs dist site .pytest_cache .ruff_cache .mypy_cache *.egg-info

@@ -74,6 +74,7 @@ COMMANDS: dict[str, Plan] = {
     "make check test": _CI,
     # CONTRIBUTING.md, SECURITY.md, docs/
     "make test-browser": _CI,
+    "make docs": _CI,
     "make test-run": _CI,
     "make test-oldest": _NETWORK,
     "make format": Plan(why_not="changes files; make check, in .ci/run, sees that it has nothing to do"),
