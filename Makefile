@@ -134,5 +134,10 @@ $(VENV)/readers/.installed: requirements-readers.txt
 			$(VENV)/readers/bin/python -m pip install -q "$$reader" || echo "$$reader cannot be installed here."; done
 	touch $@
 
+$(VENV)-docs/.installed: requirements-docs.txt
+	$(PYTHON) -m venv $(VENV)-docs
+	$(VENV)-docs/bin/python -m pip install -q -r requirements-docs.txt
+	touch $@
+
 clean:
 	rm -rf $(VENV) $(OLDEST) $(VENV)-docs dist site .pytest_cache .ruff_cache .mypy_cache *.egg-info
