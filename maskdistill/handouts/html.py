@@ -57,7 +57,7 @@ def page(title: str, body: str, *, scripts: Iterable[str] = (), variables: Mappi
 
 def text(value: object) -> str:
     """Any text, for HTML or an attribute in double quotes; what cannot be printed or encoded becomes a sign for it."""
-    plain = "".join(mark if mark.isprintable() else " " for mark in str(value))
+    plain = "".join(mark if mark.isprintable() or mark == "\N{NO-BREAK SPACE}" else " " for mark in str(value))
     return escape(plain.encode("utf-8", "replace").decode("utf-8"))
 
 
