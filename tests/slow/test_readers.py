@@ -108,7 +108,7 @@ def check(found, wanted, *, least_iou):
         ("fiftyone", "coco", 0.97),
         ("lightly_studio", "coco", 0),
         ("ultralytics", "yolo", 0.8),
-        ("supervision_yolo", "yolo", 0.8),
+        ("supervision_yolo", "yolo", 0.65),
         ("datasets", "huggingface", 1),
     ],
 )
