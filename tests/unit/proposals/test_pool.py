@@ -233,6 +233,20 @@ class TestMasks:
         values = np.where(boxes_on((12, 18), (3, 4, 6, 8))[0], np.float32(1), np.float32(-1))
         assert GuidedFilter(image, (480, 720)).sharpen(values).shape == (480, 720)
 
+    @pytest.mark.parametrize("size", [(479, 640), (37, 51), (3, 200)])
+    def test_only_the_part_around_a_mask_is_worked_on_and_the_mask_is_the_same(self, size, monkeypatch):
+        generator = np.random.default_rng(size[0])
+        guide = GuidedFilter(Image.fromarray(generator.integers(0, 256, (*size, 3), dtype=np.uint8)), size)
+        maps = []
+        for box in ((0, 0, 5, 5), (20, 30, 24, 40), (40, 55, 48, 64), (10, 10, 11, 11), (0, 0, 48, 64)):
+            inside = boxes_on((48, 64), box)[0]
+            maps.append(np.where(inside, np.float32(1), np.float32(-1)) + generator.normal(0, 0.1, (48, 64)))
+        partly = [guide.sharpen(values) for values in maps]
+        assert not guide.sharpen(np.full((48, 64), -1, np.float32)).any()
+        monkeypatch.setattr(guide, "_reach", lambda *_: [(0, guide.height), (0, guide.width)])
+        for values, mask in zip(maps, partly, strict=True):
+            np.testing.assert_array_equal(mask, guide.sharpen(values))
+
     def test_masks_of_the_second_view_are_numbered_on(self):
         pools = join_views(pool_of(draw_blocks()), pool_of(draw_blocks(), seed=1))
         number = len(pools[0])
