@@ -6,20 +6,29 @@ from typing import Literal
 from maskdistill.config.settings import check_values, setting
 from maskdistill.config.training import TrainConfig
 
+MOST_HEADS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class InstanceConfig:
-    """A second head on the same tokens: taught where one object ends, by the pool and by composites."""
+    """Further heads on the same tokens: taught where one object ends, by the pool and by composites."""
 
     enabled: Literal["auto", "on", "off"] = setting(
         "off",
-        "find single objects by a head of its own; auto: where the photos hold several; needs foreground.enabled",
+        "find single objects by heads of their own; auto: where the photos hold several; needs foreground.enabled",
         label="Single objects",
         basic=True,
     )
+    folds: int = setting(
+        2,
+        "heads, each of which judges a part of the photos and learns from the others; 1: one learns from all it judges",
+        f"[1, {MOST_HEADS}]",
+        label="Heads",
+    )
     composites: int = setting(
         500,
-        "photos made of objects cut out of others, whose masks are exact; 0: the head learns from the pool alone",
+        "photos made of objects cut out of others, whose masks are exact, for all heads together; 0: they learn from "
+        "the pool alone",
         "[0, 100000]",
         label="Composites",
         unit="photos",
@@ -27,11 +36,20 @@ class InstanceConfig:
     )
     epochs: int = setting(5, "number of passes over photos and composites", "[1, 100000]", label="Epochs", basic=True)
     learning_rate: float = setting(2e-3, "learning rate at its peak", "[0, 100]", step=0.001)
-    targets: int = setting(6, "masks of each photo that the head learns from, at most", "[1, 100]", unit="masks")
+    targets: int = setting(6, "masks of each photo that a head learns from, at most", "[1, 100]", unit="masks")
     least_target: float = setting(
         0.25, "a mask is learnt from if its score is at least this share of a usual photo's best", "[0, 1]"
     )
     confident: float = setting(0.6, "share of the photos, by their best mask's score, that give cut-outs", "(0, 1]")
+    zoom: int = setting(
+        10,
+        "the best masks of each photo, so many, that the transformer looks at again in a crop of their own, for better "
+        "outlines; each takes half as long as a forward pass of the photo; 0: none",
+        "[0, 1000]",
+        label="Closer looks",
+        usual="[0, 50]",
+        unit="masks",
+    )
     overlap: float = setting(0.7, "overlap (IoU) above which the lower-scored of two masks is dropped", "[0, 1]")
     most: int = setting(100, "masks a photo, at most", "[1, 1000]", label="Masks a photo", unit="masks", basic=True)
 

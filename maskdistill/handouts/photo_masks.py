@@ -13,7 +13,6 @@ from PIL import Image
 from maskdistill.config import RunConfig
 from maskdistill.proposals.live import LiveProposals
 from maskdistill.storage.photo_arrays import ArrayStore
-from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
 
@@ -70,7 +69,9 @@ def single_objects(
     num_blocks: int,
     classes: np.ndarray,
 ) -> Sequence[dict[str, Any]]:
-    """The photo's single objects by the run's head, as COCO annotations of the size of ``classes``, best first.
+    """The photo's single objects by the run's heads, as COCO annotations of the size of ``classes``, best first.
+
+    Without the closer look at the best of them, which would let people wait.
 
     Args:
         run: A run that ``has_instances``.
@@ -83,10 +84,8 @@ def single_objects(
         classes: (K + 1, H, W) probabilities of the first model.
     """
     from maskdistill.models.instance_finder import InstanceFinder, Look, describe_instance
-    from maskdistill.models.instance_head import InstanceHead
 
-    scale = read_json(run.instances.record_path)["scale"]
-    finder = InstanceFinder(InstanceHead.load(run.instances.model_path), scale, num_blocks, config.instances)
+    finder = InstanceFinder.load(run.instances, config.instances, num_blocks)
     size = (classes.shape[1], classes.shape[2])
     look = Look(tokens, chance, live.proposals.pool, size, image)
     return [describe_instance(item, rank, 0) for rank, item in enumerate(finder.find(look, classes))]

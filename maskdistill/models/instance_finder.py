@@ -1,7 +1,8 @@
 """The single objects of one photo, from its tokens, its foreground and its pool, with the class of each."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
@@ -15,6 +16,9 @@ from maskdistill.proposals.guided_filter import GuidedFilter
 from maskdistill.proposals.pool import Pool, common_grid, suppress
 from maskdistill.proposals.pool_masks import LEAST_PIXELS
 from maskdistill.proposals.tree import flatten, pairwise_iou
+from maskdistill.proposals.zoom import READ_SIDE, Zoom
+from maskdistill.storage.read_files import read_json
+from maskdistill.storage.stage_folders import InstanceFolder
 
 MOST_LOGIT = 4.0  # beyond which a mask of the head is sure: its outline lies where it is not
 GUIDE_SIDE = 480  # pixels, shorter side at which a photo is read whose edges the masks follow
@@ -45,23 +49,57 @@ class Instance:
 
 @dataclass(frozen=True, eq=False)
 class InstanceFinder:
-    """A trained head, and how its scores compare with the pool's."""
+    """The trained heads, and how their scores compare with the pool's."""
 
-    head: InstanceHead
-    scale: float
+    heads: Sequence[InstanceHead]
+    scales: Sequence[float]  # of each head
     num_blocks: int  # of the tokens
     config: InstanceConfig
+    zoom: Zoom | None = None  # for a closer look at the best; None takes none
 
-    def find(self, look: Look, classes: np.ndarray) -> list[Instance]:
+    @classmethod
+    def load(
+        cls,
+        folder: InstanceFolder,
+        config: InstanceConfig,
+        num_blocks: int,
+        zoom: Callable[[], Zoom] | None = None,
+    ) -> Self:
+        """The heads of a run.
+
+        Args:
+            folder: Of the run.
+            config: Settings.
+            num_blocks: Of the tokens that the heads read.
+            zoom: Makes what takes closer looks; called where the settings want them.
+
+        Raises:
+            CheckpointError, RunError: If a file cannot be used.
+        """
+        scales = read_json(folder.record_path)["scales"]
+        heads = [InstanceHead.load(folder.head(number).model_path) for number in range(len(scales))]
+        return cls(heads, scales, num_blocks, config, zoom() if zoom is not None and config.zoom else None)
+
+    @property
+    def read_side(self) -> int:
+        """Pixels, shorter side at which the photo is to be read that ``find`` is given."""
+        return GUIDE_SIDE if self.zoom is None else READ_SIDE
+
+    def find(self, look: Look, classes: np.ndarray, fold: int | None = None) -> list[Instance]:
         """The objects of a photo, best first.
 
         Args:
             look: The photo.
             classes: (K + 1, H, W) probabilities of the classes, background first.
+            fold: The head to ask, which must not have learnt from the photo; None takes the mean of all, for photos
+                that taught none of them.
         """
-        pool, drawn = self.compare(look)
+        pool, drawn = self.compare(look, fold)
         config = self.config
-        found = merge(pool, drawn, self.scale, config.overlap, config.most)
+        scale = self.scales[fold] if fold is not None else float(np.mean(self.scales))
+        found = merge(pool, drawn, scale, config.overlap, config.most)
+        if self.zoom is not None and look.image is not None:
+            found = Scored(self.zoom.refine(look.image, found.values), found.scores)
         scores = found.scores ** (1 / (num_parts(look.pools) + 1))  # the other source counts as one more part
         guide = GuidedFilter(look.image, look.size)
         masks = [guide.sharpen(values) for values in found.values]
@@ -74,10 +112,11 @@ class InstanceFinder:
         known = zip(kept, labels, certainties, strict=True)
         return [Instance(masks[place], float(scores[place]), *about) for place, *about in known]
 
-    def compare(self, look: Look) -> tuple[Scored, Scored]:
-        """The candidates of the pool, and the masks that the head draws, on one grid."""
-        points = self.head.points_of(patch_vectors(look.tokens, self.num_blocks), look.probability)
-        found = draw_masks(self.head, points)
+    def compare(self, look: Look, fold: int | None = None) -> tuple[Scored, Scored]:
+        """The candidates of the pool, and the masks that a head draws, or all heads in the mean, on one grid."""
+        heads = self.heads if fold is None else (self.heads[fold],)
+        vectors = patch_vectors(look.tokens, self.num_blocks)
+        found = draw_masks(heads, [head.points_of(vectors, look.probability) for head in heads])
         logits = found.logits.clip(-MOST_LOGIT, MOST_LOGIT)
         drawn = Scored(move(logits, look.pools[0].content, common_grid(look.pools[0])), found.scores)
         return read_candidates(look.pools, look.probability), drawn.best(self.config.overlap, self.config.most)

@@ -233,18 +233,19 @@ def centres_of(masks: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
 
 
 @torch.inference_mode()
-def draw_masks(head: InstanceHead, points: np.ndarray) -> Found:
+def draw_masks(heads: Sequence[InstanceHead], points: Sequence[np.ndarray]) -> Found:
     """The masks at the places of highest objectness, near duplicates among them.
 
     Args:
-        head: Trained.
-        points: (rows, cols, d + 1) as in ``Lesson``.
+        heads: Trained; what they say of each place is averaged.
+        points: (rows, cols, d + 1) as in ``Lesson``, of each head.
     """
-    rows, cols = points.shape[:2]
-    seen = head(_as_input(points, head.objectness.weight.device))
-    chance = seen.objectness.sigmoid().flatten()
+    rows, cols = points[0].shape[:2]
+    seen = [head(_as_input(item, head.objectness.weight.device)) for head, item in zip(heads, points, strict=True)]
+    chance = torch.stack([item.objectness.sigmoid().flatten() for item in seen]).mean(dim=0)
     best = torch.argsort(chance, descending=True, stable=True)[:LOOKED_AT]
-    logits = seen.masks(best // (rows * cols), best % (rows * cols))
+    sizes, places = best // (rows * cols), best % (rows * cols)
+    logits = torch.stack([item.masks(sizes, places) for item in seen]).mean(dim=0)
     inside, probability = logits > 0, logits.sigmoid()
     sure = (probability * inside).sum(dim=1) / inside.sum(dim=1).clamp_min(1)
     kept = inside.sum(dim=1) >= FEWEST_PATCHES

@@ -9,22 +9,22 @@ from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import head_blocks, read_for_network, stack_tokens
 from maskdistill.models.instance_finder import Instance, InstanceFinder, Look
-from maskdistill.models.instance_head import InstanceHead
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.proposals.propose import Recipe, extract_views, find_pool
-from maskdistill.storage.read_files import read_json, read_json_if_there
+from maskdistill.proposals.zoom import Zoom
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
 
 def has_instances(run: Run) -> bool:
-    """Whether a run has a head that finds single objects, and that is finished."""
+    """Whether a run has heads that find single objects, and that are finished."""
     record = read_json_if_there(run.instances.record_path)
-    return bool(record and record["used"]) and bool(run.fingerprint_of("instances"))
+    return bool(record and record["used"] and record.get("scales")) and bool(run.fingerprint_of("instances"))
 
 
 class NewInstances:
-    """The head of a run on photos that are not in it.
+    """The heads of a run, in the mean, on photos that are not in it.
 
     Args:
         run: A run that ``has_instances``.
@@ -39,9 +39,10 @@ class NewInstances:
         self._blocks = head_blocks(self._backbone, self._config.features)
         self._recipe = Recipe.resolve(self._config.proposals, self._config.crf, self._backbone)
         self._foreground = ForegroundHeads.load(run.foreground.heads_path)
-        scale = read_json(run.instances.record_path)["scale"]
-        head = InstanceHead.load(run.instances.model_path)
-        self._finder = InstanceFinder(head, scale, len(self._blocks), self._config.instances)
+        config = self._config.instances
+        self._finder = InstanceFinder.load(
+            run.instances, config, len(self._blocks), lambda: Zoom(self._backbone, self._blocks, config.zoom)
+        )
         self._classes = load_model(run, "stage1", self.tokens)
         self._last: tuple[Photo, Look, PatchGeometry] | None = None
 

@@ -9,14 +9,16 @@ from PIL import Image
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid, pixels_to_patches
+from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.masks import decode_mask
 from maskdistill.models.composites import Cutout, compose, cut_out
-from maskdistill.models.instance_finder import GUIDE_SIDE, InstanceFinder, Look, describe_instance
+from maskdistill.models.instance_finder import InstanceFinder, Look, describe_instance
 from maskdistill.models.instance_head import FEWEST_PATCHES, InstanceHead
 from maskdistill.models.instances import read_pools
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
+from maskdistill.proposals.zoom import Zoom
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
@@ -31,16 +33,18 @@ class CompositeWorker:
     """Makes one photo of others, and writes what the head learns from it."""
 
     def __init__(self, run: Path, config: RunConfig) -> None:
-        folder = Run(run).instances
         self._fresh, self._seed = FreshTokens(config.features), config.seed
         self._foreground = ForegroundHeads.load(Run(run).foreground.heads_path)
-        self._head, self._store = InstanceHead.load(folder.start_path), VectorStore(folder.composites_path)
+        folders = [Run(run).instances.head(head) for head in range(config.instances.folds)]
+        self._heads = [InstanceHead.load(folder.start_path) for folder in folders]
+        self._stores = [VectorStore(folder.composites_path) for folder in folders]
 
-    def __call__(self, number: int, background: Photo, objects: list[tuple[Photo, dict[str, Any]]]) -> bool:
+    def __call__(self, number: int, head: int, background: Photo, objects: list[tuple[Photo, dict[str, Any]]]) -> bool:
         """Make a composite; whether that could be done.
 
         Args:
             number: Of the composite.
+            head: That learns from it.
             background: The photo that objects are pasted into.
             objects: The photo of each, and its mask there.
         """
@@ -53,7 +57,7 @@ class CompositeWorker:
         except PHOTO_ERRORS as error:
             describe_failure(background, error)
             return False
-        self._write(number, tokens, [pixels_to_patches(mask, geometry) for mask in masks])
+        self._write(number, head, tokens, [pixels_to_patches(mask, geometry) for mask in masks])
         return True
 
     def _cut_out(self, photo: Photo, code: dict[str, Any]) -> Cutout | None:
@@ -61,38 +65,48 @@ class CompositeWorker:
         mask = Image.fromarray(decode_mask(code)).resize(pixels.shape[1::-1], Image.Resampling.NEAREST)
         return cut_out(pixels, np.asarray(mask))
 
-    def _write(self, number: int, tokens: np.ndarray, masks: list[np.ndarray]) -> None:
+    def _write(self, number: int, head: int, tokens: np.ndarray, masks: list[np.ndarray]) -> None:
         grid = tokens.shape[:2]
         vectors = patch_vectors(tokens, len(self._fresh.blocks))
         probability = self._foreground.probability(vectors).reshape(grid)
-        points = self._head.points_of(vectors, probability)
+        points = self._heads[head].points_of(vectors, probability)
         seen = [mask.ravel() for mask in masks if np.count_nonzero(mask > 0.5) >= FEWEST_PATCHES]
         arrays = {
             "points": points.reshape(len(vectors), -1),
             "masks": np.array(seen, np.float32).reshape(-1, len(vectors)),
             "grid": np.array([grid]),
         }
-        self._store.write(number, arrays)
+        self._stores[head].write(number, arrays)
 
 
 class InstanceWorker:
     """Finds the objects of one photo after the other."""
 
-    def __init__(self, run: Path, config: RunConfig, tokens: Path, scale: float) -> None:
+    def __init__(self, run: Path, config: RunConfig, tokens: Path) -> None:
         self._run, self._config = Run(run), config
         self._tokens, self._maps = ArrayStore(tokens), ArrayStore(self._run.foreground.maps_path)
         self._pools = PoolStore(self._run.pool)
         info = read_json(tokens / TOKEN_INFO)
         self._patch_size = info["patch_size"]
-        head = InstanceHead.load(self._run.instances.model_path)
-        self._finder = InstanceFinder(head, scale, len(info["blocks"]), config.instances)
+        self._finder = InstanceFinder.load(
+            self._run.instances,
+            config.instances,
+            len(info["blocks"]),
+            lambda: Zoom(load_backbone(config.features), tuple(info["blocks"]), config.instances.zoom),
+        )
         self._number = 0  # of the photo at hand
         self._classes = load_model(
             self._run, STAGE1, lambda photo: (self._tokens.read(self._number), self._grid(photo))
         )
 
-    def __call__(self, number: int, photo: Photo) -> PhotoResult:
-        """The objects of one photo; whatever is wrong with it is returned, not raised."""
+    def __call__(self, number: int, photo: Photo, fold: int | None) -> PhotoResult:
+        """The objects of one photo; whatever is wrong with it is returned, not raised.
+
+        Args:
+            number: Of the photo in the run.
+            photo: The photo.
+            fold: The head that did not learn from it; None where none did.
+        """
         self._number = number
         try:
             look = Look(
@@ -100,9 +114,9 @@ class InstanceWorker:
                 self._maps.read(number)[..., 0].astype(np.float32),
                 read_pools(self._pools, number),
                 (photo.height, photo.width),
-                read_photo(photo, min_short_side=GUIDE_SIDE),
+                read_photo(photo, min_short_side=self._finder.read_side),
             )
-            found = self._finder.find(look, self._classes.probabilities(photo))
+            found = self._finder.find(look, self._classes.probabilities(photo), fold)
         except PHOTO_ERRORS as error:
             return PhotoResult(number, error=describe_failure(photo, error))
         first = number * INSTANCES_PER_PHOTO

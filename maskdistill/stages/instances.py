@@ -1,10 +1,13 @@
-"""Stage ``instances``: a head learns where one object ends, and finds the objects of every photo. Without ground truth.
+"""Stage ``instances``: heads learn where one object ends, and find the objects of every photo. Without ground truth.
 
-It is taught by the best candidates of each photo, which may be wrong, and by composites, whose masks are exact.
+They are taught by the best candidates of each photo, which may be wrong, and by composites, whose masks are exact. Each
+head judges photos that it did not learn from: what it says of a candidate is no echo of that candidate.
 """
 
 import shutil
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,6 +19,7 @@ from maskdistill.models.instance_head import InstanceHead, InstanceTask
 from maskdistill.models.instances import compare_scores, find_scale, read_pools
 from maskdistill.models.training.task import Callbacks
 from maskdistill.models.training.train import train
+from maskdistill.proposals.foreground import assign_folds
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.imported import STAY
@@ -25,21 +29,22 @@ from maskdistill.stages.pool import map_photos
 from maskdistill.stages.shards import Parts
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
+from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import fingerprint
 
 STAGE = "instances"
 UNFINISHED = "It is not finished."
-CODE = 1  # raised when the same settings would train another head
+CODE = 2  # raised when the same settings would train other heads
 FEWEST_PHOTOS = 8  # with masks; fewer teach nothing
 SEVERAL = 1.5  # masks a photo from which the photos are said to hold several objects
-MOST_PHOTOS = 2_000  # that the head learns from, spread over all
+MOST_PHOTOS = 2_000  # that the heads learn from, spread over all
 CHECKED_PHOTOS = 16  # that the check after each epoch looks at
 COMPARED_PHOTOS = 200  # whose scores by pool and head are compared
 
 
 def find_instances(context: Context) -> str:
-    """Make composites, train the head, and write instances.json; where it is of no use, only why not."""
+    """Make composites, train the heads, and write instances.json; where they are of no use, only why not."""
     folder = context.run.instances
     folder.drop_masks()
     if why := _why_not(context):
@@ -55,12 +60,15 @@ def find_instances(context: Context) -> str:
         known = {"head": head_key}
     _note(context, known, UNFINISHED)
     make_tokens(replace(context, reports_as=STAGE))
-    if "scale" not in known or not folder.model_path.is_file():
-        known |= _train_head(context, head_key)
+    heads = [folder.head(number) for number in range(context.config.instances.folds)]
+    folds = _folds_of(context)
+    if "scales" not in known or not all(head.model_path.is_file() for head in heads):
+        known |= _train_heads(context, head_key, folds)
         _note(context, known, UNFINISHED)
-        folder.start_path.unlink(missing_ok=True)
-        shutil.rmtree(folder.composites_path, ignore_errors=True)
-    results = _find(context, known["scale"])
+        for head in heads:
+            head.start_path.unlink(missing_ok=True)
+            shutil.rmtree(head.composites_path, ignore_errors=True)
+    results = _find(context, folds)
     write_json(folder.codes_path, _as_coco(context, results), indent=None)
     count = sum(len(item["annotations"]) for item in results)
     counts = {"photos": len(context.source.photos), "instances": count}
@@ -69,7 +77,7 @@ def find_instances(context: Context) -> str:
     failed = sum(bool(item["error"]) for item in results)
     left = f"; {failed} photos could not be read" if failed else ""
     made = f"{known['photos_learnt']} photos and {known['composites']} composites"
-    return f"{count} objects in {counts['photos']} photos, by a head taught by {made}{left}."
+    return f"{count} objects in {counts['photos']} photos, by heads taught by {made}{left}."
 
 
 def _note(context: Context, known: dict[str, Any], why: str = "") -> None:
@@ -88,8 +96,12 @@ def _why_not(context: Context) -> str:
     if not config.proposals.makes_pool:
         return "Left out: it learns from the pool of candidates, which is not there. Set proposals.pool=on."
     learnt = learnt_photos(context)
-    if len(learnt) < FEWEST_PHOTOS:
-        return f"Left out: {len(learnt)} photos with masks are too few to learn from, {FEWEST_PHOTOS} are needed."
+    groups, wanted = (
+        len({context.photo(number).digest for number in learnt}),
+        max(FEWEST_PHOTOS, config.instances.folds),
+    )
+    if groups < wanted:
+        return f"Left out: {groups} photos with masks are too few to learn from, {wanted} are needed."
     masks = sum(len(context.annotations[number]) for number in learnt) / len(learnt)
     if config.instances.enabled == "auto" and masks < SEVERAL:
         return f"Left out: the photos hold {masks:.1f} objects each. instances.enabled=on makes it all the same."
@@ -97,40 +109,74 @@ def _why_not(context: Context) -> str:
 
 
 def learnt_photos(context: Context) -> list[int]:
-    """Numbers of the photos that the head learns from: those that training may see, with a mask."""
+    """Numbers of the photos that the heads learn from: those that training may see, with a mask."""
     numbers = [number for number in training_numbers(context.source) if number in context.annotations]
     return numbers[:: max(1, -(-len(numbers) // MOST_PHOTOS))]
 
 
+def _folds_of(context: Context) -> dict[str, int]:
+    """The head that did not learn from a photo, by the photo's digest; photos that teach no head have none."""
+    config = context.config
+    if config.instances.folds < 2:
+        return {}
+    digests = [context.photo(number).digest for number in learnt_photos(context)]
+    return assign_folds(digests, config.instances.folds, config.seed)
+
+
 def _head_key(context: Context) -> str:
-    """Fingerprint of what decides the head, classes and what is done with its masks aside."""
+    """Fingerprint of what decides the heads, classes and what is done with their masks aside."""
     settings = asdict(context.config.instances)
-    for name in ("enabled", "most", "overlap"):
+    for name in ("enabled", "most", "overlap", "zoom"):
         del settings[name]
     return fingerprint([CODE, context.run.fingerprint_of("foreground"), settings, context.config.seed])
 
 
-def _train_head(context: Context, key: str) -> dict[str, Any]:
-    """Train it, and find out how its scores compare with the pool's; what of that is to be remembered."""
+def _train_heads(context: Context, key: str, folds: Mapping[str, int]) -> dict[str, Any]:
+    """Train them, and find out how their scores compare with the pool's; what of that is to be remembered."""
+    learnt, places = learnt_photos(context), range(context.config.instances.folds)
+    judged = [[number for number in learnt if folds.get(context.photo(number).digest, 0) == place] for place in places]
+    taught = [[number for number in learnt if number not in set(items)] for items in judged] if folds else [learnt]
+    heads = [start_head(context, place, taught[place]) for place in places]
+    lessons = Lessons.make(context, heads, taught)
+    epochs = context.config.instances.epochs
+    done = 0
+    with context.reporter(STAGE, epochs * sum(map(len, lessons)), unit="steps") as reporter:
+        for head, lesson in zip(heads, lessons, strict=True):
+            _train_head(context, key, head, lesson, partial(_advance, reporter, done))
+            done += epochs * len(lesson)
+            reporter.reach(done)  # a head that was finished before says no step
+    scales = [_compare(context, head.cpu(), items) for head, items in zip(heads, judged, strict=True)]
+    composites = sum(len(item.composites) for item in lessons)
+    return {"scales": scales, "photos_learnt": len(learnt), "composites": composites}
+
+
+def _advance(reporter: Reporter, before: int, step: int) -> None:
+    reporter.reach(before + step)
+
+
+def _train_head(
+    context: Context, key: str, head: InstanceHead, lessons: Lessons, on_step: Callable[[int], object]
+) -> None:
     from maskdistill.features.backbone import choose_device
 
-    config = context.config.instances
-    numbers = learnt_photos(context)
-    head = start_head(context, numbers)
-    lessons = Lessons.make(context, head, numbers)
-    checked = range(0, len(numbers), max(1, len(numbers) // CHECKED_PHOTOS))
-    task = InstanceTask(head.to(choose_device(context.config.features.device)), len(lessons), lessons.read, checked)
-    with context.reporter(STAGE, config.epochs * len(lessons), unit="steps") as reporter:
-        calls = Callbacks(on_step=lambda done, _total: reporter.reach(done))
-        seed = context.config.seed
-        train(task, config.training, folder=context.run.instances.path, seed=seed, key=key, calls=calls)
-    scale = _compare(context, head.cpu(), numbers)
-    return {"scale": scale, "photos_learnt": len(numbers), "composites": len(lessons) - len(numbers)}
+    config, photos = context.config, len(lessons.numbers)
+    checked = range(0, photos, max(1, photos // CHECKED_PHOTOS))
+    task = InstanceTask(head.to(choose_device(config.features.device)), len(lessons), lessons.read, checked)
+    train(
+        task,
+        config.instances.training,
+        folder=context.run.instances.head(lessons.place).path,
+        seed=config.seed,
+        key=f"{key} {lessons.place}",
+        calls=Callbacks(on_step=lambda step, _total: on_step(step)),
+    )
+    lessons.cache.clear()
 
 
 def _compare(context: Context, head: InstanceHead, numbers: list[int]) -> float:
+    """The scale of a head's scores, by photos that it judges."""
     num_blocks = len(read_json(context.tokens_path / TOKEN_INFO)["blocks"])
-    finder = InstanceFinder(head, 1.0, num_blocks, context.config.instances)
+    finder = InstanceFinder([head], [1.0], num_blocks, context.config.instances)
     maps, pairs = ArrayStore(context.run.foreground.maps_path), []
     for number in numbers[:: max(1, -(-len(numbers) // COMPARED_PHOTOS))]:
         photo, probability = context.photo(number), maps.read(number)[..., 0].astype(np.float32)
@@ -140,15 +186,19 @@ def _compare(context: Context, head: InstanceHead, numbers: list[int]) -> float:
     return find_scale(pairs)
 
 
-def _find(context: Context, scale: float) -> list[dict[str, Any]]:
+def _find(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     """A result of every photo; those that are done are kept."""
     run, parts = context.run, _parts(context)
     images = run.images()
     readable = set(images.loc[images["readable"].astype(bool), "id"])
     done = parts.begun([photo.id in readable for photo in context.source.photos])
     there = {photo for results in done.values() for photo in results}
-    tasks = [(number, photo) for number, photo in enumerate(context.source.photos) if number not in there]
-    options = {"tokens": context.tokens_path, "scale": scale}
+    tasks = [
+        (number, photo, folds.get(photo.digest))
+        for number, photo in enumerate(context.source.photos)
+        if number not in there
+    ]
+    options = {"tokens": context.tokens_path}
     spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", run.path, context.config, options)
     total = len(context.source.photos)
     with context.reporter(STAGE, total, total - len(tasks)) as reporter:

@@ -39,8 +39,13 @@ _STAMPED = (
     *("foreground/heads.npz", "stages/foreground.json"),
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
-    *("stage1/config.json", "stage2/config.json", "instances/config.json", "instances/record.json"),
-    *("instances/model.safetensors", "instances.json", "instances.arrow"),
+    *("stage1/config.json", "stage2/config.json", "instances/record.json"),
+    *("instances.json", "instances.arrow"),
+    *(
+        f"instances/head-{number}/{name}"
+        for number in range(MOST_HEADS)
+        for name in ("config.json", "model.safetensors")
+    ),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
 )
 
@@ -129,8 +134,10 @@ def _check_foreground(run: Run) -> None:
 
 
 def _check_instances(run: Run) -> None:
-    if read_json(run.instances.record_path)["used"]:
-        _check_model(run.instances.path)
+    record = read_json(run.instances.record_path)
+    if record["used"]:
+        for number in range(len(record.get("scales", ()))):
+            _check_model(run.instances.head(number).path)
         MaskCodes.of_file(run.instances.codes_path)
 
 

@@ -260,12 +260,13 @@ RUN_FILES = (
     *(RunFile(f"{stage}/*", stage) for stage in ("stage1", "stage2")),
     RunFile("instances.json", "instances", _COCO),
     RunFile("instances/record.json", "instances", {
-        NEEDED: ("used",), "used": bool, "why": str, "head": str, "scale": float,
+        NEEDED: ("used",), "used": bool, "why": str, "head": str, "scales": [float],
         **dict.fromkeys(("photos", "instances", "composites"), COUNT),
     }),
-    RunFile("instances/config.json", "instances", _TRAINING),
-    RunFile("instances/composites/*/*.npz", "instances"),
-    RunFile("instances/*", "instances"),
+    RunFile("instances/*/config.json", "instances", _TRAINING),
+    RunFile("instances/*/composites/*/*.npz", "instances"),
+    RunFile("instances/*/*", "instances"),
+    RunFile("instances/*", "instances"),  # of runs made before there were several heads
     RunFile("candidates.parquet", "candidates", columns=_CANDIDATES),
     RunFile("candidates.json", "candidates", _COCO),
     RunFile("kept.parquet", "filter", columns=_KEPT),

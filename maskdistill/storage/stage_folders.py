@@ -42,20 +42,10 @@ class ForegroundFolder:
 
 
 @dataclass(frozen=True)
-class InstanceFolder:
-    """Where the head that finds single objects lies, and what it found."""
+class InstanceHeadFolder:
+    """Where one head that finds single objects lies, and what it learns from."""
 
     path: Path
-
-    @property
-    def record_path(self) -> Path:
-        """record.json: whether it is used, and why not; how its scores compare with the pool's."""
-        return self.path / "record.json"
-
-    @property
-    def codes_path(self) -> Path:
-        """instances.json, in the run: COCO, the objects of every photo with score and class."""
-        return self.path.parent / "instances.json"
 
     @property
     def model_path(self) -> Path:
@@ -64,13 +54,34 @@ class InstanceFolder:
 
     @property
     def start_path(self) -> Path:
-        """start.safetensors: the head before its training, while that is not finished."""
+        """start.safetensors: the head before its training, while the heads are not finished."""
         return self.path / "start.safetensors"
 
     @property
     def composites_path(self) -> Path:
-        """Folder of the composites, while the training is not finished."""
+        """Folder of its composites, while the heads are not finished."""
         return self.path / "composites"
+
+
+@dataclass(frozen=True)
+class InstanceFolder:
+    """Where the heads that find single objects lie, and what they found."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """record.json: whether they are used, and why not; how their scores compare with the pool's."""
+        return self.path / "record.json"
+
+    def head(self, number: int) -> InstanceHeadFolder:
+        """The folder of a head, numbered from 0 as the folds that they judge."""
+        return InstanceHeadFolder(self.path / f"head-{number}")
+
+    @property
+    def codes_path(self) -> Path:
+        """instances.json, in the run: COCO, the objects of every photo with score and class."""
+        return self.path.parent / "instances.json"
 
     def drop_masks(self) -> None:
         """Take the objects away."""

@@ -25,7 +25,7 @@ def with_objects(editable_run):
         for rank, score in enumerate(SCORES)
     ]
     write_json(editable_run.instances.codes_path, content)
-    write_json(editable_run.instances.record_path, {"used": True, "why": "", "scale": 1.0})
+    write_json(editable_run.instances.record_path, {"used": True, "why": "", "scales": [1.0]})
     metrics = read_json(editable_run.path / "metrics.json")
     write_json(editable_run.path / "metrics.json", metrics | {"instances": metrics["masks"] | {"mask_ap50": 1.0}})
     return editable_run

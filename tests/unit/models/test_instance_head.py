@@ -64,7 +64,7 @@ def test_finds_each_block_of_grids_it_never_saw(trained):
     found = wanted = 0
     for seed in range(1000, 1020):
         vectors, foreground, masks = blocks(seed)
-        drawn = draw_masks(head, head.points_of(vectors, foreground))
+        drawn = draw_masks([head], [head.points_of(vectors, foreground)])
         sure = drawn.logits[drawn.scores > 0.3] > 0
         wanted += len(masks)
         found += sum(any(mask_iou(mask > 0, other) > 0.7 for other in sure) for mask in masks)
@@ -74,7 +74,7 @@ def test_finds_each_block_of_grids_it_never_saw(trained):
 def test_masks_come_best_first_with_scores_from_0_to_1(trained):
     head, _ = trained
     vectors, foreground, _ = blocks(5)
-    drawn = draw_masks(head, head.points_of(vectors, foreground))
+    drawn = draw_masks([head], [head.points_of(vectors, foreground)])
     assert (np.diff(drawn.scores) <= 0).all()
     assert ((drawn.scores >= 0) & (drawn.scores <= 1)).all()
     assert drawn.logits.shape == (len(drawn.scores), ROWS, COLS)
@@ -149,7 +149,7 @@ def test_read_back_it_is_the_same_head(trained, tmp_path):
     vectors, foreground, _ = blocks(7)
     points = head.points_of(vectors, foreground)
     np.testing.assert_array_equal(other.points_of(vectors, foreground), points)
-    np.testing.assert_array_equal(draw_masks(other, points).scores, draw_masks(head, points).scores)
+    np.testing.assert_array_equal(draw_masks([other], [points]).scores, draw_masks([head], [points]).scores)
     path = tmp_path / "other.safetensors"
     write_tensors(path, {"objectness.weight": torch.zeros(3, 2)}, {})
     with pytest.raises(CheckpointError, match="another model"):

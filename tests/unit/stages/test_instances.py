@@ -30,6 +30,8 @@ from maskdistill.review.decisions import Action, Mark, Scope, decide
 from maskdistill.review.mask_table import read_mask_table
 from maskdistill.stages import instances, shards
 from maskdistill.stages.chain import Options, Plan, run_stages
+from maskdistill.stages.instance_lessons import Lessons
+from maskdistill.stages.instance_worker import CompositeWorker, InstanceWorker
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import with_needs
 from maskdistill.stages.status import stage_states
@@ -40,7 +42,7 @@ from maskdistill.storage.run_folder import Run
 ON = (
     *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
     *("instances.enabled=on", "instances.composites=5", "instances.epochs=2", "proposals.pool=on"),
-    *("proposals.pool_depth=3", "stage1.epochs=1"),
+    *("proposals.pool_depth=3", "stage1.epochs=1", "instances.zoom=2"),
 )
 WANTED = ("instances",)
 
@@ -89,9 +91,11 @@ def test_scored_masks_of_every_photo_with_a_class(made, settings):
 
 def test_what_is_only_needed_meanwhile_is_taken_away(made):
     folder = made[0].instances
-    assert folder.model_path.is_file()
-    assert not folder.composites_path.exists()
-    assert not folder.start_path.exists()
+    for head in (folder.head(0), folder.head(1)):
+        assert head.model_path.is_file()
+        assert not head.composites_path.exists()
+        assert not head.start_path.exists()
+    assert len(read_json(folder.record_path)["scales"]) == 2
 
 
 @pytest.mark.parametrize("seen", [1, 9, 27, 50])
@@ -128,7 +132,7 @@ def test_no_label_reaches_it(made, scene, settings, tmp_path):
     run_chain(tmp_path / "run", data, settings, wanted=WANTED)
     run = Run(tmp_path / "run")
     assert read_json(run.instances.codes_path)["annotations"] == read_json(made[0].instances.codes_path)["annotations"]
-    assert weights_of(run.instances.model_path) == weights_of(made[0].instances.model_path)
+    assert weights_of(run.instances.head(0).model_path) == weights_of(made[0].instances.head(0).model_path)
 
 
 def test_photos_outside_of_the_train_split_teach_nothing(made, scene, settings, tmp_path):
@@ -137,16 +141,50 @@ def test_photos_outside_of_the_train_split_teach_nothing(made, scene, settings, 
     (data / "ImageSets/Segmentation/val.txt").write_text("08\n09")
     run_chain(tmp_path / "run", data, settings, wanted=WANTED)
     names = ("objectness.weight", "basis")
-    first, second = (weights_of(run.instances.model_path)[1] for run in (Run(tmp_path / "run"), made[0]))
+    first, second = (weights_of(run.instances.head(0).model_path)[1] for run in (Run(tmp_path / "run"), made[0]))
     assert [name for name in names if first[name] != second[name]] == []
+
+
+def test_no_head_judges_a_photo_that_taught_it(copy, scene, settings, monkeypatch):
+    """Neither by its pool nor by an object of it in a composite."""
+    taught, pasted, judged = {}, {}, {}
+    make, compose, find = Lessons.make, CompositeWorker.__call__, InstanceWorker.__call__
+
+    def making(context, heads, photos):
+        taught.update(enumerate(map(set, photos)))
+        return make(context, heads, photos)
+
+    def composing(self, number, head, background, objects):
+        pasted.setdefault(head, set()).update(photo.id for photo in (background, *(item for item, _ in objects)))
+        return compose(self, number, head, background, objects)
+
+    def finding(self, number, photo, fold):
+        judged[number] = (photo.id, fold)
+        return find(self, number, photo, fold)
+
+    monkeypatch.setattr(Lessons, "make", making)
+    monkeypatch.setattr(CompositeWorker, "__call__", composing)
+    monkeypatch.setattr(InstanceWorker, "__call__", finding)
+    shutil.rmtree(copy.instances.path)
+    copy.stage_path("instances").unlink()
+    run_chain(copy.path, scene[0], settings, wanted=WANTED)
+    folds = [fold for _, fold in judged.values()]
+    assert (folds.count(0), folds.count(1), folds.count(None)) == (NUM_TRAIN / 2, NUM_TRAIN / 2, NUM_VAL)
+    for number, (photo, fold) in judged.items():
+        for head in (0, 1):
+            assert (number in taught[head]) == (fold == 1 - head)
+            assert photo not in pasted[head] or fold == 1 - head
+    assert set(pasted) == {0, 1}
 
 
 def test_other_classes_leave_the_head_as_it_is(copy, made, scene, settings):
     changed = settings.with_overrides(["stage1.hidden=24"])
     said = run_chain(copy.path, scene[0], changed, wanted=WANTED)
     assert redone(said) == ["stage1", "instances"]
-    assert weights_of(copy.instances.model_path) == weights_of(made[0].instances.model_path)
-    assert copy.instances.model_path.stat().st_mtime_ns == made[0].instances.model_path.stat().st_mtime_ns
+    for place in (0, 1):
+        path, before = (run.instances.head(place).model_path for run in (copy, made[0]))
+        assert weights_of(path) == weights_of(before)
+        assert path.stat().st_mtime_ns == before.stat().st_mtime_ns
 
 
 class TestSwitchedOff:
@@ -173,7 +211,7 @@ class TestSwitchedOff:
         off = settings.with_overrides(["instances.enabled=off"])
         assert redone(run_chain(copy.path, scene[0], off, wanted=WANTED)) == ["instances"]
         assert not copy.instances.codes_path.exists()
-        assert not copy.instances.model_path.exists()
+        assert not copy.instances.head(0).model_path.exists()
 
 
 @pytest.mark.parametrize(
@@ -181,6 +219,7 @@ class TestSwitchedOff:
     [
         ("foreground.enabled=false", "foreground"),
         ("proposals.pool=off", "proposals.pool=on"),
+        ("instances.folds=10", "10 are needed"),
         ("instances.composites=0", None),
     ],
 )
@@ -203,7 +242,7 @@ def test_auto_leaves_photos_of_one_object_alone(made, scene, settings, copy, mon
     assert "objects in" in run_chain(copy.path, scene[0], auto, wanted=WANTED)["instances"]
 
 
-@pytest.mark.parametrize("name", ["instances.json", "instances/record.json", "instances/model.safetensors"])
+@pytest.mark.parametrize("name", ["instances.json", "instances/record.json", "instances/head-1/model.safetensors"])
 @pytest.mark.parametrize("damage", ["deleted", "cut off"])
 def test_damaged_file_is_made_again_the_same(copy, made, scene, settings, name, damage):
     path = copy.path / name
