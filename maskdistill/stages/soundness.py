@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from maskdistill.config.instances import MOST_HEADS
 from maskdistill.files import rename_aside, set_aside
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
@@ -41,11 +42,8 @@ _STAMPED = (
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
     *("stage1/config.json", "stage2/config.json", "instances/record.json"),
     *("instances.json", "instances.arrow"),
-    *(
-        f"instances/head-{number}/{name}"
-        for number in range(MOST_HEADS)
-        for name in ("config.json", "model.safetensors")
-    ),
+    *(f"instances/head-{number}/config.json" for number in range(MOST_HEADS)),
+    *(f"instances/head-{number}/model.safetensors" for number in range(MOST_HEADS)),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
 )
 
