@@ -56,6 +56,7 @@ class InstanceFinder:
     num_blocks: int  # of the tokens
     config: InstanceConfig
     zoom: Zoom | None = None  # for a closer look at the best; None takes none
+    folds: Sequence[int | None] = ()  # of each photo of the run, once all are judged
 
     @classmethod
     def load(
@@ -76,9 +77,11 @@ class InstanceFinder:
         Raises:
             CheckpointError, RunError: If a file cannot be used.
         """
-        scales = read_json(folder.record_path)["scales"]
+        record = read_json(folder.record_path)
+        scales = record["scales"]
         heads = [InstanceHead.load(folder.head(number).model_path) for number in range(len(scales))]
-        return cls(heads, scales, num_blocks, config, zoom() if zoom is not None and config.zoom else None)
+        closer = zoom() if zoom is not None and config.zoom else None
+        return cls(heads, scales, num_blocks, config, closer, record.get("folds", ()))
 
     @property
     def read_side(self) -> int:

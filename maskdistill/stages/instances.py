@@ -71,7 +71,8 @@ def find_instances(context: Context) -> str:
     results = _find(context, folds)
     write_json(folder.codes_path, _as_coco(context, results), indent=None)
     count = sum(len(item["annotations"]) for item in results)
-    counts = {"photos": len(context.source.photos), "instances": count}
+    judges = [folds.get(photo.digest) for photo in context.source.photos]
+    counts = {"photos": len(context.source.photos), "instances": count, "folds": judges}
     _note(context, known | counts)
     shutil.rmtree(_parts(context).folder, ignore_errors=True)
     failed = sum(bool(item["error"]) for item in results)

@@ -260,7 +260,7 @@ RUN_FILES = (
     *(RunFile(f"{stage}/*", stage) for stage in ("stage1", "stage2")),
     RunFile("instances.json", "instances", _COCO),
     RunFile("instances/record.json", "instances", {
-        NEEDED: ("used",), "used": bool, "why": str, "head": str, "scales": [float],
+        NEEDED: ("used",), "used": bool, "why": str, "head": str, "scales": [float], "folds": [(COUNT, None)],
         **dict.fromkeys(("photos", "instances", "composites"), COUNT),
     }),
     RunFile("instances/*/config.json", "instances", _TRAINING),
