@@ -207,7 +207,7 @@ def _predicted_masks(
     stamp: Any, key: str, proposals: ProposalConfig, crf: CrfConfig, _on_run: PhotoOnRun
 ) -> "Sequence[PredictedMask]":
     trained, places, classes = _on_run.trained, _on_run.cluster_positions(), _on_run.probabilities("stage1")
-    own = _on_run.live, _on_run.image, _on_run.masks, places
+    own = _on_run.live, _on_run.image, trained.number_of(_on_run.photo), _on_run.masks, places
     return judge_masks(trained.run, trained.config, *own, classes, lambda: _seen(stamp, key, _on_run))
 
 

@@ -64,6 +64,7 @@ def single_objects(
     config: RunConfig,
     live: LiveProposals,
     image: Image.Image,
+    number: int | None,
     tokens: np.ndarray,
     chance: np.ndarray,
     num_blocks: int,
@@ -71,14 +72,13 @@ def single_objects(
 ) -> Sequence[dict[str, Any]]:
     """The photo's single objects by the run's heads, as COCO annotations of the size of ``classes``, best first.
 
-    Without the closer look at the best of them, which would let people wait.
-
     Args:
         run: A run that ``has_instances``.
         config: Its settings.
         live: The photo's candidates.
         image: The photo's copy that they fit.
-        tokens: Of ``foreground_chance``, as the others.
+        number: Of ``foreground_chance``, as the others: the head that did not learn from the photo judges it.
+        tokens: Likewise.
         chance: What that gives.
         num_blocks: Blocks in the tokens.
         classes: (K + 1, H, W) probabilities of the first model.
@@ -86,6 +86,7 @@ def single_objects(
     from maskdistill.models.instance_finder import InstanceFinder, Look, describe_instance
 
     finder = InstanceFinder.load(run.instances, config.instances, num_blocks)
+    fold = None if number is None else finder.folds[number]
     size = (classes.shape[1], classes.shape[2])
     look = Look(tokens, chance, live.proposals.pool, size, image)
-    return [describe_instance(item, rank, 0) for rank, item in enumerate(finder.find(look, classes))]
+    return [describe_instance(item, rank, 0) for rank, item in enumerate(finder.find(look, classes, fold))]

@@ -131,6 +131,7 @@ def judge_masks(
     config: RunConfig,
     live: "LiveProposals",
     image: Image.Image,
+    number: int | None,
     masks: Sequence[np.ndarray],
     places: Places,
     classes: np.ndarray,
@@ -145,6 +146,7 @@ def judge_masks(
         config: Its settings.
         live: The photo's masks as they are cut, and its pool.
         image: The photo's copy that masks fit.
+        number: Of the photo in the run; None for a photo of elsewhere.
         masks: As the run uses them.
         places: Of ``place_masks``.
         classes: (K + 1, h, w) probabilities of the first model.
@@ -158,7 +160,7 @@ def judge_masks(
     clusters, min_area = places.clusters.tolist(), config.candidates.min_area
     if not (config.judges_instances and live.proposals.pool and has_instances(run)):
         return compare_with_prediction(classes, small, clusters, min_area)
-    objects = photo_masks.single_objects(run, config, live, image, *seen(), classes)
+    objects = photo_masks.single_objects(run, config, live, image, number, *seen(), classes)
     known, room = [describe_mask(mask) for mask in small], max(0, MASKS_PER_PHOTO - len(small))
     return compare_objects(classes, objects, known, clusters, min_area=min_area, most_new=room)
 
@@ -235,7 +237,7 @@ def predict_photo(
     return PhotoPredictions(
         own=masks,
         places=places,
-        masks=judge_masks(run, config, live, image, masks, places, first, seen),
+        masks=judge_masks(run, config, live, image, number, masks, places, first, seen),
         first=first.argmax(axis=0).astype(np.uint8),
         final=final.argmax(axis=0).astype(np.uint8),
         epochs=predict_epochs(run, config, photo, tokens_of) or [(config.stage1.epochs, first)],
