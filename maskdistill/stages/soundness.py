@@ -40,10 +40,10 @@ _STAMPED = (
     *("foreground/heads.npz", "stages/foreground.json"),
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
-    *("stage1/config.json", "stage2/config.json", "instances/record.json"),
-    *("instances.json", "instances.arrow"),
-    *(f"instances/head-{number}/config.json" for number in range(MOST_HEADS)),
-    *(f"instances/head-{number}/model.safetensors" for number in range(MOST_HEADS)),
+    *("stage1/config.json", "stage2/config.json", "instances/config.json", "instances/record.json"),
+    *("instances/model.safetensors", "instances.json", "instances.arrow"),
+    *(f"instances/head-{number}/config.json" for number in range(1, MOST_HEADS)),
+    *(f"instances/head-{number}/model.safetensors" for number in range(1, MOST_HEADS)),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
 )
 

@@ -263,10 +263,9 @@ RUN_FILES = (
         NEEDED: ("used",), "used": bool, "why": str, "head": str, "scales": [float], "folds": [(COUNT, None)],
         **dict.fromkeys(("photos", "instances", "composites"), COUNT),
     }),
-    RunFile("instances/*/config.json", "instances", _TRAINING),
-    RunFile("instances/*/composites/*/*.npz", "instances"),
-    RunFile("instances/*/*", "instances"),
-    RunFile("instances/*", "instances"),  # of runs made before there were several heads
+    *(RunFile(f"instances/{part}config.json", "instances", _TRAINING) for part in ("", "*/")),
+    *(RunFile(f"instances/{part}composites/*/*.npz", "instances") for part in ("", "*/")),
+    *(RunFile(f"instances/{part}*", "instances") for part in ("", "*/")),
     RunFile("candidates.parquet", "candidates", columns=_CANDIDATES),
     RunFile("candidates.json", "candidates", _COCO),
     RunFile("kept.parquet", "filter", columns=_KEPT),

@@ -75,8 +75,8 @@ class InstanceFolder:
         return self.path / "record.json"
 
     def head(self, number: int) -> InstanceHeadFolder:
-        """The folder of a head, numbered from 0 as the folds that they judge."""
-        return InstanceHeadFolder(self.path / f"head-{number}")
+        """The folder of a head, numbered from 0 as the folds that they judge; the first one's is this folder."""
+        return InstanceHeadFolder(self.path / f"head-{number}" if number else self.path)
 
     @property
     def codes_path(self) -> Path:
