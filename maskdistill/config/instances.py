@@ -42,7 +42,7 @@ class InstanceConfig:
     )
     confident: float = setting(0.6, "share of the photos, by their best mask's score, that give cut-outs", "(0, 1]")
     zoom: int = setting(
-        10,
+        0,
         "the best masks of each photo, so many, that the transformer looks at again in a crop of their own, for better "
         "outlines; each takes half as long as a forward pass of the photo; 0: none",
         "[0, 1000]",
