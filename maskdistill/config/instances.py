@@ -41,15 +41,6 @@ class InstanceConfig:
         0.25, "a mask is learnt from if its score is at least this share of a usual photo's best", "[0, 1]"
     )
     confident: float = setting(0.6, "share of the photos, by their best mask's score, that give cut-outs", "(0, 1]")
-    zoom: int = setting(
-        0,
-        "the best masks of each photo, so many, that the transformer looks at again in a crop of their own, for better "
-        "outlines; each takes half as long as a forward pass of the photo; 0: none",
-        "[0, 1000]",
-        label="Closer looks",
-        usual="[0, 50]",
-        unit="masks",
-    )
     overlap: float = setting(0.7, "overlap (IoU) above which the lower-scored of two masks is dropped", "[0, 1]")
     most: int = setting(100, "masks a photo, at most", "[1, 1000]", label="Masks a photo", unit="masks", basic=True)
 

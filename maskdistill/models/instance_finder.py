@@ -1,6 +1,6 @@
 """The single objects of one photo, from its tokens, its foreground and its pool, with the class of each."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -16,7 +16,6 @@ from maskdistill.proposals.guided_filter import GuidedFilter
 from maskdistill.proposals.pool import Pool, common_grid, suppress
 from maskdistill.proposals.pool_masks import LEAST_PIXELS
 from maskdistill.proposals.tree import flatten, pairwise_iou
-from maskdistill.proposals.zoom import READ_SIDE, Zoom
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.stage_folders import InstanceFolder
 
@@ -55,24 +54,16 @@ class InstanceFinder:
     scales: Sequence[float]  # of each head
     num_blocks: int  # of the tokens
     config: InstanceConfig
-    zoom: Zoom | None = None  # for a closer look at the best; None takes none
     folds: Sequence[int | None] = ()  # of each photo of the run, once all are judged
 
     @classmethod
-    def load(
-        cls,
-        folder: InstanceFolder,
-        config: InstanceConfig,
-        num_blocks: int,
-        zoom: Callable[[], Zoom] | None = None,
-    ) -> Self:
+    def load(cls, folder: InstanceFolder, config: InstanceConfig, num_blocks: int) -> Self:
         """The heads of a run.
 
         Args:
             folder: Of the run.
             config: Settings.
             num_blocks: Of the tokens that the heads read.
-            zoom: Makes what takes closer looks; called where the settings want them.
 
         Raises:
             CheckpointError, RunError: If a file cannot be used.
@@ -80,13 +71,7 @@ class InstanceFinder:
         record = read_json(folder.record_path)
         scales = record["scales"]
         heads = [InstanceHead.load(folder.head(number).model_path) for number in range(len(scales))]
-        closer = zoom() if zoom is not None and config.zoom else None
-        return cls(heads, scales, num_blocks, config, closer, record.get("folds", ()))
-
-    @property
-    def read_side(self) -> int:
-        """Pixels, shorter side at which the photo is to be read that ``find`` is given."""
-        return GUIDE_SIDE if self.zoom is None else READ_SIDE
+        return cls(heads, scales, num_blocks, config, record.get("folds", ()))
 
     def find(self, look: Look, classes: np.ndarray, fold: int | None = None) -> list[Instance]:
         """The objects of a photo, best first.
@@ -101,8 +86,6 @@ class InstanceFinder:
         config = self.config
         scale = self.scales[fold] if fold is not None else float(np.mean(self.scales))
         found = merge(pool, drawn, scale, config.overlap, config.most)
-        if self.zoom is not None and look.image is not None:
-            found = Scored(self.zoom.refine(look.image, found.values), found.scores)
         scores = found.scores ** (1 / (num_parts(look.pools) + 1))  # the other source counts as one more part
         guide = GuidedFilter(look.image, look.size)
         masks = [guide.sharpen(values) for values in found.values]

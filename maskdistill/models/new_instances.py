@@ -12,7 +12,6 @@ from maskdistill.models.instance_finder import Instance, InstanceFinder, Look
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.proposals.propose import Recipe, extract_views, find_pool
-from maskdistill.proposals.zoom import Zoom
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
@@ -39,10 +38,7 @@ class NewInstances:
         self._blocks = head_blocks(self._backbone, self._config.features)
         self._recipe = Recipe.resolve(self._config.proposals, self._config.crf, self._backbone)
         self._foreground = ForegroundHeads.load(run.foreground.heads_path)
-        config = self._config.instances
-        self._finder = InstanceFinder.load(
-            run.instances, config, len(self._blocks), lambda: Zoom(self._backbone, self._blocks, config.zoom)
-        )
+        self._finder = InstanceFinder.load(run.instances, self._config.instances, len(self._blocks))
         self._classes = load_model(run, "stage1", self.tokens)
         self._last: tuple[Photo, Look, PatchGeometry] | None = None
 

@@ -118,13 +118,14 @@ def _judge(
     clusters = [int(table.at[item["id"], "cluster"]) for item in items]
     min_area, taken = context.config.candidates.min_area, _taken(context, number)
     room = min(MASKS_PER_PHOTO, max(0, context.run.masks_per_photo - taken))
-    if objects is None:
+    if objects is None or not objects.get(number):  # a photo that could not be read again has none
         masks = [decode_mask(item["segmentation"]) for item in items]
         seen = compare_with_prediction(probabilities, masks, clusters, min_area)
     else:
         others = [item for item in proposals if item["id"] not in table.index]
-        found = objects.get(number, [])
-        seen = compare_objects(probabilities, found, items, clusters, others=others, min_area=min_area, most_new=room)
+        seen = compare_objects(
+            probabilities, objects[number], items, clusters, others=others, min_area=min_area, most_new=room
+        )
         origin = INSTANCES
     numbered = _numbered(number, items, seen, context.run.masks_per_photo, taken, room)
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]

@@ -9,16 +9,14 @@ from PIL import Image
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry, patch_grid, pixels_to_patches
-from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.masks import decode_mask
 from maskdistill.models.composites import Cutout, compose, cut_out
-from maskdistill.models.instance_finder import InstanceFinder, Look, describe_instance
+from maskdistill.models.instance_finder import GUIDE_SIDE, InstanceFinder, Look, describe_instance
 from maskdistill.models.instance_head import FEWEST_PATCHES, InstanceHead
 from maskdistill.models.instances import read_pools
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
-from maskdistill.proposals.zoom import Zoom
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
@@ -88,12 +86,7 @@ class InstanceWorker:
         self._pools = PoolStore(self._run.pool)
         info = read_json(tokens / TOKEN_INFO)
         self._patch_size = info["patch_size"]
-        self._finder = InstanceFinder.load(
-            self._run.instances,
-            config.instances,
-            len(info["blocks"]),
-            lambda: Zoom(load_backbone(config.features), tuple(info["blocks"]), config.instances.zoom),
-        )
+        self._finder = InstanceFinder.load(self._run.instances, config.instances, len(info["blocks"]))
         self._number = 0  # of the photo at hand
         self._classes = load_model(
             self._run, STAGE1, lambda photo: (self._tokens.read(self._number), self._grid(photo))
@@ -114,7 +107,7 @@ class InstanceWorker:
                 self._maps.read(number)[..., 0].astype(np.float32),
                 read_pools(self._pools, number),
                 (photo.height, photo.width),
-                read_photo(photo, min_short_side=self._finder.read_side),
+                read_photo(photo, min_short_side=GUIDE_SIDE),
             )
             found = self._finder.find(look, self._classes.probabilities(photo), fold)
         except PHOTO_ERRORS as error:

@@ -127,7 +127,7 @@ def _folds_of(context: Context) -> dict[str, int]:
 def _head_key(context: Context) -> str:
     """Fingerprint of what decides the heads, classes and what is done with their masks aside."""
     settings = asdict(context.config.instances)
-    for name in ("enabled", "most", "overlap", "zoom"):
+    for name in ("enabled", "most", "overlap"):
         del settings[name]
     return fingerprint([CODE, context.run.fingerprint_of("foreground"), settings, context.config.seed])
 

@@ -53,7 +53,6 @@ _SETTINGS = {
         "instances.epochs",
         "instances.composites",
         "instances.most",
-        "instances.zoom",
         "proposals.pool_size",
     ),
     "embeddings": ("embeddings.crop_side", "embeddings.mirror"),

@@ -21,6 +21,7 @@ from maskdistill.cli.main import main
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError
 from maskdistill.exports.run import export_run
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.models.instance_finder import TWINS
 from maskdistill.models.new_instances import has_instances
@@ -42,7 +43,7 @@ from maskdistill.storage.run_folder import Run
 ON = (
     *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
     *("instances.enabled=on", "instances.composites=5", "instances.epochs=2", "proposals.pool=on"),
-    *("proposals.pool_depth=3", "stage1.epochs=1", "instances.zoom=2"),
+    *("proposals.pool_depth=3", "stage1.epochs=1"),
 )
 WANTED = ("instances",)
 
@@ -391,6 +392,21 @@ class TestCandidates:
         there = run.candidates().query("image == 1")["mask_id"].tolist()
         assert rejected not in there
         assert max((mask_iou(lost, codes.decode(mask_id)) for mask_id in there), default=0) < SAME_OBJECT
+
+    def test_photo_without_objects_keeps_what_the_model_draws_of_its_proposals(self, judged, scene, tmp_path):
+        path = tmp_path / "run"
+        shutil.copytree(judged[0].path, path)
+        run = Run(path)
+        found = read_json(run.instances.codes_path)
+        found["annotations"] = [item for item in found["annotations"] if item["image_id"] != 1]
+        write_json(run.instances.codes_path, found)
+        (path / "stages" / "candidates.json").unlink()
+        run_chain(path, scene[0], judged[2], wanted=("candidates",))
+        table = run.candidates()
+        of_photo = table[(table["image"] == 1) & (table["origin"] == "proposal")]
+        assert len(of_photo)
+        assert of_photo["object_score"].isna().all()
+        assert (of_photo["score"] > 0).any()
 
     def test_runs_made_before_are_not_stale(self, finished, scene):
         plan = Plan(finished[0], open_source(str(scene[0])), scene[1].with_overrides(["candidates.objects=auto"]))
