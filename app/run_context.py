@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from app import photo_cache, selection, session
 from maskdistill import roots
@@ -56,7 +57,7 @@ def _find_run(name: str) -> Run | None:
     return known[name]
 
 
-def run_config(info: dict) -> RunConfig:
+def run_config(info: dict[str, Any]) -> RunConfig:
     """The settings in run.json, with the backbone that was chosen.
 
     Raises:

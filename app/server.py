@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from importlib.util import find_spec
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 
 import psutil
 import streamlit as st
@@ -47,7 +48,7 @@ def is_for_this_machine_only(address: str) -> bool:
 
 
 @asynccontextmanager
-async def started(_app: st.App) -> AsyncIterator[dict]:
+async def started(_app: st.App) -> AsyncIterator[dict[str, Any]]:
     """Around the server's life: says where it listens."""
     address = _address()
     shown = "localhost" if address in _EVERYWHERE else f"[{address}]" if ":" in address else address

@@ -22,7 +22,7 @@ class ConfigError(MaskDistillError):
 class ShapeError(MaskDistillError):
     """An array has another shape than the function needs."""
 
-    def __init__(self, name: str, wanted: str, got: Sequence[int]) -> None:
+    def __init__(self, name: str, wanted: str, got: Sequence[object]) -> None:
         super().__init__(name, wanted, tuple(got))  # as given, so that it survives the way between processes
 
     def __str__(self) -> str:

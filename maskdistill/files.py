@@ -74,7 +74,9 @@ def describe_file_error(error: OSError, folder: Path) -> str:
         named = isinstance(error.filename, str) and error.filename
         return describe_full_disk(Path(error.filename).parent if named else folder)
     reason = (error.strerror or str(error).strip() or type(error).__name__).splitlines()[0]
-    return f"{reason} ({error.filename or folder}). {_REMEDIES.get(error.errno, 'Correct that, then start again.')}"
+    return (
+        f"{reason} ({error.filename or folder}). {_REMEDIES.get(error.errno or 0, 'Correct that, then start again.')}"
+    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

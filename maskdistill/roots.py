@@ -26,7 +26,7 @@ def roots() -> tuple[Path, ...]:
     if VARIABLE not in os.environ:
         return ()
     named = [part for part in os.environ[VARIABLE].split(os.pathsep) if part.strip()]
-    return tuple(Path(os.path.realpath(os.path.expanduser(part))) for part in [*named, runs_folder()])
+    return tuple(Path(os.path.realpath(os.path.expanduser(part))) for part in [*named, str(runs_folder())])
 
 
 def runs_folder() -> Path:

@@ -1,5 +1,7 @@
 """Class by class: IoU in two stages, the confusion matrix, and the clusters with the classes they are matched to."""
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -33,7 +35,7 @@ def draw(run_view: RunView, names: LabelNames) -> None:
     _draw_matched(run_view, names, metric_tables.final_measures(run_view.metrics))
 
 
-def _choose(metrics: dict, groups: list[PhotoGroup]) -> tuple[PhotoGroup, str, str]:
+def _choose(metrics: dict[str, Any], groups: list[PhotoGroup]) -> tuple[PhotoGroup, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         group = selection.option(selection.Option.MEASURED, groups[0], groups)
         if len(groups) > 1:

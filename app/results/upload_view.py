@@ -2,6 +2,7 @@
 
 import hashlib
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -56,7 +57,9 @@ def draw(run_view: RunView, names: LabelNames) -> None:
         _draw_facts(chosen)
 
 
-def _segment_all(run_view: RunView, files: list, crf: bool) -> tuple[dict[str, SegmentedPhoto], list[tuple[str, str]]]:
+def _segment_all(
+    run_view: RunView, files: list[Any], crf: bool
+) -> tuple[dict[str, SegmentedPhoto], list[tuple[str, str]]]:
     """Photos of this session by digest, the last dropped first; and files that were refused, with the reason."""
     key = str(run_view.run.path), crf
     kept: dict[str, SegmentedPhoto] = session.recall(session.Key.DROPPED_PHOTOS, {}).get(key, {})

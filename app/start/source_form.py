@@ -1,6 +1,7 @@
 """First part of the Start page: where the photos come from."""
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
@@ -91,7 +92,7 @@ def _ask_drop() -> str:
     return folder if folder and session.recall(session.Key.DROP_COUNT, 0) else ""
 
 
-def _keep(files: list, turn: int) -> None:
+def _keep(files: list[Any], turn: int) -> None:
     folder = session.recall(session.Key.DROP_FOLDER) or str(
         (runs_folder() / free_run_name("dropped") / "photos").absolute()
     )

@@ -3,6 +3,7 @@
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import streamlit as st
 
@@ -57,7 +58,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
     )
 
 
-def _page_state(job: Job | None, jobs: Sequence[Job]) -> tuple:
+def _page_state(job: Job | None, jobs: Sequence[Job]) -> tuple[Any, ...]:
     """What the rest of the page depends on: if it changes, the whole page is drawn again."""
     shown = None if job is None else (job.id, job.state, job.stage, job.attempts)
     return (
@@ -69,7 +70,7 @@ def _page_state(job: Job | None, jobs: Sequence[Job]) -> tuple:
 
 
 @widgets.show_errors()
-def _draw(run: Run, coming: RunConfig, drawn: tuple) -> None:
+def _draw(run: Run, coming: RunConfig, drawn: tuple[Any, ...]) -> None:
     jobs, job = list_jobs(run.path), shown_job(run)
     if _page_state(job, jobs) != drawn or session.has_notices():
         st.rerun()

@@ -79,7 +79,7 @@ class Attempt:
         self._heartbeat = Heartbeat(job.run, job.id, token, self._watch)
         self._reserve = job.run / "logs" / f".job-{job.id}.reserve"
         self._ending: Ending | None = None
-        self._guard: subprocess.Popen | None = None  # ends this process's group when the pipe to it is closed
+        self._guard: subprocess.Popen[bytes] | None = None  # ends this process's group when the pipe to it is closed
         self.code = 0
 
     def work(self) -> None:
@@ -208,7 +208,7 @@ def _settle_process() -> None:
     if psutil.POSIX:
         os.nice(NICENESS)
     else:
-        psutil.Process().nice(psutil.BELOW_NORMAL_PRIORITY_CLASS)
+        psutil.Process().nice(getattr(psutil, "BELOW_NORMAL_PRIORITY_CLASS"))  # noqa: B009  # there on Windows alone
     with contextlib.suppress(OSError):  # a session is scheduled as one, by a niceness of its own
         Path("/proc/self/autogroup").write_text(str(NICENESS), encoding="ascii")
 

@@ -166,7 +166,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _add_without_run(
-    commands: argparse._SubParsersAction,
+    commands: "argparse._SubParsersAction[Any]",
     name: str,
     summary: str,
     call: str,
@@ -179,7 +179,7 @@ def _add_without_run(
     command.set_defaults(call=call, parser=command, run=Path(), on_stage=None)
 
 
-def _add_jobs(commands: argparse._SubParsersAction) -> None:
+def _add_jobs(commands: "argparse._SubParsersAction[Any]") -> None:
     summary = "background jobs of a run: list, show, stop, resume, logs"
     jobs = commands.add_parser("jobs", help=summary, description=_sentence(summary))
     actions = jobs.add_subparsers(dest="action", required=True, metavar="ACTION")
@@ -192,7 +192,7 @@ def _add_jobs(commands: argparse._SubParsersAction) -> None:
     _add(actions, "logs", "what a job printed", "jobs:logs_command", flags.job_id, flags.log)
 
 
-def _add_app(commands: argparse._SubParsersAction) -> None:
+def _add_app(commands: "argparse._SubParsersAction[Any]") -> None:
     summary = "the pages in a browser, for this machine only unless --address says otherwise"
     command = commands.add_parser("app", help=summary, description=_sentence(summary))
     flags.app(command)
@@ -200,7 +200,7 @@ def _add_app(commands: argparse._SubParsersAction) -> None:
 
 
 def _add(
-    commands: argparse._SubParsersAction,
+    commands: "argparse._SubParsersAction[Any]",
     name: str,
     summary: str,
     call: str,

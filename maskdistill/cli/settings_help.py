@@ -76,7 +76,7 @@ def settings_markdown() -> str:
     lines, changed = [], []
     for name in ["", *section_names()]:
         title = f"`{name}`" if name else "The whole run"
-        about = inspect.getdoc(getattr(quick, name) if name else quick).partition("\n\n")[0]
+        about = (inspect.getdoc(getattr(quick, name) if name else quick) or "").partition("\n\n")[0]
         lines += [
             f"## {title}",
             "",

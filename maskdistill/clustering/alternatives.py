@@ -216,7 +216,7 @@ def _path(run: Run, key: AlternativeKey) -> Path:
 
 def _write(run: Run, inputs: ClusteringInputs, alternative: Alternative) -> None:
     stability = np.nan if alternative.stability is None else alternative.stability
-    arrays = {
+    arrays: dict[str, Any] = {
         "cluster": alternative.cluster,
         "numbers": np.array([stability, alternative.made, alternative.seconds]),
         "clusters": np.array(inputs.clusters),
@@ -248,7 +248,10 @@ def _read(run: Run, key: AlternativeKey, inputs: ClusteringInputs) -> Alternativ
 def _curve(path: Path, values: dict[str, Any]) -> KCurve:
     with reading(path):
         given = {field.name: values[field.name] for field in fields(KCurve)}
-        curve = KCurve(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+        held: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in given.items()
+        }
+        curve = KCurve(**held)
         check_pair(path, len(curve.plateau), 2, path, "a plateau of {} values".format)
         for sequence in (curve.agreement, curve.silhouette, curve.inertia):
             check_pair(path, len(sequence), len(curve.values), path, "{} values of a curve".format)

@@ -68,7 +68,7 @@ def find_clusters(
     choice, fitted = choose_spaces(candidates, config, seed, support, num_classes=usual, on_step=tell)
     spaces, views = zip(*fitted, strict=True)
     curve = None if config.num_classes else suggest_num_classes(views[0][:num_masks], seed=seed)
-    wanted_classes = config.num_classes or curve.suggested
+    wanted_classes = config.num_classes if curve is None else curve.suggested
     on_run = (lambda done: on_step(tried + done, steps)) if on_step and config.soft_runs else None
     runs = cluster_views(views, wanted_classes, num_masks, config, seed, on_run)
     for _ in range(MOST_AGAIN if config.num_classes else 0):

@@ -86,7 +86,7 @@ def _extract(backbone: Backbone, crops: torch.Tensor, request: FeatureRequest) -
 def _inside(mask: np.ndarray, box: Sequence[float], grid: tuple[int, int]) -> np.ndarray:
     """(rows, cols) share of each patch of the crop that the mask covers."""
     values = Image.fromarray(mask.astype(np.float32))
-    return np.array(values.resize((grid[1], grid[0]), Image.Resampling.BOX, box=tuple(box)))
+    return np.array(values.resize((grid[1], grid[0]), Image.Resampling.BOX, box=(box[0], box[1], box[2], box[3])))
 
 
 def _vectors(

@@ -202,7 +202,7 @@ def _score(
 ) -> EmbeddingScore:
     shares = {other: np.mean([_share(near, run) for run in runs]) for other, near in references.items()}
     return EmbeddingScore(
-        name, dimensions, float(np.mean(list(shares.values()))), float(shares[name]), mean_agreement(runs)
+        name, dimensions, float(np.mean(list(shares.values()))), float(shares[name]), mean_agreement(runs) or 0.0
     )
 
 

@@ -18,7 +18,7 @@ def merge_centres(centres: np.ndarray, sizes: np.ndarray, num_classes: int) -> n
     """
     centres, sizes = centres.astype(np.float64), sizes.astype(np.float64)
     groups = np.arange(len(centres))
-    costs = np.stack([_ward_costs(number, centres, sizes) for number in groups])  # (M, M)
+    costs = np.stack([_ward_costs(number, centres, sizes) for number in range(len(groups))])  # (M, M)
     np.fill_diagonal(costs, np.inf)
     for _ in range(len(centres) - num_classes):
         first, second = sorted(np.unravel_index(np.argmin(costs), costs.shape))
@@ -28,7 +28,7 @@ def merge_centres(centres: np.ndarray, sizes: np.ndarray, num_classes: int) -> n
         groups[groups == second] = first
         costs[second] = costs[:, second] = np.inf
         # What is infinite stays so: the cluster itself, and those that are merged already.
-        row = np.where(np.isfinite(costs[first]), _ward_costs(first, centres, sizes), np.inf)
+        row = np.where(np.isfinite(costs[first]), _ward_costs(int(first), centres, sizes), np.inf)
         costs[first] = costs[:, first] = row
     return np.unique(groups, return_inverse=True)[1]
 

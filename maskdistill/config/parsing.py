@@ -102,7 +102,7 @@ def _coerce(hint: Any, value: Any, names: Sequence[str], name: str) -> Any:
     hint, word = split_word(hint)
     if word and value == word:
         return value
-    if dataclasses.is_dataclass(hint):
+    if isinstance(hint, type) and dataclasses.is_dataclass(hint):
         return build(hint, value, names, prefix=f"{name}.")
     if any(type(item) is int and abs(item) > _LARGEST for item in (value if isinstance(value, list) else [value])):
         raise ConfigError(f"{name} must be at most {_LARGEST:.0e}, got a number of more than 300 digits.")

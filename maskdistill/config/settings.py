@@ -127,8 +127,12 @@ class Setting:
 
     def numbers(self, value: int | str, *, usual: bool = False) -> list[int | str]:
         """``word`` and the whole numbers of a slider that can show ``value``; ``usual`` as ``slider_ends`` has it."""
-        low, high = self.slider_ends(self.within.low if value == self.word else value, usual=usual)
-        return [self.word, *range(low, high + 1)]
+        ends = None
+        if self.within is not None:
+            ends = self.slider_ends(self.within.low if isinstance(value, str) else value, usual=usual)
+        if self.word is None or ends is None:
+            raise ConfigError(f"{self.name} has no word beside its numbers, or no largest number.")
+        return [self.word, *range(int(ends[0]), int(ends[1]) + 1)]
 
     def check(self, value: Any, name: str) -> None:
         """Raise ``ConfigError``, naming the setting, if a number lies outside of what it may be."""
@@ -198,7 +202,7 @@ def describe(config: Any, section: str) -> list[Setting]:
     ]
 
 
-def _describe(field: dataclasses.Field, default: Any, section: str, hint: Any) -> Setting:
+def _describe(field: dataclasses.Field[Any], default: Any, section: str, hint: Any) -> Setting:
     known: Setting = field.metadata[_KEY]
     hint = split_word(hint)[0]
     choices = typing.get_args(hint) if typing.get_origin(hint) is Literal else ()

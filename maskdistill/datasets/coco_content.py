@@ -89,7 +89,7 @@ def name_parts(file_name: str) -> list[str]:
     return [part for part in file_name.replace("\\", "/").split("/") if part not in ("", ".")]
 
 
-def read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImage], Ids[CocoImage]]:
+def read_images(path: Path, entries: list[Any], tally: Tally) -> tuple[list[CocoImage], Ids[CocoImage]]:
     """The images of a file in its order, and by their ids."""
     by_name: dict[tuple[str, ...], CocoImage] = {}
     by_id: Ids[CocoImage] = Ids()
@@ -110,7 +110,7 @@ def read_images(path: Path, entries: list, tally: Tally) -> tuple[list[CocoImage
     return list(by_name.values()), by_id
 
 
-def _name_of(item: dict) -> Any:
+def _name_of(item: dict[str, Any]) -> Any:
     """Of LVIS, which gives the address alone, its last folder and name."""
     name, address = item.get("file_name"), item.get("coco_url")
     return "/".join(name_parts(address)[-2:]) if name is None and type(address) is str else name
@@ -123,7 +123,7 @@ def _entry_text(item: object) -> str:
     return ", ".join(f"{name} {short_text(item.get(name))}" for name in ("id", "file_name"))
 
 
-def _read_size(item: dict, tally: Tally) -> tuple[int, int] | None:
+def _read_size(item: dict[str, Any], tally: Tally) -> tuple[int, int] | None:
     given = item.get("height"), item.get("width")
     height, width = (plain_id(value) for value in given)
     if type(height) is int and type(width) is int and height > 0 and width > 0:
@@ -140,7 +140,7 @@ def _split_of(path: Path) -> str | None:
     return found or _SPLITS.get(path.parent.name.lower().rstrip("0123456789"))
 
 
-def _given_split(item: dict) -> str | None:
+def _given_split(item: dict[str, Any]) -> str | None:
     """As our own exports write it."""
     given = item.get("split")
     if type(given) is not str or not re.fullmatch(r"[\w-]{1,40}", given):
@@ -148,7 +148,7 @@ def _given_split(item: dict) -> str | None:
     return _SPLITS.get(given.lower(), given)
 
 
-def read_categories(items: list[dict], tally: Tally) -> tuple[list[str], Ids[str | None]]:
+def read_categories(items: list[dict[str, Any]], tally: Tally) -> tuple[list[str], Ids[str | None]]:
     """The classes in the file's order, and what each id stands for: a class, or None for background."""
     by_id: Ids[str | None] = Ids()
     names = []
@@ -167,7 +167,9 @@ def read_categories(items: list[dict], tally: Tally) -> tuple[list[str], Ids[str
     return names, by_id
 
 
-def _read_annotations(items: list[dict], by_id: Ids[CocoImage], by_category: Ids[str | None], tally: Tally) -> set[str]:
+def _read_annotations(
+    items: list[dict[str, Any]], by_id: Ids[CocoImage], by_category: Ids[str | None], tally: Tally
+) -> set[str]:
     """Give each image its annotations, and return the classes that they have."""
     seen: set[int | str] = set()
     used: set[str] = set()
@@ -210,7 +212,7 @@ def _mark_clash(images: dict[CocoImage, None], name: int | str) -> None:
 
 
 def _add_annotation(
-    image: CocoImage, item: dict, name: int | str, by_category: Ids[str | None], tally: Tally
+    image: CocoImage, item: dict[str, Any], name: int | str, by_category: Ids[str | None], tally: Tally
 ) -> set[str]:
     """The class of the annotation, or none if it cannot be used or is of a background class."""
     given, crowd = item.get("category_id"), item.get("iscrowd")
@@ -248,8 +250,7 @@ def _set_photo_ids(images: list[CocoImage]) -> None:
 
 def _labels_of(jsons: list[Path]) -> dict[Path, str]:
     """A short name for each file: its own, or its folder's, or both."""
-    for label in (lambda path: path.stem, lambda path: path.parent.name):
-        found = {path: label(path) for path in jsons}
+    for found in ({path: path.stem for path in jsons}, {path: path.parent.name for path in jsons}):
         if len(set(found.values())) == len(jsons):
             return found
     return {path: f"{path.parent.name}/{path.stem}" for path in jsons}

@@ -97,7 +97,7 @@ def plain_id(id: object) -> int | str | None:
     return int(id) if type(id) is float and id.is_integer() else None
 
 
-def objects_of(content: dict, name: str, tally: Tally) -> list[dict]:
+def objects_of(content: dict[str, Any], name: str, tally: Tally) -> list[dict[str, Any]]:
     """The objects in one of the file's lists; none, with a note, if it has no such list."""
     found = content.get(name)
     if type(found) is not list:

@@ -4,6 +4,7 @@ A coordinate of 1e9 ends the process there, and run lengths that do not add up a
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pycocotools import mask as coco_mask
@@ -35,7 +36,7 @@ class AnnotationError(DatasetError):
         return f"{self.kind} ({which}{self.detail})"
 
 
-def unwrap(segmentation: object) -> list | dict:
+def unwrap(segmentation: object) -> list[Any] | dict[str, Any]:
     """Polygons, or a run-length code; some tools put the code into a list.
 
     Raises:
@@ -61,7 +62,7 @@ def has_thin_pieces(segmentation: object) -> bool:
     return [] in segmentation or any(len(polygon) < 6 for polygon in polygons)
 
 
-def check_mask(segmentation: list | dict, height: int, width: int) -> str | None:
+def check_mask(segmentation: list[Any] | dict[str, Any], height: int, width: int) -> str | None:
     """Raise ``AnnotationError`` unless a mask can be drawn at this size, in pixels.
 
     Returns:
@@ -83,7 +84,7 @@ def check_total(total: int, height: int, width: int) -> None:
         )
 
 
-def code_size(code: dict) -> tuple[int, int]:
+def code_size(code: dict[str, Any]) -> tuple[int, int]:
     """(height, width) of a run-length code; raises ``AnnotationError`` if it has none."""
     size = code.get("size")
     if type(size) is not list or len(size) != 2 or type(size[0]) is not int or type(size[1]) is not int:
@@ -124,7 +125,7 @@ def decode_counts(texts: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndar
     return counts, bounds, np.where(damaged | ~whole, -1, _sum_groups(counts, bounds))
 
 
-def run_lengths(segmentation: list | dict, height: int, width: int) -> np.ndarray:
+def run_lengths(segmentation: list[Any] | dict[str, Any], height: int, width: int) -> np.ndarray:
     """(M,) int64 lengths of the runs of pixels that are off, on, off, … column by column, of a mask of this size.
 
     Raises:
@@ -160,7 +161,7 @@ def paint_runs(counts: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(width, height).T
 
 
-def _flat_polygons(segmentation: list, depth: int = _MAX_DEPTH) -> list[list]:
+def _flat_polygons(segmentation: list[Any], depth: int = _MAX_DEPTH) -> list[list[Any]]:
     """Polygons as lists x1, y1, x2, y2, … out of any nesting whose meaning is plain.
 
     Tools write one flat list, a list of them, points as pairs, and each of these a level deeper.
@@ -183,7 +184,7 @@ def _flat_polygons(segmentation: list, depth: int = _MAX_DEPTH) -> list[list]:
     return [polygon for group in polygons for polygon in group]
 
 
-def _check_polygons(polygons: Sequence[list], height: int, width: int) -> None:
+def _check_polygons(polygons: Sequence[list[Any]], height: int, width: int) -> None:
     """Raise ``AnnotationError`` unless these can be drawn on a photo of this size, in pixels.
 
     Pieces of less than three points are no error where another piece has more: they have no area.
@@ -214,7 +215,7 @@ def _check_polygons(polygons: Sequence[list], height: int, width: int) -> None:
         raise AnnotationError("coordinates are fractions of the photo, wanted pixels", f"none is above {largest}")
 
 
-def _check_code(code: dict, height: int, width: int) -> str | None:
+def _check_code(code: dict[str, Any], height: int, width: int) -> str | None:
     counts = code.get("counts")
     if type(counts) is str:
         return counts
@@ -249,7 +250,7 @@ def _ends_whole(text: str) -> bool:
     return text.isascii() and not (text and (ord(text[-1]) - 48) & 32)
 
 
-def _outline(polygon: list) -> float:
+def _outline(polygon: list[Any]) -> float:
     points = np.array(polygon, np.float64).reshape(-1, 2)
     return float(np.abs(points - np.roll(points, 1, axis=0)).max(axis=1).sum())
 

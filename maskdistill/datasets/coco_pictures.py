@@ -127,12 +127,12 @@ def _spellings(file_name: str) -> Iterator[tuple[str, bool]]:
             while ".." in parts:
                 del parts[: parts.index("..") + 1]
             paths[tuple(parts)] = None
-    for parts in paths:
-        if parts:
-            yield "/".join(parts), True
-    for parts in paths:
-        for start in range(max(1, len(parts) - _MAX_SHORTENED), len(parts)):
-            yield "/".join(parts[start:]), False
+    for path in paths:
+        if path:
+            yield "/".join(path), True
+    for path in paths:
+        for start in range(max(1, len(path) - _MAX_SHORTENED), len(path)):
+            yield "/".join(path[start:]), False
 
 
 def _missing(image: CocoImage, reason: str) -> LeftOut:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -30,7 +30,7 @@ class _Mask(NamedTuple):
 
     annotation: int | str
     number: int  # value in the label map
-    segmentation: list | dict
+    segmentation: list[Any] | dict[str, Any]
     height: int
     width: int
     orientation: int  # by which those pixels are turned upright, 1 for not at all

@@ -50,14 +50,14 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> P
         DatasetError: If the path cannot be opened or holds no usable picture.
     """
     if path.exists() and not path.is_dir():
-        root, files, skipped = path.parent, [path], ()
+        root, files, unusable = path.parent, [path], tuple[LeftOut, ...]()
     else:
         root = path
-        files, skipped = list_pictures(root, on_progress=on_progress)
+        files, unusable = list_pictures(root, on_progress=on_progress)
     names = [file.relative_to(root).as_posix() for file in files]
     candidates = [FoundFile(id, file) for id, file in zip(unique_ids(names), files, strict=True)]
     photos, unreadable = scan_photos(candidates, on_progress=on_progress)
-    skipped = (*skipped, *unreadable)
+    skipped = (*unusable, *unreadable)
     require_photos(path, photos, skipped)
     return PhotoSource("folder", str(path), root, photos, skipped)
 

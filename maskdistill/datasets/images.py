@@ -17,7 +17,7 @@ import zlib
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -87,7 +87,7 @@ class UnreadablePhotoError(DatasetError):
         self.path = path
         self.reason = printable(reason)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.reason)
 
 
@@ -333,7 +333,8 @@ def _decode_smaller(image: ImageFile.ImageFile, min_short_side: int) -> int:
     """Ask the reader for a smaller picture; returns by what the decoded one can be divided still."""
     share = min_short_side / min(image.size)
     if share < 1 and isinstance(image, JpegImageFile):  # a HEIC would hand out its thumbnail
-        image.draft(None, tuple(max(1, int(np.ceil(side * share))) for side in image.size))
+        width, height = (max(1, int(np.ceil(side * share))) for side in image.size)
+        image.draft(None, (width, height))
     if image.width * image.height <= LARGE_PIXELS:
         return 1
     return max(1, min(image.size) // max(1, min_short_side))
@@ -346,10 +347,10 @@ def _decode(path: Path, file: BinaryIO, image: ImageFile.ImageFile) -> Decoded:
         low, _ = _open_image(path, file)
         low.tile = other
         low.load()
-        if other[0].args == _GREY_ALPHA:
-            _, grey, _, alpha = low.split()
-            low = Image.merge("RGBA", (grey, grey, grey, alpha))
-        return Decoded(image, low)
+        if other[0].args != _GREY_ALPHA:
+            return Decoded(image, low)
+        _, grey, _, alpha = low.split()
+        return Decoded(image, Image.merge("RGBA", (grey, grey, grey, alpha)))
     tags = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     inverted = tags.get(262) == 0
     unsigned = image.mode == "I" and tags.get(258) == (32,) and tags.get(339, (1,))[0] == 1
@@ -369,4 +370,4 @@ def _other_bytes(tile: ImageFile._Tile) -> ImageFile._Tile | None:
         return None
     little = found[2] == "L" or (found[2] == "N" and sys.byteorder == "little")
     swapped = f"{found[1]};16{'B' if little else 'L'}"
-    return tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:]))
+    return tile._replace(args=swapped if isinstance(tile.args, str) else (swapped, *(tile.args or ())[1:]))

@@ -10,7 +10,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache, cached_property
 from pathlib import Path
-from typing import BinaryIO, Literal
+from typing import Any, BinaryIO, Literal
 
 import numpy as np
 from PIL import ExifTags, Image, ImageFile
@@ -64,7 +64,7 @@ class LabelError(DatasetError):
         super().__init__(f"The label {path} {reason}")
         self.path, self.problem, self.reason = path, problem, printable(reason)
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.problem, self.reason)
 
 

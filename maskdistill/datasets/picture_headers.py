@@ -122,7 +122,8 @@ def _next_marker(file: BinaryIO) -> int:
 
 def _read_png(file: BinaryIO) -> Header:
     """Without text, color profile and further frames: of the chunks before the pixels those that decide about them."""
-    kept, orientation, size = [_exactly(file, 8)], {}, _size(file)
+    kept, size = [_exactly(file, 8)], _size(file)
+    orientation: dict[bytes, int] = {}
     while True:
         start = file.tell()
         head = file.read(8)

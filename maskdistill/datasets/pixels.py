@@ -6,8 +6,9 @@ So a picture is the same each time it is read, one that uses the upper three qua
 a darker one is shown brighter by a power of two. Numbers of no known range go from their smallest to their largest.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -48,8 +49,8 @@ def to_rgb(decoded: Decoded, *, factor: int = 1) -> Image.Image:
 
 def needs_low_bytes(image: Image.Image) -> bool:
     """Whether the high bytes of colors of 16 bits are so small that the picture has fewer bits."""
-    bands = image.getextrema()[:3]
-    return max(high for _, high in bands) < 1 << (DEPTHS[-2] - 8)
+    bands: Any = image.getextrema()  # of a picture with several bands a pair each
+    return max(high for _, high in bands[:3]) < 1 << (DEPTHS[-2] - 8)
 
 
 def _is_large(image: Image.Image) -> bool:
@@ -62,7 +63,7 @@ def _strips(image: Image.Image, factor: int = 1) -> Iterator[tuple[int, int]]:
     return ((top, min(top + rows, image.height)) for top in range(0, image.height, rows))
 
 
-def _converter(decoded: Decoded):
+def _converter(decoded: Decoded) -> Callable[[Image.Image, Any], Image.Image] | None:
     """What makes RGB of a strip and its low bytes; None if that is Pillow's own conversion."""
     if decoded.low_bytes is not None:
         tops = [

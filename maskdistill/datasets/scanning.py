@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from maskdistill.datasets.images import UnreadablePhotoError, inspect_image, open_regular
 from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
@@ -31,11 +32,15 @@ def scan_photos(
     candidates: Sequence[FoundFile], *, on_progress: ProgressCallback | None = None
 ) -> tuple[tuple[Photo, ...], tuple[LeftOut, ...]]:
     """Inspect the files in a pool of threads; both results keep the order of the candidates."""
-    photos, skipped = [], []
+    photos: list[Photo] = []
+    skipped: list[LeftOut] = []
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, (os.cpu_count() or 1) + 2))
     try:
         for done, result in enumerate(_map_ahead(pool, candidates), start=1):
-            (photos if isinstance(result, Photo) else skipped).append(result)
+            if isinstance(result, Photo):
+                photos.append(result)
+            else:
+                skipped.append(result)
             if on_progress is not None:
                 on_progress(done, len(candidates))
     finally:
@@ -89,7 +94,7 @@ def unique_ids(names: Sequence[str]) -> list[str]:
     return [name.encode("utf-8", "backslashreplace").decode() for name in chosen]
 
 
-def natural_key(name: str) -> tuple:
+def natural_key(name: str) -> tuple[Any, ...]:
     """Sort key under which 2.jpg comes before 10.jpg, folder by folder; the plain name decides a tie."""
     parts = [re.split(r"(\d+)", part.casefold()) for part in name.split("/")]
     numbered = tuple(tuple(int(piece) if i % 2 else piece for i, piece in enumerate(part)) for part in parts)

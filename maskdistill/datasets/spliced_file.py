@@ -4,7 +4,10 @@ import io
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
+
+if TYPE_CHECKING:  # in Python since 3.12
+    from typing_extensions import Buffer
 
 Piece = bytes | tuple[int, int]  # bytes, or (start, stop) of the file
 
@@ -31,7 +34,8 @@ class _Spliced(io.RawIOBase):
     def tell(self) -> int:
         return self._place
 
-    def readinto(self, buffer: memoryview) -> int:
+    def readinto(self, target: "Buffer", /) -> int:
+        buffer = memoryview(target)
         number = bisect_right(self._starts, self._place) - 1
         if number >= len(self._pieces):
             return 0

@@ -182,7 +182,7 @@ def crop_to_pixels(
     Returns:
         (3, side, side) float32, normalised.
     """
-    crop = image.resize((side, side), Image.Resampling.BICUBIC, box=tuple(box), reducing_gap=3.0)
+    crop = image.resize((side, side), Image.Resampling.BICUBIC, box=(box[0], box[1], box[2], box[3]), reducing_gap=3.0)
     pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float().div_(255)  # (3, side, side)
     return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
 

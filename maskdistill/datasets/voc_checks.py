@@ -116,9 +116,9 @@ def _conclude(
         notes.say(decoded[0].path.parent, note)
     rule = LabelRule(by_color=by_color, colors=colors, one_class=len(named) == 1)
     if not by_color and _is_black_and_white([look.distinct for look in decoded if look.distinct], rule):
-        classes = named if len(named) == 1 else ("object",)
-        notes.say(decoded[0].path.parent, _BINARY.format(classes[0]))
-        return LabelFacts(classes, "binary", True, notes.all(num_sampled))
+        only = named if len(named) == 1 else ("object",)
+        notes.say(decoded[0].path.parent, _BINARY.format(only[0]))
+        return LabelFacts(only, "binary", True, notes.all(num_sampled))
     found = dict(_ids_of(decoded, rule, notes))
     _note_ignored(found, notes)
     used = set().union(*found.values())

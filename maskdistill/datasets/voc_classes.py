@@ -155,7 +155,8 @@ def _read_label_map(path: Path, _changed: int) -> LabelMap:
         if line.startswith("#"):
             continue
         found = _COLORED.fullmatch(line) if len(line) <= _MAX_LINE else None
-        color = tuple(int(value) for value in found.groups()[1:]) if found else (256, 0, 0)
+        red, green, blue = (int(value) for value in found.groups()[1:]) if found else (256, 0, 0)
+        color = (red, green, blue)
         if found is None or not found[1] or max(color) > 255:
             return LabelMap(
                 refused=f"{path.name} has the line '{line[:80]}'; wanted name:red,green,blue, each 0 to 255."

@@ -69,6 +69,8 @@ def compare_runs(
     counts: list[list[tuple[int, int, int]]] = []
     for done, pair in enumerate(there, start=1):
         left, right = first.read(first.final, pair.first), second.read(second.final, pair.second)
+        if left is None or right is None:
+            continue
         if left.shape != right.shape:
             raise RunError(
                 f"The label maps of photo {pair.first} have {left.shape} pixels in {first.run.path} and {right.shape} "

@@ -145,8 +145,8 @@ def match_by_majority(confusion: Confusion) -> Matching:
     without a pixel gets no class. The measure rises with the number of clusters by itself, up to 1 for a cluster a
     pixel: never compare it with the one-to-one measure, and compare it between equal numbers of clusters only.
     """
-    majority, used = confusion.counts.argmax(axis=0), confusion.counts.any(axis=0)
-    return {0: 0} | {cluster: int(majority[cluster]) for cluster in range(1, len(used)) if used[cluster]}
+    majority, used = confusion.counts.argmax(axis=0), np.flatnonzero(confusion.counts.any(axis=0))
+    return {0: 0} | {int(cluster): int(majority[cluster]) for cluster in used if cluster}
 
 
 def identity_matching(num_classes: int) -> Matching:

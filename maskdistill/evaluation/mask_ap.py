@@ -153,7 +153,7 @@ def box_corloc(ground_truth: Sequence[Sequence[Instance]], predictions: Sequence
         best = max(predicted, key=lambda item: item["score"], default=None)
         if boxes and best is None:
             found.append(False)
-        elif boxes:
+        elif boxes and best is not None:
             box = coco_mask.toBbox(dict(best["segmentation"]))[None]
             found.append(coco_mask.iou(box, np.array(boxes), [0] * len(boxes)).max() >= LOCALISED)
     return float(np.mean(found)) if found else None

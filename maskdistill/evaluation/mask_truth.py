@@ -110,8 +110,9 @@ def _read_origin(path: Path, _state: tuple[int, int, int] | None) -> dict[str, A
 def _read(path: Path) -> pd.DataFrame | None:
     """mask_truth.parquet; None if there is none, or a damaged one, which ``make_truth`` replaces."""
     frame = read_table_if_whole(path)
-    whole = frame is not None and {"mask_id", "truth", "truth_share", "truth_iou", "seen"} <= set(frame)
-    known = whole and isinstance(frame.attrs.get("made_from"), dict) and isinstance(frame.attrs.get("names"), list)
+    if frame is None or not {"mask_id", "truth", "truth_share", "truth_iou", "seen"} <= set(frame):
+        return None
+    known = isinstance(frame.attrs.get("made_from"), dict) and isinstance(frame.attrs.get("names"), list)
     return frame if known and frame["truth"].between(-1, len(frame.attrs["names"]) - 1).all() else None
 
 

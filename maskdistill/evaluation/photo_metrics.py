@@ -53,7 +53,8 @@ class PhotoResults:
     def ious(self, kind: str, matching: Matching) -> np.ndarray:
         """(num_photos,) float64 mean IoU of each photo, as ``photo_ious`` has it; NaN for one without ground truth."""
         rows = self.counts[self.counts["kind"] == kind]
-        return photo_ious(*(rows[name].to_numpy() for name in _COLUMNS), matching, self.num_photos)
+        numbers, truths, labels, pixels = (rows[name].to_numpy() for name in _COLUMNS)
+        return photo_ious(numbers, truths, labels, pixels, matching, self.num_photos)
 
     def changed(self, first: str, second: str) -> np.ndarray:
         """(num_photos,) float64 share of pixels that differ between two kinds; NaN where one is missing."""
@@ -165,7 +166,7 @@ def read_photo_results(run: Run) -> PhotoResults | None:
     now, num_photos = _made_from(run), counts.attrs.get("num_photos")
     if counts.attrs.get("made_from") != now or changes.attrs.get("made_from") != now:
         return None
-    if not _are_whole(counts, changes, num_photos):
+    if num_photos is None or not _are_whole(counts, changes, num_photos):
         return None
     return PhotoResults(num_photos, counts, changes, counts.attrs.get("ground_truth", {}))
 
@@ -198,7 +199,8 @@ def make_photo_results(run: Run, truth: GroundTruth, on_progress: ProgressCallba
     photos = photos_of(run)
     for number, photo in enumerate(photos):
         classes = truth.read(photo)
-        found = {kind: maps.read(kind, number) for kind in maps.kinds if maps.has(kind, number)}
+        read = ((kind, maps.read(kind, number)) for kind in maps.kinds)
+        found = {kind: labels for kind, labels in read if labels is not None}
         counts += [(number, kind, *pair) for kind, labels in found.items() for pair in count_pairs(classes, labels)]
         changes += [
             (number, first, second, share_changed(found[first], found[second]))
@@ -211,18 +213,24 @@ def make_photo_results(run: Run, truth: GroundTruth, on_progress: ProgressCallba
 
 
 def _table(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> pd.DataFrame:
-    types = {"number": np.int32, "kind": "category", "truth": np.uint8, "label": np.uint8, "pixels": np.int64}
+    types: dict[Any, Any] = {
+        "number": np.int32,
+        "kind": "category",
+        "truth": np.uint8,
+        "label": np.uint8,
+        "pixels": np.int64,
+    }
     return pd.DataFrame(rows, columns=list(columns)).astype(types)
 
 
 def _changes(rows: Iterable[Sequence[object]]) -> pd.DataFrame:
-    types = {"number": np.int32, "first": "category", "second": "category", "changed": np.float32}
+    types: dict[Any, Any] = {"number": np.int32, "first": "category", "second": "category", "changed": np.float32}
     return pd.DataFrame(rows, columns=list(types)).astype(types)
 
 
 def _write(run: Run, counts: pd.DataFrame, changes: pd.DataFrame, about: dict[str, Any]) -> PhotoResults:
     for path, table in zip(_paths(run), (counts, changes), strict=True):
-        table.attrs = about
+        table.attrs.update(about)
         write_table(path, table)
     return PhotoResults(about["num_photos"], counts, changes, about["ground_truth"])
 

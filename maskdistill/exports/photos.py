@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from PIL import Image
 
@@ -23,7 +23,7 @@ PhotoMode = Literal["link", "copy"]  # one file under two names where the system
 PICTURE_SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "BMP": ".bmp", "TIFF": ".tif", "WEBP": ".webp"}
 JPEG_ONLY = {kind: suffix for kind, suffix in PICTURE_SUFFIXES.items() if suffix == ".jpg"}
 
-_JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
+_JPEG: dict[str, Any] = {"format": "JPEG", "quality": 95, "subsampling": 0}
 
 Item = TypeVar("Item")
 
@@ -169,7 +169,7 @@ def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
     try:
         with Image.open(image.path) as picture:
             deep = picture.mode.startswith(("I", "F"))  # most readers would show 12 bits in a file of 16 as black
-            return None if deep else suffixes.get(picture.format)
+            return None if deep else suffixes.get(picture.format or "")
     except (OSError, SyntaxError, ValueError):  # sound for us, as one with much text, but not for other readers
         return None
 

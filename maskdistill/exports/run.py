@@ -230,7 +230,7 @@ def _candidate_masks(run: Run) -> tuple[set[int], list[ExportMask]]:
         kept, label = True, item["category_id"]
         if rules is not None:
             extra["rule"] = rules.at[id, "rule"]
-            kept, label = bool(rules.at[id, "kept"]), int(rules.at[id, "relabel"]) or label
+            kept, label = bool(rules.at[id, "kept"]), int(rules["relabel"].loc[id]) or label
         masks.append(ExportMask(id, item["image_id"], label, item["score"], item["segmentation"], kept, extra))
     return {item["id"] for item in coco["images"]}, masks
 

@@ -41,6 +41,6 @@ def _attend(queries: Tensor, keys: Tensor, values: Tensor, out: Tensor) -> None:
 
 def use_blocked_attention(model: nn.Module) -> None:
     """Replace, in place, every plain timm ``Attention`` of the model's blocks; other kinds are left as they are."""
-    for block in model.blocks:
+    for block in model.get_submodule("blocks").children():
         if type(block.attn) is Attention and block.attn.gate is None:
             block.attn = BlockedAttention(block.attn)

@@ -107,7 +107,7 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device)
     model = _build_model(choice.spec).eval().requires_grad_(False)
-    data = timm.data.resolve_model_data_config(model)
+    data = timm.data.config.resolve_model_data_config(model)
     model = model.to(device=device, dtype=getattr(torch, precision))
     if device.type == "cpu" and precision == "bfloat16":
         use_blocked_attention(model)

@@ -8,6 +8,7 @@ The result is kept as safetensors in the user's cache folder, so the conversion 
 import hashlib
 import logging
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,7 +103,7 @@ def convert_onnx(path: Path) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.array(array, np.float32, order="C")) for name, array in state.items()}
 
 
-def _weights_by_bias(graph, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _weights_by_bias(graph: Any, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Name of a bias -> the (out, in) matrix whose product it is added to."""
     matmuls = {
         node.output[0]: node.input[1] for node in graph.node if node.op_type == "MatMul" and node.input[1] in arrays

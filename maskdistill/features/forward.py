@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -56,6 +57,17 @@ class Features:
     cls_attention: Tensor | None = None  # (heads, N), softmax over all tokens, last block
     # kind, block -> (heads, N, d), without rotary positions
     projections: dict[tuple[Projection, int], Tensor] = field(default_factory=dict)
+
+
+def array_of(values: Tensor | None) -> np.ndarray:
+    """Queries, keys or attention of ``Features`` as an array.
+
+    Raises:
+        ValueError: If they were not requested.
+    """
+    if values is None:
+        raise ValueError("Queries and keys are there only where the request has last_qk.")
+    return values.numpy()
 
 
 @torch.inference_mode()

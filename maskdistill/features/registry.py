@@ -271,13 +271,12 @@ def _timm_spec(name: str) -> BackboneSpec:
         return dataclasses.replace(SPECS["dinov2_vits14"], name=name, architecture=name)
     if "dinov3" in name:
         return dataclasses.replace(SPECS["dinov3_vits16"], name=name, architecture=name)
-    kind = "keys" if ".dino" in name else "tokens"
     return BackboneSpec(
         name=name,
         architecture=name,
         source="hub",
         weights=f"timm's pretrained weights '{name}': see its model card for how they were trained.",
-        mask_feature=kind,
+        mask_feature="keys" if ".dino" in name else "tokens",
         mask_blocks=(0,),
     )
 

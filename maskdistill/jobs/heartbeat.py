@@ -87,7 +87,7 @@ class Heartbeat(threading.Thread):
         """Ctrl-C in the main thread, which may be waiting inside a system call that only a signal of its own ends."""
         self.stop_requested = time.monotonic()
         if hasattr(signal, "pthread_kill"):
-            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
         else:
             signal.raise_signal(signal.SIGINT)
 
@@ -101,7 +101,7 @@ class Heartbeat(threading.Thread):
         os._exit(ending.code)
 
 
-def start_guard() -> subprocess.Popen | None:
+def start_guard() -> subprocess.Popen[bytes] | None:
     """A tiny process that ends this one's whole group as soon as this one is gone, for whatever reason.
 
     Processes of a pool wait for ever for a parent that was killed. The guard waits for the end of a pipe, which the

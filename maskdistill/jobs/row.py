@@ -55,7 +55,10 @@ class OwnRow:
 
     def register(self) -> bool:
         """Note this process as the job's. False if another one is that, or if the job no longer waits."""
-        me = ProcessId.of(os.getpid()).to_json()
+        process = ProcessId.of(os.getpid())
+        if process is None:  # the system does not tell, so nobody could stop it
+            return False
+        me = process.to_json()
         with self._transaction() as db:
             return self._change(
                 db, "process = ?", f"{in_states((JobState.QUEUED,))} AND (process IS NULL OR process = ?)", me, me

@@ -64,10 +64,13 @@ def submit(run: Path, arguments: Sequence[str], *, title: str, device: str, sett
                     time.time(),
                 ),
             ).lastrowid
+            if job_id is None:  # sqlite3 tells of every INSERT
+                raise JobError("The job has no number.")
             note_state(db, job_id)
-    if known is not None:
-        return Submitted(load_job(run, known), False)
-    return Submitted(_launch(load_job(run, job_id)), True)
+        else:
+            job_id = known
+    job = load_job(run, job_id)
+    return Submitted(job, False) if known is not None else Submitted(_launch(job), True)
 
 
 def resume_job(run: Path, job_id: int) -> Submitted:
@@ -132,7 +135,7 @@ def _launch(job: Job) -> Job:
     return load_job(job.run, job.id)
 
 
-def _start(job: Job) -> subprocess.Popen:
+def _start(job: Job) -> subprocess.Popen[bytes]:
     from maskdistill.machine import usable_cores
 
     path = log_path(job.run, job.id)

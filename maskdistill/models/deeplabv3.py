@@ -144,8 +144,8 @@ class DeepLabTask:
         for index in self._checked:
             labels = self._labels(index)
             predicted = predictor.probabilities(self._photos[index]).argmax(axis=0)
-            agreeing += np.count_nonzero(predicted == labels)
-            counted += np.count_nonzero(labels != IGNORE_INDEX)
+            agreeing += int(np.count_nonzero(predicted == labels))
+            counted += int(np.count_nonzero(labels != IGNORE_INDEX))
         return {"agreement": float(agreeing / counted)} if counted else {}
 
     def _crop(self, item: tuple[int, np.ndarray, torch.Generator]) -> tuple[Tensor, Tensor]:

@@ -82,6 +82,8 @@ class InstanceFinder:
             fold: The head to ask, which must not have learnt from the photo; None takes the mean of all, for photos
                 that taught none of them.
         """
+        if look.image is None:
+            raise ValueError("The masks follow the edges of the photo: give its image.")
         pool, drawn = self.compare(look, fold)
         config = self.config
         scale = self.scales[fold] if fold is not None else float(np.mean(self.scales))
@@ -96,7 +98,7 @@ class InstanceFinder:
         kept = suppress(pairwise_iou(small, small), scores * whole, TWINS)  # some became alike
         labels, certainties = label_masks(small[kept], coarse)
         known = zip(kept, labels, certainties, strict=True)
-        return [Instance(masks[place], float(scores[place]), *about) for place, *about in known]
+        return [Instance(masks[place], float(scores[place]), label, certainty) for place, label, certainty in known]
 
     def compare(self, look: Look, fold: int | None = None) -> tuple[Scored, Scored]:
         """The candidates of the pool, and the masks that a head draws, or all heads in the mean, on one grid."""

@@ -10,7 +10,6 @@ are the idea of CondInst (Tian et al., ECCV 2020) and SOLOv2 (Wang et al., NeurI
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import numpy as np
 import torch
@@ -90,6 +89,9 @@ class InstanceHead(nn.Module):
         seed: Of the initial weights.
     """
 
+    mean: Tensor
+    basis: Tensor
+
     def __init__(self, inputs: int, dimensions: int, width: int = 128, embedding: int = 32, *, seed: int = 0) -> None:
         super().__init__()
         self.register_buffer("mean", torch.zeros(inputs))
@@ -104,10 +106,10 @@ class InstanceHead(nn.Module):
             self.embedding = nn.Conv2d(width, embedding, 1)
             self.weights = nn.Conv2d(width, sizes * (embedding + POSITIONS), 1)
             self.objectness = nn.Conv2d(width, sizes, 1)
-            nn.init.constant_(self.objectness.bias, PRIOR)
+            nn.init.constant_(self.objectness.get_parameter("bias"), PRIOR)
 
     @classmethod
-    def load(cls, path: Path) -> Self:
+    def load(cls, path: Path) -> "InstanceHead":
         """Read what ``train`` left in model.safetensors.
 
         Raises:
@@ -115,8 +117,9 @@ class InstanceHead(nn.Module):
         """
 
         def build(_classes: int, tensors: Mapping[str, Tensor]) -> InstanceHead:
+            inputs, dimensions = tensors["basis"].shape
             width = len(tensors["body.0.weight"])
-            return cls(*tensors["basis"].shape, width, len(tensors["embedding.weight"]))
+            return cls(inputs, dimensions, width, len(tensors["embedding.weight"]))
 
         return load_trained(path, "instance head", _LAST_LAYER, build).eval()
 
@@ -229,7 +232,8 @@ def centres_of(masks: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
         nearest = np.argsort(away, kind="stable")[: max(1, min(MOST_CENTRES, len(rows) // CENTRE_SHARE))]
         size = int(np.searchsorted(AREAS, mask.mean(), side="right"))
         found += [(size, int(rows[place]) * mask.shape[1] + int(cols[place]), number) for place in nearest]
-    return torch.tensor(found, dtype=torch.int64).reshape(-1, 3).unbind(dim=1)
+    table = torch.tensor(found, dtype=torch.int64).reshape(-1, 3)
+    return table[:, 0], table[:, 1], table[:, 2]
 
 
 @torch.inference_mode()

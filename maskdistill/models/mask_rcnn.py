@@ -75,7 +75,7 @@ def _build(
     return model
 
 
-class _Unscaled(GeneralizedRCNNTransform):
+class _Unscaled(GeneralizedRCNNTransform):  # type: ignore[misc]  # torchvision has no types
     """Batches photos that have their size and are normalised: we scale with antialiasing, torchvision without."""
 
     def normalize(self, image: Tensor) -> Tensor:

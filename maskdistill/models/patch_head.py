@@ -48,6 +48,9 @@ class PatchHead(nn.Module):
         seed: Of the initial weights.
     """
 
+    mean: Tensor
+    scale: Tensor
+
     def __init__(self, num_classes: int, dimensions: int, config: TrainConfig, *, seed: int = 0) -> None:
         super().__init__()
         self.num_classes = num_classes

@@ -4,7 +4,7 @@ import numpy as np
 from torch import Tensor
 
 from maskdistill.errors import ConfigError
-from maskdistill.features.forward import Features
+from maskdistill.features.forward import Features, array_of
 
 
 def stacked_features(features: Features, kind: str, blocks: tuple[int, ...]) -> np.ndarray:
@@ -52,7 +52,7 @@ def key_affinity(features: Features, rows: np.ndarray) -> np.ndarray:
     Returns:
         (R, N) float32.
     """
-    keys = features.keys.numpy()  # (heads, N, d)
+    keys = array_of(features.keys)  # (heads, N, d)
     return np.einsum("hrd,hnd->rn", keys[:, rows], keys, optimize=True)
 
 

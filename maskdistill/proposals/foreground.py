@@ -60,7 +60,7 @@ class ForegroundHeads:
         """
         heads = range(self.num_folds) if fold is None else (fold,)
         with threadpool_limits(1):  # the same bits whatever the number of processes and cores
-            return np.mean([self._judge(vectors, head) for head in heads], axis=0, dtype=np.float32)
+            return np.stack([self._judge(vectors, head) for head in heads]).mean(axis=0, dtype=np.float32)
 
     def _judge(self, vectors: np.ndarray, head: int) -> np.ndarray:
         points = project(vectors, self.mean[head], self.basis[head])

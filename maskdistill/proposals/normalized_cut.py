@@ -94,13 +94,14 @@ def cut_once(
     foreground = values > 0
     values = np.where(taken, values[~taken].min(), values)
     strength = np.where(foreground, values, -np.inf)
-    seed = np.unravel_index(int(strength.argmax()), grid)
+    row, col = np.unravel_index(int(strength.argmax()), grid)
+    seed = (int(row), int(col))
     if config.seed_component_only:
         component = component_at(foreground, seed)
     else:
         component = keep_large_components(foreground, config.min_piece)
     gap = float(np.clip(eigenvalues[1] - eigenvalues[2], 0, 1)) if len(eigenvalues) > 2 else 0.0
-    return Cut(values, foreground, component, (int(seed[0]), int(seed[1])), gap, tuple(map(float, eigenvalues)), dense)
+    return Cut(values, foreground, component, seed, gap, tuple(map(float, eigenvalues)), dense)
 
 
 def second_eigenvector(

@@ -183,7 +183,7 @@ def describe_pool(pool: Pool, probability: np.ndarray | None = None) -> dict[str
     Returns:
         Names of ``scoring.PART_NAMES`` -> (K,).
     """
-    parts = {}
+    parts: dict[str, np.ndarray] = {}
     if probability is not None:
         inside, around = (
             _means(flatten(item), probability.reshape(-1, 1))[:, 0] for item in (pool.masks, rings_of(pool.masks))

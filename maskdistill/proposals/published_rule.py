@@ -12,7 +12,7 @@ import numpy as np
 
 from maskdistill.config import ProposalConfig
 from maskdistill.errors import ConfigError
-from maskdistill.features.forward import Features
+from maskdistill.features.forward import Features, array_of
 from maskdistill.proposals.affinity import key_affinity
 from maskdistill.proposals.components import component_at
 
@@ -70,8 +70,8 @@ def _cls_row(features: Features, config: ProposalConfig) -> np.ndarray:
 
     Logits may be negative; their mass is taken after shifting the row's minimum to 0, which keeps the order.
     """
-    keys = features.keys.numpy()[: config.num_heads]  # (heads, N, d)
-    queries = features.cls_query.numpy()[: config.num_heads]
+    keys = array_of(features.keys)[: config.num_heads]  # (heads, N, d)
+    queries = array_of(features.cls_query)[: config.num_heads]
     row = np.einsum("hd,hnd->hn", queries, keys).mean(axis=0)
     row = row - row.min()
     order = np.argsort(-row, kind="stable")

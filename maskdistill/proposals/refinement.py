@@ -76,7 +76,8 @@ def keep_components(values: np.ndarray, seed: tuple[int, int] | None, min_piece:
     mask = values > 0
     kept = keep_large_components(mask, min_piece)
     if seed is not None:
-        centre = tuple(WORK_SCALE * side + WORK_SCALE // 2 for side in seed)
+        row, col = (WORK_SCALE * side + WORK_SCALE // 2 for side in seed)
+        centre = (row, col)
         kept = component_at(mask, centre) if mask[centre] else kept
     return np.where(mask & ~kept, -values, values)
 

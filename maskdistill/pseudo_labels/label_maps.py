@@ -54,7 +54,7 @@ def paint_labels(
             painted[masks[index]] = labels[index]
     result = painted.copy()
     if config.ignore_dropped:
-        for index in np.flatnonzero(~kept):
+        for index in np.flatnonzero(~kept).tolist():
             result[masks[index] & (painted == 0)] = IGNORE_INDEX
     if config.border_band:
         result[edge_band(painted, config.border_band)] = IGNORE_INDEX

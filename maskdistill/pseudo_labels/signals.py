@@ -3,11 +3,14 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
-from typing import NamedTuple, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
 from maskdistill.errors import RunError, ShapeError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 MARGIN = 1e-9  # so that 55 % of 20 masks are 11: 0.55 * 20 is 11.000000000000002
 
@@ -54,7 +57,7 @@ class MaskSignals:
                 raise ShapeError(field.name, f"({len(self.image)},) like 'image'", shape)
 
     @classmethod
-    def from_columns(cls, columns: Mapping[str, Sequence | np.ndarray]) -> Self:
+    def from_columns(cls, columns: "Mapping[str, Sequence[Any] | np.ndarray] | pd.DataFrame") -> Self:
         """Signals from the columns of a table; other columns may be there too.
 
         A missing signal counts as not measured, a missing or NaN decision as none. Floats keep their precision.
@@ -171,10 +174,10 @@ def _share_below(values: np.ndarray) -> np.ndarray:
     below = np.empty(len(values))
     below[order] = np.maximum.accumulate(np.where(new, np.arange(len(values)), 0))
     below[np.isnan(values)] = np.nan
-    return below / max(1, np.count_nonzero(~np.isnan(values)))
+    return below / max(1, int(np.count_nonzero(~np.isnan(values))))
 
 
-def _floats(name: str, column: Sequence | np.ndarray) -> np.ndarray:
+def _floats(name: str, column: "Sequence[Any] | np.ndarray | pd.Series[Any]") -> np.ndarray:
     values = np.asarray(column)
     try:
         return values if values.dtype.kind == "f" else values.astype(np.float64)  # None becomes NaN
@@ -182,7 +185,7 @@ def _floats(name: str, column: Sequence | np.ndarray) -> np.ndarray:
         raise RunError(f"The masks' column '{name}' must hold numbers, got {values.dtype}. Make it again.") from error
 
 
-def _whole(name: str, column: Sequence | np.ndarray) -> np.ndarray:
+def _whole(name: str, column: "Sequence[Any] | np.ndarray | pd.Series[Any]") -> np.ndarray:
     values = np.asarray(column)
     if values.dtype.kind in "iu":
         return values

@@ -29,7 +29,7 @@ def margins(signals: MaskSignals, threshold: Threshold, value: float) -> np.ndar
     A mask that was not measured is infinitely far; the neutral value drops nothing.
     """
     values, below = getattr(signals, threshold.signal), signals.shares_below[threshold.signal]
-    step = 1 / max(1, np.count_nonzero(~np.isnan(values)))
+    step = 1 / max(1, int(np.count_nonzero(~np.isnan(values))))
     if threshold.drops_below:
         found = below - step * np.count_nonzero(values < value)
     else:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heappop, heappushpop
 from itertools import pairwise
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 
@@ -114,7 +114,8 @@ def histogram(
     group = np.where(signals.decision == 0, np.where(dropped, 2, 0), np.where(signals.decision > 0, 1, 2))
     num_bins = len(edges) - 1
     counts = np.bincount((group * num_bins + bins)[measured], minlength=3 * num_bins)
-    return Histogram(edges, *counts.reshape(3, num_bins), int(np.count_nonzero(~measured)))
+    kept, dropped_here, dropped_elsewhere = counts.reshape(3, num_bins)
+    return Histogram(edges, kept, dropped_here, dropped_elsewhere, int(np.count_nonzero(~measured)))
 
 
 def threshold_of(field: str) -> Threshold:
@@ -149,7 +150,8 @@ class _Sweep:
         moving = threshold_of(field)
         values = np.asarray(values, np.float64)
         for value in (values.min(), values.max()) if values.size else ():  # NaN is both
-            replace(config, **{field: float(value)})
+            limit: dict[str, Any] = {field: float(value)}
+            replace(config, **limit)
         measured = getattr(signals, moving.signal)
         strength = np.where(np.isnan(measured), np.inf, measured if moving.drops_below else -measured)
         strength[_dropped_by(signals, config, lambda threshold: threshold is not moving)] = -np.inf

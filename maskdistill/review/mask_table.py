@@ -102,7 +102,7 @@ def read_mask_table(run: Run) -> MaskTable:
         raise DamagedFileError(run.masks_path, f"mask {mask_id} is of no photo of images.parquet")
     frame["image_id"] = images["id"].to_numpy()[frame["image"]]
     frame["split"] = images["split"].to_numpy()[frame["image"]] if "split" in images else None
-    names = ()
+    names: tuple[str, ...] = ()
     if (truth := read_truth(run)) is not None:
         names = truth.names
         frame = frame.merge(truth.frame, on="mask_id", how="left")

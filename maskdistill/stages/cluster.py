@@ -235,7 +235,7 @@ def _save(path: Path, values: np.ndarray) -> None:
         np.save(file, values)
 
 
-def _save_all(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save_all(path: Path, arrays: dict[str, Any]) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)
 

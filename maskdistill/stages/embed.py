@@ -1,6 +1,7 @@
 """Stage ``embeddings``: the raw vectors of every mask, one file a photo."""
 
 from contextlib import closing
+from typing import Any
 
 from maskdistill.files import write_json
 from maskdistill.stages.context import Context
@@ -67,7 +68,7 @@ def make_pools(context: Context) -> None:
         _work(spec, [(number, context.photo(number)) for number in missing], context.num_workers, reporter)
 
 
-def _work(spec: WorkerSpec, tasks: list[tuple], num_workers: int, reporter: Reporter) -> list[PhotoResult]:
+def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], num_workers: int, reporter: Reporter) -> list[PhotoResult]:
     found = []
     photos = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     with closing(photos) as results:

@@ -94,7 +94,9 @@ class ForegroundWorker:
                 replace_atomically(new, partial(shutil.copyfile, old))
         with suppress(DatasetError):  # it was removed since; the page that shows the mask reports that
             drawn = [item for item in annotations if not thumbnail_in(self._thumbs, item["id"]).is_file()]
-            image = read_photo(photo, min_short_side=SHORT_SIDE) if drawn else None
+            if not drawn:
+                return
+            image = read_photo(photo, min_short_side=SHORT_SIDE)
             for item in drawn:
                 path = thumbnail_in(self._thumbs, item["id"])
                 write_thumbnail(path, image, item["bbox"], (photo.height, photo.width))

@@ -1,6 +1,7 @@
 """Stage ``pseudo_labels``: a label map for every training photo that has a mask left."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -55,14 +56,14 @@ def write_label_maps(context: Context, folder: LabelFolder, model: str) -> str:
 def candidates_by_photo(folder: LabelFolder) -> dict[int, pd.DataFrame]:
     """Rows of candidates.parquet with the filter's columns, of each photo that has any, by rising number."""
     table = folder.candidates().merge(folder.kept(), on="mask_id")
-    return {int(number): rows for number, rows in table.groupby("image")}
+    return {int(rows["image"].iloc[0]): rows for _, rows in table.groupby("image")}
 
 
 def paint_photo(
     context: Context,
     number: int,
     rows: pd.DataFrame,
-    codes: dict[int, dict],
+    codes: dict[int, dict[str, Any]],
     config: LabelConfig,
     model: str = "stage1",
 ) -> np.ndarray:
@@ -103,7 +104,7 @@ def flat_labels(context: Context, number: int, value: int = 0) -> np.ndarray:
     return np.full((photo.height, photo.width), value, np.uint8)
 
 
-def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None) -> dict[int, dict]:
+def mask_codes(run: Run, config: LabelConfig, folder: LabelFolder | None = None) -> dict[int, dict[str, Any]]:
     """Run-length codes of the masks to paint: as the model draws them, or the proposals where there is one.
 
     ``folder`` holds the candidates; None means the first model's, in the run itself.

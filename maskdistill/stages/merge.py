@@ -28,7 +28,8 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
 def follow_move(run: Run, source: PhotoSource) -> None:
     """The same photos under other paths: write down where they are now, beside what was found out about them."""
     table = run.images()
-    if paths_of(table) == [item.path for item in (*source.photos, *source.skipped_photos)]:
+    paths = [photo.path for photo in source.photos] + [left_out.path for left_out in source.skipped_photos]
+    if paths_of(table) == paths:
         return
     unreadable = table[~table["readable"].astype(bool)]
     errors, problems = (

@@ -121,7 +121,7 @@ class _Pool:
 
     def map(self, queue: Iterator[Task]) -> Iterator[Any]:
         """Results, until there are no tasks left or there is trouble."""
-        waiting: dict[Future, tuple[Task, int]] = {}  # with the bytes of the arrays that each keeps in memory
+        waiting: dict[Future[Any], tuple[Task, int]] = {}  # with the bytes of the arrays that each keeps in memory
         while True:
             while len(waiting) < self._ahead and sum(size for _, size in waiting.values()) < BYTES_AHEAD:
                 task = next(queue, None)
@@ -142,7 +142,7 @@ class _Pool:
                 del waiting[future]
                 yield result
 
-    def _submit(self, task: Task) -> Future:
+    def _submit(self, task: Task) -> Future[Any]:
         try:
             with _without_interrupts():  # processes that start now inherit it
                 future = self._executor.submit(work, *task)
@@ -154,7 +154,7 @@ class _Pool:
 
     def _find_reason(self) -> None:
         """How the first process ended; the executor itself ended the others by SIGTERM."""
-        codes = {process.exitcode for process in self._processes} - {0, None, -signal.SIGTERM}
+        codes = {process.exitcode or 0 for process in self._processes} - {0, -signal.SIGTERM}
         name = next((signal.Signals(-code).name for code in codes if code < 0), "")
         self.lacks_memory = not codes or name == "SIGKILL"  # the system's way to free memory
         reason = ", probably by the system for lack of memory" if self.lacks_memory else ""

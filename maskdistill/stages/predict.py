@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from maskdistill.config import RunConfig
+from maskdistill.config import CrfConfig, RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.splits import reported_numbers
 from maskdistill.files import write_json
@@ -83,6 +83,10 @@ def _wants_crf(context: Context) -> bool:
     return context.config.predictions.crf and crf_available()
 
 
+def _refined(photo: Photo, probabilities: np.ndarray, config: CrfConfig) -> np.ndarray:
+    return refine_classes(np.asarray(read_photo(photo)), probabilities, config)
+
+
 class Refiner:
     """Refines the probabilities of a photo."""
 
@@ -91,18 +95,17 @@ class Refiner:
 
     def __call__(self, number: int, photo: Photo, probabilities: np.ndarray) -> tuple[int, np.ndarray]:
         """The photo's number and its (K + 1, H, W) probabilities after the CRF."""
-        return number, refine_classes(np.asarray(read_photo(photo)), probabilities, self._crf)
+        return number, _refined(photo, probabilities, self._crf)
 
 
-class CrfWorker(Refiner):
+class CrfWorker:
     """Refines the probabilities of a photo and writes its label map."""
 
     def __init__(self, run: Path, config: RunConfig, kind: str) -> None:
-        super().__init__(run, config)
-        self._run, self._kind = Run(run), kind
+        self._crf, self._run, self._kind = config.crf, Run(run), kind
 
     def __call__(self, number: int, photo: Photo, probabilities: np.ndarray) -> int:
         """Write predictions/<kind> of one photo; returns its number."""
-        _, refined = super().__call__(number, photo, probabilities)
+        refined = _refined(photo, probabilities, self._crf)
         write_label_png(self._run.prediction(self._kind, number), refined.argmax(axis=0).astype(np.uint8))
         return number

@@ -119,7 +119,8 @@ def _heads(context: Context, numbers: list[int]) -> dict[str, tuple[PatchHead, T
     heads = {}
     if config.model == "patch_head":
         # Dropout belongs to the training of the layer before, which is over.
-        heads[LINEAR] = (linear_head(context.predictor("final").model, num_classes, config, seed), _plain(config))
+        trained: Any = context.predictor("final")  # of this kind: a PatchHeadPredictor
+        heads[LINEAR] = (linear_head(trained.model, num_classes, config, seed), _plain(config))
     else:
         config = TrainConfig()  # those of another network would not suit a head
     fresh = PatchHead(num_classes, context.tokens.read(numbers[0]).shape[-1], config, seed=seed)

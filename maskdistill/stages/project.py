@@ -1,5 +1,7 @@
 """Stage ``projection``: two dimensions of every mask's embedding, by UMAP."""
 
+from pathlib import Path
+
 import numpy as np
 
 from maskdistill.clustering.projection import umap_map
@@ -14,7 +16,7 @@ def project_masks(context: Context) -> str:
     with context.reporter("projection", 1, unit="maps"):
         found = umap_map(vectors, context.config.projection, context.config.seed)
 
-    def save(temporary) -> None:
+    def save(temporary: Path) -> None:
         with temporary.open("wb") as file:
             np.save(file, found)
 

@@ -234,7 +234,7 @@ def missed_photos(run: Run, stage: str) -> list[str]:
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
-    precision = config.features.precision
+    precision: Any = config.features.precision
     if precision == "auto":
         known = run.info()["config"]["features"] if run.exists else {}
         same = known.get("device") == config.features.device and known.get("precision", "auto") != "auto"

@@ -23,7 +23,6 @@ from maskdistill.files import write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.candidates import write_candidates
-from maskdistill.stages.chain import read_record
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import write_label_maps
 from maskdistill.stages.pool import map_photos
@@ -54,7 +53,7 @@ def do_rounds(context: Context) -> str:
     if config.count and config.crf and not crf_available():
         raise ConfigError(f"{INSTALL_HINT}, or set rounds.crf=false.")
     run.rounds_path.unlink(missing_ok=True)  # until all are done the final model is that of stage 2
-    stage2 = read_record(run, "stage2")["fingerprint"]
+    stage2 = run.fingerprint_of("stage2")
     rounds: list[dict[str, Any]] = []
     model, labels = "stage2", LabelFolder(run.path)
     for number in range(1, config.count + 1):

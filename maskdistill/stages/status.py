@@ -74,7 +74,7 @@ def _state(
     if at_work is not None and at_work.state == "running":
         return StageState(name, "running", _how_far(at_work), summary)
     ending = f"{at_work.state}: {at_work.message}" if at_work is not None and at_work.state != "done" else ""
-    if not there:
+    if record is None or not there:
         return StageState(name, "missing", broken or ending)
     if plan is None:
         why = problem if name == "proposals" else _unfinished(before["proposals"])

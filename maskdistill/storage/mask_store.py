@@ -218,7 +218,7 @@ def _checksum(table: pa.Table) -> bytes:
     for column in table.columns:
         for chunk in column.chunks:
             if not pa.types.is_large_string(chunk.type):
-                checksum = zlib.crc32(np.ascontiguousarray(chunk.to_numpy()), checksum)
+                checksum = zlib.crc32(np.ascontiguousarray(chunk.to_numpy()).data, checksum)
                 continue
             ends = np.frombuffer(chunk.buffers()[1], np.int64)[chunk.offset : chunk.offset + len(chunk) + 1]
             texts = memoryview(chunk.buffers()[2] or b"")[ends[0] : ends[-1]]

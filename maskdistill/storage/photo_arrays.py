@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, ClassVar, TypeVar
+from typing import Any, BinaryIO, ClassVar, TypeVar
 
 import numpy as np
 
@@ -75,7 +75,9 @@ class PoolStore(_PhotoFiles):
 
     def write(self, number: int, views: Sequence[Mapping[str, np.ndarray]]) -> None:
         """Store the candidates of a photo's views in one step."""
-        named = {f"{view}_{name}": values for view, arrays in enumerate(views) for name, values in arrays.items()}
+        named: dict[str, Any] = {
+            f"{view}_{name}": values for view, arrays in enumerate(views) for name, values in arrays.items()
+        }
         self._save(number, lambda file: np.savez_compressed(file, **named))
 
     def read(self, number: int) -> list[dict[str, np.ndarray]]:
@@ -99,7 +101,7 @@ class VectorStore(_PhotoFiles):
 
     def write(self, number: int, vectors: Mapping[str, np.ndarray]) -> None:
         """Store the vectors of a photo in one step."""
-        rounded = {name: values.astype(np.float16) for name, values in vectors.items()}
+        rounded: dict[str, Any] = {name: values.astype(np.float16) for name, values in vectors.items()}
         self._save(number, lambda file: np.savez(file, **rounded))
 
     def read(self, numbers: Sequence[int], counts: Sequence[int] | None = None) -> dict[str, np.ndarray]:

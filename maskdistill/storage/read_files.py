@@ -60,7 +60,7 @@ class DamagedFileError(RunError):
         self.stage = file.stage if file else ""
         super().__init__(f"{path} is damaged ({problem}). {remedy_of(self.path)}")
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path, self.problem)
 
 
@@ -78,11 +78,11 @@ class MissingFileError(RunError):
         remedy = f" Make it with: {command_of(self.stage, self.run)}" if self.stage else ""
         super().__init__(f"No {self.path.absolute().relative_to(self.run)} in {self.run}.{remedy}")
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.path,)
 
 
-class Fields(dict):
+class Fields(dict[str, Any]):
     """An object of a JSON file; a field that is not there is a matter of the file."""
 
     def __init__(self, path: Path, values: Mapping[str, Any] | Sequence[tuple[str, Any]]) -> None:
@@ -92,7 +92,7 @@ class Fields(dict):
     def __missing__(self, key: str) -> NoReturn:
         raise DamagedFileError(self._path, f"it has no '{key}'")
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self._path, dict(self))
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
@@ -70,7 +70,7 @@ class RunBusyError(RunError):
         super().__init__(f"Another process is at work on {run}{who}. Wait for it, or stop it first.")
         self.run, self.holder = run, holder
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.run, self.holder)
 
 

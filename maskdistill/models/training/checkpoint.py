@@ -157,7 +157,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 def _checksum(tensors: Mapping[str, Tensor]) -> int:
     checksum = 0
     for name in sorted(tensors):
-        content = tensors[name].reshape(-1).view(torch.uint8).numpy() if tensors[name].numel() else b""
+        content = tensors[name].reshape(-1).view(torch.uint8).numpy().data if tensors[name].numel() else b""
         checksum = zlib.crc32(content, zlib.crc32(name.encode(), checksum))
     return checksum
 

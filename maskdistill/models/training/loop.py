@@ -6,6 +6,7 @@ import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -150,7 +151,7 @@ class Training:
             losses = self.task.loss(
                 self.processes.share_of(indices), step_generator(self.seed, _AUGMENT, self.step, rank)
             )
-        self.scaler.scale(sum(losses.values())).backward()
+        self.scaler.scale(reduce(torch.add, losses.values())).backward()
         values = self._average_over_processes(losses)
         norm = self._clip(values)
         self._update(values, norm, len(indices), began)
@@ -273,8 +274,9 @@ class Training:
             parts[part][name] = value
         self.model.load_state_dict(parts["model"])
         restore_optimizer(self.optimizer, parts["optimizer"], snapshot.values["optimizer"])
-        for name, value in parts["average"].items():
-            self.average.values[name].copy_(value)
+        if self.average is not None:
+            for name, value in parts["average"].items():
+                self.average.values[name].copy_(value)
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(snapshot.values["scaler"])
         self.sums = EpochSums(**snapshot.values["sums"])

@@ -14,7 +14,11 @@ from maskdistill.models.training.checkpoint import EpochReport
 class Task(Protocol):
     """What is trained: a model and its data."""
 
-    model: nn.Module  # on its device already; what takes gradients is trained
+    @property
+    def model(self) -> nn.Module:
+        """On its device already; what takes gradients is trained."""
+        ...
+
     num_samples: int  # photos
 
     def loss(self, indices: Sequence[int], generator: torch.Generator) -> dict[str, Tensor]:

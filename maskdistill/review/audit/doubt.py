@@ -56,7 +56,7 @@ def measure_doubt(frame: pd.DataFrame, settings: FilterConfig | None) -> Doubts:
         "quality": _share_above(column["quality"]),
         "border": _share_above(-column["border"]),
     }
-    total = sum(weight * parts[name] for name, weight in WEIGHTS.items())
+    total = np.sum([weight * parts[name] for name, weight in WEIGHTS.items()], axis=0)
     return Doubts(parts, total, threshold, value, settings)
 
 

@@ -217,7 +217,7 @@ def _of_one(kind: Kind, cluster: int, value: dict[str, Any], seen: Seen | None) 
     def plan(db: sqlite3.Connection, classes: Classes, _next: int) -> tuple[dict[str, Any], Assigned]:
         _check_cluster(classes, cluster)
         for edit in [] if seen is None else read_edits(db, classes.numbering, load=()):
-            if edit.id > seen.version and edit.kind is kind and edit.value["cluster"] == cluster:
+            if seen is not None and edit.id > seen.version and edit.kind is kind and edit.value["cluster"] == cluster:
                 raise ConfigError(f"{edit.reviewer} was faster: {describe(edit.kind, edit.value)} Look at it first.")
         return {**value, "num_masks": int(np.count_nonzero(classes.assigned == cluster))}, {}
 

@@ -119,7 +119,7 @@ def _going(edit: Edit) -> set[int]:
 
 def _cells(row: sqlite3.Row, names: dict[int, str], numbering: Numbering) -> tuple[object, ...]:
     time = datetime.fromtimestamp(row["time"], UTC).isoformat(timespec="milliseconds")
-    cluster, name = row["cluster"] or "", ""
+    cluster, name = row["cluster"], ""
     if cluster and Numbering(row["clusters"], row["base"]) == numbering:
         name = names.get(cluster) or f"cluster {cluster}"
     undone = "yes" if row["undone"] else "no"

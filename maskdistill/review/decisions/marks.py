@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -30,8 +31,14 @@ from maskdistill.storage.database import reading, writing
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 
-_OF_STEPS = {"step": np.int64, "time": np.float64, "reviewer": object, "scope": object, "dormant": bool}
-_OF_MARKS = {
+_OF_STEPS: dict[str, type] = {
+    "step": np.int64,
+    "time": np.float64,
+    "reviewer": object,
+    "scope": object,
+    "dormant": bool,
+}
+_OF_MARKS: dict[str, type] = {
     "step": np.int64,
     "mask_id": np.int64,
     "image_id": object,
@@ -189,7 +196,7 @@ def _write(
     return step
 
 
-def _columns(rows: Sequence[tuple], kinds: dict[str, type]) -> dict[str, np.ndarray]:
+def _columns(rows: Sequence[tuple[Any, ...]], kinds: dict[str, type]) -> dict[str, np.ndarray]:
     values = zip(*rows, strict=True) if rows else [()] * len(kinds)
     return {name: np.array(column, kind) for (name, kind), column in zip(kinds.items(), values, strict=True)}
 

@@ -2,7 +2,7 @@
 
 import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Self
@@ -155,7 +155,7 @@ def _listed(numbers: Sequence[int]) -> str:
     return f"{', '.join(most)} and {last}" if most else last
 
 
-_WORDS = {
+_WORDS: dict[Kind, Callable[[Any], str]] = {
     Kind.MARK: _marked,
     Kind.MERGE: lambda value: f"Merged clusters {_listed(value['clusters'])} into cluster {value['clusters'][0]}",
     Kind.SPLIT: lambda value: f"Split cluster {value['cluster']} into clusters {_listed(value['numbers'])}",
