@@ -5,8 +5,9 @@ import socket
 import sys
 import time
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import psutil
 from tqdm import tqdm
@@ -38,7 +39,7 @@ class Progress:
 
 
 class Reporter:
-    """Counts what is finished; shows a bar on a terminal, lines in a log, and keeps ``progress.json`` fresh."""
+    """Counts what is finished: a bar on a terminal and in a notebook, lines in a log, and a fresh ``progress.json``."""
 
     def __init__(
         self, path: Path, stage: str, total: int, done: int = 0, *, unit: str = "photos", quiet: bool = False
@@ -47,12 +48,8 @@ class Reporter:
         self._last_file = self._last_line = time.monotonic()
         self._began: tuple[float, int] | None = None  # when the first photo was finished, and how many were by then
         self._quiet = quiet
-        terminal = sys.stderr.isatty() and not quiet
-        self._bar = (
-            tqdm(total=total, initial=done, desc=stage, unit=unit.removesuffix("s"), file=sys.stderr)
-            if terminal
-            else None
-        )
+        kind = None if quiet else _bar_kind()
+        self._bar = kind(total=total, initial=done, desc=stage, unit=unit.removesuffix("s")) if kind else None
         self._write("running", "")
 
     def advance(self, count: int = 1) -> None:
@@ -126,6 +123,23 @@ class Reporter:
             self._unit,
         )
         write_atomically(self._path, json.dumps(asdict(progress)))
+
+
+def _bar_kind() -> "type[tqdm[Any]] | None":
+    """The bar that a terminal, or a notebook, can show; None for a log file."""
+    if _in_notebook():
+        if find_spec("ipywidgets") is None:
+            return tqdm
+        from tqdm.notebook import tqdm as notebook_bar
+
+        return notebook_bar
+    return tqdm if sys.stderr.isatty() else None
+
+
+def _in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook: it has IPython already, with a shell that has a kernel."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    return shell is not None and hasattr(shell, "kernel")
 
 
 def read_progress_file(path: Path) -> Progress | None:

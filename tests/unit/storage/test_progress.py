@@ -6,9 +6,12 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
+from functools import partial
+from types import SimpleNamespace
 
 import psutil
 import pytest
+from tqdm import tqdm
 
 from maskdistill.files import replace_atomically, write_atomically
 from maskdistill.storage import progress
@@ -211,6 +214,21 @@ class TestReporter:
         error = capsys.readouterr().err
         assert "proposals" in error
         assert "4/4" in error
+
+    @pytest.mark.parametrize("widgets", [True, False])
+    def test_shows_a_bar_in_a_notebook(self, tmp_path, monkeypatch, capsys, widgets):
+        """Without ipywidgets the one of a terminal, which a notebook shows as well."""
+        shell = SimpleNamespace(kernel=object())
+        monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+        monkeypatch.setattr(progress, "find_spec", lambda _: object() if widgets else None)
+        if widgets:
+            monkeypatch.setitem(sys.modules, "tqdm.notebook", SimpleNamespace(tqdm=partial(tqdm, ascii="-=")))
+        reporter = Reporter(tmp_path / "progress.json", "proposals", total=4)
+        reporter.advance(4)
+        reporter.finish("done", "")
+        error = capsys.readouterr().err
+        assert "4/4" in error
+        assert ("====" in error) == widgets
 
     def test_is_whole_whenever_it_is_read(self, tmp_path, monkeypatch):
         """A page reads the file twice a second while a stage writes it."""
