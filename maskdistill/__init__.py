@@ -8,6 +8,7 @@ What a notebook needs stands here; it is imported when it is first used. Masks o
     photo = md.open_source("sample").photos[0]
     found = md.propose(photo, md.load_backbone(config.features), config)
     found.proposals[0].mask  # (height, width) bool, the mask with the best score
+    md.show(photo, [item.mask for item in found.proposals])  # the photo with its masks; a notebook shows it
 
 Every stage over a folder of photos, and what it made:
 
@@ -25,6 +26,7 @@ __version__ = "0.2.0"
 _MODULES = {
     "open_source": "datasets",
     "read_photo": "datasets",
+    "show": "pictures.show",
     "RunConfig": "config",
     "load_preset": "config",
     "load_backbone": "features.backbone",

@@ -9,14 +9,36 @@ def printable(text: object) -> str:
 
 
 class MaskDistillError(Exception):
-    """Root of every error that a user can act on."""
+    """Root of every error that a user can act on.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        try:
+            md.open_source("no-such-folder")
+        except md.MaskDistillError as error:
+            print(error)
+        ```
+    """
 
     def __str__(self) -> str:
         return printable(super().__str__())
 
 
 class ConfigError(MaskDistillError):
-    """A setting has a value that cannot work."""
+    """A setting has a value that cannot work.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        try:
+            md.RunConfig().with_overrides(["proposals.tua=0.3"])
+        except md.ConfigError as error:
+            print(error)  # names the nearest setting
+        ```
+    """
 
 
 class ShapeError(MaskDistillError):
@@ -31,15 +53,48 @@ class ShapeError(MaskDistillError):
 
 
 class DatasetError(MaskDistillError):
-    """A source of photos cannot be opened, or a photo of it cannot be read."""
+    """A source of photos cannot be opened, or a photo of it cannot be read.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        try:
+            md.open_source("no-such-folder")
+        except md.DatasetError as error:
+            print(error)  # what was found, and what to give instead
+        ```
+    """
 
 
 class CheckpointError(MaskDistillError):
-    """A file of weights is missing, damaged, or made for another model."""
+    """A file of weights is missing, damaged, or made for another model.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        try:
+            md.load_backbone(md.RunConfig().with_overrides(["features.backbone=no-such-file.safetensors"]).features)
+        except (md.CheckpointError, md.ConfigError) as error:
+            print(error)
+        ```
+    """
 
 
 class RunError(MaskDistillError):
-    """A run folder cannot be used as asked."""
+    """A run folder cannot be used as asked.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        try:
+            md.Run("runs/none").masks()
+        except md.RunError as error:
+            print(error)
+        ```
+    """
 
 
 class OutOfMemoryError(RunError):

@@ -56,7 +56,16 @@ _PRESETS = resources.files("maskdistill.config") / "presets"
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Everything that decides what a run makes, saved as ``run.json``."""
+    """Everything that decides what a run makes, saved as ``run.json``.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.RunConfig().with_overrides(["seed=1", "proposals.tau=0.3"])
+        assert md.RunConfig.from_dict(config.to_dict()) == config
+        ```
+    """
 
     seed: int = setting(
         0,
@@ -131,6 +140,14 @@ def load_preset(name: str) -> RunConfig:
 
     Raises:
         ConfigError: If there is none; the message lists those there are.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        config.stage1.epochs
+        ```
     """
     if name not in preset_names():
         raise ConfigError(f"No preset '{name}'. There are: {', '.join(preset_names())}.")

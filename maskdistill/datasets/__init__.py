@@ -55,6 +55,14 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
 
     Raises:
         DatasetError: If there is nothing to use; the message says what was found and what to give instead.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        source = md.open_source("sample")
+        len(source.photos), source.photos[0].path
+        ```
     """
     if spec == "sample":
         return open_sample(on_progress=on_progress)

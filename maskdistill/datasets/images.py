@@ -152,6 +152,14 @@ def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Ima
 
     Raises:
         DatasetError: If the file cannot be decoded, or has another size than ``photo`` says.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        photo = md.open_source("sample").photos[0]
+        assert md.read_photo(photo).size == (photo.width, photo.height)
+        ```
     """
     path = photo if isinstance(photo, Path) else photo.path
     view = None if isinstance(photo, Path) else photo.view

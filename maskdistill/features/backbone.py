@@ -102,6 +102,15 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     Raises:
         ConfigError: If the name, device or precision cannot work here.
         CheckpointError: If the weights are missing, cannot be fetched, or belong to another model.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        backbone = md.load_backbone(config.features)
+        assert backbone.patch_size == 14
+        ```
     """
     choice = choose_backbone(config.backbone, config.architecture)
     device = choose_device(config.device)

@@ -183,6 +183,16 @@ def propose(photo: Photo | Path, backbone: Backbone, config: RunConfig) -> Propo
     Raises:
         DatasetError: If the photo cannot be read.
         ConfigError: If a setting cannot work with this backbone.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        photo = md.open_source("sample").photos[0]
+        found = md.propose(photo, md.load_backbone(config.features), config)
+        assert found.proposals[0].mask.shape == (photo.height, photo.width)
+        ```
     """
     image = read_photo(photo)
     recipe = Recipe.resolve(config.proposals, config.crf, backbone)

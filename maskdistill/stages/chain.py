@@ -44,7 +44,18 @@ OnFinished = Callable[[Run, str, RunConfig, float, int | None], None]
 
 @dataclass(frozen=True)
 class Options:
-    """How to work, without influence on the result."""
+    """How to work, without influence on the result.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        run = md.Run("runs/sample")
+        md.run_stages(run, "sample", config, wanted=("embeddings",), options=md.Options(limit=2))
+        assert len(run.masks()) >= 1
+        ```
+    """
 
     shard: Shard | None = None
     limit: int = 0  # photos, 0 for all
@@ -80,6 +91,16 @@ def run_stages(
     Raises:
         ConfigError: If a setting cannot work.
         RunBusyError: If another process is at work on this run.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        run = md.Run("runs/sample")
+        md.run_stages(run, "sample", config, wanted=("embeddings",), options=md.Options(limit=2))
+        run.masks()[["image_id", "score"]]
+        ```
     """
     if options.shard is None:
         refuse_if_held(run.path)

@@ -55,6 +55,16 @@ def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NA
 
     Raises:
         RunError: If the folder holds no run, or a file of it is damaged.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        config = md.load_preset("quick").with_overrides(["features.backbone=focus_vits14"])
+        run = md.Run("runs/sample")
+        md.run_stages(run, "sample", config, wanted=("proposals",), options=md.Options(limit=2))
+        assert md.stage_states(run)[0].state == "done"
+        ```
     """
     progress = read_progress_file(run.progress_path)
     plan, problem = _plan(run, source)

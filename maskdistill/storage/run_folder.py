@@ -83,7 +83,17 @@ class LabelFolder:
 
 
 class Run(LabelFolder):
-    """A run folder. Making the object touches nothing on disk."""
+    """A run folder. Making the object touches nothing on disk.
+
+    Example:
+        ```python
+        import maskdistill as md
+
+        run = md.Run("runs/sample")
+        if run.exists:
+            run.masks().sort_values("score").head()
+        ```
+    """
 
     @property
     def name(self) -> str:
