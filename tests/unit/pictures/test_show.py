@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from maskdistill.errors import ShapeError
 from maskdistill.pictures.colors import MASK_COLORS, rgb
 from maskdistill.pictures.show import show
-from maskdistill.errors import ShapeError
 
 GREY = Image.new("RGB", (40, 30), (100, 100, 100))
 
