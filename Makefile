@@ -1,4 +1,4 @@
-# make app: install and start the explorer (APP="--port 8600" for flags).  make test: install and run the fast tests.  make check: lint and format.
+# make app: install and start the explorer (APP="--port 8600" for flags).  make test: install and run the fast tests.  make check: lint, format and types.
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
 # make test-readers: exports, opened by the libraries that people read them with; these have an environment of their
@@ -43,6 +43,7 @@ check: install-dev check-js
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 
 # The scripts of the app need no build; node only lints, formats and tests them, where it is there.
 check-js:

@@ -127,7 +127,7 @@ def _draw_step(step: int, context: StepContext, full: bool) -> None:
     picture, text = st.columns([2.1, 1] if full else [2.2, 1], gap="medium", wrap=False)
     missing = step >= FIRST_TRAINED and context.trained is None
     with picture, st.container(key=f"guide-picture-{step}", gap="small"):
-        if missing or (step >= FIRST_TRAINED and not context.photo_on_run.masks):
+        if missing or (step >= FIRST_TRAINED and context.photo_on_run is not None and not context.photo_on_run.masks):
             facts = _draw_mask_only(context)
         else:
             facts = _PICTURES[step - 1](context)

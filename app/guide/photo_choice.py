@@ -6,11 +6,11 @@ import streamlit as st
 
 from app import photo_cache, selection, session, uploads
 from app.components.image_grid import photo_grid, photo_tile
-from app.guide.reference import is_trained
 from app.guide.step_context import StepContext
 from app.run_context import free_run_name
 from app.selection import Option
 from app.session import Key
+from maskdistill.handouts.photo_on_run import is_trained
 from maskdistill.storage.run_folder import runs_folder
 
 STRIP = 24  # thumbnails around the photo on show

@@ -202,7 +202,7 @@ def _cluster(
 ) -> Alternative:
     began = time.time()
     fitted = inputs.fitted
-    found = cluster_views(views, key.num_classes, int(fitted.sum()), inputs.config, key.seed)
+    found = cluster_views(views, key.num_classes, int(fitted.sum()), inputs.config, key.seed)[0]
     labels = np.empty(len(fitted), np.int64)
     labels[fitted] = found.labels
     if not fitted.all():

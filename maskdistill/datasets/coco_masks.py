@@ -138,7 +138,7 @@ def run_lengths(segmentation: list[Any] | dict[str, Any], height: int, width: in
     return counts
 
 
-def compress(segmentation: list | dict, height: int, width: int) -> str:
+def compress(segmentation: list[Any] | dict[str, Any], height: int, width: int) -> str:
     """The compressed counts of a mask of this size; those that come compressed are left to ``decode_counts``.
 
     Raises:

@@ -159,7 +159,8 @@ def _flat(metrics: Mapping[str, Any]) -> dict[str, float]:
     for group, title in GROUPS.items():
         for kind, values in measured(metrics, group).items():
             flat[f"mIoU, {kind_name(kind)}, {title.lower()}"] = 100 * values["miou"]
-    for part, suffix in (("masks", ""), ("cut_masks", ", masks as cut"), ("instances", ", single objects")):
+    parts: dict[MaskPart, str] = {"masks": "", "cut_masks": ", masks as cut", "instances": ", single objects"}
+    for part, suffix in parts.items():
         for name, value in mask_measures(metrics, part).items():
             flat[f"{MASK_METRICS[name][0]}{suffix}"] = 100 * value
     if seeds := metrics.get("clustering_seeds"):

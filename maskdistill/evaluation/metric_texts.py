@@ -101,7 +101,8 @@ def greatest_gain(table: pd.DataFrame, against: str) -> str:
     known = table[table["gain"].notna()]
     if known.empty or known["gain"].abs().max() < 1:
         return ""
-    best, worst = known.loc[known["gain"].idxmax()], known.loc[known["gain"].idxmin()]
+    gains = known["gain"].to_numpy()
+    best, worst = known.iloc[int(gains.argmax())], known.iloc[int(gains.argmin())]
     parts = []
     if best["gain"] >= 1:
         parts.append(f"**{best['class']}** gained most ({points(best['gain'] / 100, 0)})")
@@ -122,6 +123,6 @@ def worst_confusion(counts: Sequence[Sequence[int]], names: Sequence[str]) -> st
     np.fill_diagonal(shares, 0)
     if not shares.size or shares.max() < _LEAST_CONFUSION:
         return ""
-    row, column = np.unravel_index(int(shares.argmax()), shares.shape)
+    row, column = divmod(int(shares.argmax()), shares.shape[1])
     truth, predicted = names[row + 1], names[column + 1]
     return f"Confused most: {percent(shares[row, column], 0)} of **{truth}** is predicted as **{predicted}**."

@@ -94,7 +94,7 @@ class _Graph:
         """A vector."""
         return self.array(np.array(values, dtype))
 
-    def array(self, value: np.ndarray) -> str:
+    def array(self, value: np.ndarray | np.generic) -> str:
         """A constant of any shape."""
         name = f"constant/{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.ascontiguousarray(value), name))

@@ -68,11 +68,16 @@ class PatchNetwork(nn.Module):
         config: Its settings.
     """
 
+    start: Tensor
+    norm_pre: nn.Module
+    norm: nn.Module
+
     def __init__(
         self, backbone: Backbone, blocks: tuple[int, ...], predictor: PatchHeadPredictor, config: TrainConfig
     ) -> None:
         super().__init__()
         model = backbone.model
+        assert isinstance(model, VisionTransformer)  # other families are refused by ``export_onnx``
         extra = (model.cls_token, getattr(model, "dist_token", None), model.reg_token)
         prefix = [token for token in extra if token is not None]
         start = torch.cat(prefix, dim=1) if prefix else torch.zeros(1, 0, model.embed_dim)
@@ -135,6 +140,7 @@ def export_onnx(run: Run, out: Path, *, stage: str = "final", class_names: Seque
             "Only plain vision transformers, such as dino_vits16, dinov2_vits14 and focus_vits14, are written as ONNX."
         )
     predictor = load_model(run, stage, lambda photo: _no_tokens(photo), object_prior=False)
+    assert isinstance(predictor, PatchHeadPredictor)
     predictor.model.cpu()
     network = PatchNetwork(backbone, head_blocks(backbone, features), predictor, training).eval()
     reading = _reading_of(backbone, features)
@@ -250,6 +256,7 @@ def _trace(network: PatchNetwork, dimensions: int) -> Any:
     program = torch.onnx.export(
         network, (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=({1: count},), verbose=False
     )
+    assert program is not None  # as dynamo makes one
     return program.model_proto
 
 

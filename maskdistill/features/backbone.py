@@ -4,6 +4,7 @@ import logging
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -175,6 +176,7 @@ def _build_model(spec: BackboneSpec) -> Vit:
             "or a local file."
         ) from error
     check_family(model, spec.architecture)
+    assert isinstance(model, Vit)
     if spec.source == "focus":
         state = load_focus_state_dict()
         remedy = "It is made anew once it is gone from the cache folder."
@@ -186,6 +188,6 @@ def _build_model(spec: BackboneSpec) -> Vit:
     return model
 
 
-def _any_size(spec: BackboneSpec) -> dict[str, bool]:
+def _any_size(spec: BackboneSpec) -> dict[str, Any]:
     """BEiT has no such option; ``prepare`` does it there."""
     return {} if timm.models.is_model_in_modules(spec.architecture, "beit") else {"dynamic_img_size": True}

@@ -6,12 +6,14 @@ a bias to each attention. The rest of the package asks here and nowhere else.
 """
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias, cast
 
 import torch
 import torch.nn.functional as F
-from timm.layers import AttentionRope, PatchEmbed, apply_rot_embed_cat, resize_rel_pos_bias_table
-from timm.layers.attention import Attention
+from timm.layers.attention import Attention, AttentionRope
+from timm.layers.patch_embed import PatchEmbed
+from timm.layers.pos_embed_rel import resize_rel_pos_bias_table
+from timm.layers.pos_embed_sincos import apply_rot_embed_cat
 from timm.models.beit import Attention as BeitAttention
 from timm.models.beit import Beit, gen_relative_position_index
 from timm.models.eva import Eva, EvaAttention
@@ -23,6 +25,7 @@ from maskdistill.features.attention import BlockedAttention
 
 Vit = VisionTransformer | Eva | Beit
 _ATTENTIONS = (Attention, BlockedAttention, EvaAttention, AttentionRope, BeitAttention)
+AnyAttention: TypeAlias = Any  # one of these; torch takes whatever a module holds for "Tensor | Module"
 _CLS_AND_PATCHES = 3  # rows of a BEiT table for pairs that CLS is of
 
 
@@ -74,8 +77,9 @@ def prepare(model: Vit) -> None:
     model.patch_embed.strict_img_size = False
     if isinstance(model, Beit):
         for block in model.blocks:  # resampled for each grid of patches in ``embed``: kept apart, as they were learnt
-            block.attn.learnt_bias = block.attn.relative_position_bias_table
-            block.attn.relative_position_bias_table = None
+            attention: AnyAttention = block.attn
+            attention.learnt_bias = attention.relative_position_bias_table
+            attention.relative_position_bias_table = None
 
 
 def has_cls(model: Vit) -> bool:
@@ -103,7 +107,7 @@ def embed(model: Vit, pixels: Tensor, *, antialias: bool) -> Embedded:
     return Embedded(_embed_plain(model, pixels, antialias=antialias))
 
 
-def project(attention: nn.Module, inputs: Tensor, rotary: Tensor | None = None) -> Heads:
+def project(attention: AnyAttention, inputs: Tensor, rotary: Tensor | None = None) -> Heads:
     """Queries, keys and values that an attention makes of its (B, N, D) input, normalised as it does.
 
     Fewer heads of keys than of queries (grouped-query attention) are repeated.
@@ -122,14 +126,14 @@ def project(attention: nn.Module, inputs: Tensor, rotary: Tensor | None = None) 
     return Heads(queries, keys, values, *turned)
 
 
-def _bias_of(attention: nn.Module) -> Tensor | None:
+def _bias_of(attention: AnyAttention) -> Tensor | None:
     """Of queries, keys and values together, however the family keeps it."""
     if attention.qkv.bias is not None or getattr(attention, "q_bias", None) is None:
         return attention.qkv.bias
     return torch.cat((attention.q_bias, attention.k_bias, attention.v_bias))
 
 
-def _turn(attention: nn.Module, part: Tensor, rotary: Tensor | None) -> Tensor:
+def _turn(attention: AnyAttention, part: Tensor, rotary: Tensor | None) -> Tensor:
     if rotary is None:
         return part
     skip = attention.num_prefix_tokens
@@ -170,10 +174,11 @@ def _embed_beit(model: Beit, pixels: Tensor) -> Embedded:
     if model.pos_embed is not None:
         x = x + resample_positions(model.pos_embed, 1, model.patch_embed.grid_size, grid, antialias=True)
     shared = model.rel_pos_bias
-    tables = [block.attn.learnt_bias for block in model.blocks]
-    if shared is not None:
-        tables = [shared.relative_position_bias_table if own is None else own for own in tables]
-    if any(table is None for table in tables):
+    common = None if shared is None else cast(Tensor, shared.relative_position_bias_table)
+    attentions: list[AnyAttention] = [block.attn for block in model.blocks]
+    own = [common if attention.learnt_bias is None else attention.learnt_bias for attention in attentions]
+    tables: list[Tensor] = [table for table in own if table is not None]
+    if len(tables) < len(own):
         return Embedded(model.pos_drop(x))
     index = gen_relative_position_index(grid, device=x.device)
     biases = [_relative_bias(table, model.patch_embed.grid_size, grid, index) for table in tables]

@@ -4,14 +4,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.features.families import Embedded, Heads, Vit, embed, has_cls, has_heads, project
+from maskdistill.features.families import AnyAttention, Embedded, Heads, Vit, embed, has_cls, has_heads, project
 
 Projection = Literal["queries", "keys", "values"]
 PROJECTIONS: tuple[Projection, ...] = get_args(Projection)
@@ -146,6 +146,7 @@ def _captured(module: nn.Module | None, *, active: bool) -> Iterator[dict[str, T
     if not active:
         yield store
         return
+    assert module is not None  # other models are refused by ``_check_request``
     caller = threading.get_ident()
 
     def keep(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
@@ -161,13 +162,13 @@ def _captured(module: nn.Module | None, *, active: bool) -> Iterator[dict[str, T
 
 def _split_heads(
     model: Vit, heads: dict[int, Heads], request: FeatureRequest, embedded: Embedded
-) -> list[dict[str, object]]:
+) -> list[dict[str, Any]]:
     """What is asked of queries, keys and values, of each photo of the batch."""
     skip, depth = model.num_prefix_tokens, len(model.blocks)
     kept = {(kind, block): _on_cpu(getattr(heads[block], kind)[:, :, skip:]) for kind, block in request.projections}
-    found: list[dict[str, object]] = []
+    found: list[dict[str, Any]] = []
     for i in range(len(embedded.tokens)):
-        parts: dict[str, object] = {"projections": {name: values[i] for name, values in kept.items()}}
+        parts: dict[str, Any] = {"projections": {name: values[i] for name, values in kept.items()}}
         if request.last_qk:
             bias = embedded.positions[-1][0, :, 0] if embedded.name == "shared_rel_pos_bias" else 0
             parts |= _last_attention(model, heads[depth], i, bias)
@@ -184,7 +185,8 @@ def _on_cpu(values: Tensor) -> Tensor:
 def _last_attention(model: Vit, heads: Heads, photo: int, bias: Tensor | int) -> dict[str, Tensor]:
     """Query of CLS, keys of the patches, and the CLS row of the attention; the (N, N) matrix is never formed."""
     query, keys = heads.turned_queries[photo, :, 0].float(), heads.turned_keys[photo].float()
-    logits = (keys @ query[:, :, None]).squeeze(-1) * model.blocks[-1].attn.scale + bias  # (heads, N)
-    attention = logits.softmax(dim=-1)
+    attention: AnyAttention = model.blocks[-1].attn
+    logits = (keys @ query[:, :, None]).squeeze(-1) * attention.scale + bias  # (heads, N)
+    weights = logits.softmax(dim=-1)
     skip = model.num_prefix_tokens
-    return {"cls_query": query.cpu(), "keys": keys[:, skip:].cpu(), "cls_attention": attention[:, skip:].cpu()}
+    return {"cls_query": query.cpu(), "keys": keys[:, skip:].cpu(), "cls_attention": weights[:, skip:].cpu()}

@@ -52,8 +52,8 @@ def guide_page(subject: GuideSubject) -> str:
     body = header + nav + main + html.footer(_made(subject), more)
     for side in PHOTO_SIDES:
         photo = html.photo_url(subject.image, side)
-        given = {"scripts": ["guide.js"], "variables": {"photo": f"url({photo})"}}
-        content = html.page(f"MaskDistill: {name}", body, **given)
+        variables = {"photo": f"url({photo})"}
+        content = html.page(f"MaskDistill: {name}", body, scripts=["guide.js"], variables=variables)
         if len(content.encode()) < html.MAX_BYTES:
             return content
     raise ConfigError(f"The page of {name} would have more than {html.MAX_BYTES // 2**20} MB. Take a smaller photo.")
@@ -103,8 +103,8 @@ def _settings(subject: GuideSubject) -> str:
         ]
         parts.append(html.table(head, rows, caption="Scores"))
     flat = flatten(subject.config.to_dict())
-    rows = [(name, shown(value)) for name, value in flat.items() if name.partition(".")[0] in _SECTIONS]
-    parts.append(html.table(["Setting", "Value"], rows, caption="Settings of steps 1 to 4"))
+    settings = [(name, shown(value)) for name, value in flat.items() if name.partition(".")[0] in _SECTIONS]
+    parts.append(html.table(["Setting", "Value"], settings, caption="Settings of steps 1 to 4"))
     if own is not None:
         changed = changed_settings(own.config, own.run.info().get("preset") or PRESET)
         title = f"Settings of the run {own.run.name} that are not its preset's"

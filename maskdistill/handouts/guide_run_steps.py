@@ -79,8 +79,8 @@ def _tile(on_show: RunOnShow, place: int, words: str) -> str:
 
 def crop_tile(on_show: RunOnShow, row: int, name: str, color: str, words: str = "", *, muted: bool = False) -> str:
     """A mask's crop with its class, as an item of a board; nothing if the crop is gone."""
-    mask_id, image_id = (on_show.frame[column].iat[row] for column in ("mask_id", "image_id"))
-    content = on_show.crop(int(mask_id))
+    image_id = str(on_show.frame["image_id"].iat[row])
+    content = on_show.crop(int(on_show.frame["mask_id"].to_numpy()[row]))
     if content is None:
         return ""
     image = html.picture(drawing.jpeg_bytes_url(content), f"A mask of {image_id}", kind="crop")

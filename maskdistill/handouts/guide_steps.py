@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -158,7 +159,8 @@ def _thresholds(subject: GuideSubject) -> list[tuple[str, LiveProposals]]:
     for value in sorted(values):
         if f"{value:.2f}" not in found:
             name = setting.full_name.partition(".")[2]
-            recipe = Recipe.resolve(replace(config.proposals, **{name: value}), config.crf, subject.backbone)
+            changed: dict[str, Any] = {name: value}
+            recipe = Recipe.resolve(replace(config.proposals, **changed), config.crf, subject.backbone)
             found[f"{value:.2f}"] = (value, propose_live(subject.views, subject.image, recipe, subject.pool))
     ordered = sorted(found.items(), key=lambda item: item[1][0])
     return [(name, live) for name, (_, live) in ordered]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from html import escape
 from importlib.resources import files
+from typing import Any
 
 from PIL import Image
 
@@ -14,7 +15,7 @@ from maskdistill import __version__
 from maskdistill.pictures import colors, drawing
 
 MAX_BYTES = 5 * 2**20  # of a page that is handed out
-_PHOTO = {"format": "WEBP", "quality": 82, "method": 4}
+_PHOTO: dict[str, Any] = {"format": "WEBP", "quality": 82, "method": 4}
 
 
 def page(title: str, body: str, *, scripts: Iterable[str] = (), variables: Mapping[str, str] | None = None) -> str:

@@ -168,7 +168,9 @@ def judge_masks(
 def predict_epochs(run: Run, config: RunConfig, photo: Photo, tokens_of: TokensOf) -> list[tuple[int, np.ndarray]]:
     """What the first model says of a photo after each epoch, as probabilities; none if its weights were not kept."""
     samples = read_samples(run, "stage1")
-    epochs = [] if samples is None else samples.epochs
+    if samples is None:
+        return []
+    epochs = samples.epochs
     if len(epochs) < 2 or not all(samples.weights(epoch).is_file() for epoch in epochs):
         return []
     import torch

@@ -155,9 +155,9 @@ def _stage_bars(metrics: dict[str, Any], group: metric_tables.PhotoGroup, title:
     if not kinds:
         return ""
     rows = []
-    for row in metric_tables.stage_table(kinds).itertuples(index=False):
-        gain = "" if np.isnan(row.Gain) else f" ({metric_tables.signed(row.Gain / 100)})"
-        rows.append((row[0], row.mIoU, f"{row.mIoU:.1f} %{gain}", _BAR))
+    for name, miou, gain in metric_tables.stage_table(kinds)[["Label maps", "mIoU", "Gain"]].to_numpy().tolist():
+        gained = "" if np.isnan(gain) else f" ({metric_tables.signed(gain / 100)})"
+        rows.append((name, miou, f"{miou:.1f} %{gained}", _BAR))
     count = next(iter(kinds.values()))["num_images"]
     return f"<h3>mIoU, {html.text(title.lower())} ({count:,})</h3>{html.bars(rows, 100)}"
 
@@ -205,8 +205,8 @@ def _examples(found: _Read, side: int) -> str:
     names = ("Photo", *map(metric_tables.kind_name, kinds))
     heads = "".join(f'<th scope="col">{html.text(name)}</th>' for name in names)
     entries = found.names.clusters()
-    labels = [label for label in sorted(used - {0, IGNORE_INDEX}) if label in entries]
-    keys = html.legend((entries[label]["colour"], entries[label]["name"]) for label in labels)
+    known = [label for label in sorted(used - {0, IGNORE_INDEX}) if label in entries]
+    keys = html.legend((entries[label]["colour"], entries[label]["name"]) for label in known)
     body = "".join(f"<tr>{row}</tr>" for row in rows)
     head = f"<thead><tr>{heads}</tr></thead>"
     return f'<div class="wide"><table class="photos">{head}<tbody>{body}</tbody></table></div>{keys}'

@@ -91,7 +91,7 @@ def read_results(path: Path, content: Sequence[object], ids: ImageIds, losses: L
         ids: What the ids stand for. Where nothing says so, an id is taken for the name of the photo.
         losses: Gets the masks that are left out.
     """
-    items: dict[object, list[GivenMask]] = defaultdict(list)
+    items: dict[int | str, list[GivenMask]] = defaultdict(list)
     kinds: dict[object, None] = {}
     for place, item in enumerate(content, start=1):
         if type(item) is not dict:
@@ -128,7 +128,7 @@ def read_photo_file(path: Path, content: Item | Sequence[object], losses: Losses
     """
     about = content.get("image") if type(content) is dict else None
     about = about if type(about) is dict else {}
-    listed = content.get("annotations") if type(content) is dict else content
+    listed: Any = content.get("annotations") if type(content) is dict else content
     masks = []
     for place, item in enumerate(listed if type(listed) in (list, tuple) else (), start=1):
         if type(item) is not dict:
@@ -162,7 +162,8 @@ def _name(item: Item, place: int) -> int | str:
 
 
 def _mask(item: Item, name: int | str, category: str, size: tuple[int, int] | None, losses: Losses) -> GivenMask | None:
-    shape, crowd = item.get("segmentation"), item.get("iscrowd")
+    shape: Any = item.get("segmentation")
+    crowd = item.get("iscrowd")
     if type(shape) not in (list, dict) or shape in ([], [[]], {}):
         losses.add(NO_MASK, f"annotation {name}")
         return None

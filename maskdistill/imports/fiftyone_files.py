@@ -144,7 +144,7 @@ def _unpack(text: object, name: str) -> np.ndarray:
     return array if array.ndim == 2 else array.max(axis=2)
 
 
-def _place(mask: np.ndarray, box: object, photo: Photo, name: str) -> np.ndarray:
+def _place(mask: np.ndarray, box: Any, photo: Photo, name: str) -> np.ndarray:
     """A mask inside its box, in the whole photo; made larger or smaller where it was drawn at another size.
 
     Args:
@@ -154,7 +154,7 @@ def _place(mask: np.ndarray, box: object, photo: Photo, name: str) -> np.ndarray
         name: For messages.
     """
     try:
-        x, y, width, height = (float(value) for value in box)  # type: ignore[union-attr]
+        x, y, width, height = (float(value) for value in box)
         left, top = round(x * photo.width), round(y * photo.height)
         wide, high = max(1, round(width * photo.width)), max(1, round(height * photo.height))
     except (TypeError, ValueError, OverflowError) as error:

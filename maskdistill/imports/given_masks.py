@@ -5,6 +5,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,7 +20,7 @@ from maskdistill.errors import DatasetError, printable
 from maskdistill.imports import coco_files, fiftyone_files, label_pictures, yolo_files
 from maskdistill.imports.mask_codes import CodedMask, code_masks, keep_places
 from maskdistill.imports.photo_names import Found, PhotoNames
-from maskdistill.imports.records import GivenPhoto, Losses
+from maskdistill.imports.records import GivenMask, GivenPhoto, Losses
 from maskdistill.imports.scores import scale_scores
 from maskdistill.roots import confine, is_inside
 from maskdistill.storage.imported_masks import FORMATS, MOST_PER_PHOTO, BroughtMasks, by_photo
@@ -148,11 +149,11 @@ def _read_file(
     return _read_json(path, content, source, images, losses)
 
 
-def _read_json(path: Path, content: object, source: PhotoSource, images: str | Path | None, losses: Losses) -> _Read:
+def _read_json(path: Path, content: Any, source: PhotoSource, images: str | Path | None, losses: Losses) -> _Read:
     if type(content) is dict and type(content.get("images")) is list:
         photos, notes = coco_files.read_dataset(path, content, losses)
         return _Read("coco", photos, notes)
-    listed = content.get("annotations") if type(content) is dict else content
+    listed: Any = content.get("annotations") if type(content) is dict else content
     if coco_files.is_results(listed):
         jsons = source.label_paths if source.kind == "coco" else ()
         if images is not None:
@@ -244,7 +245,7 @@ def _is_yolo(path: Path) -> bool:
 def _lazily(path: Path, names: PhotoNames, losses: Losses) -> GivenPhoto:
     """A file of one photo's masks, read when they are wanted, and before only if its own name means no photo."""
 
-    def load(photo: Photo) -> Iterable:
+    def load(photo: Photo) -> Iterable[GivenMask]:
         content = load_any_json(path, _REMEDY)
         found = coco_files.read_photo_file(path, content, losses) if coco_files.is_photo_file(content) else None
         return found.load(photo) if found else ()
@@ -269,10 +270,10 @@ def _match(given: Sequence[GivenPhoto], names: PhotoNames, losses: Losses) -> di
         else:
             claims[found.number].append((found, item))
     matched = {}
-    for number, found in claims.items():
-        best = max(one.fit for one, _ in found)
-        first = [item for one, item in found if one.fit == best]
-        others = [item for one, item in found if one.fit != best]
+    for number, claimed in claims.items():
+        best = max(one.fit for one, _ in claimed)
+        first = [item for one, item in claimed if one.fit == best]
+        others = [item for one, item in claimed if one.fit != best]
         if len({item.names[0] for item in first}) > 1:
             others, first = [*others, *first], []
         for item in others:
@@ -293,9 +294,11 @@ def _code_all(
     on_progress: ProgressCallback | None,
 ) -> tuple[dict[int, list[CodedMask]], dict[str, str]]:
     """The masks of each photo, and why photos have none although the file has some for them."""
-    coded, refused = {}, {}
+    coded: dict[int, list[CodedMask]] = {}
+    refused: dict[str, str] = {}
     for done, number in enumerate(sorted(by_number), start=1):
-        photo, found = photos[number], []
+        photo = photos[number]
+        found: list[CodedMask] = []
         here = Losses()
         for item in by_number[number]:
             try:

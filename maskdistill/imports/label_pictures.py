@@ -144,6 +144,7 @@ def masks_of(picture: LabelPicture) -> Iterator[tuple[str, np.ndarray]]:
     gaps = len(used) > _SOFT and int(used[-1]) - int(used[0]) >= len(used) + 1 and is_bytes
     _check(picture.path, used, smooth=gaps or len(used) > MOST_VALUES)
     values = [value for value in used.tolist() if value]
+    ignored: tuple[int, ...]
     if picture.palette is not None:
         white = len(picture.palette) > 255 and tuple(picture.palette[255].tolist()) == _WHITE
         ignored = () if white and values == [255] else (255,)

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from maskdistill.datasets.coco_masks import short_text
 class GivenMask(NamedTuple):
     """One mask as a file has it."""
 
-    shape: list | dict | np.ndarray  # polygons or run-length code as COCO writes them, or (H, W) bool
+    shape: list[Any] | dict[str, Any] | np.ndarray  # polygons or run-length code as COCO writes them, or (H, W) bool
     name: int | str  # for messages: its id or its place
     category: str = ""  # "" for none
     score: object = None  # whatever stands there; None for nothing

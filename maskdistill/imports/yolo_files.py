@@ -60,12 +60,12 @@ def _names_of_yaml(lines: Sequence[str]) -> dict[int, str]:
         return {}
     rest = lines[starts[0]].partition(":")[2].strip()
     if rest.startswith("["):
-        text = " ".join([rest, *lines[starts[0] + 1 :]]).partition("]")[0]
-        found = re.findall(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^,\[]+))\s*(?:,|$)""", text[1:])
-        return {place: as_category(_one_of(item)) for place, item in enumerate(found)}
+        inline = " ".join([rest, *lines[starts[0] + 1 :]]).partition("]")[0]
+        entries = re.findall(r"""\s*(?:"((?:[^"\\]|\\.)*)"|'([^']*)'|([^,\[]+))\s*(?:,|$)""", inline[1:])
+        return {place: as_category(_one_of(item)) for place, item in enumerate(entries)}
     names: dict[int, str] = {}
-    text = [rest.strip("{}")] if rest.startswith("{") else lines[starts[0] + 1 :]
-    for line in text[0].split(",") if rest.startswith("{") else text:
+    flow = rest.startswith("{")
+    for line in rest.strip("{}").split(",") if flow else lines[starts[0] + 1 :]:
         if found := _NAMED.fullmatch(line.strip()):
             names[int(found[1])] = as_category(_one_of(found.groups()[1:]))
         elif found := _LISTED.fullmatch(line):

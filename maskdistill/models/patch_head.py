@@ -150,9 +150,8 @@ class PatchHeadTask:
     def _target(self, index: int) -> tuple[Tensor, Tensor]:
         if index in self._cache:
             return self._cache[index]
-        labels, mixtures = self._label_of(index), None
-        if isinstance(labels, SoftLabels):
-            labels, mixtures = labels.regions, labels.classes
+        found = self._label_of(index)
+        labels, mixtures = (found.regions, found.classes) if isinstance(found, SoftLabels) else (found, None)
         count = self.model.num_classes if mixtures is None else len(mixtures) - 1
         shares, weights = patch_targets(labels, self._geometries[index], count)
         if self._config.whole_patches:

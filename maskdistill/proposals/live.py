@@ -60,7 +60,10 @@ def read_views(
     scale = max(1.0, view_scale)
     image = read_photo(photo, min_short_side=round(scale * min(side.resized_height, side.resized_width)))
     size = (photo.height, photo.width)
-    return extract_views(backbone, image, size, features, explore_request(backbone).joined(more), view_scale=view_scale)
+    request = explore_request(backbone).joined(more)
+    first, second = extract_views(backbone, image, size, features, request, view_scale=view_scale)
+    assert second is not None  # its scale is given
+    return first, second
 
 
 def propose_live(

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -13,7 +14,7 @@ from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import ConfigError
 from maskdistill.features.backbone import Backbone
-from maskdistill.features.forward import FeatureRequest, Features
+from maskdistill.features.forward import FeatureRequest, Features, Projection
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
 from maskdistill.proposals.affinity import cosine_affinity, stacked_features
@@ -82,7 +83,7 @@ class Proposals:
 class Recipe:
     """Settings with every "auto" resolved for one backbone."""
 
-    feature: str
+    feature: Literal["tokens"] | Projection
     blocks: tuple[int, ...]
     refine_blocks: tuple[int, ...]
     config: ProposalConfig
@@ -127,11 +128,12 @@ class Recipe:
         """What the forward pass must return for this recipe, and nothing more."""
         published = self.config.engine == "published"
         cut_blocks = () if published else self.blocks
-        tokens = self.feature == "tokens"
+        kind = self.feature
+        of_tokens = cut_blocks if kind == "tokens" else ()
         return FeatureRequest(
-            token_blocks=tuple(sorted({*(cut_blocks if tokens else ()), *self.refine_blocks})),  # the score reads them
+            token_blocks=tuple(sorted({*of_tokens, *self.refine_blocks})),  # the score reads them
             last_qk=published or self.config.foreground == "attended",
-            projections=() if tokens else tuple((self.feature, block) for block in cut_blocks),
+            projections=() if kind == "tokens" else tuple((kind, block) for block in cut_blocks),
         )
 
 

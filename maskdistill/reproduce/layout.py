@@ -11,6 +11,7 @@ import tarfile
 import zipfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
@@ -96,7 +97,7 @@ def tar_members(path: Path, within: str) -> Members:
     start = f"{within}/"
     infos = {item.name[len(start) :]: item for item in archive if item.isfile() and item.name.startswith(start)}
     _need(infos, path, within)
-    return Members({name: _copier(lambda item=item: archive.extractfile(item)) for name, item in infos.items()}, path)
+    return Members({name: _copier(partial(archive.extractfile, item)) for name, item in infos.items()}, path)
 
 
 def zip_members(path: Path, within: str = "") -> Members:
@@ -106,7 +107,7 @@ def zip_members(path: Path, within: str = "") -> Members:
         name.removeprefix(within): name for name in archive.namelist() if name.startswith(within) and name[-1] != "/"
     }
     _need(names, path, within)
-    return Members({name: _copier(lambda full=full: archive.open(full)) for name, full in names.items()}, path)
+    return Members({name: _copier(partial(archive.open, full)) for name, full in names.items()}, path)
 
 
 def lay_out_voc(members: Members, folder: Path, trainaug: Path | None, *, quiet: bool = False) -> Laid:
@@ -264,7 +265,9 @@ def _linker(source: Path) -> Callable[[Path], None]:
 
 def _copier(read: Callable[[], IO[bytes] | None]) -> Callable[[Path], None]:
     def place(target: Path) -> None:
-        with read() as source, target.open("wb") as file:
+        opened = read()
+        assert opened is not None  # a file, no folder
+        with opened as source, target.open("wb") as file:
             shutil.copyfileobj(source, file)
 
     return place

@@ -115,7 +115,7 @@ def _judge(
 ) -> Judged:
     proposals = context.annotations[number]
     items = [item for item in proposals if item["id"] in table.index]
-    clusters = [int(table.at[item["id"], "cluster"]) for item in items]
+    clusters = [int(table["cluster"].loc[item["id"]]) for item in items]
     min_area, taken = context.config.candidates.min_area, _taken(context, number)
     room = min(MASKS_PER_PHOTO, max(0, context.run.masks_per_photo - taken))
     if objects is None or not objects.get(number):  # a photo that could not be read again has none
@@ -169,7 +169,7 @@ def _row(
         "distance": float(table["distance"].loc[mask_id]) if known else float("nan"),
         "area": seen.area,
         "border": seen.border,
-        "proposal_score": float(items[seen.proposal]["score"]) if known else float("nan"),
+        "proposal_score": float(items[seen.proposal]["score"]) if seen.proposal is not None else float("nan"),
         **({} if math.isnan(seen.object_score) else {"object_score": seen.object_score}),
     }
 

@@ -113,9 +113,16 @@ def run_stages(
     config = without_own_masks(config, imported)
     needed = with_needs(wanted, config)
     _check_weights(run, config, needed)
-    how = {"shard": options.shard, "num_workers": options.num_workers, "quiet": options.quiet}
-    how["brought"] = options.brought
-    with hold_masks(run, source, config, preset=preset, **how) as summary:
+    with hold_masks(
+        run,
+        source,
+        config,
+        preset=preset,
+        shard=options.shard,
+        num_workers=options.num_workers,
+        quiet=options.quiet,
+        brought=options.brought,
+    ) as summary:
         on_stage("proposals", summary.sentence)
         if not summary.complete:
             return

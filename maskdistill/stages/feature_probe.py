@@ -14,7 +14,7 @@ import numpy as np
 
 from maskdistill.clustering.mask_embeddings import embed_masks
 from maskdistill.clustering.model_selection import choose_embedding, nearest_neighbours
-from maskdistill.config import ProposalConfig, RunConfig
+from maskdistill.config import FeatureKind, ProposalConfig, RunConfig
 from maskdistill.datasets import IGNORE_INDEX, Photo, PhotoSource, read_photo
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
 from maskdistill.evaluation.ground_truth import GroundTruth
@@ -28,7 +28,7 @@ from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import fingerprint
 
-KINDS = ("tokens", *PROJECTIONS)
+KINDS: tuple[FeatureKind, ...] = ("tokens", *PROJECTIONS)
 SETTINGS = "settings"  # the row of what the settings take now
 MEASURES = ("score", "agreement", "eigengap", "stability", "off_border")  # without labels, [0, 1], higher is better
 _PARTS = {"agreement": "view_agreement", "eigengap": "eigengap", "stability": "stability", "off_border": "border"}
@@ -91,7 +91,7 @@ def probe_features(
     folder: Path,
     *,
     blocks: Sequence[int] = (),
-    kinds: Sequence[str] = (),
+    kinds: Sequence[FeatureKind] = (),
     quiet: bool = False,
 ) -> ProbeResult:
     """Compare what masks can be cut from, and what they can be clustered by.
@@ -139,7 +139,9 @@ def probe_features(
 class _Probe:
     """What is measured on each photo."""
 
-    def __init__(self, backbone: Backbone, config: RunConfig, blocks: tuple[int, ...], kinds: Sequence[str]) -> None:
+    def __init__(
+        self, backbone: Backbone, config: RunConfig, blocks: tuple[int, ...], kinds: Sequence[FeatureKind]
+    ) -> None:
         self._backbone, self._config, self.blocks = backbone, config, blocks
         plain = dataclasses.replace(config.proposals, num_objects=1, pool="off")
         crf = dataclasses.replace(config.crf, enabled=False)
@@ -180,7 +182,7 @@ class _Probe:
         return {name: values[0] for name, values in vectors.items()} | {"label": np.array(label)}
 
 
-def _with_feature(config: ProposalConfig, kind: str, blocks: tuple[int, ...]) -> ProposalConfig:
+def _with_feature(config: ProposalConfig, kind: FeatureKind, blocks: tuple[int, ...]) -> ProposalConfig:
     return dataclasses.replace(config, feature=kind, blocks=blocks)
 
 
@@ -195,7 +197,7 @@ def _numbers(mask: Proposal | None, labels: np.ndarray | None) -> list[float]:
     if mask is None:
         return [0.0] * len(MEASURES) + [0.0 if labelled else np.nan]
     parts = [mask.parts.get(_PARTS[name], np.nan) for name in MEASURES[1:]]
-    return [mask.score, *parts, best_iou(mask.mask, labels) if labelled else np.nan]
+    return [mask.score, *parts, best_iou(mask.mask, labels) if labels is not None and labelled else np.nan]
 
 
 class _Kept:
@@ -229,7 +231,7 @@ class _Kept:
         return self._folder / f"{number:06d}.npz"
 
 
-def _save(path: Path, arrays: dict[str, np.ndarray]) -> None:
+def _save(path: Path, arrays: dict[str, Any]) -> None:
     with path.open("wb") as file:
         np.savez(file, **arrays)
 
@@ -248,7 +250,7 @@ def _describe(
     correlation = None
     if labelled:
         plain = rows[1:]
-        truths = [row.corloc for row in plain]
+        truths = [row.corloc for row in plain if row.corloc is not None]  # all: each has the labelled photos
         correlation = {name: rank_correlation([getattr(row, name) for row in plain], truths) for name in MEASURES}
     num_masks = sum("label" in arrays for arrays in found)
     advice = _advise(ordered, rows[0], clusters if num_masks >= ENOUGH_MASKS else ())

@@ -154,7 +154,7 @@ def _plan_composites(context: Context, photos: Sequence[Sequence[int]]) -> list[
     for number in range(context.config.instances.composites):
         head = number % len(photos)
         generator = np.random.default_rng((context.config.seed, number, 0))
-        background = photos[head][generator.integers(len(photos[head]))]
+        background = photos[head][int(generator.integers(len(photos[head])))]
         places = generator.integers(len(sources[head]), size=generator.integers(FEWEST, MOST + 1))
         chosen = [sources[head][place] for place in places]
         objects = [(context.photo(other), best[other]["segmentation"]) for other in chosen]

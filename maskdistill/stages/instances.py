@@ -156,7 +156,7 @@ def _advance(reporter: Reporter, before: int, step: int) -> None:
 
 
 def _train_head(
-    context: Context, key: str, head: InstanceHead, lessons: Lessons, on_step: Callable[[int], object]
+    context: Context, key: str, head: InstanceHead, lessons: Lessons, on_step: Callable[[int], None]
 ) -> None:
     from maskdistill.features.backbone import choose_device
 

@@ -5,6 +5,7 @@ No stage reads anything that is made here: not the weights, not the measures. Th
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from maskdistill.datasets import IGNORE_INDEX
 from maskdistill.evaluation.confusion import Confusion, identity_matching, report
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.features.backbone import choose_device
+from maskdistill.models import Predictor
 from maskdistill.models.patch_head import PatchHead, PatchHeadPredictor, PatchHeadTask
 from maskdistill.models.predictor import label_photo
 from maskdistill.models.training.task import Callbacks, Task
@@ -82,8 +84,9 @@ def _linear_deeplab(
         ema=0.0,
         hard_pixels=1.0,
     )
-    trained = context.predictor("final").model
-    model = linear_deeplab(trained, len(context.source.classes), config, seed=context.config.seed)
+    trained = context.predictor("final")
+    assert isinstance(trained, DeepLabPredictor)  # by the settings of stage 2
+    model = linear_deeplab(trained.model, len(context.source.classes), config, seed=context.config.seed)
     photos = [context.photo(number) for number in labelled]
     task = DeepLabTask(
         model.to(choose_device(context.config.features.device)),
@@ -98,12 +101,16 @@ def _linear_deeplab(
         name: _compare(
             context,
             truth,
-            lambda number, crf=crf: label_photo(predictor, context.photo(number), context.config, crf=crf),
+            partial(_label, context, predictor, crf=crf),
             numbers,
             set(labelled),
         )
         for name, crf in ((LINEAR, False), *(((LINEAR_CRF, True),) if wants_crf else ()))
     }
+
+
+def _label(context: Context, predictor: Predictor, number: int, *, crf: bool) -> np.ndarray:
+    return label_photo(predictor, context.photo(number), context.config, crf=crf)
 
 
 def _has_truth(context: Context, truth: GroundTruth, number: int) -> bool:

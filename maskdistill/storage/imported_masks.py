@@ -62,7 +62,8 @@ def read_brought(run: Path, digest: str) -> pd.DataFrame:
 
 def by_photo(table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Photo id and its rows."""
-    yield from table.groupby("photo", sort=False)
+    for photo, rows in table.groupby("photo", sort=False):
+        yield str(photo), rows
 
 
 def _digest(rows: Iterable[tuple[object, ...]]) -> str:
