@@ -77,7 +77,8 @@ def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
         return {}, {}
     masks, images = run.masks(), run.images()
     with reading(run.masks_path):
-        best = masks.groupby("image_id", sort=False)["score"].max().astype(float).to_dict()
+        scores = masks.groupby("image_id", sort=False)["score"].max().astype(float)
+        best = {str(id): score for id, score in scores.items()}
     with reading(run.images_path):
         doubtful = images[images["problem"].notna() & (images["problem"] != "")]
         return best, dict(zip(doubtful["id"], doubtful["problem"], strict=True))

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import pandas as pd
@@ -173,7 +173,7 @@ def need(run_view: RunView, what: Need) -> None:
         _ask_for_next(sentence)
 
 
-def _ask_for_run(any_runs: bool) -> None:
+def _ask_for_run(any_runs: bool) -> NoReturn:
     wanted = selection.current().run
     if wanted:
         st.warning(f"There is no run '{widgets.escape(wanted)}' in {widgets.escape(str(runs_folder()))}.")
@@ -185,7 +185,7 @@ def _ask_for_run(any_runs: bool) -> None:
     st.stop()
 
 
-def _ask_for_next(sentence: str) -> None:
+def _ask_for_next(sentence: str) -> NoReturn:
     st.info(f"{sentence} The Training page makes the stages, each in the background.", icon=":material/model_training:")
     st.page_link("../pages/training.py", label="Go on in Training", icon=":material/model_training:")
     selection.write_link()

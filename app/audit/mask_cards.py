@@ -200,7 +200,7 @@ class Cards:
         own = int(labels.of_reviewer(name).labels[row])
         people = [("you", own)] if own != NO_LABEL else []
         people += labels.others_of(row, name)
-        text = disagreement(*zip(*people, strict=True), self.name_of) if people else ""
+        text = disagreement([who for who, _ in people], [label for _, label in people], self.name_of) if people else ""
         return f"{text[:1].upper()}{text[1:]}"
 
     def _facts(self, row: int) -> Iterator[dict[str, Any]]:

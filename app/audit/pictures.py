@@ -38,7 +38,7 @@ def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str
         Without the photo's file ``photo_src`` is "" and ``problem`` says why.
     """
     return _picture(
-        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].iat[row]), zoom, drawn, run_view, row
+        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].to_numpy()[row]), zoom, drawn, run_view, row
     )
 
 
@@ -46,7 +46,7 @@ def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str
 def _picture(
     path: Path, stamp: str, mask_id: int, zoom: Zoom, drawn: bool, _run_view: RunView, _row: int
 ) -> dict[str, Any]:
-    photo = _run_view.photos[int(_run_view.frame["image"].iat[_row])]
+    photo = _run_view.photos[int(_run_view.frame["image"].to_numpy()[_row])]
     window = _window(_run_view, mask_id, photo) if zoom == "crop" else (0, 0, photo.width, photo.height)
     proposed, predicted = _versions(_run_view, mask_id)
     masks, names = [proposed, predicted], [_PROPOSED, _PREDICTED]
@@ -101,7 +101,8 @@ def _cut(photo: Photo, window: tuple[int, int, int, int], size: tuple[int, int])
     if image.width / photo.width < _COARSE * wanted:
         image = read_photo(photo, min_short_side=round(wanted * min(photo.height, photo.width)))
     scale = image.width / photo.width
-    return image.resize(size, Image.Resampling.BILINEAR, box=[scale * side for side in window], reducing_gap=2.0)
+    left, top, right, bottom = (scale * side for side in window)
+    return image.resize(size, Image.Resampling.BILINEAR, box=(left, top, right, bottom), reducing_gap=2.0)
 
 
 def _layer_url(mask: np.ndarray, window: tuple[int, int, int, int], size: tuple[int, int]) -> str:

@@ -76,6 +76,7 @@ def _stats(
 ) -> AlternativeStats:
     inside = np.flatnonzero(_cluster > 0)
     numbers, labels = np.unique(_cluster[inside], return_inverse=True)
+    assert _run_view.vectors is not None  # the clusterings are of them
     vectors = np.asarray(_run_view.vectors[inside])
     rows = cluster_table(Clustering.from_labels(vectors, labels), vectors) if len(inside) else []
     ids = _run_view.frame["mask_id"].to_numpy()[_run_view.row_of_vector[inside]]

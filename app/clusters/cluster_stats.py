@@ -85,7 +85,7 @@ def _row(
         name=decisions_now.name_of(number),
         given_name=classes.names.get(number, "") if classes else "",
         size=len(own),
-        excluded=bool(classes) and number in classes.excluded,
+        excluded=classes is not None and number in classes.excluded,
         tightness=figures["mean_cosine"],
         kept=float((judged == 1).sum() / (judged > 0).sum()) if (judged > 0).any() else None,
         purity=float(counts.max() / known) if known else None,

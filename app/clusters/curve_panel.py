@@ -22,6 +22,7 @@ def draw(run_view: RunView, decisions_now: DecisionView) -> None:
         _offer(run_view)
         return
     low, high = curve.plateau
+    assert decisions_now.classes is not None  # the curve is of the clusters
     num_clusters = len(set(decisions_now.classes.assigned.tolist()))
     st.caption(
         f"Clusterings of random samples agree most at **{low} to {high}** clusters. Of these, **{curve.suggested}** is "

@@ -101,7 +101,7 @@ def _choose_map() -> None:
 
 def _act(run_view: RunView, decisions_now: DecisionView, points: PointMap, action: dict[str, Any]) -> None:
     """What was done on the map."""
-    kind, add = action.get("kind"), bool(action.get("add"))
+    kind, add = str(action.get("kind")), bool(action.get("add"))
     if kind == "click" and not add:
         open_mask(_mask_at(run_view, points, action["point"]))
         return
@@ -124,7 +124,7 @@ def _select(
 
 
 def _mask_at(run_view: RunView, points: PointMap, point: int) -> int:
-    return int(run_view.frame["mask_id"].iat[points.rows[int(point)]])
+    return int(run_view.frame["mask_id"].to_numpy()[points.rows[int(point)]])
 
 
 def _describe(
@@ -135,7 +135,7 @@ def _describe(
 
 def _note(run_view: RunView, decisions_now: DecisionView, row: int, point: int) -> PointNote:
     frame, cluster = run_view.frame, int(mask_selection.clusters_of_masks(run_view, decisions_now)[row])
-    mask_id = int(frame["mask_id"].iat[row])
+    mask_id = int(frame["mask_id"].to_numpy()[row])
     lines = [str(frame["image_id"].iat[row]), decisions_now.name_of(cluster) if cluster else "left out"]
     lines.append(f"proposal {frame['quality'].iat[row]:.2f}")
     if frame["candidate"].iat[row]:

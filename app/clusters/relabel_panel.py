@@ -1,5 +1,7 @@
 """Buttons for the selection: what a person decides about all these masks at once, as one step that can be undone."""
 
+from typing import Any
+
 import numpy as np
 import streamlit as st
 
@@ -43,6 +45,7 @@ def draw(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -
 
 
 def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -> None:
+    assert decisions_now.classes is not None  # the masks are of its clusters
     numbers = [_NEW, *(int(number) for number in np.unique(decisions_now.classes.assigned) if number > 0)]
     target = st.selectbox(
         "Into",
@@ -52,7 +55,7 @@ def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) 
         format_func=lambda number: decisions_now.name_of(number) if number else "a new cluster",
         placeholder="Choose a cluster",
     )
-    arguments = (_mark, run_view, decisions_now, mask_ids, Action.RELABEL, target)
+    arguments: tuple[Any, ...] = (_mark, run_view, decisions_now, mask_ids, Action.RELABEL, target)
     if target == _NEW:
         key = f"clusters:new name:{decisions_now.version}"
         name = st.text_input("Name", key=key, placeholder="May be empty", max_chars=60)

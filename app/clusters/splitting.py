@@ -60,6 +60,7 @@ def _parts(
     """Ids of the masks of each part, the most typical first."""
     rows = _run_view.row_of_vector
     inside = np.flatnonzero(mask_selection.clusters_of_masks(_run_view, _decisions_now)[rows] == cluster)
+    assert _run_view.vectors is not None  # the clusters are of them
     vectors = np.asarray(_run_view.vectors[inside])
     ids = _run_view.frame["mask_id"].to_numpy()[rows[inside]]
     parts = split_parts(vectors, _run_view.info["config"].get("seed", 0), into)

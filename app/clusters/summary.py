@@ -71,19 +71,19 @@ def _measures(run_view: RunView, kept: np.ndarray, rows: np.ndarray) -> list[Mea
 
 
 def _share_kept(kept: np.ndarray, rows: np.ndarray) -> Measure | None:
-    values = [part[part > 0] == 1 for part in (kept[rows], kept)]
-    if not all(map(len, values)):
+    own, whole = (part[part > 0] == 1 for part in (kept[rows], kept))
+    if not len(own) or not len(whole):
         return None
     return Measure(
-        "Kept", *(f"{part.mean():.0%}" for part in values), "share of the judged masks that the filter keeps"
+        "Kept", f"{own.mean():.0%}", f"{whole.mean():.0%}", "share of the judged masks that the filter keeps"
     )
 
 
 def _mean(name: str, values: np.ndarray, rows: np.ndarray, help_text: str) -> Measure | None:
-    parts = [part[np.isfinite(part)] for part in (values[rows], values)]
-    if not all(map(len, parts)):
+    own, whole = (part[np.isfinite(part)] for part in (values[rows], values))
+    if not len(own) or not len(whole):
         return None
-    return Measure(name, *(f"{part.mean():.2f}" for part in parts), help_text)
+    return Measure(name, f"{own.mean():.2f}", f"{whole.mean():.2f}", help_text)
 
 
 def _main_truth(run_view: RunView, rows: np.ndarray) -> Measure | None:
@@ -93,9 +93,9 @@ def _main_truth(run_view: RunView, rows: np.ndarray) -> Measure | None:
     if not len(known):
         return None
     main = int(np.bincount(known).argmax())
-    shares = (f"{(part == main).mean():.0%}" for part in (known, all_known))
+    share, usual = (f"{(part == main).mean():.0%}" for part in (known, all_known))
     name = run_view.table.truth_names[main]
-    return Measure(f"Truth: {name}", *shares, "the commonest ground-truth class among them; for reporting only")
+    return Measure(f"Truth: {name}", share, usual, "the commonest ground-truth class among them; for reporting only")
 
 
 def as_html(summary: SelectionSummary, name_of: Callable[[int], str]) -> str:

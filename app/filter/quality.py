@@ -31,7 +31,8 @@ def draw(candidates: Candidates, config: FilterConfig, result: FilterResult, fie
         return
     if field == ALL:
         field = next((item.field for item in THRESHOLDS if getattr(config, item.field) != item.neutral), FIELDS[0])
-    points = _curve(candidates.key, replace(config, **{field: threshold_of(field).neutral}), field, candidates)
+    changed: dict[str, Any] = {field: threshold_of(field).neutral}
+    points = _curve(candidates.key, replace(config, **changed), field, candidates)
     now = _now(candidates, result)
     st.markdown(f"**Quality against number of kept masks** :small[as {NAMES[field].lower()} moves]")
     chart, text = st.columns([3, 2], gap="medium", vertical_alignment="center")
@@ -54,6 +55,7 @@ def draw(candidates: Candidates, config: FilterConfig, result: FilterResult, fie
 def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _candidates: Candidates) -> list[dict[str, float]]:
     """A point for each number of masks, with the loosest threshold that keeps so many."""
     values = _VALUES[1:] if field == "keep_share" else _VALUES
+    assert _candidates.truth_iou is not None  # else nothing is drawn
     curve = quality_curve(_candidates.signals, config, field, values, _candidates.truth_iou)
     known = np.flatnonzero(~np.isnan(curve.mean_iou))
     columns = (column[known].round(4).tolist() for column in curve)
@@ -66,6 +68,7 @@ def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _candidates: 
 
 def _now(candidates: Candidates, result: FilterResult) -> list[dict[str, float]]:
     """The same of the thresholds on show; empty if no kept mask has ground truth."""
+    assert candidates.truth_iou is not None  # else nothing is drawn
     iou = candidates.truth_iou[result.kept]
     iou = iou[~np.isnan(iou)]
     if not len(iou):

@@ -110,7 +110,7 @@ class PhotoOnRun:
         return _head_tokens(self), replace(self.live.view.geometry, height=photo.height, width=photo.width)
 
     @property
-    def _key(self) -> tuple[Any, ...]:
+    def _key(self) -> tuple[Any, str]:
         return (self.trained.stamp, photo_cache.photo_key(self.photo))
 
     @property

@@ -45,8 +45,8 @@ def large_crop_url(run_view: RunView, mask_id: int, side: int = 384) -> str:
 @st.cache_data(max_entries=128, show_spinner=False)
 def _large_crop_url(path: Path, stamp: str, mask_id: int, side: int, _run_view: RunView) -> str:
     row = _run_view.table.rows_of([mask_id])[0]
-    photo = _run_view.photos[_run_view.frame["image"].iat[row]]
-    box = [int(_run_view.frame[name].iat[row]) for name in "xywh"]
+    photo = _run_view.photos[_run_view.frame["image"].to_numpy()[row]]
+    box = [int(_run_view.frame[name].to_numpy()[row]) for name in "xywh"]
     scale = min(1.0, side / max(box[2], box[3], 1))  # at which the crop has enough pixels
     try:
         image = read_photo(photo, min_short_side=max(1, round(scale * min(photo.height, photo.width))))

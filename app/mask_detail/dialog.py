@@ -220,13 +220,14 @@ def _draw_neighbors(detail: _Detail) -> None:
 @st.cache_data(max_entries=512, show_spinner=False)
 def _nearest(path: Path, stamp: Any, vector: int, _run_view: RunView) -> tuple[np.ndarray, np.ndarray]:
     """Rows of the table, and cosines."""
+    assert _run_view.vectors is not None  # they are where a mask has a row of them
     near, cosines = nearest(_run_view.vectors, vector, _NUM_NEIGHBORS)
     return _run_view.row_of_vector[near], cosines
 
 
 def _tile(detail: _Detail, row: int, cosine: float) -> Tile:
     frame, now = detail.run_view.frame, detail.decisions_now
-    mask_id, cluster = int(frame["mask_id"].iat[row]), int(now.cluster[row])
+    mask_id, cluster = int(frame["mask_id"].to_numpy()[row]), int(now.cluster[row])
     name = now.name_of(cluster) if cluster else "no cluster"
     return Tile(
         mask_id,

@@ -29,7 +29,7 @@ def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) 
         RunError: If there is no such mask.
     """
     row = int(run_view.table.rows_of([mask_id])[0])
-    photo = run_view.photos[int(run_view.frame["image"].iat[row])]
+    photo = run_view.photos[int(run_view.frame["image"].to_numpy()[row])]
     try:
         photo_url = photo_cache.photo_url(photo)
     except DatasetError as error:
@@ -38,7 +38,7 @@ def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) 
     color = cluster_color(int(decision_view(run_view).cluster[row]))
     src = _layer_url(run_view.run.path, run_view.stamp, mask_id, live_size(photo), color, run_view)
     layers = (Layer(src, smooth=False, outline=True),)
-    x, y, width, height = (int(run_view.frame[name].iat[row]) for name in "xywh")
+    x, y, width, height = (int(run_view.frame[name].to_numpy()[row]) for name in "xywh")
     image = LayeredImage(
         src=photo_url,
         size=(photo.width, photo.height),

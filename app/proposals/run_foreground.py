@@ -69,7 +69,10 @@ def _read(path: Path, stamp: str, photo_id: str, size: tuple[int, int]) -> RunFo
     rows = after.of_photo(photo_id)
     if not len(rows):
         return None
-    number, maps = int(rows["mask_id"].iat[0]) // Run(path).masks_per_photo, ArrayStore(Run(path).foreground.maps_path)
+    number, maps = (
+        int(rows["mask_id"].to_numpy()[0]) // Run(path).masks_per_photo,
+        ArrayStore(Run(path).foreground.maps_path),
+    )
     if maps.missing([number]):
         return None
     values = np.asarray(maps.read(number)[..., 0], np.float32)

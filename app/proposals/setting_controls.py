@@ -1,5 +1,7 @@
 """Controls of the settings, as ``maskdistill.config`` describes them; only those that the engine reads are drawn."""
 
+from typing import Any
+
 import streamlit as st
 
 from app import selection, session
@@ -49,6 +51,7 @@ def _draw(setting: Setting, base: RunConfig, config: RunConfig, limit: int | Non
             options=setting.choices, required=True, format_func=setting.choice_label, width="stretch", **options
         )
     elif setting.type is tuple:
+        assert limit is not None  # the depth of the backbone
         blocks = range(max(1, limit - _LAST_BLOCKS + 1), limit + 1)
         session.sync_widget(options["key"], [block for block in value if block in blocks])
         st.pills(options=blocks, selection_mode="multi", **options)
@@ -56,7 +59,9 @@ def _draw(setting: Setting, base: RunConfig, config: RunConfig, limit: int | Non
         session.sync_widget(options["key"], value)
         st.select_slider(options=setting.numbers(value, usual=True), **options)
     else:
-        low, high = setting.slider_ends(value, usual=True)
+        ends = setting.slider_ends(value, usual=True)
+        assert ends is not None  # settings without a largest value have no control here
+        low, high = ends
         high = max(limit, value) if limit else high
         session.sync_widget(options["key"], value)
         form = "%d" if float(setting.step).is_integer() else None
@@ -70,7 +75,7 @@ def _draw_toggle(setting: Setting, base: RunConfig, config: RunConfig, unavailab
     st.toggle(disabled=bool(unavailable), **{**options, "help": unavailable or options["help"]})
 
 
-def _options(setting: Setting, base: RunConfig) -> dict[str, object]:
+def _options(setting: Setting, base: RunConfig) -> dict[str, Any]:
     """What all controls are given; the value of a change goes into the selection."""
     key = session.control_key(setting.full_name)
 

@@ -176,9 +176,9 @@ def _draw_masks(run_view: RunView, number: int) -> None:
     decisions_now = decision_view(run_view)
     tiles = []
     for row in rows.tolist():
-        mask_id, cluster = int(frame["mask_id"].iat[row]), int(decisions_now.cluster[row])
+        mask_id, cluster = int(frame["mask_id"].to_numpy()[row]), int(decisions_now.cluster[row])
         name = decisions_now.name_of(cluster) if cluster else "no cluster"
-        caption = ", ".join(filter(None, (name, found_by(frame["origin"].iat[row]))))
+        caption = ", ".join(filter(None, (name, found_by(str(frame["origin"].iat[row])))))
         src = crop_url(run_view, mask_id)
         tiles.append(Tile(mask_id, src, caption, color=cluster_color(cluster), title=caption))
     st.markdown("**Masks of this photo**")

@@ -92,12 +92,12 @@ def _draw_settings(run_view: RunView, other: Run) -> None:
 
 
 def _draw_classes(run_view: RunView, other: Run, metrics: dict[str, Any] | None) -> None:
-    pair = [metric_tables.final_measures(item) for item in (run_view.metrics, metrics)]
-    if None in pair:
+    first, second = (metric_tables.final_measures(item) for item in (run_view.metrics, metrics))
+    if first is None or second is None:
         return
     st.subheader("IoU of each class, final label maps")
     names = (run_view.run.name, other.name)
-    table = metric_tables.class_table(dict(zip(names, pair, strict=True)), *names)
+    table = metric_tables.class_table(dict(zip(names, (first, second), strict=True)), *names)
     with st.container(height=620 if len(table) > _ROWS else "content", border=False):
         st.plotly_chart(charts.class_bars(table, *names), key="run classes", config={"displayModeBar": False})
 

@@ -44,7 +44,7 @@ def _draw_headline(metrics: dict[str, Any]) -> None:
         gain = None if base is None or kind == "proposals" else _delta(final["miou"] - base["miou"])
         help = "Mean intersection over union of the classes, background included. Below: gain over the proposals."
         st.metric(f"mIoU, {metric_tables.kind_name(kind)}", percent(final["miou"]), gain, help=help, width="content")
-        right = None if gain is None else _delta(final["pixel_accuracy"] - base["pixel_accuracy"])
+        right = None if gain is None or base is None else _delta(final["pixel_accuracy"] - base["pixel_accuracy"])
         help = "Share of the pixels with ground truth that have the right class."
         st.metric("Pixels right", percent(final["pixel_accuracy"]), right, help=help, width="content")
         for name in ("corloc", "mask_ap50"):

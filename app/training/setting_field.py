@@ -21,7 +21,12 @@ def draw_field(setting: Setting, preset: Any) -> None:
         preset: The preset's value.
     """
     key = session.field_key(setting.full_name)
-    options = {"label": setting.label, "key": key, "help": _help(setting, preset), "persist_state": "session"}
+    options: dict[str, Any] = {
+        "label": setting.label,
+        "key": key,
+        "help": _help(setting, preset),
+        "persist_state": "session",
+    }
     if setting.choices:
         st.selectbox(options=setting.choices, **options)
     elif setting.word:

@@ -37,7 +37,7 @@ from maskdistill.storage.run_folder import Run
 
 FOLDER = "trials"
 _CURVE = "curve.json"
-OnStep = Callable[[int, int], None]  # number of steps done, and their total
+OnStep = Callable[[int, int], object]  # number of steps done, and their total
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ AGREES = 0.9  # share of the largest agreement from which a value is nearly as g
 SEPARATES = 0.95  # share of the largest silhouette among these, likewise
 REFINEMENTS = 2  # rounds that look halfway between the best default value and those beside it
 
-OnStep = Callable[[int, int], None]
+OnStep = Callable[[int, int], object]
 
 
 @dataclass(frozen=True)
