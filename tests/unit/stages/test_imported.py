@@ -233,6 +233,7 @@ class TestCommand:
             f"features.architecture={settings.features.architecture}",
         ]
         told += ["--set", "features.shorter_side=32", "--set", "features.device=cpu", "--workers", "1", "--quiet"]
+        told += ["--set", "features.precision=float32"]  # "auto" asks a process that has to load torch for it
         return ["import", "--run", str(run), *told]
 
     def test_brings_masks_and_brings_them_again_without_naming_them(self, made, tmp_path, capsys):
