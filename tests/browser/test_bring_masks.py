@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-pytestmark = pytest.mark.browser
+pytestmark = pytest.mark.slow  # the real weights on all sample photos; Chromium too
 
 JOB = 600_000  # milliseconds for all stages on the sample photos
 PATIENCE = 120_000
