@@ -14,7 +14,8 @@ PROGRAM = re.compile(
     r"(?!maskdistill [a-z]+$)(?:\S*/)?(?:maskdistill|make|python3?|pip|docker|time) \S"
 )  # and no mere name
 BLOCK = re.compile(r"^```(\w*)\n(.*?)^```\n", flags=re.MULTILINE | re.DOTALL)
-BENCHMARK = "python -m benchmarks."  # any of them: see ``plan_of``
+# Any of them takes minutes to days, on photos with ground truth or files from elsewhere: see ``plan_of``.
+LONG = ("python -m benchmarks.", "maskdistill probe-features ", "maskdistill reproduce ")
 
 
 @dataclass(frozen=True)
@@ -103,6 +104,8 @@ COMMANDS: dict[str, Plan] = {
         run="maskdistill propose --data sample --run runs/masks", makes=("runs/masks/*",)
     ),
     "maskdistill run --preset scenes --until instances": _MEASURED,
+    "maskdistill run --num-classes 14 --seed N": _MEASURED,
+    "maskdistill embed --run RUN --data sample --preset scenes": _MEASURED,
     "maskdistill run --run R --set evaluation.probe=true": _MEASURED,
     "maskdistill run --preset quick --num-classes 14 --set predictions.crf=false --seed N "
     "--until evaluation": _MEASURED,
@@ -134,7 +137,7 @@ COMMANDS: dict[str, Plan] = {
 
 def plan_of(command: str) -> Plan | None:
     """How it is tried; None if nobody has said."""
-    return _MEASURED if command.startswith(BENCHMARK) else COMMANDS.get(command)
+    return _MEASURED if command.startswith(LONG) else COMMANDS.get(command)
 
 
 def commands_of(document: Path) -> list[tuple[str, str]]:
