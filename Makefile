@@ -29,7 +29,7 @@ test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 test-run: install-dev
-	$(BIN)/python -m pytest -m slow -n auto --dist loadfile tests/unit -k "not published_models"  # which takes minutes
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile tests/unit -k "not published_models and not two_workers"  # which take minutes
 	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py -k samples
 
 test-browser: install-dev
