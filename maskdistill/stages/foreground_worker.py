@@ -20,8 +20,8 @@ from maskdistill.proposals.foreground_masks import CorrectedMask, CutMask, Seen,
 from maskdistill.proposals.pool import Pool
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.foreground import as_cut, keep_cut
+from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
 from maskdistill.storage.read_files import DamagedFileError, read_json, reading
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in

@@ -11,8 +11,8 @@ from maskdistill.datasets.coco_masks import decode_counts
 from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.scoring import area_part, border_part, combine
 from maskdistill.proposals.thumbnails import write_thumbnail
+from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure, is_missed
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure, is_missed
 from maskdistill.storage.imported_masks import MASKS_PER_PHOTO, by_photo, read_brought
 from maskdistill.storage.run_folder import thumbnail_in
 

@@ -17,8 +17,8 @@ from maskdistill.models.instance_head import FEWEST_PATCHES, InstanceHead
 from maskdistill.models.instances import read_pools
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
+from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.stages.worker import PHOTO_ERRORS, describe_failure
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run

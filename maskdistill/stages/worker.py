@@ -1,7 +1,5 @@
 """What one process does with one photo: read, extract features, propose, encode, write the thumbnails."""
 
-import errno
-import logging
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,26 +9,15 @@ from PIL import Image
 from maskdistill.clustering.mask_embeddings import embed_masks
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.datasets.scanning import is_as_seen
-from maskdistill.errors import MaskDistillError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.patch_tokens import FreshTokens, head_blocks, read_for_network, stack_tokens, write_token_info
-from maskdistill.files import is_disk_full
-from maskdistill.machine import is_out_of_memory
 from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.propose import Proposal, Recipe, extract_views, find_pool, propose_from_views
 from maskdistill.proposals.thumbnails import write_thumbnail
+from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure, is_missed
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
-
-logger = logging.getLogger(__name__)
-
-# What a damaged or odd photo can raise on its way; such a photo is noted with its reason and the run goes on.
-PHOTO_ERRORS = (MaskDistillError, OSError, ValueError, RuntimeError, ArithmeticError)
-
-# Too many open files; a folder of the run that cannot be written. That a photo may not be read comes as DatasetError.
-_OF_THE_MACHINE = (errno.EMFILE, errno.ENFILE, errno.EROFS, errno.EACCES, errno.EPERM)
 
 
 class PhotoWorker:
@@ -142,27 +129,6 @@ class EmbedWorker:
             return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
         self._vectors.write(number, found)
         return PhotoResult(number)
-
-
-def describe_failure(photo: Photo, error: Exception) -> str:
-    """Why a photo is left out, as a sentence.
-
-    Raises:
-        Exception: The error itself, where it is no fault of the photo.
-    """
-    number = getattr(error, "errno", None)
-    if is_disk_full(error) or is_out_of_memory(error) or number in _OF_THE_MACHINE:
-        raise error  # no fault of the photo: it would stay out of the run for ever
-    reason = str(error) if isinstance(error, MaskDistillError) else f"{type(error).__name__}: {error}"
-    logger.warning("Skipped %s: %s", photo.id, reason)
-    return reason
-
-
-def is_missed(photo: Photo, error: Exception) -> bool:
-    """Whether the file is not the one that was seen first, or the system could not read it: that may pass."""
-    if any(getattr(cause, "errno", None) is not None for cause in (error, error.__cause__)):
-        return True
-    return not is_as_seen(photo)
 
 
 def _annotation(number: int, rank: int, proposal: Proposal) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from maskdistill.files import (
     write_atomically,
     write_json,
 )
-from maskdistill.stages.worker import describe_failure
+from maskdistill.stages.photo_failures import describe_failure
 from maskdistill.storage.read_files import read_json
 
 FULL = OSError(errno.ENOSPC, "No space left on device", "/data/x")
