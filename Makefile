@@ -112,20 +112,24 @@ audit: install-dev
 install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
+# uv installs in a fifth of pip's time; where it cannot (a registry that it does not know), pip does.
+INSTALL = sh -c '$(BIN)/uv pip install -q --python $(BIN)/python "$$@" || $(BIN)/python -m pip install -q "$$@"' install
+
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}. Set PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q "uv>=0.9,<1"
 
 # A machine without a C++ compiler cannot build pydensecrf2: everything but the CRF then runs.
 $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip install -q -r requirements.txt \
+	$(INSTALL) -r requirements.txt \
 		|| ( echo "Trying again without pydensecrf2 (it needs a C++ compiler); the CRF will be off." \
-		     && $(BIN)/python -m pip install -q -e . )
+		     && $(INSTALL) -e . )
 	touch $@
 
 $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	sed '/^-r /d' requirements-dev.txt > $(VENV)/requirements-test.txt
-	$(BIN)/python -m pip install -q -r $(VENV)/requirements-test.txt
+	$(INSTALL) -r $(VENV)/requirements-test.txt
 	touch $@
 
 $(VENV)/readers/.installed: requirements-readers.txt

@@ -26,6 +26,8 @@ os.environ["MASKDISTILL_TESTS_SOCKETS"] = str(ATTEMPTS)
 runpy.run_path(str(LOOPBACK / "sitecustomize.py"))
 
 torch.set_num_threads(1)
+for library in ("OMP", "OPENBLAS", "MKL"):  # read as a process starts: those of pytest-xdist, and what tests start
+    os.environ.setdefault(f"{library}_NUM_THREADS", "1")
 signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell that works in the background has it ignored
 
 # The same few inputs every time, so that the suite is quick and no chance fails it; MASKDISTILL_EXAMPLES=1000 draws as
