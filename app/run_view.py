@@ -28,6 +28,7 @@ from maskdistill.storage.run_photos import photos_of
 
 Need = Literal["clusters", "candidates", "filter", "metrics"]
 _FILES = (
+    *("stages/repairs.json", "repairs/masks.parquet", "repairs/masks.json"),
     *("stages/foreground.json", "foreground.json", "foreground/masks.parquet", "foreground/masks.json"),
     *("images.parquet", "masks.parquet", "proposals.json", "clusters.parquet", "clusters.json", "embeddings.npy"),
     *("umap_xy.npy", "candidates.parquet", "candidates.json", "kept.parquet", "metrics.json", "mask_truth.parquet"),

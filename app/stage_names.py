@@ -7,6 +7,7 @@ from maskdistill.config import RunConfig
 LABELS = {
     "proposals": "Proposals",
     "foreground": "Foreground",
+    "repairs": "Repairs",
     "embeddings": "Embeddings",
     "clusters": "Clusters",
     "classes": "Classes",

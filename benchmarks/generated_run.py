@@ -33,7 +33,7 @@ from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 
 SIZE = (240, 320)  # height, width of a photo in pixels
@@ -323,7 +323,7 @@ def _report(run: Run, source: PhotoSource, counted: dict[str, Any]) -> dict[str,
 def _write_records(run: Run, source: PhotoSource, config: RunConfig) -> None:
     """What a finished stage leaves behind, so that none counts as stale."""
     plan = Plan(run, source, config, BackboneChoice(SPECS[BACKBONE], ""))
-    for name in NAMES:
+    for name in OF_EVERY_RUN:
         if name != "rounds":
             made_from = json.loads(json.dumps(plan.made_from(name)))
             write_json(run.stage_path(name), {"fingerprint": plan.key(name), "made_from": made_from})

@@ -26,7 +26,7 @@ from pathlib import Path
 
 from benchmarks.report import print_table, write_report
 from maskdistill.models.training.checkpoint import read_tensors
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.run_folder import Run
 
 FINISHED = "finished by itself"
@@ -34,7 +34,7 @@ FINISHED = "finished by itself"
 LEFT_OUT = re.compile(
     r"progress\.json|history\.jsonl|checkpoint(\.previous)?\.safetensors|.*\.(lock|log|arrow)|run\.sqlite.*"
 )
-_ENDED = re.compile(rf"({'|'.join(NAMES)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
+_ENDED = re.compile(rf"({'|'.join(OF_EVERY_RUN)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
 
 
 @dataclass(frozen=True)
@@ -54,11 +54,11 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="maskdistill-kills-"))
     whole, broken = Run(folder / "undisturbed"), Run(folder / "killed")
     ends = run_undisturbed(command(options, whole), whole)
-    seconds = ends[NAMES[-1]]
+    seconds = ends[OF_EVERY_RUN[-1]]
     print(f"undisturbed: {seconds:.0f} s", flush=True)
     generator = random.Random(options.seed)
     kills = []
-    for stage, before in zip(NAMES, ("", *NAMES), strict=False):
+    for stage, before in zip(OF_EVERY_RUN, ("", *OF_EVERY_RUN), strict=False):
         for part in sorted(generator.random() for _ in range(options.kills)):
             wait = part * (ends[stage] - ends.get(before, 0))
             kills.append(run_and_kill(command(options, broken), broken, Kill(stage, part, wait, 0, ""), before))

@@ -35,7 +35,7 @@ def main() -> None:
         cut = measure(source, run.cut_masks(), MaskCodes.open(run, "proposals"))
         seconds = make_stage(run, options)
         table = measure(source, run.masks(), MaskCodes.open(run))
-        used = run.mask_stage == "foreground"
+        used = run.own_mask_stage == "foreground"
     result: dict[str, Any] = {"benchmark": "masks", **about, "foreground": used, "foreground_seconds": seconds}
     splits = [name for name in ("train", "val") if (table["split"] == name).any()]
     result["quality_as_cut"] = {name: quality(select(cut, name)) for name in ("all", *splits)}

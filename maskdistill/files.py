@@ -131,6 +131,14 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
+def link_file(source: Path, target: Path) -> None:
+    """Make a file that nobody changes known under another name too; a copy where the disk can have no links."""
+    try:
+        os.link(source, target)
+    except OSError:
+        shutil.copyfile(source, target)
+
+
 def check_place(path: Path, wanted: Literal["file", "folder"]) -> None:
     """Refuse what can be no file, or no folder, because something of another kind stands there or above it.
 

@@ -123,7 +123,7 @@ class PhotoOnRun:
     @property
     def is_corrected(self) -> bool:
         """Whether the run corrects masks by what it learnt across photos."""
-        return self.trained.run.mask_stage == "foreground"
+        return self.trained.run.own_mask_stage == "foreground"
 
     @property
     def image(self) -> Image.Image:

@@ -57,7 +57,7 @@ def run_foreground(context: RunContext, photo: Photo) -> RunForeground | None:
         RunError: If a file is damaged.
     """
     run = context.run
-    if run is None or run.mask_stage != "foreground":
+    if run is None or run.own_mask_stage != "foreground":
         return None
     stamp = cache.stamp(run.path / name for name in _STATE)
     return _read(run.path, stamp, photo.id, live_size(photo))
@@ -70,7 +70,7 @@ def _read(path: Path, stamp: str, photo_id: str, size: tuple[int, int]) -> RunFo
     if not len(rows):
         return None
     number, maps = (
-        int(rows["mask_id"].to_numpy()[0]) // Run(path).masks_per_photo,
+        int(Run(path).photo_of(rows["mask_id"].to_numpy()[:1])[0]),
         ArrayStore(Run(path).foreground.maps_path),
     )
     if maps.missing([number]):
@@ -108,7 +108,7 @@ def _tables(path: Path, stamp: str) -> tuple[_Masks, _Masks]:
     run = Run(path)
     return (
         _Masks(run.cut_masks(), MaskCodes.open(run, "proposals")),
-        _Masks(run.masks(), MaskCodes.open(run)),
+        _Masks(run.own_masks(), MaskCodes.open(run, "own")),
     )
 
 

@@ -33,6 +33,7 @@ _HEAD, _TAIL = 1500, 500  # characters of a message; it may repeat a value of an
 STAGE_COMMANDS = {
     "propose": ("proposals",),
     "foreground": ("foreground",),
+    "repairs": ("repairs",),
     "embed": ("embeddings",),
     "cluster": ("clusters", "classes"),
     "project": ("projection",),

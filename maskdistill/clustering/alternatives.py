@@ -190,8 +190,11 @@ def check_key(key: AlternativeKey) -> None:
 
 def _views(run: Run, inputs: ClusteringInputs) -> list[np.ndarray]:
     """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
-    numbers, counts = np.unique(inputs.mask_ids // run.masks_per_photo, return_counts=True)
-    embeddings = candidate_embeddings(read_vectors(run).read(numbers.tolist(), counts.tolist()))
+    photos = run.photo_of(inputs.mask_ids)
+    numbers, counts = np.unique(photos, return_counts=True)
+    stored = candidate_embeddings(read_vectors(run).read(numbers.tolist(), counts.tolist()))
+    rows = np.argsort(np.lexsort((inputs.mask_ids, photos)))  # they are stored photo by photo
+    embeddings = {name: values[rows] for name, values in stored.items()}
     training = {name: values[inputs.fitted] for name, values in embeddings.items()}
     support = read_support(run) if inputs.config.support else None
     return [view for _, view in fit_spaces(training, support, inputs.scores, inputs.config)]

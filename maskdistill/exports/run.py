@@ -18,7 +18,7 @@ from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
-from maskdistill.review.decisions import class_digest, class_names
+from maskdistill.review.decisions import class_digest, class_names, repairs_digest
 from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
@@ -173,7 +173,7 @@ def _fits(run: Run, name: str) -> bool:
     made_from = record["made_from"].get("from", {})
     if name == "stage1" and "classes" not in made_from and _decisions_used(run, "classes"):
         return False
-    if name == "embeddings" and run.mask_stage == "foreground" and "foreground" not in made_from:
+    if name == "embeddings" and run.mask_stage != "proposals" and run.mask_stage not in made_from:
         return False
     return all(_fits(run, need) and found == _fingerprint(run, need) for need, found in made_from.items())
 
@@ -274,6 +274,9 @@ def _proposal_masks(annotations: Sequence[dict[str, Any]], classes: Mapping[int,
 def _notes(run: Run, lost: int) -> tuple[str, ...]:
     """What differs from what people may expect: old stages, decisions that no stage has heeded yet, masks left out."""
     notes = _old_notes(run, ("clusters", "classes", "candidates", "filter"))
+    used = _decisions_used(run, "repairs") if run.mask_stage == "repairs" else ""
+    if used != repairs_digest(run):
+        notes = (*notes, "People mended masks since, or took that back, which is not in it.")
     for name, need, digest in (("classes", "clusters", class_digest), ("filter", "candidates", decisions_digest)):
         if _fits(run, need) and _decisions_used(run, name) != digest(run):
             notes = (*notes, f"People decided something since the stage {name} was made, which is not in it.")

@@ -47,7 +47,7 @@ def clusters_step(subject: GuideSubject) -> Shown:
         f"<figcaption>This mask: {html.text(name)}</figcaption></figure>"
     )
     facts = f"{name[:1].upper()}{name[1:]} holds {members[own]:,} of the run's {members[1:].sum():,} masks."
-    if on_show.run.mask_stage == "foreground":
+    if on_show.run.own_mask_stage == "foreground":
         facts += " The photo's mask is as the run's foreground corrects it."
     caption = f'<p class="facts">{html.text(facts)}</p>'
     control = f'<fieldset class="control" data-frames><legend>Show</legend>{pills}</fieldset>'

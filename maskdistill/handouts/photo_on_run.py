@@ -224,7 +224,7 @@ def predict_photo(
         return tokens, photo_masks.foreground_chance(run, number, tokens, len(blocks)), len(blocks)
 
     masks = tuple(item.mask for item in live.proposals.proposals)
-    if run.mask_stage == "foreground":
+    if run.own_mask_stage == "foreground":
         masks = photo_masks.corrected_masks(config, live, image, *seen())
     if not masks:
         return None

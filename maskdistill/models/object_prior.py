@@ -69,5 +69,5 @@ def wants_object_prior(run: Run, config: RunConfig) -> bool:
 def share_of_mixed_photos(run: Run) -> float:
     """Share of the photos with a mask whose masks are in more than one class, [0, 1]; 0 without any."""
     table = run.classes()
-    kinds = table.groupby(table["mask_id"] // run.masks_per_photo)["cluster"].nunique()
+    kinds = table.groupby(run.photo_of(table["mask_id"].to_numpy()))["cluster"].nunique()
     return float((kinds > 1).mean()) if len(kinds) else 0.0

@@ -96,7 +96,7 @@ def read_mask_table(run: Run) -> MaskTable:
         with reading(path) if path.is_file() else nullcontext():
             frame = add(run, frame)
     frame["category"] = frame["category"].fillna("").astype(object) if "category" in frame else ""
-    frame["image"] = (frame["mask_id"] // run.masks_per_photo).astype(np.int32)
+    frame["image"] = run.photo_of(frame["mask_id"].to_numpy()).astype(np.int32)
     if (strange := frame["image"] >= len(images)).any():
         mask_id = frame.loc[strange, "mask_id"].iat[0]
         raise DamagedFileError(run.masks_path, f"mask {mask_id} is of no photo of images.parquet")

@@ -5,6 +5,7 @@ Where ``RunConfig.judges_instances`` these are the single objects that the stage
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,14 +14,14 @@ import pandas as pd
 from maskdistill.datasets import read_photo
 from maskdistill.errors import DatasetError
 from maskdistill.files import write_json
-from maskdistill.masks import decode_mask, describe_mask
+from maskdistill.masks import border_share, decode_mask, describe_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.candidates import PredictedMask, compare_with_prediction
 from maskdistill.pseudo_labels.objects import compare_objects
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import MASKS_PER_PHOTO, LabelFolder, write_table
+from maskdistill.storage.run_folder import DRAWN, MASKS_PER_PHOTO, LabelFolder, write_table
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
 INSTANCES = "instances"  # origin of a single object that no proposal was
@@ -127,6 +128,7 @@ def _judge(
             probabilities, objects[number], items, clusters, others=others, min_area=min_area, most_new=room
         )
         origin = INSTANCES
+    seen = [_as_mended(item, items) for item in seen]
     numbered = _numbered(number, items, seen, context.run.masks_per_photo, taken, room)
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
     return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
@@ -134,7 +136,16 @@ def _judge(
 
 def _taken(context: Context, number: int) -> int:
     """The first of the photo's places that no proposal has, nor any behind it."""
-    return max(item["id"] for item in context.annotations[number]) % context.run.masks_per_photo + 1
+    ids = [item["id"] for item in context.annotations[number] if item["id"] < DRAWN]
+    return max(ids) % context.run.masks_per_photo + 1 if ids else 0
+
+
+def _as_mended(seen: PredictedMask, items: list[dict[str, Any]]) -> PredictedMask:
+    """What people drew is drawn as they did, whatever the model makes of it."""
+    if seen.proposal is None or not items[seen.proposal].get("mended"):
+        return seen
+    mask = decode_mask(items[seen.proposal]["segmentation"])
+    return replace(seen, mask=mask, area=float(mask.mean()), border=border_share(mask))
 
 
 def _numbered(

@@ -16,10 +16,11 @@ from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
-from maskdistill.review.decisions import class_digest
+from maskdistill.review.decisions import class_digest, repairs_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.imported import without_own_masks
 from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, token_folder
+from maskdistill.stages.repairs import describe_clustering, take_back
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
@@ -36,7 +37,11 @@ _MAX_NOTES = 5  # on ground truth, of which a report tells in full
 # The stages that use people's decisions, and a digest of these that changes with them.
 # Settings of later versions, with the value that does what was done without them: runs of before stay as they are.
 _LATER = {"clusters": {"soft_runs": 0, "by": "vectors"}}
-_DIGESTS: dict[str, Callable[[Run], str]] = {"classes": class_digest, "filter": decisions_digest}
+_DIGESTS: dict[str, Callable[[Run], str]] = {
+    "repairs": repairs_digest,
+    "classes": class_digest,
+    "filter": decisions_digest,
+}
 OnStage = Callable[[str, str], None]
 # The run, the stage, its settings, its seconds, and of how many photos where that is not all: ``record_speed``.
 OnFinished = Callable[[Run, str, RunConfig, float, int | None], None]
@@ -152,6 +157,7 @@ class Plan:
         self._choice = choice or choose_backbone(config.features.backbone, config.features.architecture)
         self._made_from: dict[str, dict[str, Any]] = {}
         self._decided: dict[str, str] = {}
+        self._unmended = False
 
     def made_from(self, name: str) -> dict[str, Any]:
         """All that decides what a stage makes. Needed stages stand in it by their fingerprints."""
@@ -165,7 +171,8 @@ class Plan:
 
     def needs(self, name: str) -> tuple[str, ...]:
         """The stages that a stage is made from now: without rounds, stage 2 stands where they would, where people
-        changed no cluster, the clusters where the classes would, without the foreground, the proposals. A report
+        changed no cluster, the clusters where the classes would, where they mended no mask, what made the masks where
+        the repairs would, without the foreground, the proposals. A report
         without single objects is made from the predictions alone, and candidates that are none from stage 1 alone.
         """
         needs = BY_NAME[name].needs
@@ -175,18 +182,36 @@ class Plan:
             needs = ("stage1",)
         if needs == ("classes",) and not self._decisions("classes"):
             return ("clusters",)
+        if needs == ("repairs",) and not self.is_mended:
+            needs = BY_NAME["repairs"].needs
         if needs == ("foreground",) and not self.config.foreground.enabled:
             return ("proposals",)
         return ("stage2",) if needs == ("rounds",) and not self.config.rounds.count else needs
 
+    @property
+    def is_mended(self) -> bool:
+        """Whether there are masks that people mended."""
+        return not self._unmended and bool(self._decisions("repairs"))
+
+    def unmended(self) -> "Plan":
+        """The same as if nobody had mended a mask."""
+        plan = Plan(self.run, self.source, self.config, self._choice)
+        plan._unmended = True
+        plan._made_from = {name: self.made_from(name) for name in ("proposals", "foreground")}
+        return plan
+
     def is_done(self, name: str) -> bool:
         """Whether the stage was finished from exactly these inputs and what others read of it is there and whole."""
+        if name == "repairs" and not self.is_mended:
+            return not self.run.repairs.path.exists()
         return is_finished(self.run, name, self.key(name))
 
     def context(self, name: str, options: Options) -> Context:
         """What the stage's work is given."""
         tokens = token_folder(self.run, self.source, self.config, self._choice)
-        return Context(self.run, self.source, self.config, tokens, self.key(name), options.num_workers, options.quiet)
+        own_key = self.unmended().key(name) if name in ("embeddings", "clusters") and self.is_mended else ""
+        how = (options.num_workers, options.quiet, own_key)
+        return Context(self.run, self.source, self.config, tokens, self.key(name), *how)
 
     def _describe(self, stage: Stage) -> dict[str, Any]:
         if stage.name == "proposals":
@@ -222,7 +247,8 @@ class Plan:
     def _decisions(self, name: str) -> str:
         """What people decided about what the stage reads; "" for nothing, or while that has to be made first."""
         (need,) = BY_NAME[name].needs
-        if not self.is_done(need) or find_damage(self.run, self.run.mask_stage) is not None:
+        stage = self.run.own_mask_stage if name == "repairs" else self.run.mask_stage
+        if not self.is_done(need) or find_damage(self.run, stage) is not None:
             return ""
         if name not in self._decided:
             self._decided[name] = _DIGESTS[name](self.run)
@@ -255,6 +281,10 @@ def _do_all(names: Sequence[str], plan: Plan, options: Options, on_stage: OnStag
 
 
 def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
+    if name == "repairs" and not plan.is_mended:  # nothing is left of it, so that a run without is as it ever was
+        if plan.run.repairs.path.exists():
+            take_back(plan.run)
+        return
     if plan.is_done(name) and not _set_damaged_aside(plan, name, options):
         on_stage(name, "Nothing to do.")
         return
@@ -263,9 +293,13 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
     if (problem := find_damage(plan.run, name)) is not None:
         _clear(plan.run, problem)
     set_aside(plan.run.stage_path(name))  # until the work is finished the artifacts are of neither kind
+    context = plan.context(name, options)
     with explain_lack_of_memory():
-        sentence = getattr(import_module(module), function)(plan.context(name, options))
-    write_json(plan.run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
+        sentence = getattr(import_module(module), function)(context)
+    record = {"fingerprint": plan.key(name), "made_from": plan.made_from(name)}
+    if name == "clusters" and context.own_key:
+        record |= describe_clustering(plan.run, context.own_key)
+    write_json(plan.run.stage_path(name), record)
     seconds = time.monotonic() - began
     options.on_finished(plan.run, name, plan.config, seconds, None)
     on_stage(name, f"{sentence} ({format_duration(seconds)})")

@@ -26,8 +26,10 @@ from maskdistill.clustering.stored_vectors import read_support, read_vectors
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import replace_atomically, write_json
+from maskdistill.stages.cluster_mended import place_mended
 from maskdistill.stages.context import Context
 from maskdistill.stages.prominence import mask_prominence
+from maskdistill.stages.repairs import kept_clustering
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.shares import with_shares
@@ -35,13 +37,14 @@ from maskdistill.storage.shares import with_shares
 
 @dataclass(frozen=True)
 class Masks:
-    """What the clusters are made from: the masks that have vectors, photo by photo."""
+    """What the clusters are made from: the masks that have vectors."""
 
-    ids: np.ndarray  # (N,) int64
+    ids: np.ndarray  # (N,) int64, rising
     fitted: np.ndarray  # (N,) bool, of a training photo, and of those that clusters are made of
     embeddings: Embeddings
     support: Embeddings | None  # of the masks of a second folder, which only help
     categories: np.ndarray  # (N,) text, those that came with masks made elsewhere; "" for none
+    mended: np.ndarray  # (N,) bool, whether people drew it
 
     @property
     def training(self) -> Embeddings:
@@ -52,6 +55,8 @@ class Masks:
 def make_clusters(context: Context) -> str:
     """Cluster the masks of the training photos; masks of other photos go to the nearest centre, for reporting only."""
     config, masks = context.config.clusters, _read_masks(context)
+    if context.own_key and kept_clustering(context.run, context.own_key) is not None:
+        return _place_mended(context.run, masks)
     known = mask_prominence(context)
     prominence = np.array([known.get(id, np.nan) for id in masks.ids[masks.fitted].tolist()])
     if config.by == "categories":
@@ -85,6 +90,16 @@ def make_clusters(context: Context) -> str:
         f"{found.space.dimensions} dimensions{'' if spread is None else f'; agreement of the runs {spread:.2f}'}"
         f"{_describe_doubtful(list(doubtful), config.leave_out_doubtful)}."
     )
+
+
+def _place_mended(run: Run, masks: Masks) -> str:
+    """The clusters as they were found before people mended masks, with the mended ones in the nearest."""
+    table, vectors, arrays, record = place_mended(run, masks.ids, masks.mended, masks.embeddings)
+    write_table(run.clusters_path, table)
+    replace_atomically(run.path / "embeddings.npy", lambda path: _save(path, vectors))
+    replace_atomically(run.path / "space.npz", lambda path: _save_all(path, arrays))
+    write_json(run.path / "clusters.json", record)
+    return f"{int(masks.mended.sum())} mended masks in the {record['num_classes']} clusters that were found before."
 
 
 def _take_categories(context: Context, masks: Masks) -> str:
@@ -177,7 +192,16 @@ def _read_masks(context: Context) -> Masks:
     embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
     categories = [item.get("category", "") for number in readable for item in context.annotations[number]]
-    return Masks(np.array(ids, dtype=np.int64), np.array(fitted), embeddings, support, np.array(categories, object))
+    mended = [item.get("mended", False) for number in readable for item in context.annotations[number]]
+    order = np.argsort(ids, kind="stable")  # what people drew has numbers behind all others
+    return Masks(
+        ids=np.array(ids, dtype=np.int64)[order],
+        fitted=np.array(fitted)[order],
+        embeddings={name: values[order] for name, values in embeddings.items()},
+        support=support,
+        categories=np.array(categories, object)[order],
+        mended=np.array(mended, bool)[order],
+    )
 
 
 def _why_no_mask(run: Run) -> str:

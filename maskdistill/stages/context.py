@@ -30,6 +30,7 @@ class Context:
     key: str  # fingerprint of everything the stage is made from
     num_workers: int = 0  # processes, 0 for one per core
     quiet: bool = False
+    own_key: str = ""  # where people mended masks: the same without that; empty: they mended none
     reports_as: str = ""  # the stage whose progress every step is; empty: each reports under its own name
 
     @cached_property

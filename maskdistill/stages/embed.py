@@ -1,38 +1,96 @@
 """Stage ``embeddings``: the raw vectors of every mask, one file a photo."""
 
+import shutil
 from contextlib import closing
+from functools import partial
+from pathlib import Path
 from typing import Any
 
-from maskdistill.files import write_json
-from maskdistill.stages.context import Context
+import numpy as np
+
+from maskdistill.files import link_file, replace_atomically, write_json
+from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.read_files import read_json_if_there
 
 
 def embed(context: Context) -> str:
     """Send the crops of all masks through the backbone; photos that are done are kept."""
     make_tokens(context)
-    folder = context.run.vectors_path(context.key)
-    store = VectorStore(folder)
-    missing = store.missing(sorted(context.annotations))
+    run = context.run
+    own = annotations_by_photo(run.own_codes_path) if context.own_key else context.annotations
+    folder = run.vectors_path(context.own_key or context.key)
+    failed = _embed_photos(context, folder, own)
+    if context.own_key:
+        folder = run.mended_vectors_path(context.key)
+        failed = _embed_mended(context, own, folder, failed)
+    for path in run.mended_vectors:  # of earlier repairs
+        if path != folder:
+            shutil.rmtree(path, ignore_errors=True)
+    errors = {context.photo(item.number).id: item.error for item in failed if item.error}
+    missed = sorted(context.photo(item.number).id for item in failed if item.missed)
+    record = {"folder": folder.name, "errors": errors, **({"missed": missed} if missed else {})}
+    write_json(run.path / "embeddings.json", record)
+    skipped = f"; {len(errors)} photos could not be read, see embeddings.json" if errors else ""
+    masks, total = sum(map(len, context.annotations.values())), len(context.annotations)
+    return f"Vectors of {masks} masks of {total} photos{skipped}."
+
+
+def _embed_photos(context: Context, folder: Path, annotations: dict[int, list[dict[str, Any]]]) -> list[PhotoResult]:
+    """Vectors of the masks of all photos; returns those that could not be read."""
+    missing = VectorStore(folder).missing(sorted(annotations))
     tasks = [
-        (number, context.photo(number), [item["segmentation"] for item in context.annotations[number]])
-        for number in missing
+        (number, context.photo(number), [item["segmentation"] for item in annotations[number]]) for number in missing
     ]
     options = {"tokens": context.tokens_path, "vectors": folder}
     spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
-    total = len(context.annotations)
+    total = len(annotations)
     with context.reporter("embeddings", total, total - len(missing)) as reporter:
-        failed = [item for item in _work(spec, tasks, context.num_workers, reporter) if item.error]
-    errors = {context.photo(item.number).id: item.error for item in failed}
-    missed = sorted(context.photo(item.number).id for item in failed if item.missed)
-    record = {"folder": folder.name, "errors": errors, **({"missed": missed} if missed else {})}
-    write_json(context.run.path / "embeddings.json", record)
-    skipped = f"; {len(errors)} photos could not be read, see embeddings.json" if errors else ""
-    masks = sum(len(context.annotations[number]) for number in context.annotations)
-    return f"Vectors of {masks} masks of {total} photos{skipped}."
+        return [item for item in _work(spec, tasks, context.num_workers, reporter) if item.error]
+
+
+def _embed_mended(
+    context: Context, own: dict[int, list[dict[str, Any]]], folder: Path, failed: list[PhotoResult]
+) -> list[PhotoResult]:
+    """Vectors of the masks that people drew, and with those of the run's own masks all that there are."""
+    annotations, stored = context.annotations, VectorStore(context.run.vectors_path(context.own_key))
+    drawn = {number: [item for item in items if item["mended"]] for number, items in annotations.items()}
+    drawn = {number: items for number, items in drawn.items() if items}
+    store = VectorStore(context.run.repairs.vectors_path / context.own_key[:12])
+    for number, items in drawn.items():
+        shapes = [item["segmentation"]["counts"] for item in items]
+        if read_json_if_there(_shapes_path(store, number)) != shapes:
+            store.path(number).unlink(missing_ok=True)
+            write_json(_shapes_path(store, number), shapes)
+    failed = failed + _embed_photos(context, store.folder, drawn)
+    lost = {item.number for item in failed}
+    result = VectorStore(folder)
+    for number in result.missing(sorted(set(annotations) - lost)):
+        before, items = own.get(number, []), annotations[number]
+        if before and not drawn.get(number) and len(before) == len(items):
+            replace_atomically(result.path(number), partial(link_file, stored.path(number)))
+        else:
+            result.write(number, _together(stored, store, number, before, items))
+    return failed
+
+
+def _together(
+    stored: VectorStore, store: VectorStore, number: int, own: list[dict[str, Any]], items: list[dict[str, Any]]
+) -> dict[str, np.ndarray]:
+    """Vectors of a photo's masks by name: of those that people drew, and of the run's own."""
+    drawn = [item["id"] for item in items if item["mended"]]
+    parts = [store.read([number], [len(drawn)])] if drawn else []
+    parts += [stored.read([number], [len(own)])] if len(drawn) < len(items) else []
+    ids = drawn + ([item["id"] for item in own] if len(drawn) < len(items) else [])
+    rows = [ids.index(item["id"]) for item in items]  # what was mended stands before its own earlier self
+    return {name: np.concatenate([part[name] for part in parts])[rows] for name in parts[0]}
+
+
+def _shapes_path(store: VectorStore, number: int) -> Path:
+    return store.path(number).with_suffix(".json")
 
 
 def make_tokens(context: Context) -> None:

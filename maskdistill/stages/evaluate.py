@@ -64,7 +64,7 @@ def evaluate_run(context: Context) -> str:
         "training": compare(context, truth, context.training_numbers, _training_kinds(context)),
         "masks": measure_masks(context, truth, numbers, context.annotations),
     }
-    if context.run.mask_stage == "foreground":
+    if context.run.mask_stage != "proposals":
         cut = annotations_by_photo(context.run.proposals_path)
         result["cut_masks"] = measure_masks(context, truth, numbers, cut)
     if context.config.instances.enabled != "off" and read_json(context.run.instances.record_path)["used"]:

@@ -40,6 +40,7 @@ def find_foreground(context: Context) -> str:
     follows.
     """
     folder, record = context.run.foreground, {"from": context.key}
+    context.run.repairs.drop_masks()
     folder.drop_masks()
     if why := _why_not(context):
         if folder.path.exists():

@@ -19,6 +19,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
         source: Photos.
         results: ``PhotoResult`` of every photo as a dictionary, in the order of the photos.
     """
+    run.repairs.drop_masks()
     run.foreground.drop_masks()
     write_json(run.proposals_path, as_coco(source, results), indent=None)
     write_table(run.cut_masks_path, mask_rows(source, results))
@@ -81,6 +82,6 @@ def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
         "bbox_w": width,
         "bbox_h": height,
         "problem": (item["problem"] or "") if rank == 0 else "",
-        **{name: annotation[name] for name in ("recut", "cut_id", "pool", "category") if name in annotation},
+        **{name: annotation[name] for name in ("recut", "cut_id", "pool", "category", "mended") if name in annotation},
         **{f"part_{name}": value for name, value in annotation["parts"].items()},
     }

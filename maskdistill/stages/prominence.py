@@ -11,7 +11,7 @@ def mask_prominence(context: Context) -> dict[int, float]:
     """Mask id -> what ``doubtful_clusters`` reads, [0, 1]; without the masks of photos that have no foreground map."""
     from maskdistill.proposals.foreground_masks import Seen, foreground_part  # loads torch
 
-    if context.run.mask_stage != "foreground":
+    if context.run.own_mask_stage != "foreground":
         return {}
     maps, found = ArrayStore(context.run.foreground.maps_path), {}
     for number, items in context.annotations.items():

@@ -88,7 +88,7 @@ def choose_samples(
     numbers: Sequence[int],
     clusters: pd.DataFrame,
     count: int = NUM_SAMPLES,
-    masks_per_photo: int = MASKS_PER_PHOTO,
+    photos: np.ndarray | None = None,
 ) -> list[int]:
     """Photos that show as many clusters as can be: of the largest first, the one with the mask nearest to the centre.
 
@@ -99,12 +99,12 @@ def choose_samples(
         numbers: Photos that the training uses.
         clusters: clusters.parquet.
         count: Photos wanted.
-        masks_per_photo: Of the run.
+        photos: (N,) number of the photo of each of its rows, ``Run.photo_of``; None: as of a run that cut its masks.
 
     Returns:
         Different numbers, ``count`` of them or all there are.
     """
-    table = clusters.assign(number=clusters["mask_id"] // masks_per_photo)
+    table = clusters.assign(number=clusters["mask_id"] // MASKS_PER_PHOTO if photos is None else photos)
     table = table[table["number"].isin(numbers)]
     sizes = table["cluster"].map(table["cluster"].value_counts())
     table = table.assign(size=sizes).sort_values(["cluster", "distance", "mask_id"])

@@ -38,6 +38,8 @@ _STAMPED = (
     *("images.parquet", "masks.parquet", "proposals.json", "proposals.arrow", "embeddings.json", "embeddings.npy"),
     *("foreground.json", "foreground/masks.parquet", "foreground/masks.json", "foreground/masks.arrow"),
     *("foreground/heads.npz", "stages/foreground.json"),
+    *("repairs/record.json", "repairs/masks.parquet", "repairs/masks.json", "repairs/masks.arrow"),
+    "stages/repairs.json",
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
     *("stage1/config.json", "stage2/config.json", "instances/config.json", "instances/record.json"),
@@ -226,6 +228,7 @@ def _check_classes_known(path: Path, classes: Iterable[int], num_classes: int) -
 _CHECKS: dict[str, Callable[[Run], object]] = {
     "proposals": _check_proposals,
     "foreground": _check_foreground,
+    "repairs": lambda run: _check_masks(run.repairs.masks_path, run.repairs.codes_path),
     "embeddings": lambda run: read_json(run.path / "embeddings.json")["folder"],
     "clusters": _check_clusters,
     "classes": _check_classes,

@@ -34,10 +34,17 @@ STAGES = (
         artifacts=("foreground.json",),
     ),
     Stage(
+        "repairs",
+        "masks as people mended them",
+        "maskdistill.stages.repairs:mend_masks",
+        ("foreground",),
+        artifacts=("repairs/record.json", "repairs/masks.parquet", "repairs/masks.json"),
+    ),
+    Stage(
         "embeddings",
         "vectors of every mask",
         "maskdistill.stages.embed:embed",
-        ("foreground",),
+        ("repairs",),
         ("embeddings",),
         artifacts=("embeddings.json",),
     ),
@@ -144,6 +151,7 @@ STAGES = (
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 NAMES = tuple(BY_NAME)
+OF_EVERY_RUN = tuple(name for name in NAMES if name != "repairs")  # that is there only where people mended masks
 
 
 def with_needs(wanted: Iterable[str], config: "RunConfig") -> list[str]:

@@ -14,6 +14,7 @@ from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
 from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.imported import describe_import
+from maskdistill.stages.repairs import describe_repairs
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.progress import Progress, format_duration, read_progress_file
@@ -22,6 +23,7 @@ from maskdistill.storage.run_folder import Run, final_measures
 
 State = Literal["done", "stale", "running", "missing"]
 DECIDED = "decisions were changed"
+MENDED = "masks were mended, or that was taken back"
 PART_OF = {"features": "embeddings"}  # steps that report progress under a name of their own
 
 
@@ -70,6 +72,8 @@ def stage_states(run: Run, *, source: PhotoSource | None = None, until: str = NA
     plan, problem = _plan(run, source)
     states: dict[str, StageState] = {}
     for name in NAMES[: NAMES.index(until) + 1]:
+        if name == "repairs" and not run.stage_path(name).is_file() and (plan is None or not plan.is_mended):
+            continue
         states[name] = _state(run, name, plan, problem, progress, states)
     return list(states.values())
 
@@ -149,7 +153,11 @@ def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: 
     why = _changed_photos_or_masks(old, new) if name == "proposals" else _changed_stage(name, old, new)
     if why:
         return why
+    if name == "repairs" and not plan.is_mended:
+        return MENDED
     for need in plan.needs(name):
+        if need not in old["from"] and "repairs" in (need, *old["from"]):
+            return MENDED
         if need not in old["from"] and "classes" in (need, *old["from"]):
             return DECIDED if before["clusters"].state == "done" else _unfinished(before["clusters"])
         if before[need].state != "done":
@@ -159,7 +167,7 @@ def _why_stale(run: Run, name: str, record: dict[str, Any], plan: Plan, before: 
         if old["from"][need] != new["from"][need]:
             return f"{need} was redone"
     if old.get("decisions") != new.get("decisions"):
-        return DECIDED
+        return MENDED if name == "repairs" else DECIDED
     if record["fingerprint"] != plan.key(name):
         return "it was made from something else"
     return _describe_damage(run, name)
@@ -285,6 +293,7 @@ def _num_rows(path: Path) -> int:
 SUMMARIES: dict[str, Callable[[Run], str]] = {
     "proposals": _count_masks,
     "foreground": _describe_foreground,
+    "repairs": lambda run: describe_repairs(read_json(run.repairs.record_path)),
     "clusters": _describe_clusters,
     "classes": _describe_classes,
     "instances": _describe_instances,

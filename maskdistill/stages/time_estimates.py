@@ -85,6 +85,7 @@ class Work:
             "foreground": self.num_photos * config.foreground.enabled,
             "instances": self.num_photos * (config.instances.enabled != "off" and config.foreground.enabled),
             **dict.fromkeys(("candidates", "pseudo_labels"), self.num_training),
+            "repairs": 0,
         }
         return units.get(stage, self.num_masks)
 

@@ -174,9 +174,11 @@ def _say(report: EpochReport) -> None:
 
 def _sample_writer(lesson: Lesson, predict: Predict, model: nn.Module) -> SampleWriter:
     context, config = lesson.context, lesson.config
+    classes = context.run.classes()
+    chosen = choose_samples(lesson.numbers, classes, photos=context.run.photo_of(classes["mask_id"].to_numpy()))
     photos = [
         SamplePhoto(number, photo.id, photo.height, photo.width)
-        for number in choose_samples(lesson.numbers, context.run.classes(), masks_per_photo=context.run.masks_per_photo)
+        for number in chosen
         for photo in [context.photo(number)]
     ]
     about = {"training": context.key, "num_epochs": config.epochs, "num_classes": lesson.num_classes}

@@ -18,7 +18,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_table, reading
 from maskdistill.storage.run_folder import Run
 
-Which = Literal["masks", "proposals", "candidates"]
+Which = Literal["masks", "own", "proposals", "candidates"]
 _MADE_FROM = b"checked"  # key in the file's schema: size and time of the COCO file and of the table of photos
 _CHECKSUM = b"crc32"
 _AT_ONCE = 500  # codes that are decoded together; their arrays stay in the processor's cache
@@ -41,12 +41,14 @@ class MaskCodes:
 
     @classmethod
     def open(cls, run: Run, which: Which = "masks") -> Self:
-        """The masks that count, the proposals as they were cut, or the candidates as the first model draws them.
+        """The masks that count, the same before people mended any, the proposals as they were cut, or the candidates as
+        the first model draws them.
 
         Raises:
             RunError: If there are none yet, or their file is damaged.
         """
-        paths = {"masks": run.codes_path, "proposals": run.proposals_path, "candidates": run.candidate_masks_path}
+        paths = {"masks": run.codes_path, "own": run.own_codes_path, "proposals": run.proposals_path}
+        paths["candidates"] = run.candidate_masks_path
         return cls.of_file(paths[which])
 
     @classmethod

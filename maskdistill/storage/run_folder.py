@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pandas as pd
 
 from maskdistill import __version__, roots
@@ -25,13 +26,15 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
 )
-from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder
+from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder, RepairFolder
 
 logger = logging.getLogger(__name__)
 
 INSTANCES_PER_PHOTO = 1000  # likewise of the objects that the stage ``instances`` finds
 MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not depend on the order of the work; of masks
 # that were brought into a run, photo number * ``imported_masks.MASKS_PER_PHOTO`` + place: ``Run.masks_per_photo``
+DRAWN = 1_000_000_000  # masks that people add are DRAWN + photo number * DRAWN_PER_PHOTO + place: ids of before stay
+DRAWN_PER_PHOTO = 1000
 INFO, INFO_COPY = "run.json", "run.copy.json"
 FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
@@ -131,20 +134,41 @@ class Run(LabelFolder):
         return InstanceFolder(self.path / "instances")
 
     @property
-    def mask_stage(self) -> Literal["proposals", "foreground"]:
-        """The stage whose masks count in all that follows: the foreground's once it is done and made any."""
+    def repairs(self) -> RepairFolder:
+        """What the stage ``repairs`` left."""
+        return RepairFolder(self.path / "repairs")
+
+    @property
+    def mask_stage(self) -> Literal["proposals", "foreground", "repairs"]:
+        """The stage whose masks count in all that follows: the last that is done and made any."""
+        done = self.stage_path("repairs").is_file() and self.repairs.masks_path.is_file()
+        return "repairs" if done else self.own_mask_stage
+
+    @property
+    def own_mask_stage(self) -> Literal["proposals", "foreground"]:
+        """The stage that made the run's own masks, before people mended any: the foreground's once it made any."""
         done = self.stage_path("foreground").is_file() and self.foreground.masks_path.is_file()
         return "foreground" if done else "proposals"
 
     @property
     def codes_path(self) -> Path:
         """COCO file of the masks that count."""
-        return self.foreground.codes_path if self.mask_stage == "foreground" else self.proposals_path
+        return self.repairs.codes_path if self.mask_stage == "repairs" else self.own_codes_path
+
+    @property
+    def own_codes_path(self) -> Path:
+        """COCO file of the run's own masks, before people mended any."""
+        return self.foreground.codes_path if self.own_mask_stage == "foreground" else self.proposals_path
 
     @property
     def masks_path(self) -> Path:
         """Table of the masks that count, one row a mask."""
-        return self.foreground.masks_path if self.mask_stage == "foreground" else self.cut_masks_path
+        return self.repairs.masks_path if self.mask_stage == "repairs" else self.own_masks_path
+
+    @property
+    def own_masks_path(self) -> Path:
+        """Table of the run's own masks, before people mended any."""
+        return self.foreground.masks_path if self.own_mask_stage == "foreground" else self.cut_masks_path
 
     @property
     def imported(self) -> dict[str, Any] | None:
@@ -156,6 +180,15 @@ class Run(LabelFolder):
         """What a mask's id is divided by to give the number of its photo."""
         record = read_json_if_there(self.stage_path("proposals")) or {}
         return record.get("masks_per_photo", MASKS_PER_PHOTO)
+
+    def photo_of(self, mask_ids: np.ndarray) -> np.ndarray:
+        """(N,) int64 number of the photo of each mask.
+
+        Args:
+            mask_ids: (N,) whole numbers.
+        """
+        ids = np.asarray(mask_ids, np.int64)
+        return np.where(ids >= DRAWN, (ids - DRAWN) // DRAWN_PER_PHOTO, ids // self.masks_per_photo)
 
     @property
     def masks_fingerprint(self) -> str:
@@ -205,6 +238,15 @@ class Run(LabelFolder):
         """Folder of the raw vectors of the masks."""
         return self.path / "features" / f"masks-{fingerprint[:12]}"
 
+    def mended_vectors_path(self, fingerprint: str) -> Path:
+        """The same where people mended some of them."""
+        return self.path / "features" / f"mended-{fingerprint[:12]}"
+
+    @property
+    def mended_vectors(self) -> list[Path]:
+        """All folders of that kind."""
+        return sorted((self.path / "features").glob("mended-*"))
+
     def thumbs_path(self, fingerprint: str) -> Path:
         """Folder of the masks' thumbnails, for one set of settings and photos."""
         return self.path / "thumbs" / fingerprint[:12]
@@ -228,7 +270,7 @@ class Run(LabelFolder):
         fingerprint = self.masks_fingerprint
         if not fingerprint:
             raise RunError(f"No finished masks in {self.path}. Finish them with: maskdistill propose --run {self.path}")
-        return self.thumbs_path(fingerprint)
+        return (self.repairs if self.mask_stage == "repairs" else self).thumbs_path(fingerprint)
 
     def thumbnail(self, mask_id: int) -> Path:
         """96-pixel JPEG of a mask's crop.
@@ -306,6 +348,10 @@ class Run(LabelFolder):
     def masks(self) -> pd.DataFrame:
         """One row a mask of those that count, the photos in order, best mask first."""
         return self._table(self.masks_path)
+
+    def own_masks(self) -> pd.DataFrame:
+        """The same of the run's own masks, before people mended any."""
+        return self._table(self.own_masks_path)
 
     def cut_masks(self) -> pd.DataFrame:
         """The same of the masks as they were cut."""

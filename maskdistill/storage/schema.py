@@ -111,4 +111,19 @@ MIGRATIONS: tuple[tuple[str, ...], ...] = (
         "INSERT INTO claims (mask_id, reviewer, until) SELECT mask_id, reviewer, until FROM claims_of_names",
         "DROP TABLE claims_of_names",
     ),
+    (
+        # Masks that people mended: one row a mask of the step.
+        """CREATE TABLE repairs (
+            step INTEGER NOT NULL REFERENCES steps(id),
+            mask_id INTEGER NOT NULL,  -- of the mask that it makes: a number of its own where there was none
+            shown_id INTEGER NOT NULL,  -- of what the person saw, as an object that no proposal was
+            image_id TEXT NOT NULL,
+            height INTEGER NOT NULL, width INTEGER NOT NULL,  -- of the photo in pixels
+            base TEXT NOT NULL,  -- run-length code of the run's own mask, by which it is found again; '' without one
+            before TEXT NOT NULL,  -- what the person started from; '' where there was nothing
+            after TEXT NOT NULL,  -- what they made of it; '' where it goes, as into another
+            PRIMARY KEY (step, mask_id)
+        ) WITHOUT ROWID""",
+        "CREATE INDEX repairs_mask ON repairs(mask_id)",
+    ),
 )

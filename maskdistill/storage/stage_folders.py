@@ -42,6 +42,47 @@ class ForegroundFolder:
 
 
 @dataclass(frozen=True)
+class RepairFolder:
+    """Where the masks lie as people mended them, and what is kept so that all can be as before."""
+
+    path: Path
+
+    @property
+    def record_path(self) -> Path:
+        """record.json: how many masks were mended, are new, or went into others."""
+        return self.path / "record.json"
+
+    @property
+    def codes_path(self) -> Path:
+        """masks.json: COCO, all masks of the run, ``mended`` where people drew them."""
+        return self.path / "masks.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """masks.parquet: one row a mask of these."""
+        return self.path / "masks.parquet"
+
+    def thumbs_path(self, fingerprint: str) -> Path:
+        """Folder of the masks' thumbnails, for one set of repairs."""
+        return self.path / "thumbs" / fingerprint[:12]
+
+    @property
+    def vectors_path(self) -> Path:
+        """Folder of the raw vectors of single mended masks, by photo and shape, so that each is made once."""
+        return self.path / "vectors"
+
+    @property
+    def clusters_path(self) -> Path:
+        """Folder of the clustering that mended masks are put into."""
+        return self.path / "clusters"
+
+    def drop_masks(self) -> None:
+        """Take the masks away, so that those of the stages before count."""
+        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
 class InstanceHeadFolder:
     """Where one head that finds single objects lies, and what it learns from."""
 

@@ -17,7 +17,7 @@ from maskdistill.config import (
 )
 from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.stages.chain import Options, run_stages
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 
@@ -25,7 +25,7 @@ NUM_TRAIN, NUM_VAL = 8, 4
 CLASSES = ("disc", "square", "stripes")
 COLOURS = ((220, 30, 30), (30, 200, 40), (40, 60, 230))
 SIZES = ((64, 56), (56, 64), (64, 64), (60, 48))  # width, height
-WITHOUT_MAP = tuple(name for name in NAMES if name != "projection")  # UMAP takes seconds to start
+WITHOUT_MAP = tuple(name for name in OF_EVERY_RUN if name != "projection")  # UMAP takes seconds to start
 NOTHING = "Nothing to do"
 
 

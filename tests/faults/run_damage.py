@@ -27,7 +27,7 @@ from tiny_run import draw_voc, run_chain, tiny_config
 from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives, make_curve
 from maskdistill.models.training.checkpoint import read_tensors, write_tensors
 from maskdistill.review.decisions import Action, Mark, Scope, decide, rename
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import save_view
 
@@ -61,7 +61,7 @@ def make_run(folder: Path, *, projection: bool = True) -> Run:
     """
     draw_voc(folder / "voc")
     run = Run(folder / "runs" / "tiny")
-    wanted = NAMES if projection else tuple(name for name in NAMES if name != "projection")
+    wanted = OF_EVERY_RUN if projection else tuple(name for name in OF_EVERY_RUN if name != "projection")
     run_chain(run.path, folder / "voc", tiny_config(folder).with_overrides(["rounds.count=1"]), wanted=wanted)
     row = run.masks().iloc[0]
     box = tuple(int(row[f"bbox_{name}"]) for name in "xywh")

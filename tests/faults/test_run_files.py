@@ -20,13 +20,13 @@ from maskdistill.evaluation.run_label_maps import LabelMaps
 from maskdistill.files import write_json
 from maskdistill.jobs import list_jobs
 from maskdistill.review.decisions import read_classes, read_marks, version
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run, list_runs
 from maskdistill.storage.saved_views import views
 
-WITHOUT_MAP = tuple(name for name in NAMES if name != "projection")
+WITHOUT_MAP = tuple(name for name in OF_EVERY_RUN if name != "projection")
 UNEXPECTED = (ArithmeticError, AttributeError, LookupError, OSError, RuntimeError, TypeError, ValueError)
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -13,7 +13,7 @@ from tiny_run import assert_same_artifacts, draw_voc, run_chain, tiny_config
 from maskdistill.cli.main import main
 from maskdistill.errors import RunError
 from maskdistill.review.decisions import Scope, claim, decide, read_marks, rename, undo, version
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from maskdistill.stages.stage_list import BY_NAME, OF_EVERY_RUN
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.saved_views import save_view, views
 
@@ -37,7 +37,7 @@ def whole(tmp_path_factory):
     """A run with every stage, on a disk with space; its photos and weights beside it."""
     folder = tmp_path_factory.mktemp("whole")
     run = Run(folder / "run")
-    run_chain(run.path, draw_voc(folder / "voc"), tiny_config(folder), wanted=NAMES)
+    run_chain(run.path, draw_voc(folder / "voc"), tiny_config(folder), wanted=OF_EVERY_RUN)
     return run
 
 
@@ -59,7 +59,7 @@ def unmake(run, stage):
 
 
 @pytest.mark.parametrize("seed", SEEDS)
-@pytest.mark.parametrize("stage", NAMES)
+@pytest.mark.parametrize("stage", OF_EVERY_RUN)
 def test_stage_ends_in_a_sentence_and_goes_on_with_space(whole, disk, stage, seed, capsys):
     run = Run(shutil.copytree(whole.path, disk / "run"))
     size = unmake(run, stage)

@@ -25,7 +25,7 @@ from maskdistill.cli.job_command import submit_command
 from maskdistill.jobs import JobState, get_job, list_jobs, log_tail, read_events, resume_job, wait_until_ended
 from maskdistill.jobs.processes import MARK
 from maskdistill.models.training.checkpoint import read_tensors
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.progress import read_progress_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(os.name == "nt", reason="Unix signals")]
@@ -223,7 +223,7 @@ def test_killed_in_each_stage_and_started_again_every_file_is_the_same(command, 
     )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     kills = json.loads((tmp_path / "k.json").read_text())["kills"]
-    assert [kill["stage"] for kill in kills] == list(NAMES)
+    assert [kill["stage"] for kill in kills] == list(OF_EVERY_RUN)
 
 
 def test_damaged_checkpoint_falls_back_to_the_one_before(undisturbed, command, tmp_path):
@@ -250,7 +250,7 @@ def disk(tmp_path):
 
 def wait_until_at(job, stage):
     """Until this attempt of the job is at a stage, or at a later one if that is over before anyone looks."""
-    later = NAMES[NAMES.index(stage) :]
+    later = OF_EVERY_RUN[OF_EVERY_RUN.index(stage) :]
     progress = wait_for(lambda: has_reported(job) and read_progress_file(job.run / "progress.json"))
     while progress.stage not in later:
         assert get_job(job.run, 1).state.is_active

@@ -19,7 +19,7 @@ from pycocotools.coco import COCO
 from maskdistill.datasets import open_source
 from maskdistill.features.focus_weights import find_onnx
 from maskdistill.pseudo_labels.label_maps import read_label_png
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
@@ -162,4 +162,4 @@ def test_labels_never_leak(undisturbed, tmp_path):
 
 
 def test_second_call_has_nothing_to_do(undisturbed):
-    assert f"Nothing to do: {NAMES.index('evaluation') + 1} stages" in finish(undisturbed.path)
+    assert f"Nothing to do: {OF_EVERY_RUN.index('evaluation') + 1} stages" in finish(undisturbed.path)

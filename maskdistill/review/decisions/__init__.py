@@ -1,8 +1,8 @@
 """People's decisions on masks and clusters, in ``run.sqlite``.
 
 Every decision is a step that is never changed or deleted: to undo is a step too, so the history stays complete. No
-stage writes here. Marks are about single masks. Changes of clusters (merging, splitting, naming, excluding) are about
-cluster numbers, so they are dormant while the run has another clustering.
+stage writes here. Marks are about single masks, repairs about their shapes. Changes of clusters (merging, splitting,
+naming, excluding) are about cluster numbers, so they are dormant while the run has another clustering.
 """
 
 from maskdistill.review.decisions.claims import LONGEST, claim, claimed_by_others, hand_over, release, shorten
@@ -11,7 +11,17 @@ from maskdistill.review.decisions.editing import adopt, exclude, gather, made_cl
 from maskdistill.review.decisions.effect import Effective, effective
 from maskdistill.review.decisions.listing import history, summarise, to_csv
 from maskdistill.review.decisions.marks import decide, decide_undecided, decide_unless_changed, read_marks
-from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step
+from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Mark, Scope, Step, Tool
+from maskdistill.review.decisions.repairs import (
+    NEW,
+    Form,
+    MaskChange,
+    Repaired,
+    Repairs,
+    read_repairs,
+    repair,
+    repairs_digest,
+)
 from maskdistill.review.decisions.steps import (
     Seen,
     Sent,
@@ -26,16 +36,22 @@ from maskdistill.review.decisions.steps import (
 
 __all__ = [
     "LONGEST",
+    "NEW",
     "Action",
     "Classes",
     "DecisionEvent",
     "Effective",
+    "Form",
     "Kind",
     "Mark",
+    "MaskChange",
+    "Repaired",
+    "Repairs",
     "Scope",
     "Seen",
     "Sent",
     "Step",
+    "Tool",
     "adopt",
     "claim",
     "claimed_by_others",
@@ -57,9 +73,12 @@ __all__ = [
     "read_classes",
     "read_marks",
     "read_names",
+    "read_repairs",
     "redo",
     "release",
     "rename",
+    "repair",
+    "repairs_digest",
     "shorten",
     "split",
     "steps",

@@ -27,7 +27,8 @@ def effective(marks: pd.DataFrame, frame: pd.DataFrame) -> Effective:
     """The decision on each mask that marks lead to: the latest on a mask counts, whoever made it.
 
     A mask is found by id, photo and box; one that was made anew, by the box of its photo that overlaps the mark's best,
-    by an IoU of ``SAME_MASK`` at least. A mark without a mask waits. One about an earlier clustering
+    by an IoU of ``SAME_MASK`` at least. One that people mended is the same under every box that it had. A mark without
+    a mask waits. One about an earlier clustering
     (``dormant``) takes back earlier decisions, and decides nothing itself.
 
     Args:
@@ -74,10 +75,27 @@ def _rows_of(marks: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:
     for name in BOX:
         same &= frame[name].to_numpy()[rows] == marks[name].to_numpy()
     same &= frame["image_id"].take(rows).to_numpy(object) == marks["image_id"].to_numpy(object)
+    if "forms" in marks:
+        _find_repaired(marks, frame, rows, same)
     moved = np.flatnonzero(~same)
     if len(moved):
         rows[moved] = _most_alike(marks.iloc[moved], frame)
     return rows
+
+
+def _find_repaired(marks: pd.DataFrame, frame: pd.DataFrame, rows: np.ndarray, same: np.ndarray) -> None:
+    """Find the masks that people mended, by any of their boxes; ``rows`` and ``same`` are completed."""
+    row_of = {mask_id: row for row, mask_id in enumerate(frame["mask_id"].tolist())}
+    ids, photos = marks["mask_id"].tolist(), marks["image_id"].tolist()
+    boxes, images = frame[BOX].to_numpy(), frame["image_id"].to_numpy(object)
+    for place, forms in enumerate(marks["forms"].tolist()):
+        if forms is None or same[place]:
+            continue
+        for mask_id in (ids[place], forms[0]):
+            row = row_of.get(mask_id)
+            if row is not None and images[row] == photos[place] and tuple(map(int, boxes[row])) in forms[1]:
+                rows[place], same[place] = row, True
+                break
 
 
 def _most_alike(marks: pd.DataFrame, frame: pd.DataFrame) -> np.ndarray:

@@ -29,6 +29,10 @@ class Folded:
         order = np.argsort(self.mask_ids, kind="stable")
         return order[np.searchsorted(self.mask_ids, mask_ids, sorter=order)]
 
+    def _there(self, assigned: np.ndarray) -> np.ndarray:
+        """What a change assigned, without masks that have gone into others since."""
+        return assigned[np.isin(assigned[:, 0], self.mask_ids)]
+
     def _merge(self, edit: Edit) -> None:
         which = edit.value["clusters"]
         kept, *freed = which
@@ -44,14 +48,16 @@ class Folded:
             self.excluded.add(kept)
 
     def _split(self, edit: Edit) -> None:
-        rows = self.rows_of(edit.assigned[:, 0])
+        assigned = self._there(edit.assigned)
+        rows = self.rows_of(assigned[:, 0])
         inside = self.assigned[rows] == edit.value["cluster"]  # what was undone since may have taken masks out of it
-        self.assigned[rows[inside]] = edit.assigned[inside, 1]
+        self.assigned[rows[inside]] = assigned[inside, 1]
         self.num_classes = max(self.num_classes, *edit.value["numbers"])
 
     def _gather(self, edit: Edit) -> None:
-        self.assigned[self.rows_of(edit.assigned[:, 0])] = edit.assigned[:, 1]
-        self.chosen.update(edit.assigned[:, 0].tolist())
+        assigned = self._there(edit.assigned)
+        self.assigned[self.rows_of(assigned[:, 0])] = assigned[:, 1]
+        self.chosen.update(assigned[:, 0].tolist())
         self.num_classes = max(self.num_classes, edit.value["cluster"])
         self._rename(edit)
 
@@ -63,7 +69,12 @@ class Folded:
         change(edit.value["cluster"])
 
     def _adopt(self, edit: Edit) -> None:
-        self.assigned[self.rows_of(edit.assigned[:, 0])] = edit.assigned[:, 1]
+        assigned = self._there(edit.assigned)
+        rows, before = self.rows_of(assigned[:, 0]), self.assigned.copy()
+        self.assigned[rows] = assigned[:, 1]
+        for row in np.setdiff1d(np.arange(len(before)), rows):  # of masks that people drew since: with their fellows
+            fellows = assigned[before[rows] == before[row], 1]
+            self.assigned[row] = np.bincount(fellows).argmax() if len(fellows) else 1
         self.num_classes = edit.value["num_classes"]
 
 

@@ -1,12 +1,13 @@
 """Decisions for people: the history of a mask, a table of all marks, and a summary."""
 
+import json
 import sqlite3
 from collections import Counter
 from datetime import UTC, datetime
 
 from maskdistill.files import csv_text
 from maskdistill.review.decisions.classes import read_names
-from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Scope, describe, describe_mark
+from maskdistill.review.decisions.records import Action, DecisionEvent, Kind, Scope, Tool, describe, describe_mark
 from maskdistill.review.decisions.steps import UNDONE, Edit, Numbering, clusters_fingerprint, read_edits, read_numbering
 from maskdistill.storage.database import reading
 from maskdistill.storage.run_folder import Run
@@ -22,8 +23,12 @@ CSV_COLUMNS = (
     "cluster",
     "cluster_name",
     "undone",
+    "tool",
+    "clicks",
 )
 _MARKS = f"SELECT s.*, m.*, {UNDONE} AS undone FROM steps s JOIN marks m ON m.step = s.id"
+
+_REPAIRS = f"SELECT s.*, r.*, {UNDONE} AS undone FROM steps s JOIN repairs r ON r.step = s.id"
 
 
 def history(run: Run, mask_id: int) -> list[DecisionEvent]:
@@ -32,8 +37,10 @@ def history(run: Run, mask_id: int) -> list[DecisionEvent]:
         if db is None:
             return []
         marks = db.execute(f"{_MARKS} WHERE m.mask_id = ? ORDER BY s.id", (int(mask_id),)).fetchall()
+        repairs = db.execute(f"{_REPAIRS} WHERE ? IN (r.mask_id, r.shown_id) ORDER BY s.id", (int(mask_id),)).fetchall()
         edits = read_edits(db, read_numbering(db, clusters_fingerprint(run)))
     events = {row["step"]: _event(row) for row in marks}
+    events |= {row["step"]: _repair_event(row) for row in repairs}
     if edits:
         table = run.clusters()
         cluster = next(iter(table.loc[table["mask_id"] == mask_id, "cluster"].tolist()), 0)
@@ -44,16 +51,18 @@ def history(run: Run, mask_id: int) -> list[DecisionEvent]:
 def to_csv(run: Run) -> str:
     """Every mark with time (UTC), reviewer, photo, mask, action and class, undone ones too; in order.
 
+    What people made of a mask's shape is there as ``repair``, with the tool and their clicks.
     A class has no name there if its number is one of an earlier clustering.
     """
     names = read_names(run)
-    rows: list[tuple[object, ...]] = []
+    rows: list[tuple[int, int, tuple[object, ...]]] = []
     with reading(run.path) as db:
         if db is not None:
             numbering = read_numbering(db, clusters_fingerprint(run))
-            for row in db.execute(f"{_MARKS} ORDER BY s.id, m.mask_id"):
-                rows.append(_cells(row, names, numbering))
-    return csv_text(CSV_COLUMNS, rows)
+            for row in db.execute(_MARKS):
+                rows.append((row["step"], row["mask_id"], _cells(row, names, numbering)))
+            rows += [(row["step"], row["mask_id"], _repair_cells(row)) for row in db.execute(_REPAIRS)]
+    return csv_text(CSV_COLUMNS, [cells for _, _, cells in sorted(rows, key=lambda row: row[:2])])
 
 
 def summarise(run: Run) -> str:
@@ -65,13 +74,18 @@ def summarise(run: Run) -> str:
     if not steps:
         return "No decisions yet."
     actions = Counter({row["mask_id"]: row["action"] for row in marks if row["action"] != Action.SKIP}.values())
-    edits = sum(row["kind"] != Kind.MARK and not row["undone"] for row in steps)
+    edits = sum(row["kind"] not in (Kind.MARK, Kind.REPAIR) and not row["undone"] for row in steps)
+    repairs = [json.loads(row["value"]) for row in steps if row["kind"] == Kind.REPAIR and not row["undone"]]
     lines = [
         f"Steps: {len(steps)}, {sum(row['undone'] for row in steps)} of them undone.",
         f"Masks: {actions[Action.ACCEPT]} accepted, {actions[Action.REJECT]} rejected, "
         f"{actions[Action.RELABEL]} relabelled.",
         f"Changes of clusters: {edits}.",
     ]
+    if repairs:
+        clicks = sum(len(value["clicks"]) for value in repairs)
+        masks = len({mask_id for value in repairs for mask_id in value["masks"]})
+        lines.append(f"Shapes: {masks} masks mended in {len(repairs)} steps and {clicks} clicks.")
     by_person, people = Counter(row["reviewer"] for row in steps), Counter(row["reviewer"] for row in marks)
     lines += [f"{name}: {by_person[name]} steps, {people[name]} marks that stand." for name in sorted(by_person)]
     return "\n".join(lines)
@@ -81,6 +95,11 @@ def _event(row: sqlite3.Row) -> DecisionEvent:
     return DecisionEvent(
         row["time"], row["reviewer"], describe_mark(Action(row["action"]), row["cluster"]), bool(row["undone"])
     )
+
+
+def _repair_event(row: sqlite3.Row) -> DecisionEvent:
+    text = describe(Kind.REPAIR, json.loads(row["value"]))
+    return DecisionEvent(row["time"], row["reviewer"], text, bool(row["undone"]))
 
 
 def _edit_event(edit: Edit) -> DecisionEvent:
@@ -124,4 +143,10 @@ def _cells(row: sqlite3.Row, names: dict[int, str], numbering: Numbering) -> tup
         name = names.get(cluster) or f"cluster {cluster}"
     undone = "yes" if row["undone"] else "no"
     photo, mask, action = row["image_id"], row["mask_id"], row["action"]
-    return row["step"], time, row["reviewer"], row["scope"], photo, mask, action, cluster, name, undone
+    return row["step"], time, row["reviewer"], row["scope"], photo, mask, action, cluster, name, undone, "", ""
+
+
+def _repair_cells(row: sqlite3.Row) -> tuple[object, ...]:
+    time, value = datetime.fromtimestamp(row["time"], UTC).isoformat(timespec="milliseconds"), json.loads(row["value"])
+    about = (row["step"], time, row["reviewer"], row["scope"], row["image_id"], row["mask_id"], Kind.REPAIR)
+    return *about, None, "", "yes" if row["undone"] else "no", Tool(value["tool"]), json.dumps(value["clicks"])

@@ -11,6 +11,7 @@ from maskdistill.errors import ConfigError
 from maskdistill.review.decisions.effect import BOX, effective
 from maskdistill.review.decisions.folding import fold
 from maskdistill.review.decisions.records import Action, Kind, Mark, Scope
+from maskdistill.review.decisions.repairs import boxes_of_repaired
 from maskdistill.review.decisions.steps import (
     MOVING,
     UNDONE,
@@ -123,14 +124,17 @@ def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
     Returns:
         Columns step, time (seconds since 1970), reviewer, scope, mask_id, image_id, x, y, w, h, action, cluster (of a
         RELABEL, else 0; where merging and splitting since have taken it) and dormant (whether it is a RELABEL that
-        is about an earlier clustering).
+        is about an earlier clustering). Where people mended masks also ``forms``: None, or the mask that it became and
+        all boxes that it ever had.
     """
     steps, rows, edits = [], [], []
+    repaired: dict[tuple[int, str], tuple[int, frozenset[tuple[int, ...]]]] = {}
     with reading(run.path) as db:
         if db is not None:
             db.execute("BEGIN")  # one moment for all that is read
             numbering = read_numbering(db, clusters_fingerprint(run))
             edits = read_edits(db, numbering, load=(Kind.SPLIT, Kind.GATHER))
+            repaired = boxes_of_repaired(db)
             db.row_factory = None
             steps = db.execute(_STEPS, (numbering.clusters, numbering.base, scope)).fetchall()
             rows = db.execute(_MARKS).fetchall()  # joined below: twice as fast as by SQLite
@@ -138,7 +142,11 @@ def read_marks(run: Run, scope: Scope | None = None) -> pd.DataFrame:
     if found["cluster"].any():
         found["cluster"] = _follow(found, edits)
         _drop_excluded(found, edits)
-    return pd.DataFrame(found, columns=_COLUMNS)
+    table = pd.DataFrame(found, columns=_COLUMNS)
+    if repaired:
+        keys = zip(found["mask_id"].tolist(), found["image_id"].tolist(), strict=True)
+        table["forms"] = pd.Series([repaired.get(key) for key in keys], table.index, object)
+    return table
 
 
 def _unchanged(db: sqlite3.Connection, marks: Sequence[Mark], seen: Seen) -> list[Mark]:

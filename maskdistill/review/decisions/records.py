@@ -21,6 +21,7 @@ class Action(StrEnum):
 class Scope(StrEnum):
     """From where on a decision counts."""
 
+    MASKS = "masks"  # from the masks on: their vectors, and all that follows
     CLUSTERS = "clusters"  # from the first model on, which is trained without what was rejected
     LABELS = "labels"  # from the filter on
 
@@ -35,6 +36,7 @@ class Kind(StrEnum):
     RENAME = "rename"
     EXCLUDE = "exclude"
     ADOPT = "adopt"
+    REPAIR = "repair"  # of masks, in ``repairs``
     UNDO = "undo"
     REDO = "redo"
 
@@ -54,6 +56,18 @@ _DONE = {
     Action.SKIP: "Skipped",
     Action.CLEAR: "Took back the decision on",
 }
+
+
+class Tool(StrEnum):
+    """What a mask was mended with."""
+
+    CLICK = "click"
+    COMPONENT = "component"  # one part kept or erased, holes filled, borders smoothed
+    ALTERNATIVE = "alternative"
+    SPLIT = "split"
+    MERGE = "merge"
+    NEW = "new"
+    BRUSH = "brush"
 
 
 @dataclass(frozen=True)
@@ -135,6 +149,18 @@ def _marked(value: dict[str, Any]) -> str:
     return f"{_DONE[action]} {masks}{label}"
 
 
+def _repaired(value: dict[str, Any]) -> str:
+    tool, mask = Tool(value["tool"]), f"mask {value['mask_id']}"
+    if tool is Tool.SPLIT:
+        return f"Split {mask} in two"
+    if tool is Tool.MERGE:
+        return f"Joined {_listed(value['masks'])} into {mask}"
+    if tool is Tool.NEW:
+        return f"Drew a new {mask}"
+    clicks = len(value["clicks"])
+    return f"Mended {mask} with {clicks} click{'' if clicks == 1 else 's'}" if clicks else f"Mended {mask}"
+
+
 def _gathered(value: dict[str, Any]) -> str:
     name = f" '{value['name']}'" if value["name"] else ""
     return f"Made cluster {value['cluster']}{name} of {_count(value['num_masks'])}"
@@ -165,6 +191,7 @@ _WORDS: dict[Kind, Callable[[Any], str]] = {
         f"Excluded cluster {value['cluster']}" if value["excluded"] else f"Included cluster {value['cluster']} again"
     ),
     Kind.ADOPT: lambda value: f"Took over another clustering into {value['num_classes']} (seed {value['seed']})",
+    Kind.REPAIR: _repaired,
     Kind.UNDO: lambda _value: "Undid a step",
     Kind.REDO: lambda _value: "Did a step again",
 }

@@ -13,7 +13,10 @@ from maskdistill.errors import ConfigError
 from maskdistill.review.decisions.claims import keep_open
 from maskdistill.review.decisions.records import EDITS, Action, Kind, Scope, Step
 from maskdistill.storage.database import reading, writing
+from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
+
+Scopes = Scope | tuple[Scope, ...]  # one, or any of several
 
 # Of a step ``s``. An undo is itself undone by the redo of the same step, and that by nothing.
 UNDONE = """EXISTS (SELECT 1 FROM steps u WHERE u.undoes = s.id
@@ -61,8 +64,11 @@ class Seen:
 
 
 def clusters_fingerprint(run: Run) -> str:
-    """Fingerprint of the stage ``clusters``; "" before it was made."""
-    return run.fingerprint_of("clusters")
+    """Of what gave the clusters their numbers, "" before they were made: the stage ``clusters``, or, where mended masks
+    were put into clusters that were there, the one that found these.
+    """
+    record = read_json_if_there(run.stage_path("clusters"))
+    return record.get("numbering", record["fingerprint"]) if record else ""
 
 
 def read_numbering(db: sqlite3.Connection, clusters: str) -> Numbering:
@@ -131,14 +137,14 @@ def _row_of(db: sqlite3.Connection, sent: Sent) -> sqlite3.Row | None:
 
 
 def undo(
-    run: Run, reviewer: str, *, scope: Scope, sent: Sent | None = None, expected: int | None = None
+    run: Run, reviewer: str, *, scope: Scopes, sent: Sent | None = None, expected: int | None = None
 ) -> Step | None:
     """Undo this reviewer's latest step of a scope that stands. Dormant changes of clusters are passed over.
 
     Args:
         run: The run.
         reviewer: Whose step.
-        scope: Of the step.
+        scope: Of the step; of several the latest in any of them.
         sent: What names the browser's action, if it may come twice.
         expected: The step that the person was told they would undo; None if they were not told.
 
@@ -153,7 +159,7 @@ def undo(
 
 
 def redo(
-    run: Run, reviewer: str, *, scope: Scope, sent: Sent | None = None, expected: int | None = None
+    run: Run, reviewer: str, *, scope: Scopes, sent: Sent | None = None, expected: int | None = None
 ) -> Step | None:
     """Do again what this reviewer undid last in a scope, unless they went on with another step since.
 
@@ -165,12 +171,12 @@ def redo(
     return _add(run, reviewer, scope, Kind.REDO, _latest_undo, sent, expected)
 
 
-def next_undo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+def next_undo(run: Run, reviewer: str, *, scope: Scopes) -> Step | None:
     """The step that ``undo`` would undo, as it stands."""
     return _find_step(run, reviewer, scope, _latest_standing)
 
 
-def next_redo(run: Run, reviewer: str, *, scope: Scope) -> Step | None:
+def next_redo(run: Run, reviewer: str, *, scope: Scopes) -> Step | None:
     """The step that ``redo`` would do again, undone as it is."""
     return _find_step(run, reviewer, scope, _latest_undo)
 
@@ -199,7 +205,9 @@ def steps(run: Run, *, reviewer: str | None = None, scope: Scope | None = None, 
 def masks_of(run: Run, step: int) -> list[int]:
     """Ids of the masks that a step decided on."""
     with reading(run.path) as db:
-        rows = db.execute("SELECT mask_id FROM marks WHERE step = ? ORDER BY mask_id", (step,)) if db else ()
+        both = """SELECT mask_id FROM marks WHERE step = :step UNION SELECT mask_id FROM repairs WHERE step = :step
+            ORDER BY mask_id"""
+        rows = db.execute(both, {"step": step}) if db else ()
         return [row["mask_id"] for row in rows]
 
 
@@ -209,6 +217,7 @@ def touched_since(db: sqlite3.Connection, version: int) -> set[int]:
         WHERE r.id > :version AND u.undoes IS NOT NULL)) AND NOT {UNDONE}"""
     select = f"""SELECT m.mask_id FROM marks m JOIN steps s ON s.id = m.step
         WHERE m.action != '{Action.SKIP}' AND {later}
+        UNION SELECT r.mask_id FROM repairs r JOIN steps s ON s.id = r.step WHERE {later}
         UNION SELECT a.mask_id FROM assignments a JOIN steps s ON s.id = a.step
         WHERE s.kind IN ('{Kind.SPLIT}', '{Kind.GATHER}') AND {later}"""
     return {row["mask_id"] for row in db.execute(select, {"version": version})}
@@ -226,29 +235,35 @@ def check_numbering(seen: Seen | None, numbering: Numbering) -> None:
 
 # Finds what a step would undo, and the step that people think of: the same, or the one that was undone.
 Found = tuple[int, int] | None
-Find = Callable[[sqlite3.Connection, str, Scope, Numbering], Found]
+Find = Callable[[sqlite3.Connection, str, Scopes, Numbering], Found]
 
 
-def _latest_standing(db: sqlite3.Connection, reviewer: str, scope: Scope, numbering: Numbering) -> Found:
-    select = f"""SELECT s.id FROM steps s WHERE s.reviewer = ? AND s.scope = ? AND s.undoes IS NULL AND NOT {UNDONE}
-        AND (s.kind = '{Kind.MARK}' OR s.clusters = ? AND (s.base = ? OR s.id = ?)) ORDER BY s.id DESC LIMIT 1"""
-    row = db.execute(select, (reviewer, scope, numbering.clusters, numbering.base, numbering.base)).fetchone()
+def _in(scope: Scopes) -> str:
+    names = (scope,) if isinstance(scope, Scope) else scope
+    return f"s.scope IN ({', '.join(repr(str(name)) for name in names)})"
+
+
+def _latest_standing(db: sqlite3.Connection, reviewer: str, scope: Scopes, numbering: Numbering) -> Found:
+    select = f"""SELECT s.id FROM steps s WHERE s.reviewer = ? AND {_in(scope)} AND s.undoes IS NULL AND NOT {UNDONE}
+        AND (s.kind IN ('{Kind.MARK}', '{Kind.REPAIR}') OR s.clusters = ? AND (s.base = ? OR s.id = ?))
+        ORDER BY s.id DESC LIMIT 1"""
+    row = db.execute(select, (reviewer, numbering.clusters, numbering.base, numbering.base)).fetchone()
     return None if row is None else (row["id"], row["id"])
 
 
-def _latest_undo(db: sqlite3.Connection, reviewer: str, scope: Scope, _numbering: Numbering) -> Found:
-    own = "s.reviewer = ? AND s.scope = ?"
+def _latest_undo(db: sqlite3.Connection, reviewer: str, scope: Scopes, _numbering: Numbering) -> Found:
+    own = f"s.reviewer = ? AND {_in(scope)}"
     select = f"""SELECT s.id, s.undoes FROM steps s WHERE {own} AND s.kind = '{Kind.UNDO}'
         AND NOT EXISTS (SELECT 1 FROM steps r WHERE r.undoes = s.id) ORDER BY s.id DESC LIMIT 1"""
     newer = f"SELECT 1 FROM steps s WHERE {own} AND s.undoes IS NULL AND s.id > ?"
-    row = db.execute(select, (reviewer, scope)).fetchone()
-    if row is None or db.execute(newer, (reviewer, scope, row["id"])).fetchone():
+    row = db.execute(select, (reviewer,)).fetchone()
+    if row is None or db.execute(newer, (reviewer, row["id"])).fetchone():
         return None
     return row["id"], row["undoes"]
 
 
 def _add(
-    run: Run, reviewer: str, scope: Scope, kind: Kind, find: Find, sent: Sent | None, expected: int | None
+    run: Run, reviewer: str, scope: Scopes, kind: Kind, find: Find, sent: Sent | None, expected: int | None
 ) -> Step | None:
     """Add a step that undoes what is found; returns the step that people think of, as it is now."""
     run.info()
@@ -261,7 +276,8 @@ def _add(
         _check_expected(kind, expected, None if found is None else _read_step(db, found[1]))
         if found is None:
             return None
-        add_step(db, reviewer, scope, kind, {}, numbering, undoes=found[0], sent=sent)
+        own = Scope(db.execute("SELECT scope FROM steps WHERE id = ?", (found[0],)).fetchone()["scope"])
+        add_step(db, reviewer, own, kind, {}, numbering, undoes=found[0], sent=sent)
         if kind is Kind.UNDO and sent is not None and sent.session:
             keep_open(db, sent.session, reviewer, found[0])
         return _read_step(db, found[1])
@@ -280,7 +296,7 @@ def _check_expected(kind: Kind, expected: int | None, found: Step | None) -> Non
         raise ConfigError(f"Nothing was changed: another step than the one to {kind} was made meanwhile, {latest}")
 
 
-def _find_step(run: Run, reviewer: str, scope: Scope, find: Find) -> Step | None:
+def _find_step(run: Run, reviewer: str, scope: Scopes, find: Find) -> Step | None:
     with reading(run.path) as db:
         if db is None:
             return None

@@ -51,7 +51,7 @@ class TestStages:
         assert of_stages | {"features", "proposals", "seed"} == set(RunConfig().to_dict())
 
     def test_work_can_be_found(self):
-        for name in WITHOUT_MAP[1:]:
+        for name in NAMES[1:]:
             module, _, function = BY_NAME[name].work.partition(":")
             assert callable(getattr(chain.import_module(module), function))
 

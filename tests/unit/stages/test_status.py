@@ -19,7 +19,7 @@ from maskdistill.files import write_json
 from maskdistill.masks import encode_mask
 from maskdistill.models.training.checkpoint import write_tensors
 from maskdistill.stages.chain import Plan
-from maskdistill.stages.stage_list import NAMES
+from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json
@@ -68,7 +68,7 @@ def save_settings(run, config):
     run.write_info({**run.info(), "config": config.to_dict()})
 
 
-def finish(run, names=NAMES, limit=0):
+def finish(run, names=OF_EVERY_RUN, limit=0):
     """Note of these stages that they were made from what is there now, as the chain does."""
     source = open_source(run.info()["data"])
     source = source.limited(limit) if limit else source
@@ -123,7 +123,7 @@ def reasons(run):
 
 def test_finished_run(run):
     found = states(run)
-    assert tuple(found) == NAMES
+    assert tuple(found) == OF_EVERY_RUN
     assert {item.state for item in found.values()} == {"done"}
     assert {name: item.text for name, item in found.items() if item.summary} == {
         "proposals": "done: 3 masks of 3 photos",
@@ -197,7 +197,7 @@ def test_the_chain_would_do_the_stale_stages_and_no_others(run):
     save_settings(run, config)
     plan = Plan(run, open_source(run.info()["data"]), config, CHOICE)
     assert {item.name for item in stage_states(run) if item.state == "done"} == {
-        name for name in NAMES if plan.is_done(name)
+        name for name in OF_EVERY_RUN if plan.is_done(name)
     }
 
 
@@ -205,7 +205,7 @@ def test_changed_proposals_make_all_stale(run):
     save_settings(run, CONFIG.with_overrides(["proposals.tau=0.3"]))
     found = reasons(run)
     assert (found["proposals"], found["embeddings"]) == ("proposals.tau was changed", "proposals is stale")
-    assert set(found) == {*NAMES} - {"instances"}  # which is off
+    assert set(found) == {*OF_EVERY_RUN} - {"instances"}  # which is off
     assert states(run)["proposals"].text == "stale: proposals.tau was changed; 3 masks of 3 photos: of the old state"
 
 
@@ -308,7 +308,7 @@ def test_file_of_weights_is_compared_without_torch(run, tmp_path):
     config = CONFIG.with_overrides(changes)
     save_settings(run, config)
     plan = Plan(run, open_source(run.info()["data"]), config)  # asks timm
-    for name in NAMES:
+    for name in OF_EVERY_RUN:
         write_json(run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
     began = time.monotonic()
     process = subprocess.run(

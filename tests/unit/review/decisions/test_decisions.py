@@ -75,7 +75,9 @@ def test_run_without_decisions(run):
     assert list(read_marks(run).columns)[:4] == ["step", "time", "reviewer", "scope"]
     assert steps(run) == []
     assert history(run, 0) == []
-    assert to_csv(run).splitlines() == ["step,time,reviewer,counts_from,photo,mask,action,cluster,cluster_name,undone"]
+    assert to_csv(run).splitlines() == [
+        "step,time,reviewer,counts_from,photo,mask,action,cluster,cluster_name,undone,tool,clicks"
+    ]
     assert summarise(run) == "No decisions yet."
     assert claimed_by_others(run, "ann") == set()
     assert not (run.path / "run.sqlite").exists()
