@@ -113,7 +113,7 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 # uv installs in a fifth of pip's time; where it cannot (a registry that it does not know), pip does.
-INSTALL = sh -c '$(BIN)/uv pip install -q --python $(BIN)/python "$$@" || $(BIN)/python -m pip install -q "$$@"' install
+INSTALL = sh -c '$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python "$$@" || $(BIN)/python -m pip install -q "$$@"' install
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}. Set PYTHON=python3.11")'
