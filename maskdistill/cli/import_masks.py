@@ -45,7 +45,7 @@ def import_command(options: argparse.Namespace) -> str:
         brought = read_given_masks(masks, source, **how, on_progress=lambda done, _total: reporter.reach(done))
     for note in brought.record["notes"][:_MOST_NOTES]:
         sys.stderr.write(f"{note}\n")
-    sentence = f"masks: {describe_import(brought.record)}. Scores {brought.record['scores']}."
+    sentence = f"masks: {describe_import(brought.record)}. Scores: {brought.record['scores']}."
 
     def tell(name: str, text: str) -> None:
         if options.on_stage is not None:

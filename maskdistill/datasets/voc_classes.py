@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from maskdistill.datasets.label_files import Color
+from maskdistill.datasets.label_files import Color, palette
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL
 from maskdistill.datasets.text_lines import read_lines
 from maskdistill.errors import DatasetError
@@ -21,6 +21,7 @@ BACKGROUND_NAMES = frozenset({"background", "_background_", "__background__"})
 _IGNORED_NAMES = frozenset({"void", "ignore", "ignored", "unlabeled", "unlabelled", "__ignore__"})
 _MAX_LINE = 300  # characters; a longer line is no name
 _NUMBERED = re.compile(r"(\d{1,3})\s*[\s:;,.=)-]\s*(\S.*)")
+_COLORLESS = re.compile(r"[^:]{1,200}:{1,3}")
 _COLORED = re.compile(r"(.*?)[:;,\s]\s*(\d{1,3})\s*[,;\s]\s*(\d{1,3})\s*[,;\s]\s*(\d{1,3})\s*(?:[:;,].*)?")
 
 
@@ -137,7 +138,10 @@ def _unique(names: Sequence[str]) -> list[str]:
 
 
 def read_label_map(path: Path) -> LabelMap:
-    """The colors of the classes, a line each: ``name:red,green,blue`` and whatever follows a further colon."""
+    """The colors of the classes, a line each: ``name:red,green,blue`` and whatever follows a further colon.
+
+    A file that leaves all colors away (``name:::``, as Datumaro writes for classes without them) means VOC's, in order.
+    """
     try:
         return _read_label_map(path, path.stat().st_mtime_ns) if os.path.lexists(path) else LabelMap()
     except OSError as error:
@@ -150,10 +154,11 @@ def _read_label_map(path: Path, _changed: int) -> LabelMap:
         lines, _ = read_lines(path)
     except DatasetError as error:
         return LabelMap(refused=str(error))
+    lines = [line for line in lines if not line.startswith("#")]
+    if lines and all(_COLORLESS.fullmatch(line) for line in lines):
+        lines = _with_voc_colors(lines)
     colors: dict[str, Color] = {}
     for line in lines:
-        if line.startswith("#"):
-            continue
         found = _COLORED.fullmatch(line) if len(line) <= _MAX_LINE else None
         red, green, blue = (int(value) for value in found.groups()[1:]) if found else (256, 0, 0)
         color = (red, green, blue)
@@ -165,3 +170,11 @@ def _read_label_map(path: Path, _changed: int) -> LabelMap:
             return LabelMap(refused=f"{path.name} gives a name or a color twice, in the line '{line[:80]}'.")
         colors[found[1]] = color
     return LabelMap(colors)
+
+
+def _with_voc_colors(lines: Sequence[str]) -> list[str]:
+    names = [line.rstrip(":") for line in lines]
+    first = 0 if names[0].lower() in BACKGROUND_NAMES else 1
+    return [
+        f"{name}:{red},{green},{blue}" for name, (red, green, blue) in zip(names, palette()[first:], strict=False)
+    ]

@@ -4,9 +4,10 @@ import csv
 import io
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,7 @@ from maskdistill.datasets import Photo
 from maskdistill.datasets.coco_content import name_parts
 from maskdistill.datasets.coco_json import load_any_json
 from maskdistill.datasets.coco_masks import AnnotationError
-from maskdistill.datasets.label_files import LABEL_SUFFIXES, VOID, LabelPicture, load_label
+from maskdistill.datasets.label_files import LABEL_SUFFIXES, VOID, Color, LabelPicture, load_label, voc_colors
 from maskdistill.datasets.names import fold_name
 from maskdistill.datasets.text_lines import read_lines
 from maskdistill.datasets.voc_classes import read_class_names, read_label_map
@@ -55,7 +56,7 @@ def read_pictures(root: Path, files: Sequence[Path], names: PhotoNames) -> list[
 
 def read_voc(root: Path) -> list[GivenPhoto]:
     """The objects of a VOC folder, or where it does not tell objects apart, the classes of its label pictures."""
-    classes = _class_names(root)
+    classes = _read_classes(root)
     objects, labels = ({path.stem: path for path in _pictures(root / f"Segmentation{kind}")} for kind in _VOC)
     return [
         GivenPhoto((path.name,), path, partial(_read_voc, path, labels.get(stem), classes, stem in objects))
@@ -75,14 +76,30 @@ def _pictures(folder: Path) -> list[Path]:
     return sorted(path for path in folder.glob("*") if path.suffix.lower() in LABEL_SUFFIXES and path.is_file())
 
 
-def _class_names(root: Path) -> dict[int, str]:
-    names = read_class_names(root / "classes.txt").names or read_label_map(root / "labelmap.txt").names
+class _Classes(NamedTuple):
+    """Of a VOC folder."""
+
+    names: dict[int, str]  # by value
+    colors: Mapping[Color, int]  # to values, of pictures without a palette
+
+    def named(self, value: str) -> str:
+        """The name of a value, or a color, as ``masks_of`` gives it; the text itself where none is known."""
+        code = None if value.isdecimal() else int(value.removeprefix("color "), 16)
+        color = None if code is None else self.colors.get((code >> 16, code >> 8 & 255, code & 255))
+        number = int(value) if code is None else color
+        return value if number is None else self.names.get(number, str(number))
+
+
+def _read_classes(root: Path) -> _Classes:
+    label_map = read_label_map(root / "labelmap.txt")
+    names = read_class_names(root / "classes.txt").names or label_map.names
+    colors = label_map.ids(names) if label_map.colors else voc_colors()
     path = root / "class_id_to_name.json"  # of LightlyStudio
     if not names and path.is_file():
         content = load_any_json(path, "Export the label pictures again.")
         items = content.items() if type(content) is dict else ()
-        return {int(number): as_category(name) for number, name in items if number.isdecimal()}
-    return dict(enumerate(names, start=1))
+        return _Classes({int(number): as_category(name) for number, name in items if number.isdecimal()}, colors)
+    return _Classes(dict(enumerate(names, start=1)), colors)
 
 
 def _names_of(name: str, names: PhotoNames) -> tuple[str, ...]:
@@ -164,18 +181,17 @@ def _code(color: tuple[int, int, int]) -> int:
 
 
 def _read_voc(
-    path: Path, labels: Path | None, classes: dict[int, str], is_object: bool, _photo: Photo
+    path: Path, labels: Path | None, classes: _Classes, is_object: bool, _photo: Photo
 ) -> Iterator[GivenMask]:
     picture = load_label(path)
-    kinds = load_label(labels).pixels if is_object and labels is not None else None
-    if kinds is not None and kinds.shape != picture.pixels.shape:
+    kinds = list(masks_of(load_label(labels))) if is_object and labels is not None else []
+    if kinds and kinds[0][1].shape != picture.pixels.shape[:2]:
         raise DatasetError(f"{labels} and {path} are of different sizes.")
     for value, mask in masks_of(picture):
-        if kinds is None:
-            category = classes.get(int(value), value) if value.isdecimal() and not is_object else ""
+        if is_object:  # of the class that covers most of it
+            shares = [(int((mask & other).sum()), kind) for kind, other in kinds]
+            share, kind = max(shares, key=lambda pair: pair[0], default=(0, ""))
+            category = classes.named(kind) if share else ""
         else:
-            numbers = kinds[mask]
-            numbers = numbers[(numbers > 0) & (numbers < 255)]
-            most = int(np.bincount(numbers.ravel()).argmax()) if numbers.size and kinds.ndim == 2 else 0
-            category = classes.get(most, str(most)) if most else ""
+            category = classes.named(value)
         yield GivenMask(mask, f"{path.name}, {value}", category)

@@ -11,6 +11,7 @@ pytestmark = pytest.mark.slow  # the real weights on all sample photos; Chromium
 
 JOB = 600_000  # milliseconds for all stages on the sample photos
 PATIENCE = 120_000
+CHEAP = ["features.shorter_side=112", "embeddings.mirror=false", "stage1.epochs=2"]
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,8 @@ def test_from_start_to_audit(serve_once, tmp_path_factory, open_tab, exported):
     runs = [path.parent for path in (folder / "runs").glob("*/imported")]
     (run,) = [path for path in runs if (path / "masks.parquet").is_file()]
     command = [sys.executable, "-m", "maskdistill", "run", "--run", str(run), "--until", "filter", "--quiet"]
-    subprocess.run([*command, "--num-classes", "3"], check=True)
+    cheap = [word for value in CHEAP for word in ("--set", value)]
+    subprocess.run([*command, "--num-classes", "3", *cheap], check=True)
     address = page.url.split("/proposals")[0]
     page.goto(f"{address}/clusters?run={run.name}&reviewer=ann")
     page.get_by_text("Categories", exact=True).first.click()

@@ -86,6 +86,13 @@ def test_classes_txt_orders_the_classes_of_a_label_map(tmp_path):
     assert read_label(source, source.photos[0]).tolist() == [[2] * 8] * 6
 
 
+def test_label_map_without_any_color_means_those_of_voc(tmp_path):
+    labels = {"a": Image.new("RGB", (8, 6), (0, 128, 0))}
+    source = open_source(make_voc(tmp_path, ["a"], labels=labels, labelmap=["background:::", "cat:::", "dog:::"]))
+    assert source.classes == ("cat", "dog")
+    assert read_label(source, source.photos[0]).tolist() == [[2] * 8] * 6
+
+
 @pytest.mark.parametrize("line", ["cat", "cat:300,0,0::", "cat:1,2::", ":1,2,3", "cat:a,b,c::"])
 def test_label_map_that_cannot_be_read_is_said(tmp_path, line):
     source = open_with(tmp_path, ["cow", "cat"], labelmap=["background:0,0,0::", line])
