@@ -175,6 +175,4 @@ def _read_label_map(path: Path, _changed: int) -> LabelMap:
 def _with_voc_colors(lines: Sequence[str]) -> list[str]:
     names = [line.rstrip(":") for line in lines]
     first = 0 if names[0].lower() in BACKGROUND_NAMES else 1
-    return [
-        f"{name}:{red},{green},{blue}" for name, (red, green, blue) in zip(names, palette()[first:], strict=False)
-    ]
+    return [f"{name}:{red},{green},{blue}" for name, (red, green, blue) in zip(names, palette()[first:], strict=False)]
