@@ -7,14 +7,17 @@ reads what a run holds of a photo; nothing uses ground truth.
 from maskdistill.review.repair.brush import paint
 from maskdistill.review.repair.clicks import Click
 from maskdistill.review.repair.mender import Mender
+from maskdistill.review.repair.preview import Preview, make_preview
 from maskdistill.review.repair.shapes import erase_component, fill_holes, keep_component, merge, smooth
 
 __all__ = [
     "Click",
     "Mender",
+    "Preview",
     "erase_component",
     "fill_holes",
     "keep_component",
+    "make_preview",
     "merge",
     "paint",
     "smooth",

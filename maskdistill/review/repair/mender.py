@@ -1,6 +1,14 @@
-"""Mending a mask by clicks: each says of a point whether it belongs, and what is like it there follows."""
+"""Mending a mask by clicks: each says of a point whether it belongs, and what is like it there follows.
+
+The mask is the mean of a Gaussian process before any click: surer where the photo's patch tokens agree with it. Each
+click is an observation. Two points are related by their tokens, colours and distance, and the distance counts by the
+size of the error, which the click itself tells: a person points at the middle of what is wrong, so the wrong part is
+about as wide as the way from there to the mask's border.
+"""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from PIL import Image
@@ -8,21 +16,31 @@ from scipy import ndimage
 
 from maskdistill.config import CrfConfig
 from maskdistill.errors import ShapeError
-from maskdistill.proposals.guided_filter import GuidedFilter
+from maskdistill.proposals.components import component_at
 from maskdistill.proposals.pixel_masks import refine_by_crf
-from maskdistill.proposals.pool import onto
-from maskdistill.proposals.refinement import WORK_SCALE
 from maskdistill.review.repair.clicks import Click
+from maskdistill.review.repair.likeness import PhotoLikeness
 
-TAU = 0.3  # of 1 - cosine, at which likeness has fallen to 1 / e
-REACH = 0.3  # of the photo's shorter side, standard deviation at which nearness falls off
-NOISE = 0.05  # variance of what a click says
-EDGE = 0.02  # share of a changed cell from which a pixel beside it may change too
-CLICK = 1.0  # signed value that a click asks for; a mask's inside is 1, its outside -1
+REACH_IN_WAYS = 2.5  # standard deviation at which nearness falls off, in ways from the click to the border
+LEAST_WAY = 0.01  # to the border, share of the photo's shorter side
+KNOWN_WAY = 0.03  # likewise, of a click that says what the mask already says
+NOISE = 0.05  # variance of what a click says; a mask's inside is 1, its outside -1
+SURE, AGREES, LEAST_SURE = 0.3, 0.4, 0.1  # a mask's weight: in any case, by its tokens' margin, and at least
+EDGE = 0.02  # share of a changed cell from which the CRF may change a pixel beside it
+NEW_LIKE = 0.5  # likeness to the click from which a cell counts as the object's, before tokens are compared
+_LAST = 16  # masks with some clicks that are remembered, so that a further click costs one step
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A mask after some clicks."""
+
+    mask: np.ndarray  # (H, W) bool
+    kernels: tuple[np.ndarray, ...] = ()  # of each click, (h, w) float32
 
 
 class Mender:
-    """One photo, whose masks are mended.
+    """One photo, whose masks are mended. It may serve several threads at once.
 
     Args:
         tokens: (rows, cols, C) floats, patch tokens of the frozen transformer's last block.
@@ -34,29 +52,18 @@ class Mender:
     """
 
     def __init__(self, tokens: np.ndarray, photo: np.ndarray, content: tuple[float, float] = (1.0, 1.0)) -> None:
-        if tokens.ndim != 3 or not tokens.size:
-            raise ShapeError("tokens", "(rows, cols, C)", tokens.shape)
-        if photo.ndim != 3 or photo.shape[2] != 3 or photo.dtype != np.uint8 or not photo.size:
-            raise ShapeError("photo", "(H, W, 3), of type uint8", (*photo.shape, str(photo.dtype)))
-        self.size = photo.shape[0], photo.shape[1]
+        self._seen = PhotoLikeness(tokens, photo, content)
         self._photo = photo
-        self._guide = GuidedFilter(Image.fromarray(photo), self.size)
-        rows, cols = (max(1, round(side * share)) for side, share in zip(tokens.shape, content, strict=False))
-        kept = np.asarray(tokens[:rows, :cols], np.float32)
-        self.grid = (rows * WORK_SCALE, cols * WORK_SCALE)
-        fine = ndimage.zoom(_unit(kept), (WORK_SCALE, WORK_SCALE, 1), order=1, grid_mode=True, mode="nearest")
-        self._vectors = _unit(fine).reshape(-1, tokens.shape[2])
-        middles = [(np.arange(side) + 0.5) / side for side in self.grid]
-        scale = np.array(self.size) / min(self.size)
-        self._places = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1).reshape(-1, 2) * scale
+        self.size = self._seen.size  # height, width in pixels
+        self._after = lru_cache(_LAST)(self._take_step)
 
     def mend(self, mask: np.ndarray, clicks: Sequence[Click], *, crf: bool = False) -> np.ndarray:
         """The mask after all clicks.
 
         Args:
             mask: (H, W) bool, as it was before the first click.
-            clicks: All of them, in their order; without any the mask comes back as it is.
-            crf: Whether what changed is sharpened by a CRF, which takes a second, not by the guided filter.
+            clicks: All of them, in their order; without the last one its step is undone.
+            crf: Whether what changes is sharpened by a CRF, which takes up to a second.
 
         Returns:
             (H, W) bool.
@@ -66,48 +73,91 @@ class Mender:
             ConfigError: If a click lies outside the photo, or the CRF is not installed.
         """
         self._check(mask)
-        if not clicks:
-            return mask.copy()
-        before = self._on_grid(mask)
-        belief = self._listen(before, clicks)
-        sharp = self._by_crf(belief) if crf else self._guide.sharpen(belief)
-        turned = onto(((before > 0) != (belief > 0)).astype(np.float32), (1.0, 1.0), self.size) > EDGE
-        return self._limit(mask, np.where(turned, sharp, mask), clicks)
+        packed = np.packbits(mask).tobytes()
+        found = self._after(packed, tuple(clicks)).mask.copy()
+        return self._by_crf(mask, found, clicks) if crf and clicks else found
 
     def new_mask(self, click: Click) -> np.ndarray:
-        """The object under a click that no mask covers, (H, W) bool; its part around the click."""
-        likeness = self._kernel(self._cell(click))
-        values = (likeness - 0.5 * likeness.max()).reshape(self.grid)
-        return _component_with(self._guide.sharpen(values), click.pixel(self.size))
+        """The object under a click that no mask covers: (H, W) bool, connected.
+
+        What is like the click is compared with the rest, as a cut is refined.
+
+        Raises:
+            ConfigError: If the click lies outside the photo.
+        """
+        cell = self._seen.cell(click.x, click.y)
+        likeness = np.exp(self._seen.log_likeness(cell))
+        start = self._seen.to_pixels(likeness - NEW_LIKE) > 0
+        found = self._seen.to_pixels(self._seen.margin(start)) > 0
+        pixel = click.pixel(self.size)
+        for guess in (found, start):
+            if guess[pixel]:
+                return component_at(guess, pixel)
+        start[pixel] = True
+        return component_at(start, pixel)
 
     def split(self, mask: np.ndarray, first: Click, second: Click) -> tuple[np.ndarray, np.ndarray]:
         """Cut a mask in two: each pixel goes to the click that it is more like and nearer to.
 
+        Args:
+            mask: (H, W) bool.
+            first: A point of the one part; whether it ``adds`` does not matter.
+            second: A point of the other.
+
         Returns:
             (H, W) bool each; together they are the mask.
+
+        Raises:
+            ShapeError: If the mask is not of the photo's size.
+            ConfigError: If a click lies outside the photo.
         """
         self._check(mask)
-        margin = self._kernel(self._cell(first)) - self._kernel(self._cell(second))
-        side = self._guide.sharpen(margin.reshape(self.grid))
+        seen, cells = self._seen, [self._seen.cell(click.x, click.y) for click in (first, second)]
+        away = max(1.0, float(np.hypot(*np.subtract(*cells))))  # so that likeness and nearness count about the same
+        values = [seen.log_likeness(cell) - seen.squared_distance(cell) / (2 * away**2) for cell in cells]
+        side = seen.to_pixels(values[0] - values[1]) > 0
         return mask & side, mask & ~side
 
-    def _cell(self, click: Click) -> int:
-        row, col = click.pixel(self.size)
-        return (row * self.grid[0] // self.size[0]) * self.grid[1] + col * self.grid[1] // self.size[1]
+    def _take_step(self, packed: bytes, clicks: tuple[Click, ...]) -> _Step:
+        start = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.size[0] * self.size[1])
+        mask = start.reshape(self.size).astype(bool)
+        if not clicks:
+            return _Step(mask)
+        before = self._after(packed, clicks[:-1])
+        kernels = (*before.kernels, self._kernel(before.mask, clicks[-1]))
+        signed, found = self._seen.to_grid(mask), before.mask
+        drawn = self._seen.to_pixels(signed) > 0
+        for _ in range(2):  # the second time the tokens are compared with what the clicks made of the mask
+            belief = self._listen(self._prior(signed, found), kernels, clicks)
+            fine = self._seen.to_pixels(belief) > 0
+            found = self._limit(mask, np.where(fine != drawn, fine, mask), clicks)
+        return _Step(found, kernels)
 
-    def _kernel(self, cell: int) -> np.ndarray:
-        likeness = self._vectors @ self._vectors[cell]
-        away = ((self._places - self._places[cell]) ** 2).sum(axis=1)
-        return np.exp((likeness - 1) / TAU - away / (2 * REACH**2)).astype(np.float32)
+    def _kernel(self, mask: np.ndarray, click: Click) -> np.ndarray:
+        """How much each cell follows a click, (h, w) float32 in [0, 1]."""
+        cell = self._seen.cell(click.x, click.y)
+        likeness = self._seen.log_likeness(cell)
+        if click.everywhere:
+            return np.exp(likeness)
+        shorter, inside = min(self._seen.grid), self._seen.to_grid(mask) > 0
+        if mask[click.pixel(self.size)] == click.adds:
+            way = KNOWN_WAY * shorter
+        else:
+            way = max(_way_to_border(inside, cell), LEAST_WAY * shorter)
+        return np.exp(likeness - self._seen.squared_distance(cell) / (2 * (REACH_IN_WAYS * way) ** 2))
 
-    def _listen(self, prior: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
-        """The mean of a Gaussian process after the clicks, whose mean before is the mask."""
-        cells = [self._cell(click) for click in clicks]
-        kernels = np.stack([self._kernel(cell) for cell in cells], axis=1)  # (cells of the grid, clicks)
-        wanted = np.array([CLICK if click.adds else -CLICK for click in clicks])
-        among = kernels[cells] + NOISE * np.eye(len(cells))
-        weights = np.linalg.solve(among, wanted - prior.ravel()[cells])
-        return (prior.ravel() + kernels @ weights).reshape(self.grid).astype(np.float32)
+    def _prior(self, signed: np.ndarray, current: np.ndarray) -> np.ndarray:
+        """The mask before the clicks as a signed map, weaker where the tokens see it otherwise."""
+        agreement = np.sign(signed) * self._seen.margin(current)
+        return signed * np.clip(SURE + AGREES * agreement, LEAST_SURE, 1)
+
+    def _listen(self, prior: np.ndarray, kernels: Sequence[np.ndarray], clicks: Sequence[Click]) -> np.ndarray:
+        """The mean of the Gaussian process after the clicks."""
+        places = tuple(np.array([self._seen.cell(click.x, click.y) for click in clicks]).T)
+        among = np.array([kernel[places] for kernel in kernels]).T + NOISE * np.eye(len(clicks))
+        wanted = np.array([1.0 if click.adds else -1.0 for click in clicks])
+        weights = np.linalg.solve(among, wanted - prior[places])
+        return prior + np.tensordot(weights.astype(np.float32), np.array(kernels), axes=1)
 
     def _limit(self, mask: np.ndarray, found: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
         """Of what changed, the parts at a click that asks for such a change; all of it for a click everywhere."""
@@ -115,33 +165,34 @@ class Mender:
         for adds in (True, False):
             changed = found & ~mask if adds else mask & ~found
             asking = [click for click in clicks if click.adds == adds]
-            if not any(click.everywhere for click in asking):
+            pixels = [click.pixel(self.size) for click in asking]
+            if asking and not any(click.everywhere for click in asking):
+                changed[tuple(np.array(pixels).T)] = True
                 labels, _ = ndimage.label(changed)
-                pixels = [click.pixel(self.size) for click in asking]
-                changed &= np.isin(labels, [labels[pixel] for pixel in pixels])
-            kept[changed] = adds
+                chosen = np.zeros(int(labels.max()) + 1, dtype=bool)
+                chosen[[labels[pixel] for pixel in pixels]] = True
+                changed = chosen[labels]
+            if asking:
+                kept[changed] = adds
         for click in clicks:
             kept[click.pixel(self.size)] = click.adds
         return kept
 
-    def _by_crf(self, belief: np.ndarray) -> np.ndarray:
-        values = onto(belief, (1.0, 1.0), self.size)
-        return refine_by_crf(values, Image.fromarray(self._photo), CrfConfig())[0]
+    def _by_crf(self, mask: np.ndarray, found: np.ndarray, clicks: Sequence[Click]) -> np.ndarray:
+        """What changed, sharpened by the photo's colours; the rest of the mask as it was."""
+        signed = self._seen.to_pixels(self._seen.to_grid(found))
+        sharp, _ = refine_by_crf(signed, Image.fromarray(self._photo), CrfConfig())
+        turned = self._seen.to_pixels(self._seen.to_grid(found != mask)) > 2 * EDGE - 1
+        return self._limit(mask, np.where(turned, sharp, mask), clicks)
 
     def _check(self, mask: np.ndarray) -> None:
         if mask.shape != self.size or mask.dtype != np.bool_:
             raise ShapeError("mask", f"{self.size}, of type bool", (*mask.shape, str(mask.dtype)))
 
-    def _on_grid(self, mask: np.ndarray) -> np.ndarray:
-        """A mask as a signed map of the grid's cells."""
-        image = Image.fromarray(np.ascontiguousarray(mask, np.float32))
-        return 2 * np.asarray(image.resize(self.grid[::-1], Image.Resampling.BOX)) - 1
 
-
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    return vectors / np.maximum(np.linalg.norm(vectors, axis=-1, keepdims=True), 1e-6)
-
-
-def _component_with(mask: np.ndarray, pixel: tuple[int, int]) -> np.ndarray:
-    labels, _ = ndimage.label(mask)
-    return (labels == labels[pixel]) & mask
+def _way_to_border(inside: np.ndarray, cell: tuple[int, int]) -> float:
+    """Cells from one to the nearest on the other side of a mask's border; the photo's width and more without one."""
+    other = np.argwhere(inside != inside[cell])
+    if not len(other):
+        return float(sum(inside.shape))
+    return float(np.sqrt(((other - cell) ** 2).sum(axis=1).min()))

@@ -64,6 +64,47 @@ def test_the_same_clicks_give_the_same_mask(mender):
     assert (mender.mend(of(1), clicks) == mender.mend(of(1), clicks)).all()
 
 
+def test_undoing_the_last_click_gives_the_mask_before_it(mender):
+    clicks = [Click(*middle(2), adds=True), Click(*middle(1), adds=False)]
+    before = mender.mend(of(1), clicks[:1])
+    mender.mend(of(1), clicks)
+    assert (mender.mend(of(1), clicks[:1]) == before).all()
+
+
+def test_what_comes_out_is_the_callers_own(mender):
+    clicks = [Click(*middle(2), adds=True)]
+    found = mender.mend(of(1), clicks)
+    wanted, found[:] = found.copy(), False
+    assert (mender.mend(of(1), clicks) == wanted).all()
+    mask = of(1)
+    mender.mend(mask, [])[:] = True
+    assert (mender.mend(of(1), []) == of(1)).all()
+
+
+def test_steps_that_are_forgotten_are_taken_again(mender):
+    clicks = [Click(3.0 + 5 * place, 40.0, place % 2 == 0) for place in range(4)]
+    found = mender.mend(of(1), clicks)
+    for x in range(40):
+        mender.mend(of(2), [Click(float(x), 90.0, adds=True)])
+    assert (mender.mend(of(1), clicks) == found).all()
+
+
+def test_a_click_near_the_border_changes_less_than_one_far_from_it():
+    plain = Mender(np.ones((ROWS, COLS, 4)), np.full((*SIZE, 3), 90, np.uint8))  # nothing to see but the mask
+    mask = np.zeros(SIZE, bool)
+    mask[:, :40] = True
+    near, far = (plain.mend(mask, [Click(x, 48, adds=True)]).sum() - mask.sum() for x in (44, 70))
+    assert 0 < near < far / 4
+
+
+def test_padded_tokens_are_left_out():
+    padded = np.zeros((ROWS + 4, COLS, 8))
+    padded[:ROWS] = np.eye(8)[[0, 1, 2, 1]][drawn()]
+    pixels = COLOURS[drawn()].repeat(PATCH, axis=0).repeat(PATCH, axis=1)
+    mender = Mender(padded, pixels, content=(ROWS / (ROWS + 4), 1.0))
+    assert mask_iou(mender.mend(of(1), [Click(*middle(2), adds=True)]), of(1, 2)) > 0.9
+
+
 def test_a_new_mask_is_the_object_under_the_click(mender):
     assert mask_iou(mender.new_mask(Click(*middle(2), adds=True)), of(2)) > 0.85
 
