@@ -6,6 +6,7 @@ size of the error, which the click itself tells: a person points at the middle o
 about as wide as the way from there to the mask's border.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -113,7 +114,7 @@ class Mender:
         """
         self._check(mask)
         seen, cells = self._seen, [self._seen.cell(click.x, click.y) for click in (first, second)]
-        away = max(1.0, float(np.hypot(*np.subtract(*cells))))  # so that likeness and nearness count about the same
+        away = max(1.0, math.dist(*cells))  # so that likeness and nearness count about the same
         values = [seen.log_likeness(cell) - seen.squared_distance(cell) / (2 * away**2) for cell in cells]
         side = seen.to_pixels(values[0] - values[1]) > 0
         return mask & side, mask & ~side
