@@ -136,6 +136,35 @@ def decision_view(run_view: RunView) -> DecisionView:
     return _decision_view(run_view.run.path, (run_view.stamp, decisions.version(run_view.run)), run_view)
 
 
+def repairs_of(run_view: RunView) -> decisions.Repairs:
+    """The masks that people mended, up to the last one; also those that no stage has read yet.
+
+    Raises:
+        RunError: If the run's files cannot be read.
+    """
+    version = decisions.version(run_view.run)
+    return _repairs_of(run_view.run.path, (run_view.stamp, version), run_view) if version else decisions.Repairs()
+
+
+def shape_of(run_view: RunView, mask_id: int, *, drawn: bool = False) -> dict[str, Any]:
+    """Run-length code of a mask as it is now: as people mended it, else as the run has it.
+
+    Args:
+        run_view: The run.
+        mask_id: The mask.
+        drawn: Whether that is as the first model draws it, where it does.
+
+    Raises:
+        RunError: If there is no such mask.
+    """
+    form = repairs_of(run_view).by_shown.get(mask_id)
+    if form is not None and form.code is not None:
+        return form.code
+    if drawn and run_view.drawn is not None and mask_id in run_view.drawn:
+        return run_view.drawn.code(mask_id)
+    return run_view.codes_of(mask_id).code(mask_id)
+
+
 def open_run_view() -> RunView:
     """The chosen run, for a page; without one the page says what to do next, and stops."""
     runs = {run.name: run for run in list_runs(runs_folder())}
@@ -233,6 +262,11 @@ def _vectors_of(run: Run, frame: pd.DataFrame) -> np.ndarray | None:
     if vectors is not None and len(vectors) < needed:
         raise DamagedFileError(path, f"it has {len(vectors)} rows, clusters.parquet at least {needed}")
     return vectors
+
+
+@cache.newest(4)
+def _repairs_of(path: Path, key: tuple[str, int], run_view: RunView) -> decisions.Repairs:
+    return decisions.read_repairs(run_view.run)
 
 
 @cache.newest(4)

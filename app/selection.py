@@ -44,6 +44,7 @@ class Option(StrEnum):
     OTHER_RUN = "other"  # run that is compared with this one
     BORDER = "border"  # threshold whose border the Filter page shows, or "all"
     RULE = "rule"  # rule whose masks it shows in place of the border
+    EDIT = "edit"  # mask that is being mended: its id, or "new"; "drawn" behind it: as the first model draws it
     QUEUE = "queue"  # order of the masks on the Audit page
     SEED = "seed"  # of its random order
     AT = "at"  # mask on show in Audit

@@ -50,6 +50,8 @@ class Key(StrEnum):
     ALTERNATIVES = "alternatives shown"
     PICTURES = "pictures sent"
     DETAIL_VERSION = "decisions when the detail opened"
+    EDITOR = "mask being mended"
+    EDITOR_SAID = "why a mask was not kept"
     DROPPED_PHOTOS = "dropped photos"
     GUIDE_PHOTO = "guide photo"
     FILTER_OWN = "filter of the run"

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from app import session, widgets
-from app.proposals import apply_dialog, page
+from app.proposals import apply_dialog, mending, page
 from app.run_context import open_run_context
 from maskdistill.errors import MaskDistillError
 
@@ -21,3 +21,4 @@ if session.recall(session.Key.APPLY):
     apply_dialog.draw(context)
 
 st.fragment(widgets.show_errors()(page.draw))(context)
+mending.show(context)

@@ -90,6 +90,11 @@ class ActionQueue {
     this.sendMessage?.("detail", mask);
   }
 
+  // Asks for a mask's editor, likewise.
+  openEdit(mask, drawn) {
+    this.sendMessage?.("edit", [mask, drawn]);
+  }
+
   repeat() {
     this.waiting = false;
     this.unanswered += 1;

@@ -9,6 +9,7 @@ const KEYS = {
   z: "zoom",
   m: "other",
   h: "hide",
+  e: "edit",
   0: "clusters",
   "?": "help",
 };
@@ -103,7 +104,7 @@ class Annotator {
   // A key waits while an undo is on its way, and one that decides until its mask can be seen.
   canDo(name) {
     if (this.actions.stopped) return true;
-    const decides = /^(accept|reject|skip|[1-9])$/.test(name);
+    const decides = /^(accept|reject|skip|edit|[1-9])$/.test(name);
     return !this.undoing && !(decides && !this.answer?.finished && (!this.card || this.actions.full));
   }
 
@@ -118,11 +119,19 @@ class Annotator {
     else if (name === "next") this.advance();
     else if (name === "clusters" && this.card) this.list.open();
     else if (name === "detail" && this.card) this.actions.openDetail(this.at);
+    else if (name === "edit" && this.card) this.edit();
     else if (name === "help") this.find(".help").showModal();
     else if (name === "retry") {
       this.report("");
       this.actions.retry();
     }
+  }
+
+  // Mends the mask as it is seen.
+  edit() {
+    const { other, other_is, mask_is } = this.card;
+    const seen = this.picture.other && other ? other_is : mask_is;
+    this.actions.openEdit(this.at, seen.includes("stage 1"));
   }
 
   relabel(choice) {

@@ -16,6 +16,7 @@ _KEYS = (
     ("1 – 9", "move it to the cluster of that number, which accepts it too"),
     ("0", "move it to any other cluster"),
     ("S", "skip: it comes again when nothing else is left"),
+    ("E", "mend the mask: another shape, by clicks"),
     ("U", "undo your last action"),
     ("⇧ U", "redo"),
     ("←  →", "previous mask, and next mask without a decision"),
@@ -48,7 +49,8 @@ _HTML = f"""
           Hide <kbd>H</kbd></button>
         <button type="button" class="quiet" data-do="other">Other version <kbd>M</kbd></button>
         <span class="version"></span>
-        <span class="right"><button type="button" class="quiet" data-do="detail">Details</button>
+        <span class="right"><button type="button" class="quiet" data-do="edit">Mend <kbd>E</kbd></button>
+        <button type="button" class="quiet" data-do="detail">Details</button>
         <button type="button" class="quiet" data-do="help">Keys <kbd>?</kbd></button></span>
       </div>
     </div>
@@ -110,8 +112,17 @@ def sync(
     key: str,
     on_message: Callable[[dict[str, Any]], None],
     on_detail: Callable[[int], None],
+    on_edit: Callable[[int, bool], None],
 ) -> None:
-    """Answer the annotator; ``on_message`` gets its next message, ``on_detail`` a mask whose details it asks for."""
+    """Answer the annotator.
+
+    Args:
+        review: The review.
+        key: Widget key.
+        on_message: Gets its next message.
+        on_detail: Gets a mask whose details it asks for.
+        on_edit: Gets a mask to mend, and whether it is shown as the first model draws it.
+    """
 
     def received() -> None:
         message = session.component_value(key, "message")
@@ -123,4 +134,15 @@ def sync(
         if mask_id is not None:
             on_detail(int(mask_id))
 
-    _sync(data=review.answer(), key=key, on_message_change=received, on_detail_change=opened)
+    def edited() -> None:
+        value = session.component_value(key, "edit")
+        if value is not None:
+            on_edit(int(value[0]), bool(value[1]))
+
+    _sync(
+        data=review.answer(),
+        key=key,
+        on_message_change=received,
+        on_detail_change=opened,
+        on_edit_change=edited,
+    )

@@ -14,7 +14,8 @@ from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, queue_of
 from app.audit.review_session import ReviewSession
-from app.mask_detail.dialog import open_mask
+from app.mask_detail.dialog import FRAGMENT, open_mask
+from app.mask_editor.dialog import open_editor
 from app.run_context import run_config
 from app.run_view import RunView
 from app.selection import Option
@@ -49,7 +50,13 @@ def open_session(run_view: RunView, store: LabelStore, settings: QueueSettings) 
 @widgets.show_errors()
 def draw(review: ReviewSession) -> None:
     """Answer the annotator; below it, clusters to reject, agreement, and the uses of the decisions."""
-    sync(review, key="audit-sync", on_message=partial(_apply, review), on_detail=partial(_open, review))
+    sync(
+        review,
+        key="audit-sync",
+        on_message=partial(_apply, review),
+        on_detail=partial(_open, review),
+        on_edit=partial(_edit, review),
+    )
     with st.container(key="audit-below"):
         _draw_below(review)
     selection.write_link()
@@ -91,3 +98,9 @@ def _open(review: ReviewSession, mask_id: int) -> None:
         review.notice = "The details show the labels of others: decide on this mask first."
     else:
         open_mask(mask_id)
+
+
+def _edit(review: ReviewSession, mask_id: int, drawn: bool) -> None:
+    row = int(review.cards.run_view.table.rows_of([mask_id])[0])
+    selection.select(photo=str(review.cards.run_view.frame["image_id"].iat[row]))
+    open_editor(mask_id, drawn=drawn, fragment=FRAGMENT)

@@ -189,7 +189,7 @@ class LabelStore:
     ) -> tuple[Step, np.ndarray] | None:
         run = self._run_view.run
         with self._lock:
-            step = revert(run, name, scope=Scope.LABELS, sent=sent)
+            step = revert(run, name, scope=(Scope.LABELS, Scope.MASKS), sent=sent)
             if step is None:
                 return None
             self._read_marks()

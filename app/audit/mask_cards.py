@@ -3,8 +3,8 @@
 No drawing in here; the browser does the layout.
 """
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -28,6 +28,7 @@ from maskdistill.review.audit import (
     suggest_clusters,
 )
 from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED
+from maskdistill.review.decisions import Form
 from maskdistill.storage.progress import format_duration
 
 _RECENT = 400  # a person's last actions, from which the pace is measured
@@ -60,6 +61,7 @@ class Cards:
     store: LabelStore
     settings: QueueSettings
     drawn: bool  # whether label maps are made of the masks as the first model draws them
+    forms: Mapping[int, Form] = field(default_factory=dict)  # masks as people mended them, by what was shown
 
     @property
     def labels(self) -> ReviewLabels:
@@ -189,7 +191,7 @@ class Cards:
             "verdict": {"text": verdict, "kept": kept, "help": RULE_HELP.get(rule, "")},
             "facts": list(self._facts(row)),
             "keys": self._keys(row, cluster),
-            **picture(self.run_view, row, zoom, drawn=self.drawn),
+            **picture(self.run_view, row, zoom, drawn=self.drawn, form=self.forms.get(self._id(row))),
         }
 
     def _reason(self, row: int) -> str:

@@ -11,7 +11,9 @@ from app import photo_cache
 from app.run_view import RunView
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.errors import DatasetError, RunError
+from maskdistill.masks import bounding_box, decode_mask
 from maskdistill.pictures import drawing
+from maskdistill.review.decisions import Form
 
 Zoom = Literal["crop", "whole"]
 SIDE = 640  # pixels, longest side of what is sent: some 50 kB
@@ -23,7 +25,7 @@ _PROPOSED, _PREDICTED = "the mask as proposed", "the mask as stage 1 predicts it
 _ANY = "#FFFFFF"  # the browser gives the layer its color
 
 
-def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str, Any]:
+def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool, form: Form | None = None) -> dict[str, Any]:
     """What the browser draws.
 
     Args:
@@ -31,27 +33,32 @@ def picture(run_view: RunView, row: int, zoom: Zoom, *, drawn: bool) -> dict[str
         row: Of the table.
         zoom: Crop or whole photo.
         drawn: Whether the mask is shown as the first model draws it, where it does.
+        form: As people mended it, if they did.
 
     Returns:
         ``photo_src`` and ``mask``, data URLs of pictures of one aspect; ``other``, the mask in its other version or "";
         ``mask_is`` and ``other_is``, what they are; ``width`` and ``height`` in pixels of the photo that they show.
         Without the photo's file ``photo_src`` is "" and ``problem`` says why.
     """
-    return _picture(
-        run_view.run.path, run_view.stamp, int(run_view.frame["mask_id"].to_numpy()[row]), zoom, drawn, run_view, row
-    )
+    mask_id = int(run_view.frame["mask_id"].to_numpy()[row])
+    stamp = f"{run_view.stamp} {form.step if form else 0}"
+    return _picture(run_view.run.path, stamp, mask_id, zoom, drawn, run_view, row, form)
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _picture(
-    path: Path, stamp: str, mask_id: int, zoom: Zoom, drawn: bool, _run_view: RunView, _row: int
+    path: Path, stamp: str, mask_id: int, zoom: Zoom, drawn: bool, _run_view: RunView, _row: int, _form: Form | None
 ) -> dict[str, Any]:
     photo = _run_view.photos[int(_run_view.frame["image"].to_numpy()[_row])]
-    window = _window(_run_view, mask_id, photo) if zoom == "crop" else (0, 0, photo.width, photo.height)
+    mended = decode_mask(_form.code) if _form is not None and _form.code is not None else None
+    whole = (0, 0, photo.width, photo.height)
+    window = _window(_run_view, mask_id, photo, mended) if zoom == "crop" else whole
     proposed, predicted = _versions(_run_view, mask_id)
     masks, names = [proposed, predicted], [_PROPOSED, _PREDICTED]
     if proposed is None or (drawn and predicted is not None):
         masks, names = masks[::-1], names[::-1]
+    if _form is not None and mended is not None:
+        masks, names = [mended, masks[0]], [f"the mask as {_form.reviewer} mended it", names[0]]
     size = _size(window)
     layers = dict(zip(("mask", "other"), masks, strict=True))
     sent: dict[str, Any] = {
@@ -75,11 +82,12 @@ def _versions(run_view: RunView, mask_id: int) -> tuple[np.ndarray | None, np.nd
     return proposed, predicted
 
 
-def _window(run_view: RunView, mask_id: int, photo: Photo) -> tuple[int, int, int, int]:
-    """left, top, right, bottom in pixels of the photo: around both versions of the mask."""
+def _window(run_view: RunView, mask_id: int, photo: Photo, mended: np.ndarray | None) -> tuple[int, int, int, int]:
+    """left, top, right, bottom in pixels of the photo: around all versions of the mask."""
     places = [
         codes.box(mask_id) for codes in (run_view.codes, run_view.drawn) if codes is not None and mask_id in codes
     ]
+    places += [] if mended is None else [bounding_box(mended)]
     boxes = np.array([[x, y, x + width, y + height] for x, y, width, height in places])
     (left, top), (right, bottom) = boxes[:, :2].min(axis=0), boxes[:, 2:].max(axis=0)
     least = _LEAST * max(photo.width, photo.height)

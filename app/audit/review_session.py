@@ -20,7 +20,7 @@ from app.audit.label_store import LabelStore, ReviewerLabels
 from app.audit.mask_cards import Cards
 from app.audit.pictures import Zoom
 from app.audit.queue import QueueSettings
-from app.run_view import stamp_of
+from app.run_view import repairs_of, stamp_of
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.review import decisions
 from maskdistill.review.audit import Order, next_open
@@ -60,6 +60,7 @@ class ReviewSession:
     _claimed: set[int] = field(default_factory=set)  # rows
     _taken: set[int] = field(default_factory=set)  # rows that others have open
     _claimed_at: float = 0.0
+    _mended: dict[int, int] = field(default_factory=dict)  # mask -> the repair that its picture shows
 
     def __post_init__(self) -> None:
         self._run_view = self.cards.run_view
@@ -171,6 +172,7 @@ class ReviewSession:
         done = self.done()
         if self.at is None:
             self.start(None)
+        self._drop_old_pictures()
         shown = [] if self.at is None else [self.at]
         upcoming = [row for row in self._upcoming(done) if row != self.at][:NUM_UPCOMING]
         before = list(dict.fromkeys(reversed(self._own.recent[-_NUM_BEFORE:])))[::-1]
@@ -199,6 +201,19 @@ class ReviewSession:
             "progress": self.cards.progress(self.queue, done),
             "finished": None if shown else self._finished(done),
         }
+
+    def _drop_old_pictures(self) -> None:
+        """What people mended since it was sent is sent again."""
+        try:
+            self.cards.forms = repairs_of(self._run_view).by_shown
+        except MaskDistillError as error:
+            self.error = self.error or str(error)
+            return
+        now = {mask_id: form.step for mask_id, form in self.cards.forms.items()}
+        for mask_id in {*now, *self._mended}:
+            if now.get(mask_id) != self._mended.get(mask_id):
+                self._cached -= {f"c{mask_id}", f"w{mask_id}"}
+        self._mended = now
 
     def _finished(self, done: np.ndarray) -> dict[str, Any]:
         """What the page shows when there is no mask to go to."""

@@ -22,7 +22,7 @@ if TYPE_CHECKING:  # importing these loads torch, which most pages that show a p
 Table = Mapping[int, Mapping[str, str]]  # label -> name, colour, key, as ``LabelNames`` gives it
 
 PHOTO = "photo"  # the side that shows the photo without a label map
-_HTML = """
+HTML = """
 <div class="layered">
   <div class="toolbar">
     <span class="views" role="group" aria-label="View"></span><kbd class="switch">Z</kbd>
@@ -57,10 +57,11 @@ _HTML = """
 """
 _component = register(
     __file__,
-    _HTML,
+    HTML,
     shared=(
         *("styles/slider.css", "components/_layers.js", "images/sent_images.js", "components/layered_image_labels.js"),
         *("components/layered_image_sides.js", "components/layered_image_parts.js"),
+        "components/layered_image_frame.js",
     ),
 )
 
@@ -232,7 +233,7 @@ def layered_image(
         return received
 
     _component(
-        data=_data(image),
+        data=data_of(image),
         key=key,
         on_pick_change=callback("pick", on_pick),
         on_slide_change=callback("slide", on_slide),
@@ -241,7 +242,8 @@ def layered_image(
     )
 
 
-def _data(image: LayeredImage) -> dict[str, Any]:
+def data_of(image: LayeredImage) -> dict[str, Any]:
+    """What the browser gets: pictures that it has by their names alone."""
     data = asdict(image)
     holders = [data, *(layer for view in data["views"] for layer in view["layers"]), *data["sides"]]
     names, new = sent_images.sent().pack([holder["src"] for holder in holders])

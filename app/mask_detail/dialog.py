@@ -6,6 +6,7 @@ is drawn then, not the page. After a decision the page is drawn anew when the di
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from app.images.crops import crop_url
 from app.mask_detail import html
 from app.mask_detail.facts import Verdict
 from app.mask_detail.picture import draw_picture
+from app.mask_editor import dialog as mask_editor
 from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.clustering.neighbors import nearest
 from maskdistill.errors import MaskDistillError
@@ -26,7 +28,7 @@ from maskdistill.review import decisions
 from maskdistill.review.decisions import Action, Mark, Scope
 
 Preview = Callable[[RunView, int], Verdict | None]  # a mask's verdict by the thresholds on the page, by its id
-_FRAGMENT = "detail"
+FRAGMENT = "detail"
 _NUM_NEIGHBORS = 12
 _MAX_HEIGHT = 420  # CSS pixels of the photo
 _NOTHING = "Nothing to undo."
@@ -51,10 +53,10 @@ class _Detail:
 def open_mask(mask_id: int) -> None:
     """Callback: show a mask's detail, without drawing the page again."""
     selection.select(mask=mask_id)
-    st.rerun(_FRAGMENT)
+    st.rerun(FRAGMENT)
 
 
-@st.fragment(key=_FRAGMENT)
+@st.fragment(key=FRAGMENT)
 @widgets.show_errors()
 def show_detail(run_view: RunView, scope: Scope, preview: Preview | None = None) -> None:
     """Open the dialog on the selected mask, if there is one; closing it clears the selection.
@@ -64,7 +66,9 @@ def show_detail(run_view: RunView, scope: Scope, preview: Preview | None = None)
         scope: From where on decisions made here count.
         preview: A mask's verdict by the thresholds on the page, by its id; None where they do not apply to it.
     """
-    if selection.current().mask is not None:
+    if mask_editor.is_open():
+        mask_editor.draw_dialog(run_view)
+    elif selection.current().mask is not None:
         session.remember(session.Key.DETAIL_VERSION, decisions.version(run_view.run))
         _dialog(run_view, scope, preview)
     selection.write_link()
@@ -143,6 +147,14 @@ def _draw_buttons(detail: _Detail) -> None:
                 on_click=_decide,
                 args=(detail, action),
             )
+        st.button(
+            "Mend",
+            key=f"{detail.key}:mend",
+            icon=":material/draw:",
+            help="Another shape, by clicks",
+            shortcut="e",
+            on_click=partial(mask_editor.open_editor, int(detail.mask["mask_id"]), fragment=FRAGMENT),
+        )
         _draw_undo(detail)
         st.caption(f"as {widgets.escape(selection.reviewer())}", width="content")
 

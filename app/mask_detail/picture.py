@@ -9,8 +9,9 @@ from PIL import Image
 
 from app import photo_cache, widgets
 from app.components.layered_image import Layer, LayeredImage, View, layered_image
-from app.run_view import RunView, decision_view
+from app.run_view import RunView, decision_view, repairs_of, shape_of
 from maskdistill.errors import DatasetError
+from maskdistill.masks import bounding_box, decode_mask
 from maskdistill.pictures import drawing
 from maskdistill.pictures.colors import cluster_color
 from maskdistill.proposals.live import live_size
@@ -36,9 +37,13 @@ def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) 
         st.warning(f"The mask cannot be shown. {widgets.escape(str(error))}", icon=":material/broken_image:")
         return
     color = cluster_color(int(decision_view(run_view).cluster[row]))
-    src = _layer_url(run_view.run.path, run_view.stamp, mask_id, live_size(photo), color, run_view)
+    form = repairs_of(run_view).by_shown.get(mask_id)
+    stamp = (run_view.stamp, form.step if form else 0)
+    src = _layer_url(run_view.run.path, stamp, mask_id, live_size(photo), color, run_view)
     layers = (Layer(src, smooth=False, outline=True),)
     x, y, width, height = (int(run_view.frame[name].to_numpy()[row]) for name in "xywh")
+    if form is not None and form.code is not None:
+        x, y, width, height = bounding_box(decode_mask(form.code))
     image = LayeredImage(
         src=photo_url,
         size=(photo.width, photo.height),
@@ -55,7 +60,7 @@ def draw_picture(run_view: RunView, mask_id: int, *, key: str, max_height: int) 
 @st.cache_data(max_entries=2000, show_spinner=False)
 def _layer_url(path: Path, stamp: Any, mask_id: int, size: tuple[int, int], color: str, _run_view: RunView) -> str:
     """The mask as a PNG layer, some 1 kB; ``size`` is height, width in pixels."""
-    mask = _run_view.codes_of(mask_id).decode(mask_id)
+    mask = decode_mask(shape_of(_run_view, mask_id))
     if mask.shape != size:
         mask = np.asarray(Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST))
     return drawing.png_url(drawing.mask_layer(mask, color))

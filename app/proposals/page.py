@@ -8,7 +8,7 @@ import streamlit as st
 from app import photo_cache, selection, session, widgets
 from app.components.image_grid import Tile, photo_grid, photo_tile
 from app.components.layered_image import View
-from app.proposals import brought_masks, downloads, setting_controls
+from app.proposals import brought_masks, downloads, mending, setting_controls
 from app.proposals.photo_view import photo_view
 from app.proposals.pool_steps import pool_section
 from app.proposals.run_foreground import RunForeground, foreground_steps, foreground_view, run_foreground
@@ -48,6 +48,7 @@ def draw(context: RunContext) -> None:
     if live is not None:
         _draw_derivation(context, photo, live)
         with right:
+            mending.draw_button(context, photo)
             downloads.draw(photo, config, live)
             st.caption(f"Masks made in {live.milliseconds:.0f} ms from cached features, without a new forward pass.")
     with top:

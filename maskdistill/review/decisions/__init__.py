@@ -21,6 +21,7 @@ from maskdistill.review.decisions.repairs import (
     read_repairs,
     repair,
     repairs_digest,
+    was_sent,
 )
 from maskdistill.review.decisions.steps import (
     Seen,
@@ -86,4 +87,5 @@ __all__ = [
     "to_csv",
     "undo",
     "version",
+    "was_sent",
 ]

@@ -359,3 +359,14 @@ def _number(
     if len(set(ids)) < len(ids):
         raise ConfigError("A repair can hold one change of a mask, got two of the same one.")
     return ids
+
+
+def was_sent(run: Run, sent: Sent) -> bool:
+    """Whether a repair was written for this action of a browser already.
+
+    Raises:
+        RunError: If the run's database cannot be read.
+    """
+    with reading(run.path) as db:
+        select = "SELECT 1 FROM steps WHERE client = ? AND seq = ? AND kind = ?"
+        return db is not None and db.execute(select, (sent.client, sent.seq, Kind.REPAIR)).fetchone() is not None

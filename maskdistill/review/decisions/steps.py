@@ -203,10 +203,10 @@ def steps(run: Run, *, reviewer: str | None = None, scope: Scope | None = None, 
 
 
 def masks_of(run: Run, step: int) -> list[int]:
-    """Ids of the masks that a step decided on."""
+    """Ids of the masks that a step decided on, or mended."""
     with reading(run.path) as db:
         both = """SELECT mask_id FROM marks WHERE step = :step UNION SELECT mask_id FROM repairs WHERE step = :step
-            ORDER BY mask_id"""
+            UNION SELECT shown_id FROM repairs WHERE step = :step ORDER BY mask_id"""
         rows = db.execute(both, {"step": step}) if db else ()
         return [row["mask_id"] for row in rows]
 

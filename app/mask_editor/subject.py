@@ -1,0 +1,94 @@
+"""A photo whose masks are mended, as all sessions share it: tokens read, likeness of its patches, other shapes."""
+
+import base64
+import io
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from PIL import Image
+
+from app import photo_cache
+from app.components.editable_image import Field
+from app.run_context import run_config
+from app.run_view import RunView
+from maskdistill.config import FeatureConfig
+from maskdistill.datasets import Photo
+from maskdistill.review.repair import Mender
+from maskdistill.review.repair.mender import NOISE, REACH, TAU
+from maskdistill.review.repair.stored import stored_tokens
+
+MOST_CELLS = 1000  # of the grid that the browser draws previews on: the likeness of all pairs takes a byte each
+
+
+@dataclass(frozen=True, eq=False)
+class EditedPhoto:
+    """Nothing here may be changed."""
+
+    mender: Mender
+    scale: float  # from pixels of the photo to those of the copy that it is mended on
+    field: Field
+
+
+def edited_photo(run_view: RunView, number: int) -> EditedPhoto:
+    """A photo of a run, ready to mend its masks.
+
+    Raises:
+        MaskDistillError: If the photo, or the transformer, cannot be read.
+    """
+    photo = run_view.photos[number]
+    key = (photo_cache.photo_key(photo), run_view.run.fingerprint_of("proposals"))
+    with _making():  # two sessions that open the same photo make it once
+        return _edited_photo(run_view.run.path, number, key, run_view, photo)
+
+
+@st.cache_resource(max_entries=1, show_spinner=False)
+def _making() -> threading.Lock:
+    return threading.Lock()
+
+
+@st.cache_resource(max_entries=6, show_spinner="Reading the photo …")
+def _edited_photo(path: Path, number: int, key: tuple[str, str], _run_view: RunView, _photo: Photo) -> EditedPhoto:
+    features = run_config(_run_view.info).features
+    found = stored_tokens(_run_view.run, number, _photo, features)
+    tokens, content = found if found is not None else _fresh_tokens(_photo, features)
+    pixels = np.asarray(photo_cache.pixels(_photo))
+    return EditedPhoto(
+        Mender(tokens, pixels, content), pixels.shape[1] / _photo.width, likeness(np.asarray(tokens), content)
+    )
+
+
+def _fresh_tokens(photo: Photo, features: FeatureConfig) -> tuple[np.ndarray, tuple[float, float]]:
+    """Tokens by a forward pass, where the run has stored none."""
+    from maskdistill.features.patch_tokens import FreshTokens
+
+    fresh = FreshTokens(features, photo_cache.backbone(features))
+    with photo_cache.forward_lock():
+        tokens, geometry = fresh(photo)
+    width = tokens.shape[2] // len(fresh.blocks)
+    content = (geometry.resized_height / geometry.padded_height, geometry.resized_width / geometry.padded_width)
+    return tokens[..., -width:], content
+
+
+def likeness(tokens: np.ndarray, content: tuple[float, float] = (1.0, 1.0)) -> Field:
+    """How far a click on each patch reaches every other, as the browser's preview reads it.
+
+    Args:
+        tokens: (rows, cols, D) floats.
+        content: Share of the rows and of the columns that is no padding.
+    """
+    rows, cols = (max(1, round(side * share)) for side, share in zip(tokens.shape, content, strict=False))
+    vectors = np.asarray(tokens[:rows, :cols], np.float32)
+    step = int(np.ceil(np.sqrt(rows * cols / MOST_CELLS)))
+    if step > 1:
+        kept = vectors[: rows // step * step, : cols // step * step]
+        vectors = kept.reshape(rows // step, step, cols // step, step, -1).mean(axis=(1, 3))
+    flat = vectors.reshape(-1, vectors.shape[2])
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    values = np.exp((flat @ flat.T - 1) / TAU)
+    picture, file = Image.fromarray((255 * np.clip(values, 0, 1)).round().astype(np.uint8)), io.BytesIO()
+    picture.save(file, format="PNG", compress_level=3)
+    src = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    return Field(src, vectors.shape[0], vectors.shape[1], REACH, NOISE)
