@@ -71,7 +71,8 @@ class Field:
     alike: str  # data URL of a grey PNG, (cells, cells): how far a click at one cell reaches another; "" for none
     rows: int
     cols: int
-    reach: float  # in the photo's shorter side, where nearness falls off
+    reach: float  # where nearness falls off, in ways from the click to the mask's border
+    least_way: float  # to the border, in the photo's shorter side
     noise: float  # variance of what a click says
 
 

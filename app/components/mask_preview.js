@@ -6,17 +6,38 @@ function signedMask(alpha) {
   return Float32Array.from(alpha, (value) => (2 * value) / 255 - 1);
 }
 
-// How far a click at a cell reaches: like that cell, and near it.
-function clickKernel(cell, { rows, cols, alike, reach, size }) {
+// Sides of a cell, across and down, in the photo's shorter side; size: its width and height.
+function cellSides({ rows, cols, size }) {
+  const side = Math.min(...size);
+  return [size[0] / side / cols, size[1] / side / rows];
+}
+
+// From a cell to the nearest on the other side of the mask's border: the wrong part is about as wide.
+function wayToBorder(prior, cell, field) {
+  const [across, down] = cellSides(field);
+  const { cols } = field;
+  let least = Infinity;
+  for (let other = 0; other < prior.length; other += 1) {
+    if (prior[other] > 0 === prior[cell] > 0) continue;
+    const dx = ((other % cols) - (cell % cols)) * across;
+    const dy = (Math.floor(other / cols) - Math.floor(cell / cols)) * down;
+    least = Math.min(least, dx * dx + dy * dy);
+  }
+  return Number.isFinite(least) ? Math.max(Math.sqrt(least), field.least_way) : 10;
+}
+
+// How far a click at a cell reaches: like that cell, and near it, by so many of the ways to the border.
+function clickKernel(cell, way, field) {
+  const { rows, cols, alike, reach } = field;
   const count = rows * cols;
   const kernel = new Float32Array(count);
-  const side = Math.min(...size);
-  const [across, down] = [size[0] / side / cols, size[1] / side / rows];
+  const [across, down] = cellSides(field);
   const [row, col] = [Math.floor(cell / cols), cell % cols];
+  const spread = 2 * (reach * way) ** 2;
   for (let other = 0; other < count; other += 1) {
     const dx = ((other % cols) - col) * across;
     const dy = (Math.floor(other / cols) - row) * down;
-    kernel[other] = (alike[cell * count + other] / 255) * Math.exp(-(dx * dx + dy * dy) / (2 * reach * reach));
+    kernel[other] = (alike[cell * count + other] / 255) * Math.exp(-(dx * dx + dy * dy) / spread);
   }
   return kernel;
 }
@@ -24,7 +45,7 @@ function clickKernel(cell, { rows, cols, alike, reach, size }) {
 // Which cells a click changes: the connected part around it, or all that are like it.
 function previewCells(prior, cell, adds, everywhere, field) {
   const { rows, cols, noise } = field;
-  const kernel = clickKernel(cell, field);
+  const kernel = clickKernel(cell, everywhere ? Infinity : wayToBorder(prior, cell, field), field);
   const weight = ((adds ? 1 : -1) - prior[cell]) / (kernel[cell] + noise);
   const turned = prior.map((value, place) => {
     const after = value + weight * kernel[place];

@@ -16,11 +16,8 @@ from app.run_context import run_config
 from app.run_view import RunView
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo
-from maskdistill.review.repair import Mender
-from maskdistill.review.repair.mender import NOISE, REACH, TAU
+from maskdistill.review.repair import Mender, Preview, make_preview
 from maskdistill.review.repair.stored import stored_tokens
-
-MOST_CELLS = 1000  # of the grid that the browser draws previews on: the likeness of all pairs takes a byte each
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,9 +52,8 @@ def _edited_photo(path: Path, number: int, key: tuple[str, str], _run_view: RunV
     found = stored_tokens(_run_view.run, number, _photo, features)
     tokens, content = found if found is not None else _fresh_tokens(_photo, features)
     pixels = np.asarray(photo_cache.pixels(_photo))
-    return EditedPhoto(
-        Mender(tokens, pixels, content), pixels.shape[1] / _photo.width, likeness(np.asarray(tokens), content)
-    )
+    field = preview_field(make_preview(tokens, content))
+    return EditedPhoto(Mender(tokens, pixels, content), pixels.shape[1] / _photo.width, field)
 
 
 def _fresh_tokens(photo: Photo, features: FeatureConfig) -> tuple[np.ndarray, tuple[float, float]]:
@@ -72,23 +68,9 @@ def _fresh_tokens(photo: Photo, features: FeatureConfig) -> tuple[np.ndarray, tu
     return tokens[..., -width:], content
 
 
-def likeness(tokens: np.ndarray, content: tuple[float, float] = (1.0, 1.0)) -> Field:
-    """How far a click on each patch reaches every other, as the browser's preview reads it.
-
-    Args:
-        tokens: (rows, cols, D) floats.
-        content: Share of the rows and of the columns that is no padding.
-    """
-    rows, cols = (max(1, round(side * share)) for side, share in zip(tokens.shape, content, strict=False))
-    vectors = np.asarray(tokens[:rows, :cols], np.float32)
-    step = int(np.ceil(np.sqrt(rows * cols / MOST_CELLS)))
-    if step > 1:
-        kept = vectors[: rows // step * step, : cols // step * step]
-        vectors = kept.reshape(rows // step, step, cols // step, step, -1).mean(axis=(1, 3))
-    flat = vectors.reshape(-1, vectors.shape[2])
-    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    values = np.exp((flat @ flat.T - 1) / TAU)
-    picture, file = Image.fromarray((255 * np.clip(values, 0, 1)).round().astype(np.uint8)), io.BytesIO()
+def preview_field(preview: Preview) -> Field:
+    """What the browser draws previews from, as a PNG of some hundred kilobytes."""
+    picture, file = Image.fromarray(preview.values), io.BytesIO()
     picture.save(file, format="PNG", compress_level=3)
     src = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
-    return Field(src, vectors.shape[0], vectors.shape[1], REACH, NOISE)
+    return Field(src, preview.rows, preview.cols, preview.reach, preview.least_way, preview.noise)

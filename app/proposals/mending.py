@@ -19,7 +19,7 @@ def draw_button(context: RunContext, photo: Photo) -> None:
         return
     frame = run_view.frame
     mine = frame[(frame["image_id"] == photo.id) & (frame["origin"] == "proposal")]
-    best = None if mine.empty else int(mine.loc[mine["quality"].idxmax(), "mask_id"])
+    best = None if mine.empty else int(mine["mask_id"].to_numpy()[mine["quality"].to_numpy().argmax()])
     st.button(
         "Mend the run's masks" if best is not None else "Draw a mask for the run",
         icon=":material/draw:",

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { load } from "./load.js";
 
-const it = load(["components/mask_preview.js"], ["signedMask", "clickKernel", "previewCells", "connected", "cellAt"]);
+const it = load(["components/mask_preview.js"], ["signedMask", "clickKernel", "wayToBorder", "previewCells", "cellAt"]);
 const ROWS = 4;
 const COLS = 6;
 // Two kinds of patches: the left half and the right half; only patches of one kind are alike.
@@ -11,7 +11,7 @@ const COUNT = ROWS * COLS;
 const alike = Uint8Array.from({ length: COUNT * COUNT }, (_, pair) =>
   kind(Math.floor(pair / COUNT)) === kind(pair % COUNT) ? 255 : 0,
 );
-const field = { rows: ROWS, cols: COLS, alike, reach: 5, noise: 0.05, size: [60, 40] };
+const field = { rows: ROWS, cols: COLS, alike, reach: 2.5, least_way: 0.01, noise: 0.05, size: [60, 40] };
 const set = (cells) => [...cells].flatMap((value, cell) => (value ? [cell] : []));
 const half = (number) => Array.from({ length: COUNT }, (_, cell) => cell).filter((cell) => kind(cell) === number);
 
@@ -38,11 +38,14 @@ test("only the connected part, unless everywhere", () => {
   assert.deepEqual(all, [0, 2, 6, 8, 12, 14, 18, 20]);
 });
 
-test("nearness counts in the photo's shorter side", () => {
-  const kernel = it.clickKernel(0, { ...field, reach: 0.5 });
+test("nearness counts by the way to the border, in the photo's shorter side", () => {
+  const down = 1 / ROWS; // one row, of a side of 1
+  const prior = it.signedMask(Uint8Array.from({ length: COUNT }, (_, cell) => (cell >= 2 * COLS ? 255 : 0)));
+  const way = it.wayToBorder(prior, 0, field);
+  assert.ok(Math.abs(way - 2 * down) < 1e-6);
+  const kernel = it.clickKernel(0, way, field);
   assert.ok(Math.abs(kernel[0] - 1) < 1e-6);
-  const away = 1 / ROWS; // one row down, of a side of 1
-  assert.ok(Math.abs(kernel[COLS] - Math.exp(-(away * away) / 0.5)) < 1e-6);
+  assert.ok(Math.abs(kernel[COLS] - Math.exp(-(down * down) / (2 * (2.5 * way) ** 2))) < 1e-6);
 });
 
 test("the cell under a point, at the borders too", () => {

@@ -7,7 +7,7 @@ import pytest
 
 from app.mask_editor.edit_session import EditSession, PhotoMask
 from app.mask_editor.shapes import MOST_STEPS, Subject, apply_steps, enlarge, resized
-from app.mask_editor.subject import edited_photo, likeness
+from app.mask_editor.subject import edited_photo
 from app.run_view import read_run_view, repairs_of, shape_of
 from maskdistill.errors import ConfigError
 from maskdistill.masks import decode_mask, encode_mask, mask_iou
@@ -117,13 +117,6 @@ def test_of_a_large_photo_only_what_changed_differs():
     found = enlarge(full, small, after)
     np.testing.assert_array_equal(found[125:], full[125:])
     assert not found[:118].any()
-
-
-def test_likeness_is_one_with_itself_and_bounded():
-    tokens = np.random.default_rng(0).normal(size=(60, 70, 4))
-    field = likeness(tokens)
-    assert field.rows * field.cols <= 1000
-    assert field.alike.startswith("data:image/png;base64,")
 
 
 STEPS = ({"do": "paint", "points": [[1.0, 1.0], [9.0, 1.0]], "radius": 2.0, "erases": False}, {"do": "fill"})
