@@ -4,6 +4,7 @@ Pure functions: a mask goes in, a new one comes out. Nothing here reads or write
 reads what a run holds of a photo; nothing uses ground truth.
 """
 
+from maskdistill.review.repair.alternatives import Alternative, alternatives, rank_alternatives
 from maskdistill.review.repair.brush import paint
 from maskdistill.review.repair.clicks import Click
 from maskdistill.review.repair.mender import Mender
@@ -11,14 +12,17 @@ from maskdistill.review.repair.preview import Preview, make_preview
 from maskdistill.review.repair.shapes import erase_component, fill_holes, keep_component, merge, smooth
 
 __all__ = [
+    "Alternative",
     "Click",
     "Mender",
     "Preview",
+    "alternatives",
     "erase_component",
     "fill_holes",
     "keep_component",
     "make_preview",
     "merge",
     "paint",
+    "rank_alternatives",
     "smooth",
 ]
