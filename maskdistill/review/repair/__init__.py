@@ -4,10 +4,10 @@ Pure functions: a mask goes in, a new one comes out. Nothing here reads or write
 reads what a run holds of a photo; nothing uses ground truth.
 """
 
-from maskdistill.review.repair.alternatives import Alternative, alternatives, rank_alternatives
 from maskdistill.review.repair.brush import paint
 from maskdistill.review.repair.clicks import Click
 from maskdistill.review.repair.mender import Mender
+from maskdistill.review.repair.other_shapes import Alternative, alternatives, rank_alternatives
 from maskdistill.review.repair.preview import Preview, make_preview
 from maskdistill.review.repair.shapes import erase_component, fill_holes, keep_component, merge, smooth
 

@@ -4,7 +4,7 @@ from maskdistill.files import write_json
 from maskdistill.masks import describe_mask
 from maskdistill.proposals.pool import make_pool
 from maskdistill.pseudo_labels.label_maps import write_label_png
-from maskdistill.review.repair.alternatives import alternatives, rank_alternatives
+from maskdistill.review.repair.other_shapes import alternatives, rank_alternatives
 from maskdistill.storage.photo_arrays import PoolStore
 from maskdistill.storage.run_folder import Run
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -76,20 +77,17 @@ def rank_alternatives(
 
 
 def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> Iterator[tuple[Origin, np.ndarray]]:
-    files: tuple[tuple[Origin, bool, MaskCodes], ...] = tuple(
-        (origin, near, MaskCodes.of_file(path))
-        for origin, near, path in (
-            ("mask", False, run.codes_path),
-            ("cut", False, run.proposals_path),
-            ("stage1", True, run.candidate_masks_path),
-            ("instance", True, run.instances.codes_path),
-        )
-        if path.is_file()
+    files: tuple[tuple[Origin, Path], ...] = (
+        ("mask", run.codes_path),
+        ("cut", run.proposals_path),
+        ("stage1", run.candidate_masks_path),
+        ("instance", run.instances.codes_path),
     )
-    for origin, near, codes in files:
-        for mask_id in codes.ids[codes.images == number].tolist():
-            if not near or _boxes_meet(codes.box(mask_id), mask):
-                yield origin, codes.decode(mask_id)
+    for origin, path in files:
+        if path.is_file():
+            codes = MaskCodes.of_file(path)
+            ids = codes.ids[codes.images == number].tolist()
+            yield from ((origin, codes.decode(mask_id)) for mask_id in ids if _boxes_meet(codes.box(mask_id), mask))
     for kind in ("stage1", FINAL_KINDS):
         shape = _predicted(run, (kind,) if isinstance(kind, str) else kind, number, mask)
         if shape is not None:
