@@ -34,7 +34,7 @@ class ReviewerLabels:
     @classmethod
     def empty(cls, num_masks: int) -> "ReviewerLabels":
         """No label yet."""
-        return cls(*(np.zeros(num_masks, kind) for kind in (np.int64, bool, np.int64)))
+        return cls(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
 
     @classmethod
     def of(cls, effective: decisions.Effective) -> "ReviewerLabels":
@@ -98,6 +98,8 @@ class LabelStore:
 
     ``labels`` is replaced as a whole, so a reader takes it once and sees one moment, whoever writes meanwhile.
     """
+
+    labels: ReviewLabels
 
     def __init__(self, run_view: RunView) -> None:
         self._run_view = run_view

@@ -20,6 +20,7 @@ from maskdistill.pseudo_labels.threshold_borders import Border, find_border, mas
 from maskdistill.pseudo_labels.threshold_curves import threshold_of
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action, Mark, Scope
+from maskdistill.storage.run_folder import Run
 
 NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
 NAMES |= {"min_area": "Least area", "max_area": "Most area", ALL: "All rules"}
@@ -123,7 +124,7 @@ def _draw_side(
     sign = colors.SIGNS["good" if side == "kept" else "bad"]
     st.markdown(f"**{sign} {widgets.escape(title)}** :small[{len(rows):,}]")
     grid = st.container()  # above the pages, so that both sides begin level
-    shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
+    shown = paged(rows.tolist(), key=f"filter:{title}:page", per_page=_PER_PAGE)
     with grid:
         image_grid(
             [_tile(candidates, row, caption(row)) for row in shown],
@@ -189,11 +190,8 @@ def _draw_decisions(candidates: Candidates) -> None:
         key="filter:undo",
         disabled=last is None,
         help="Nothing to undo" if last is None else f"Undo: {widgets.escape(last.text)}",
-        on_click=lambda: widgets.attempt(
-            lambda: decisions.undo(
-                candidates.run_view.run, selection.reviewer(), scope=Scope.LABELS, expected=last and last.id
-            )
-        ),
+        on_click=_undo,
+        args=(candidates.run_view.run, None if last is None else last.id),
     )
 
 
@@ -212,6 +210,10 @@ def _marked(candidates: Candidates) -> list[int]:
 def _last_step(candidates: Candidates) -> decisions.Step | None:
     own = decisions.steps(candidates.run_view.run, reviewer=selection.reviewer(), scope=Scope.LABELS)
     return next((step for step in own if not step.undone), None)
+
+
+def _undo(run: Run, step: int | None) -> None:
+    widgets.attempt(lambda: decisions.undo(run, selection.reviewer(), scope=Scope.LABELS, expected=step))
 
 
 def _unmark() -> None:

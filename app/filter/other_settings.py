@@ -29,7 +29,8 @@ def draw(base: RunConfig, config: FilterConfig) -> None:
 
 
 def _ends(config: FilterConfig, name: str) -> dict[str, Any]:
-    return dict(zip(("min_value", "max_value"), _SETTINGS[name].slider_ends(getattr(config, name)), strict=True))
+    ends = _SETTINGS[name].slider_ends(getattr(config, name))
+    return {} if ends is None else dict(zip(("min_value", "max_value"), ends, strict=True))
 
 
 def _options(base: RunConfig, config: FilterConfig, name: str) -> dict[str, Any]:

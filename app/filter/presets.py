@@ -132,8 +132,13 @@ def _draw_one(run: Run, base: RunConfig, name: str, known: Mapping[str, FilterCo
                 f"Delete {widgets.escape(name)}",
                 key="filter:delete",
                 icon=":material/delete:",
-                on_click=lambda: widgets.attempt(lambda: delete_view(run, KIND, name)),
+                on_click=_delete,
+                args=(run, name),
             )
+
+
+def _delete(run: Run, name: str) -> None:
+    widgets.attempt(lambda: delete_view(run, KIND, name))
 
 
 def _draw_comparison(candidates: Candidates, results: Mapping[str, FilterResult]) -> None:

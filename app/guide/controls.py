@@ -1,5 +1,7 @@
 """The one control that matters at a step, beside its text; sliders stand below the picture."""
 
+from typing import Any
+
 import streamlit as st
 
 from app import selection, session
@@ -57,18 +59,17 @@ def _forget_patch() -> None:
 
 
 def _choose_cluster(context: StepContext) -> None:
-    trained = context.trained
+    trained, _ = context.on_run
     values, key = [0, *clusters_of(trained)], "guide:cluster"
     session.sync_widget(key, chosen_cluster(trained))
-    draw = st.pills if len(values) <= _PILLS else st.selectbox
-    options = {"required": True} if draw is st.pills else {}
-    draw(
-        "Show",
-        values,
-        key=key,
-        format_func=lambda cluster: (
+    common: dict[str, Any] = {
+        "key": key,
+        "format_func": lambda cluster: (
             "Most similar" if not cluster else trained.decision_view.name_of(cluster).removeprefix("cluster ")
         ),
-        on_change=lambda: selection.select(cluster=session.widget_value(key) or 0),
-        **options,
-    )
+        "on_change": lambda: selection.select(cluster=session.widget_value(key) or 0),
+    }
+    if len(values) <= _PILLS:
+        st.pills("Show", values, required=True, **common)
+    else:
+        st.selectbox("Show", values, **common)

@@ -26,3 +26,15 @@ class StepContext:
         if self.trained is None:
             return None
         return PhotoOnRun(self.trained, self.photo, self.config.proposals, self.config.crf)
+
+    @property
+    def on_run(self) -> tuple[TrainedRun, PhotoOnRun]:
+        """The trained run, and the photo with it: of steps 5 to 8, which the page draws only where there is one.
+
+        Raises:
+            RuntimeError: If there is none.
+        """
+        photo_on_run = self.photo_on_run
+        if self.trained is None or photo_on_run is None:
+            raise RuntimeError("A step that needs trained models was drawn without a run that has them.")
+        return self.trained, photo_on_run

@@ -37,7 +37,8 @@ def draw(run_view: RunView, names: LabelNames) -> None:
 
 def _choose(metrics: dict[str, Any], groups: list[PhotoGroup]) -> tuple[PhotoGroup, str, str]:
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        group = selection.option(selection.Option.MEASURED, groups[0], groups)
+        named = selection.option(selection.Option.MEASURED, groups[0], groups)
+        group = next(group for group in groups if group == named)
         if len(groups) > 1:
             picked = st.segmented_control(
                 "Measured on",

@@ -1,7 +1,7 @@
 """Below: every job of the run. The curves of those that are ticked are drawn together; two are compared."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -32,10 +32,11 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return
+    height: Literal["content"] | int = "content" if len(jobs) <= _ROWS else _HEAD + _ROW * _ROWS
     answer = st.dataframe(
         job_table(jobs, epochs),
         hide_index=True,
-        height="content" if len(jobs) <= _ROWS else _HEAD + _ROW * _ROWS,
+        height=height,
         key=f"{session.Key.COMPARED}:{run.name}:{jobs[0].id}",  # ticks are of rows, which a new job moves
         on_select="rerun",
         selection_mode="multi-row",
@@ -58,7 +59,7 @@ def draw(run: Run, coming: RunConfig, jobs: Sequence[Job]) -> None:
         )
 
 
-def _columns() -> dict[str, object]:
+def _columns() -> dict[str, Any]:
     columns = st.column_config
     return {
         "Job": columns.NumberColumn(width=60),

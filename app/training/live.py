@@ -3,7 +3,7 @@
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import streamlit as st
 
@@ -23,7 +23,7 @@ REFRESH = 1.5  # seconds
 LOG_LINES = 60
 _LOG_HEIGHT = 280  # pixels
 _TRAINING = (*TRAINED, "rounds")
-BADGES = {
+BADGES: dict[JobState, tuple[str, str, Literal["gray", "blue", "orange", "green", "red"]]] = {
     JobState.QUEUED: ("waiting", "schedule", "gray"),
     JobState.RUNNING: ("running", "progress_activity", "blue"),
     JobState.STOPPING: ("stopping", "pending", "orange"),

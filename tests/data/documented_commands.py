@@ -52,7 +52,9 @@ COMMANDS: dict[str, Plan] = {
     "maskdistill export --run RUN --format coco --out out/ --kept-only": Plan(
         run=f"maskdistill export --run {RUN} --format coco --out out/ --kept-only", makes=("out/**/*.json",)
     ),
-    "maskdistill import --data photos/ --masks sam.json --run RUN": Plan(help_only=True),  # whose masks are not here
+    "maskdistill import --data photos/ --masks sam.json --run RUN": Plan(
+        run="maskdistill import --data sample --masks out/ --run runs/brought", prints="masks: imported from"
+    ),
     "maskdistill export --run RUN --format onnx --out out/": Plan(
         run=f"maskdistill export --run {RUN} --format onnx --out onnx/", makes=("onnx/model.onnx",)
     ),
@@ -98,8 +100,13 @@ COMMANDS: dict[str, Plan] = {
     "maskdistill": _DOCKER,
     "docker compose up": _DOCKER,
     'docker run --rm --volume "$PWD/runs:/runs" maskdistill run --data sample --run /runs/first': _DOCKER,
-    "maskdistill import --data photos/ --masks masks.json --run runs/theirs": Plan(help_only=True),
-    "maskdistill run --run runs/theirs": Plan(help_only=True),
+    "maskdistill import --data photos/ --masks masks.json --run runs/theirs": Plan(
+        run="maskdistill import --data sample --masks out/annotations/instances.json --run runs/theirs",
+        makes=("runs/theirs/proposals.json",),
+    ),
+    "maskdistill run --run runs/theirs": Plan(
+        run="maskdistill run --run runs/theirs --until classes", prints="classes"
+    ),
     "maskdistill propose --data sample": Plan(
         run="maskdistill propose --data sample --run runs/masks", makes=("runs/masks/*",)
     ),

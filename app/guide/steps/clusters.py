@@ -20,7 +20,8 @@ _CROP = 480  # pixels
 
 def draw_clusters(context: StepContext) -> str:
     """The mask beside the most similar ones, or beside the most typical ones of a cluster."""
-    trained, places = context.trained, context.photo_on_run.cluster_positions()
+    trained, photo_on_run = context.on_run
+    places = photo_on_run.cluster_positions()
     own, chosen = int(places.clusters[0]), chosen_cluster(trained)
     rows, cosines = _typical(trained, chosen) if chosen else _nearest(context, places.vectors[0])
     tiles = [_tile(trained, int(row), cosine) for row, cosine in zip(rows, cosines, strict=True)]
@@ -28,7 +29,7 @@ def draw_clusters(context: StepContext) -> str:
     grouped_images(groups, key="guide:board", layout="board", on_open=open_detail)
     cluster = trained.decision_view.cluster[trained.masks.row_of_vector]
     members, total = np.count_nonzero(cluster == own), np.count_nonzero(cluster)
-    after = "; the photo's mask is as the run's foreground corrects it" if context.photo_on_run.is_corrected else ""
+    after = "; the photo's mask is as the run's foreground corrects it" if photo_on_run.is_corrected else ""
     return f"{trained.decision_view.name_of(own).capitalize()} holds {members:,} of the run's {total:,} masks{after}"
 
 
@@ -50,8 +51,10 @@ def clusters_of(trained_run: TrainedRun) -> list[int]:
 
 def _nearest(context: StepContext, vector: np.ndarray) -> tuple[np.ndarray, Sequence[float | None]]:
     """Rows of the most similar masks, without those of the photo itself, and their cosines."""
-    trained = context.trained
-    found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + context.trained.masks.run.masks_per_photo)
+    trained, _ = context.on_run
+    if trained.masks.vectors is None:
+        return np.empty(0, np.int64), []
+    found, cosines = nearest_to(trained.masks.vectors, vector, NUM_TILES + trained.masks.run.masks_per_photo)
     rows = trained.masks.row_of_vector[found]
     others = trained.masks.frame["image"].to_numpy()[rows] != trained.number_of(context.photo)
     return rows[others][:NUM_TILES], cosines[others][:NUM_TILES].tolist()
@@ -66,7 +69,7 @@ def _typical(trained_run: TrainedRun, cluster: int) -> tuple[np.ndarray, Sequenc
 
 
 def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
-    mask_id, image_id = (trained_run.masks.frame[name].iat[row] for name in ("mask_id", "image_id"))
+    mask_id, image_id = (trained_run.masks.frame[name].to_numpy()[row] for name in ("mask_id", "image_id"))
     cluster = int(trained_run.decision_view.cluster[row])
     name = trained_run.decision_view.name_of(cluster) if cluster else "no cluster"
     like = "" if cosine is None else f"cosine {cosine:.2f}"
@@ -76,8 +79,9 @@ def _tile(trained_run: TrainedRun, row: int, cosine: float | None) -> Tile:
 
 
 def _own_tile(context: StepContext, cluster: int) -> Tile:
+    trained, photo_on_run = context.on_run
     color = cluster_color(cluster)
-    crop = overlays.crop_with_outline(photo_cache.pixels(context.photo), context.photo_on_run.masks[0], color, _CROP)
-    name = context.trained.decision_view.name_of(cluster)
+    crop = overlays.crop_with_outline(photo_cache.pixels(context.photo), photo_on_run.masks[0], color, _CROP)
+    name = trained.decision_view.name_of(cluster)
     title = f"The mask of {context.photo.id}: {name}"
     return Tile(None, drawing.jpeg_url(crop), f"This mask: {name}", color=color, title=title)

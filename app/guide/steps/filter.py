@@ -26,10 +26,11 @@ _PASSING = [RULES.index(KEPT), RULES.index(ACCEPTED)]
 
 def draw_filter(context: StepContext) -> str:
     """The photo's masks with the scores that the first model gives them, and the run's masks at the threshold."""
-    trained, config, seen = context.trained, filter_config(context.trained), context.photo_on_run.predicted_masks()
+    trained, photo_on_run = context.on_run
+    config, seen = filter_config(trained), photo_on_run.predicted_masks()
     number = trained.number_of(context.photo)
     others = trained.table if number is None else trained.table[trained.table["image"] != number]
-    filtered = filter_photo(others, number, seen, context.photo_on_run.cluster_positions(), config)
+    filtered = filter_photo(others, number, seen, photo_on_run.cluster_positions(), config)
     layers, tags = [], []
     for item, kept, rule in zip(seen, filtered.kept.tolist(), filtered.rules, strict=True):
         color = cluster_color(int(item.label))
@@ -73,7 +74,8 @@ def _draw_border(trained_run: TrainedRun, table: pd.DataFrame, result: FilterRes
 
 
 def _border_tile(trained_run: TrainedRun, table: pd.DataFrame, row: int, *, passes: bool, kept: bool) -> Tile:
-    mask_id, image_id, cluster, score = (table[name].iat[row] for name in ("mask_id", "image_id", "cluster", "score"))
+    columns = ("mask_id", "image_id", "cluster", "score")
+    mask_id, image_id, cluster, score = (table[name].to_numpy()[row] for name in columns)
     fate = "kept" if passes else "back, as the best there is" if kept else "dropped"
     text, title = f"{'' if passes or not kept else '↩ '}{score:.2f}", f"{image_id}: {fate}, score {score:.2f}"
     src, color = crop_url(trained_run.masks, int(mask_id)), cluster_color(int(cluster))

@@ -19,9 +19,10 @@ _MOST_KEYS = 5  # classes that are named on the picture
 
 def draw_first_model(context: StepContext) -> str:
     """What the first model draws after each pass over the photos."""
-    trained, epochs = context.trained, context.photo_on_run.epochs()
+    trained, photo_on_run = context.on_run
+    epochs = photo_on_run.epochs()
     numbers, total = [epoch for epoch, _ in epochs], trained.config.stage1.epochs
-    image = _image(context, "What the first model draws", context.photo_on_run.labels("stage1"))
+    image = _image(context, "What the first model draws", photo_on_run.labels("stage1"))
     photos = trained.table["image"].nunique()
     facts = f"Trained on {photos:,} photos, each seen {total} times"
     if len(epochs) == 1:
@@ -40,7 +41,8 @@ def draw_first_model(context: StepContext) -> str:
 
 def draw_final_model(context: StepContext) -> str:
     """First and final model on the two sides of a line."""
-    labels = [context.photo_on_run.labels(stage) for stage in ("stage1", "final")]
+    _, photo_on_run = context.on_run
+    labels = [photo_on_run.labels(stage) for stage in ("stage1", "final")]
     first, final = (drawing.png_url(overlays.class_layer(item)) for item in labels)
     share = whole_number(Option.WIPE, 50, 0, 100)
     image = replace(
@@ -54,8 +56,9 @@ def draw_final_model(context: StepContext) -> str:
 
 
 def _image(context: StepContext, what: str, labels: np.ndarray) -> LayeredImage:
+    trained, _ = context.on_run
     bare = step_image(context, f"{what} on {context.photo.id}")
-    return replace(bare, gray=True, keys=_keys(context.trained, labels))
+    return replace(bare, gray=True, keys=_keys(trained, labels))
 
 
 def _keys(trained_run: TrainedRun, labels: np.ndarray) -> tuple[tuple[str, str], ...]:

@@ -59,7 +59,10 @@ def chosen_head(context: StepContext) -> str:
 
 def _attention(context: StepContext, head: str) -> derivation.DerivationStep:
     """A few patches that get most of it would leave all others dark, so the colours end below them."""
-    maps = context.live.view.features.cls_attention.numpy().reshape(-1, *context.live.view.features.grid)
+    features = context.live.view.features
+    if features.cls_attention is None:
+        raise RuntimeError("The features of the photo came without the attention of the CLS token.")
+    maps = features.cls_attention.numpy().reshape(-1, *features.grid)
     values = maps.mean(axis=0) if head == MEAN else maps[int(head) - 1]
     high = float(np.quantile(values, BRIGHT))
     title = "All heads" if head == MEAN else f"Head {head}"
@@ -137,5 +140,5 @@ def _sides(context: StepContext) -> derivation.DerivationStep | None:
 
 def _slider(setting: Setting, value: float) -> Slider:
     sign = "τ" if setting is TAU else "Candidates"
-    low, high = setting.slider_ends(value, usual=True)
+    low, high = setting.slider_ends(value, usual=True) or (0.0, 1.0)
     return Slider(sign, low, high, setting.step, value, digits=2, name=setting.label)
