@@ -6,7 +6,7 @@ from outline import Outline
 from maskdistill.cli.main import main
 from maskdistill.errors import RunError
 from maskdistill.evaluation import metric_texts
-from maskdistill.handouts import html, report
+from maskdistill.handouts import html, report_pictures
 from maskdistill.handouts.report import report_page
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
@@ -30,8 +30,13 @@ def test_report_says_what_each_stage_brought(page, finished):
 def test_report_has_pictures_but_never_too_many(page):
     images = Outline(page).all("img")
     cells = len(re.findall(r'<td><img src="data:image/webp', page))
-    assert cells >= 3 * report.NUM_PHOTOS
-    assert len(images) <= 8 * report.NUM_PHOTOS + report.MAX_CLUSTERS * report.NUM_CROPS + 2 * report.NUM_BORDER
+    assert cells >= 3 * report_pictures.NUM_PHOTOS
+    assert (
+        len(images)
+        <= 8 * report_pictures.NUM_PHOTOS
+        + report_pictures.MAX_CLUSTERS * report_pictures.NUM_CROPS
+        + 2 * report_pictures.NUM_BORDER
+    )
     assert all(item["src"].startswith("data:image/") for item in images)
     assert all(item["alt"] for item in images)
 
