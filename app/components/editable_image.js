@@ -268,15 +268,16 @@ class EditableImage extends LayeredImage {
 
   // The mask's pixels, to know whether a point is inside, and the same on the grid of the patches.
   async readMask() {
-    const name = this.data.views[0].layers[0]?.src ?? "";
-    if (name === this.maskName) return;
+    const { data, edit } = this;
+    const name = data.views[0].layers[0]?.src ?? "";
     const image = name ? await this.load(name) : null;
-    if (name && !image) return;
+    if ((name && !image) || edit !== this.edit) return; // a newer answer has come
+    this.root.dataset.steps = edit.applied;
+    if (name === this.maskName) return;
     this.maskName = name;
     const { rows, cols } = this.edit.field;
     this.inside = image ? alphaOf(image, image.naturalWidth, image.naturalHeight) : null;
     this.prior = signedMask(image ? alphaOf(image, cols, rows).alpha : new Uint8Array(rows * cols));
-    this.root.dataset.steps = this.edit.applied;
     this.clearOver();
     this.hover();
   }

@@ -43,12 +43,12 @@ def draw(context: RunContext) -> None:
     left, right = st.columns([2.75, 1], gap="medium", wrap=False)
     with right, st.container(key="settings"):  # page.css gives it a least width
         _draw_settings(context, config)
+        mending.draw_button(context, photo)
     with left:
         live = _draw_photos(context, photo, config)
     if live is not None:
         _draw_derivation(context, photo, live)
         with right:
-            mending.draw_button(context, photo)
             downloads.draw(photo, config, live)
             st.caption(f"Masks made in {live.milliseconds:.0f} ms from cached features, without a new forward pass.")
     with top:

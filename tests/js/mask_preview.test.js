@@ -32,8 +32,9 @@ test("a click inside takes away what is like it and in the mask", () => {
 test("only the connected part, unless everywhere", () => {
   const apart = Uint8Array.from({ length: COUNT }, (_, cell) => (cell % COLS === 1 ? 255 : 0));
   const prior = it.signedMask(apart); // a bar parts the left half in two
-  const near = set(it.previewCells(prior, 0, true, false, field));
-  const all = set(it.previewCells(prior, 0, true, true, field));
+  const far = { ...field, reach: 50 };
+  const near = set(it.previewCells(prior, 0, true, false, far));
+  const all = set(it.previewCells(prior, 0, true, true, far));
   assert.deepEqual(near, [0, 6, 12, 18]);
   assert.deepEqual(all, [0, 2, 6, 8, 12, 14, 18, 20]);
 });
