@@ -12,7 +12,7 @@ import numpy as np
 
 from app.audit.label_store import LabelStore, ReviewLabels
 from app.audit.pictures import Zoom, picture
-from app.audit.queue import QueueSettings, audit_pool, centres_of
+from app.audit.queue import QueueSettings, audit_pool, centres_of, like_mended
 from app.images.crops import crop_url
 from app.mask_detail.facts import SHARE, SIGNALS
 from app.run_view import RunView
@@ -46,6 +46,7 @@ _EMPTY = {
     Order.DROPPED: "The filter drops no mask.",
     Order.DISAGREEMENTS: "No disagreements.",
     Order.SKIPPED: "No skipped masks.",
+    Order.LIKE_MENDED: "You have mended no mask yet: E mends the one on show.",
 }
 _NEXT = [
     "Export, below: make the label maps with these decisions, then train stage 2 on them.",
@@ -146,7 +147,8 @@ class Cards:
     @property
     def key(self) -> str:
         """Another one for other settings, or after a stage has made the masks anew."""
-        return f"{self.settings} {self.run_view.stamp} {self.labels.decision_view.seen.numbering}"
+        mended = f" {sorted(self._alike)}" if self.settings.order is Order.LIKE_MENDED else ""
+        return f"{self.settings} {self.run_view.stamp} {self.labels.decision_view.seen.numbering}{mended}"
 
     def cluster_of(self, row: int) -> int:
         """Where a mask is now; where the clustering put it if people rejected it."""
@@ -162,6 +164,11 @@ class Cards:
     def _reasons(self) -> Reasons:
         pool = audit_pool(self.run_view)
         return Reasons(pool.frame, pool.doubts, self.name_of)
+
+    @cached_property
+    def _alike(self) -> dict[int, tuple[float, int]]:
+        """Row -> how much the mask is like one that this person mended, and which."""
+        return like_mended(self.run_view, self.settings.reviewer)
 
     @cached_property
     def _place(self) -> np.ndarray:
@@ -195,6 +202,9 @@ class Cards:
         }
 
     def _reason(self, row: int) -> str:
+        if self.settings.order is Order.LIKE_MENDED and row in self._alike:
+            likeness, mask_id = self._alike[row]
+            return f"Like mask {mask_id}, which you mended ({likeness:.2f})"
         if self.settings.order is not Order.DISAGREEMENTS:
             place = int(self._place[row])
             return self._reasons.why(place, self.settings.order) if place >= 0 else "Not judged by the filter"

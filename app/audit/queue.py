@@ -5,12 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from pycocotools import mask as coco_mask
 
 from app import cache
 from app.audit.label_store import LabelStore, ReviewLabels
 from app.mask_detail.facts import filter_record
-from app.run_view import RunView
-from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt
+from app.run_view import RunView, repairs_of
+from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt, measure_likeness
 from maskdistill.review.audit.agreement import NO_LABEL
 
 
@@ -69,14 +70,41 @@ def audit_pool(run_view: RunView) -> AuditPool:
 def queue_of(run_view: RunView, labels: ReviewLabels, settings: QueueSettings) -> np.ndarray:
     """(n,) rows of the table, in the order in which they are reviewed."""
     pool = audit_pool(run_view)
-    chosen = _chosen(labels, settings, pool)
+    chosen = _chosen(run_view, labels, settings, pool)
     cluster = labels.decision_view.cluster[pool.rows]
     rows = arrange(settings.order, pool.frame, pool.doubts, cluster=cluster, seed=settings.seed, chosen=chosen)
     return pool.rows[rows]
 
 
-def _chosen(labels: ReviewLabels, settings: QueueSettings, pool: AuditPool) -> np.ndarray | None:
+def like_mended(run_view: RunView, reviewer: str) -> dict[int, tuple[float, int]]:
+    """Row of the table -> how much that mask is like one that a person mended, and which; the most alike first."""
+    pool, repairs = audit_pool(run_view), repairs_of(run_view)
+    own = [form for form in repairs.by_shown.values() if form.reviewer == reviewer and form.own and form.code]
+    forms = {form.mask_id: form for form in own if run_view.table.has(form.mask_id)}
+    if not forms or run_view.vectors is None:
+        return {}
+    frame = run_view.frame
+    rows = run_view.table.rows_of(list(forms))
+    vector = frame["vector"].to_numpy()
+    vectors = np.where(vector[:, None] >= 0, np.asarray(run_view.vectors)[np.maximum(vector, 0)], 0)
+    expected = np.full(len(frame), np.nan)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected[pool.rows] = np.log(pool.frame["area"].to_numpy() / frame["area"].to_numpy()[pool.rows])
+    areas = [[max(1, int(coco_mask.area(code))) for code in (form.own, form.code)] for form in forms.values()]
+    changes = [np.log(after / before) for before, after in areas]
+    likeness, place = measure_likeness(
+        vectors, np.where(np.isfinite(expected), expected, np.nan), rows.tolist(), changes
+    )
+    ids = list(forms)
+    order = pool.rows[np.argsort(-likeness[pool.rows], kind="stable")]
+    return {int(row): (float(likeness[row]), ids[place[row]]) for row in order if place[row] >= 0}
+
+
+def _chosen(run_view: RunView, labels: ReviewLabels, settings: QueueSettings, pool: AuditPool) -> np.ndarray | None:
     """Rows of the pool that are in the queue; None for all of them."""
+    if settings.order is Order.LIKE_MENDED:
+        rows = list(like_mended(run_view, settings.reviewer))
+        return np.searchsorted(pool.rows, np.array(rows, np.int64))
     if settings.order is Order.DISAGREEMENTS:
         return np.flatnonzero(labels.differ(settings.pair)[pool.rows])
     if settings.order is Order.SKIPPED:

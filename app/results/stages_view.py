@@ -119,6 +119,8 @@ def _draw_masks(metrics: dict[str, Any]) -> None:
     if objects := metric_tables.mask_measures(metrics, "instances"):
         st.markdown("**Single objects**, of the stage Instances, with the gain over the masks")
         _draw_mask_row(objects, known)
+    if mended := metric_texts.repair_sentence(metrics.get("repairs")):
+        st.markdown(mended)
     st.caption(
         f"Masks of {count:,} reported photo{'' if count == 1 else 's'}. An object is a connected region of one "
         "class, so these metrics can be compared between runs, but not with metrics from instance labels."

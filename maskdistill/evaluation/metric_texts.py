@@ -75,6 +75,27 @@ def seed_sentence(seeds: Mapping[str, Any] | None) -> str:
     )
 
 
+def repair_sentence(repairs: Mapping[str, Any] | None) -> str:
+    """What people's repairs of masks brought; empty if there are none, or none on a photo with ground truth.
+
+    Args:
+        repairs: Part of metrics.json.
+    """
+    if not repairs:
+        return ""
+    parts = []
+    if count := repairs["masks"]:
+        masks = "One mask that people mended has" if count == 1 else f"{count:,} masks that people mended have"
+        before, after = percent(repairs["iou_before"]), percent(repairs["iou_after"])
+        parts.append(
+            f"{masks} a best IoU with an object of **{after}**, {before} before; "
+            f"{repairs['better']:,} got better, {repairs['worse']:,} worse."
+        )
+    if repairs["new"]:
+        parts.append(f"Masks that people added, {repairs['new']:,}: {percent(repairs['iou_new'])}.")
+    return " ".join(parts)
+
+
 def extremes(table: pd.DataFrame, count: int = 3) -> str:
     """A sentence on the best and the worst classes; ``table`` is of ``class_table``."""
     known = table[table["second"].notna() & (table["class"] != "background")]

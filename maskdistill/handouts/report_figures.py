@@ -121,6 +121,8 @@ def decisions(found: ReportSubject) -> str:
         lines = summarise(found.run).splitlines()
     except MaskDistillError as error:
         lines = [str(error)]
+    if mended := metric_texts.repair_sentence((found.metrics or {}).get("repairs")):
+        lines.append(mended.replace("**", ""))
     return "".join(f"<p>{html.text(line)}</p>" for line in lines)
 
 

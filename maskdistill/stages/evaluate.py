@@ -27,6 +27,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.cluster import recluster
 from maskdistill.stages.context import Context, annotations_by_photo
+from maskdistill.stages.evaluate_repairs import measure_repairs
 from maskdistill.stages.label import (
     LabelsOf,
     candidates_by_photo,
@@ -70,6 +71,8 @@ def evaluate_run(context: Context) -> str:
     if context.config.instances.enabled != "off" and read_json(context.run.instances.record_path)["used"]:
         objects = annotations_by_photo(context.run.instances.codes_path)
         result["instances"] = measure_masks(context, truth, numbers, objects)
+    if (repairs := measure_repairs(context, truth)) is not None:
+        result["repairs"] = repairs
     if context.config.evaluation.num_seeds > 1 and context.config.clusters.by == "vectors":
         result["clustering_seeds"] = _seeds(context, truth) if result["training"]["proposals"] else None
     if context.config.evaluation.probe:

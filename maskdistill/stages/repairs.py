@@ -14,7 +14,7 @@ from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.review.decisions import Form, Repairs, read_repairs
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.merge import as_coco, mask_rows
-from maskdistill.storage.read_files import read_json_if_there
+from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, thumbnail_in, write_table
 
 STAGE = "repairs"
@@ -173,3 +173,8 @@ def _draw(photo: Photo, annotations: Sequence[dict[str, Any]], folder: Path) -> 
         return
     for item in annotations:
         write_thumbnail(thumbnail_in(folder, item["id"]), image, item["bbox"], (photo.height, photo.width))
+
+
+def read_counts(run: Run) -> dict[str, int]:
+    """``count_repairs`` as the stage left it."""
+    return read_json(run.repairs.record_path)

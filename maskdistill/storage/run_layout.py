@@ -180,6 +180,11 @@ _METRICS = {
     "masks": {str: _NUMBER_OR_NONE},
     "cut_masks": {str: _NUMBER_OR_NONE},
     "instances": {str: _NUMBER_OR_NONE},
+    "repairs": {
+        **dict.fromkeys(("masks", "better", "worse", "new"), COUNT),
+        **dict.fromkeys(("iou_before", "iou_after", "iou_new"), _NUMBER_OR_NONE),
+        "counts": {str: COUNT},
+    },
     "clustering_seeds": ({"miou": [float], "mean": float, "std": float}, None),
 }
 _PARTS = [

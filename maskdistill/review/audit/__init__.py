@@ -5,6 +5,7 @@ Nothing here reads or writes a file, and nothing uses ground truth.
 
 from maskdistill.review.audit.agreement import Agreement, compare, encode_labels
 from maskdistill.review.audit.doubt import WEIGHTS, Doubts, measure_doubt
+from maskdistill.review.audit.like_mended import measure_likeness
 from maskdistill.review.audit.pace import Pace, measure_pace
 from maskdistill.review.audit.queue import ORDER_HELP, ORDER_NAMES, Order, arrange, next_open
 from maskdistill.review.audit.reasons import Reasons, disagreement
@@ -29,6 +30,7 @@ __all__ = [
     "disagreement",
     "encode_labels",
     "measure_doubt",
+    "measure_likeness",
     "measure_pace",
     "most_rejected",
     "next_open",

@@ -20,6 +20,7 @@ class Order(StrEnum):
     SOURCE = "source"
     DISAGREEMENTS = "disagreements"
     SKIPPED = "skipped"
+    LIKE_MENDED = "like-mended"
 
 
 ORDER_NAMES = {
@@ -31,6 +32,7 @@ ORDER_NAMES = {
     Order.SOURCE: "Photo by photo",
     Order.DISAGREEMENTS: "Disagreements",
     Order.SKIPPED: "Skipped",
+    Order.LIKE_MENDED: "Like those that you mended",
 }
 ORDER_HELP = {
     Order.DOUBTFUL: "A weighted mean of five signals: near a threshold of the filter (0.35), another class in stage 1 "
@@ -42,6 +44,8 @@ ORDER_HELP = {
     Order.SOURCE: "Photo by photo, the best proposal of each first.",
     Order.DISAGREEMENTS: "Masks to which two people gave different labels, until they agree or yours is the last.",
     Order.SKIPPED: "Masks that you skipped, the first one first.",
+    Order.LIKE_MENDED: "Masks that may have the same failure as those that you mended: alike in embedding space, and "
+    "too small or too large by as much, as far as stage 1 tells.",
 }
 
 
@@ -62,8 +66,8 @@ def arrange(
         doubts: Of these rows.
         cluster: (N,) where each mask is now.
         seed: For ``Order.RANDOM``.
-        chosen: (n,) rows that are in the queue, for ``DISAGREEMENTS`` and ``SKIPPED``, in the order in which they
-            came up; else None for all of them.
+        chosen: (n,) rows that are in the queue, for ``DISAGREEMENTS``, ``SKIPPED`` and ``LIKE_MENDED``, in the order
+            in which they came up; else None for all of them.
 
     Returns:
         (n,) row numbers. Of equal masks the first in ``frame`` comes first.

@@ -3,9 +3,10 @@
 import pytest
 
 from app import stage_jobs
-from app.audit.queue import label_store
+from app.audit.queue import label_store, like_mended
 from app.run_view import read_run_view
 from maskdistill.config import RunConfig
+from maskdistill.masks import decode_mask, encode_mask
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Action
 from maskdistill.stages.chain import Options, run_stages
@@ -171,3 +172,25 @@ def test_filter_that_ran_meanwhile_is_noticed_and_decisions_stand(editable_run, 
     assert anew.name != review.name
     assert anew.notice
     assert anew.answer()["progress"]["done"] == 2
+
+
+def test_masks_like_those_that_one_mended_come_in_an_order_of_their_own(editable_run, open_page):
+    run_view = read_run_view(editable_run)
+    mask_id = int(run_view.frame["mask_id"].iat[0])
+    link = {"run": "tiny", "reviewer": "Ann", "queue": "like-mended"}
+    app = open_page("audit", **link)
+    assert not app.exception
+    code = run_view.codes.code(mask_id)
+    mask = decode_mask(code)
+    mask[: mask.shape[0] // 2] = False
+    change = decisions.MaskChange(mask_id, code, encode_mask(mask if mask.any() else ~mask))
+    image = run_view.frame["image_id"].iat[0]
+    decisions.repair(editable_run, "Ann", image, [change], tool=decisions.Tool.CLICK)
+    found = like_mended(run_view, "Ann")
+    assert 0 not in found
+    assert {mended for _, mended in found.values()} == {mask_id}
+    assert [value for value, _ in found.values()] == sorted((value for value, _ in found.values()), reverse=True)
+    assert like_mended(run_view, "Bob") == {}
+    app = open_page("audit", **link)
+    assert not app.exception
+    assert app.selectbox(key="audit order").value == "like-mended"

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from tiny_run import WITHOUT_MAP, contents_of, redone, run_chain
 
+from maskdistill.evaluation.metric_texts import repair_sentence
 from maskdistill.masks import decode_mask, encode_mask
 from maskdistill.review import decisions
 from maskdistill.review.decisions import NEW, MaskChange, Scope, Tool
@@ -93,6 +94,12 @@ def test_mended_mask_counts_everywhere(copy, scene):
     assert decisions.read_classes(copy).numbering == numbering
     assert all(item.state == "done" for item in stage_states(copy) if item.name != "projection")
     assert redone(run_chain(copy.path, *scene)) == []
+    brought = read_json(copy.path / "metrics.json")["repairs"]
+    assert brought["masks"] == 1
+    assert brought["better"] + brought["worse"] == 1
+    assert (brought["iou_after"] > brought["iou_before"]) == (brought["better"] == 1)
+    assert brought["counts"]["mended"] == 1
+    assert f"{brought['iou_after']:.1%}" in repair_sentence(brought).replace("\N{NO-BREAK SPACE}", "")
 
 
 def test_taken_back_nothing_differs(copy, scene, finished):
