@@ -36,7 +36,7 @@ _LAST = 16  # masks with some clicks that are remembered, so that a further clic
 class _Step:
     """A mask after some clicks."""
 
-    mask: np.ndarray  # (H, W) bool
+    bits: bytes  # the mask, packed: many are remembered
     kernels: tuple[np.ndarray, ...] = ()  # of each click, (h, w) float32
 
 
@@ -74,8 +74,10 @@ class Mender:
             ConfigError: If a click lies outside the photo, or the CRF is not installed.
         """
         self._check(mask)
-        packed = np.packbits(mask).tobytes()
-        found = self._after(packed, tuple(clicks)).mask.copy()
+        packed, made = np.packbits(mask).tobytes(), tuple(clicks)
+        for count in range(len(made) + 1):  # each step looks up the one before it
+            step = self._after(packed, made[:count])
+        found = self._unpack(step.bits)
         return self._by_crf(mask, found, clicks) if crf and clicks else found
 
     def new_mask(self, click: Click) -> np.ndarray:
@@ -120,19 +122,22 @@ class Mender:
         return mask & side, mask & ~side
 
     def _take_step(self, packed: bytes, clicks: tuple[Click, ...]) -> _Step:
-        start = np.unpackbits(np.frombuffer(packed, np.uint8), count=self.size[0] * self.size[1])
-        mask = start.reshape(self.size).astype(bool)
         if not clicks:
-            return _Step(mask)
+            return _Step(packed)
         before = self._after(packed, clicks[:-1])
-        kernels = (*before.kernels, self._kernel(before.mask, clicks[-1]))
-        signed, found = self._seen.to_grid(mask), before.mask
+        mask, found = self._unpack(packed), self._unpack(before.bits)
+        kernels = (*before.kernels, self._kernel(found, clicks[-1]))
+        signed = self._seen.to_grid(mask)
         drawn = self._seen.to_pixels(signed) > 0
         for _ in range(2):  # the second time the tokens are compared with what the clicks made of the mask
             belief = self._listen(self._prior(signed, found), kernels, clicks)
             fine = self._seen.to_pixels(belief) > 0
             found = self._limit(mask, np.where(fine != drawn, fine, mask), clicks)
-        return _Step(found, kernels)
+        return _Step(np.packbits(found).tobytes(), kernels)
+
+    def _unpack(self, bits: bytes) -> np.ndarray:
+        pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=self.size[0] * self.size[1])
+        return pixels.reshape(self.size).astype(bool)
 
     def _kernel(self, mask: np.ndarray, click: Click) -> np.ndarray:
         """How much each cell follows a click, (h, w) float32 in [0, 1]."""
