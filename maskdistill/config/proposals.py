@@ -69,6 +69,12 @@ class ProposalConfig:
     pool_depth: int = setting(
         6, "how often each side of a cut is cut again", "[1, 10]", label="Cuts, one after another"
     )
+    pool_joins: bool = setting(
+        False,
+        "candidates by joining neighbours that are alike, too, beside those of the cuts: more of the small and medium "
+        "objects of a scene; wants a larger pool_size",
+        label="Joined parts too",
+    )
     pool_size: int = setting(
         150, "candidates kept of each view, the best by themselves", "[1, 1000]", label="Candidates a view, at most"
     )

@@ -15,7 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from maskdistill.masks import border_share
 from maskdistill.proposals.refinement import resize_map
-from maskdistill.proposals.tree import flatten, grow_parts, pairwise_iou
+from maskdistill.proposals.tree import drop_doubles, flatten, grow_parts, join_parts, pairwise_iou
 
 RING = 2  # patches around a candidate that it is compared with
 STEPS = 32  # of a signed map for 1: the maps are stored as whole numbers of 8 bits
@@ -83,20 +83,30 @@ class Pool:
 
 
 def make_pool(
-    vectors: np.ndarray, tokens: np.ndarray, grid: tuple[int, int], depth: int, size: int, content: tuple[float, float]
+    vectors: np.ndarray,
+    tokens: np.ndarray,
+    grid: tuple[int, int],
+    depth: int,
+    size: int,
+    content: tuple[float, float],
+    *,
+    joins: bool = False,
 ) -> Pool:
     """The candidates of one view.
 
     Args:
         vectors: (N, D) unit vectors that a candidate is compared with its ring by.
-        tokens: (N, E) unit vectors that the tree of cuts is grown on.
+        tokens: (N, E) unit vectors that parts are grown on.
         grid: rows, cols; N = rows * cols.
         depth: Of the tree.
         size: Candidates kept at most, those of the highest score without a foreground.
         content: Share of rows and cols that is no padding.
+        joins: Whether parts that grow by joins are candidates too.
     """
     with threadpool_limits(1):  # the same bits whatever the number of processes and cores
         masks = grow_parts(tokens, grid, depth)
+        if joins:
+            masks = drop_doubles(np.concatenate([masks, join_parts(tokens, grid)]))
         pool = _measure(masks, vectors, content)
         best = np.argsort(-score_pool(pool), kind="stable")[:size]
         pool = pool.select(best)

@@ -255,7 +255,8 @@ def _make_pool(view: ImageView, recipe: Recipe) -> Pool:
         stacked_features(view.features, recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),))
     )
     grid = (geometry.rows, geometry.cols)
-    pool = make_pool(vectors, last, grid, config.pool_depth, config.pool_size, content_of(geometry))
+    sizes = config.pool_depth, config.pool_size
+    pool = make_pool(vectors, last, grid, *sizes, content_of(geometry), joins=config.pool_joins)
     return pool.mirrored() if view.mirrored else pool
 
 

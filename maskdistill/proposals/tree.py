@@ -1,9 +1,11 @@
-"""Parts of a photo at every size: its patches cut in two again and again, by normalised cut on their soft cosines."""
+"""Parts of a photo at every size: its patches cut in two again and again, and neighbours joined again and again."""
 
 from collections.abc import Iterator
 
 import numpy as np
 from scipy import ndimage
+from sklearn.cluster import ward_tree
+from sklearn.feature_extraction.image import grid_to_graph
 
 from maskdistill.proposals.normalized_cut import FAINT_LINK, MIN_PATCHES, second_eigenvector
 
@@ -29,6 +31,30 @@ def grow_parts(vectors: np.ndarray, grid: tuple[int, int], depth: int) -> np.nda
     links = np.maximum(vectors @ vectors.T, np.float32(FAINT_LINK))
     found = [part for side in _sides(links, depth) for part in _connected(side, grid)]
     return drop_doubles(np.array(found, dtype=bool).reshape(-1, *grid))
+
+
+def join_parts(vectors: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """The connected parts that grow as the two most alike neighbours become one, again and again, by Ward's rule.
+
+    Cuts find first what divides a whole photo; joins find first what is alike from near, so small objects too.
+
+    Args:
+        vectors: (N, D) float32 unit vectors of the patches.
+        grid: rows, cols; N = rows * cols.
+
+    Returns:
+        (K, rows, cols) bool, the latest joins first, duplicates dropped; K may be 0.
+    """
+    count = len(vectors)
+    if count < LEAST_PATCHES:
+        return np.zeros((0, *grid), dtype=bool)
+    children = ward_tree(vectors, connectivity=grid_to_graph(*grid))[0]
+    inside = np.zeros((count + len(children), count), dtype=bool)
+    inside[:count] = np.eye(count, dtype=bool)
+    for node, (left, right) in enumerate(children, start=count):
+        inside[node] = inside[left] | inside[right]
+    joined = inside[count:-1][::-1]
+    return drop_doubles(joined[joined.sum(axis=1) >= LEAST_PATCHES].reshape(-1, *grid))
 
 
 def _sides(links: np.ndarray, depth: int) -> Iterator[np.ndarray]:

@@ -189,6 +189,8 @@ def describe_inputs(
 def _describe_proposals(config: ProposalConfig) -> dict[str, Any]:
     """The settings that masks and candidates depend on: without a pool, what it would be is of no account."""
     values = {name: value for name, value in asdict(config).items() if name not in CHOICE}
+    if not config.pool_joins:
+        del values["pool_joins"]  # which runs made before did not have
     if config.makes_pool:
         return values
     return {name: value for name, value in values.items() if name.partition("_")[0] != "pool"}

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from PIL import Image
+from scipy import ndimage
 
 from maskdistill.config import ProposalConfig
 from maskdistill.masks import mask_iou
@@ -16,7 +17,7 @@ from maskdistill.proposals.pool import (
     suppress,
 )
 from maskdistill.proposals.pool_masks import choose_masks, find_view, score_views, sharpen
-from maskdistill.proposals.tree import drop_doubles, grow_parts, pairwise_iou
+from maskdistill.proposals.tree import drop_doubles, grow_parts, join_parts, pairwise_iou
 
 GRID = (12, 18)
 BOXES = {1: (1, 1, 4, 5), 2: (2, 9, 5, 4), 3: (8, 3, 3, 6), 4: (8, 12, 3, 4)}  # label: top, left, rows, cols
@@ -51,6 +52,15 @@ def boxes_on(grid, *boxes):
     return shapes
 
 
+def test_pool_with_joins_holds_every_block_too():
+    labels = draw_blocks()
+    vectors = plant(labels)
+    cuts, both = (make_pool(vectors, vectors, GRID, 1, 500, (1.0, 1.0), joins=joins) for joins in (False, True))
+    assert len(both) > len(cuts)
+    for label in BOXES:
+        assert max(mask_iou(mask, labels == label) for mask in both.masks) > 0.85
+
+
 class TestTree:
     @pytest.mark.parametrize("seed", range(3))
     def test_finds_each_block(self, seed):
@@ -74,6 +84,24 @@ class TestTree:
 
     def test_patches_that_are_all_alike(self):
         assert len(grow_parts(np.ones((60, 1), np.float32), (6, 10), 3)) >= 0
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_joins_find_each_block_too(self, seed):
+        labels = draw_blocks()
+        parts = join_parts(plant(labels, seed), GRID)
+        for label in BOXES:
+            assert max(mask_iou(part, labels == label) for part in parts) > 0.85
+
+    def test_joined_parts_are_connected_large_enough_and_no_two_alike(self):
+        parts = join_parts(plant(draw_blocks(), noise=0.6), GRID)
+        assert all(ndimage.label(part)[1] == 1 for part in parts)
+        assert parts.sum(axis=(1, 2)).min() >= 3
+        assert not parts.all(axis=(1, 2)).any()
+        assert (pairwise_iou(parts, parts) - np.eye(len(parts))).max() <= 0.9
+
+    @pytest.mark.parametrize("grid", [(1, 1), (1, 2), (2, 1), (1, 7)])
+    def test_joins_of_few_patches(self, grid):
+        assert join_parts(np.ones((grid[0] * grid[1], 2), np.float32), grid).shape[1:] == grid
 
     def test_first_of_doubles_stays(self):
         first, second = boxes_on((20, 20), (0, 0, 10, 10), (0, 0, 10, 11))
