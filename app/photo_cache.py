@@ -137,8 +137,10 @@ def _pool(features: FeatureConfig, proposal: ProposalConfig, key: str, _photo: P
 
 def _of_pool(proposal: ProposalConfig) -> ProposalConfig:
     """Only the settings that the candidates depend on; the others as they are by default."""
-    names = ("engine", "num_objects", "feature", "blocks", "views", "view_scale")
-    names += ("pool", "pool_depth", "pool_joins", "pool_size")
+    names = (
+        *("engine", "num_objects", "feature", "blocks", "views", "view_scale"),
+        *("pool", "pool_depth", "pool_joins", "pool_size"),
+    )
     return ProposalConfig(**{name: getattr(proposal, name) for name in names})
 
 
