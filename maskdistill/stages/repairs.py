@@ -13,6 +13,7 @@ from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.review.decisions import Form, Repairs, read_repairs
 from maskdistill.stages.context import Context, annotations_by_photo
+from maskdistill.stages.kept_before import keep_before, put_back
 from maskdistill.stages.merge import as_coco, mask_rows
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, thumbnail_in, write_table
@@ -26,6 +27,7 @@ def mend_masks(context: Context) -> str:
     """Write all masks of the run with those that people mended, drew or joined in their places."""
     run, repairs = context.run, read_repairs(context.run)
     run.repairs.drop_masks()
+    keep_before(run)
     keep_clusters(run)
     own = annotations_by_photo(run.own_codes_path)
     problems = dict(zip(*(run.images()[name].tolist() for name in ("id", "problem")), strict=True))
@@ -53,7 +55,7 @@ def take_back(run: Run) -> None:
     folder = run.repairs
     folder.drop_masks()
     run.stage_path(STAGE).unlink(missing_ok=True)
-    _restore_clusters(run)
+    put_back(run)
     for path in run.mended_vectors:
         shutil.rmtree(path, ignore_errors=True)
     shutil.rmtree(folder.path, ignore_errors=True)
@@ -112,17 +114,6 @@ def describe_clustering(run: Run, own_key: str) -> dict[str, str]:
     """What is written down of the stage ``clusters`` where people mended masks: whose numbers it has."""
     kept = kept_clustering(run, own_key)
     return {"own": own_key} if kept is None else {"numbering": kept["fingerprint"]}
-
-
-def _restore_clusters(run: Run) -> None:
-    folder = run.repairs.clusters_path
-    record = read_json_if_there(folder / "record.json")
-    if record is None or "own" in record:  # found with mended masks
-        return
-    run.stage_path("clusters").unlink(missing_ok=True)
-    for name in CLUSTER_FILES:
-        replace_atomically(run.path / name, partial(shutil.copyfile, folder / name))
-    write_json(run.stage_path("clusters"), record)
 
 
 def _annotations(own: Sequence[dict[str, Any]], forms: Sequence[Form]) -> list[dict[str, Any]]:

@@ -261,6 +261,7 @@ RUN_FILES = (
     RunFile("repairs/vectors/*/*/*.json", "repairs", [str]),
     RunFile("repairs/vectors/*/*/*.npz", "repairs"),
     RunFile("repairs/thumbs/*/*/*.jpg", "repairs"),
+    RunFile("repairs/before/record.json", "repairs", {"fingerprint": str}),
     RunFile("repairs/clusters/record.json", "repairs", _RECORD),
     RunFile("repairs/clusters/*", "repairs"),
     RunFile("features/*/info.json", "embeddings", {"patch_size": range(1, 1025), "blocks": [COUNT]}),

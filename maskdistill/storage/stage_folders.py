@@ -72,6 +72,11 @@ class RepairFolder:
         return self.path / "vectors"
 
     @property
+    def before_path(self) -> Path:
+        """Folder of what the run had made before, under the names that it has in the run."""
+        return self.path / "before"
+
+    @property
     def clusters_path(self) -> Path:
         """Folder of the clustering that mended masks are put into."""
         return self.path / "clusters"

@@ -111,8 +111,21 @@ def test_taken_back_nothing_differs(copy, scene, finished):
     while decisions.undo(copy, "ada", scope=Scope.MASKS):
         pass
     assert any("mended" in item.why for item in stage_states(copy))
-    run_chain(copy.path, *scene)
+    assert redone(run_chain(copy.path, *scene)) == []  # what was there before is put back
     found = without_steps(contents_of(copy))
+    assert found.keys() == wanted.keys()
+    assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+def test_settings_that_were_changed_meanwhile_count_when_all_is_taken_back(copy, scene, tmp_path):
+    plain = Run(shutil.copytree(copy.path, tmp_path / "plain"))
+    changed = scene[1].with_overrides(["filter.min_iou=0.5", "labels.border_band=2"])
+    mend(copy, int(copy.masks()["mask_id"].iat[0]))
+    run_chain(copy.path, scene[0], changed)
+    decisions.undo(copy, "ada", scope=Scope.MASKS)
+    run_chain(copy.path, scene[0], changed)
+    run_chain(plain.path, scene[0], changed)
+    found, wanted = without_steps(contents_of(copy)), without_steps(contents_of(plain))
     assert found.keys() == wanted.keys()
     assert [name for name in wanted if found[name] != wanted[name]] == []
 
