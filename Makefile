@@ -92,6 +92,7 @@ bench: install-dev
 	$(BIN)/python -m benchmarks.busy
 	$(BIN)/python -m benchmarks.class_run
 	$(BIN)/python -m benchmarks.filter
+	$(BIN)/python -m benchmarks.repair --data $(DATA)
 	$(BIN)/python -m benchmarks.quality --data $(DATA) --num-classes $(NUM_CLASSES) --probe
 	$(BIN)/python -m benchmarks.kills --data $(DATA) --num-classes $(NUM_CLASSES)
 

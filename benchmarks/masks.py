@@ -147,9 +147,9 @@ def parse_options(description: str | None, *, data: str) -> argparse.Namespace:
     return parser.parse_args()
 
 
-def add_options(parser: argparse.ArgumentParser, *, data: str) -> None:
+def add_options(parser: argparse.ArgumentParser, *, data: str, required: bool = True) -> None:
     """Flags of a benchmark that makes masks; ``data`` says what kind of folder it wants."""
-    parser.add_argument("--data", required=True, help=data)
+    parser.add_argument("--data", required=required, help=data)
     parser.add_argument("--run", type=Path, help="keep the run here (and reuse it)")
     parser.add_argument("--preset", default="quick")
     parser.add_argument("--set", action="append", default=[], metavar="A.B=C")

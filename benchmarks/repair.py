@@ -1,6 +1,6 @@
 """Mending masks by clicks: a simulated auditor, beside the same on grab-cut (OpenCV).
 
-    python -m benchmarks.repair --data ../shared/data/msrc [--split val] [--scenes ../shared/data/scenes] [--run R]
+    python -m benchmarks.repair --data ../shared/data/msrc --scenes ../shared/data/scenes [--split val] [--run R]
 
 Ground truth plays the auditor, and is read here alone. In ``--data``, a VOC folder, the top-scored mask of each photo
 is mended towards the connected region of one class, or all objects together, that it overlaps best. In ``--scenes``,
@@ -38,9 +38,8 @@ def main() -> None:
     options = _parse()
     cv2.setNumThreads(1)  # clicks are measured on one core
     result: dict[str, Any] = {"benchmark": "repair", "split": options.split}
-    wanted = [("msrc", options.data, msrc_cases)] + (
-        [("scenes", options.scenes, scene_cases)] if options.scenes else []
-    )
+    known = (("msrc", options.data, msrc_cases), ("scenes", options.scenes, scene_cases))
+    wanted = [(name, data, cases_of) for name, data, cases_of in known if data]
     runs = options.run
     for name, data, cases_of in wanted:
         options.data, options.run = data, runs and runs / name
@@ -149,10 +148,13 @@ def _row(kind: str, found: dict[str, Any]) -> list[str]:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    add_options(parser, data="VOC folder with SegmentationClass")
+    add_options(parser, data="VOC folder with SegmentationClass", required=False)
     parser.add_argument("--scenes", help="COCO folder or json with instances")
     parser.add_argument("--split", default="val", choices=("train", "val", "all"))
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not (options.data or options.scenes):
+        parser.error("name photos with --data, --scenes or both")
+    return options
 
 
 if __name__ == "__main__":

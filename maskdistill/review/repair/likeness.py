@@ -11,7 +11,7 @@ from maskdistill.review.repair.clicks import Size, pixel_at
 
 CELLS = 40_000  # of the working grid at most; a smaller photo has its pixels for cells
 TAU = 0.7  # 1 - cosine of two tokens at which likeness has fallen to 1 / e
-COLOUR = 60.0  # the same of the distance of two colours in CIE Lab
+COLOUR = 100.0  # the same of the distance of two colours in CIE Lab
 MOST_MARGIN = 2.0  # of a signed map of mean absolute value 1, beyond which a cell is no surer
 _LAST = 8  # clicks whose likeness is remembered
 

@@ -22,7 +22,7 @@ from maskdistill.proposals.pixel_masks import refine_by_crf
 from maskdistill.review.repair.clicks import Click
 from maskdistill.review.repair.likeness import PhotoLikeness
 
-REACH_IN_WAYS = 2.5  # standard deviation at which nearness falls off, in ways from the click to the border
+REACH_IN_WAYS = 3.0  # standard deviation at which nearness falls off, in ways from the click to the border
 LEAST_WAY = 0.01  # to the border, share of the photo's shorter side
 KNOWN_WAY = 0.03  # likewise, of a click that says what the mask already says
 NOISE = 0.05  # variance of what a click says; a mask's inside is 1, its outside -1
