@@ -21,6 +21,7 @@ from maskdistill.config import load_preset
 from maskdistill.datasets import Photo, PhotoSource, open_source, read_label
 from maskdistill.evaluation.region_metrics import best_iou, corloc, rank_correlation
 from maskdistill.stages.chain import Options, run_stages
+from maskdistill.stages.pool import Workers
 from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
@@ -69,7 +70,7 @@ def made_masks(options: argparse.Namespace) -> Iterator[tuple[Run, PhotoSource, 
     config = load_preset(options.preset).with_overrides(options.set)
     with tempfile.TemporaryDirectory() as folder:
         run = Run(options.run or Path(folder) / "run")
-        with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
+        with hold_masks(run, source, config, preset=options.preset, workers=Workers(options.workers)) as summary:
             pass
         speed = summary.num_new / summary.seconds if summary.num_new else None
         yield run, source, {"data": source.spec, "config": config.to_dict(), "photos_per_second": speed}

@@ -28,6 +28,7 @@ from maskdistill.proposals.pool_masks import score_views, sharpen
 from maskdistill.proposals.tree import pairwise_iou
 from maskdistill.stages.context import annotations_by_photo
 from maskdistill.stages.foreground import as_cut
+from maskdistill.stages.pool import Workers
 from maskdistill.stages.propose import hold_masks
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore
 from maskdistill.storage.run_folder import Run
@@ -71,7 +72,7 @@ def _photos(truth: PhotoSource, others: str | None) -> Iterator[str]:
 def _make(run: Run, data: str, options: argparse.Namespace, measured: int) -> tuple[dict[str, Found], float | None]:
     """All kinds of masks of a run's first photos, by name, and the photos a second of the proposals."""
     source, config = open_source(data), load_preset(options.preset).with_overrides(options.set)
-    with hold_masks(run, source, config, preset=options.preset, num_workers=options.workers) as summary:
+    with hold_masks(run, source, config, preset=options.preset, workers=Workers(options.workers)) as summary:
         pass
     proposals = annotations_by_photo(run.proposals_path)
     options.data = data

@@ -11,6 +11,7 @@ from maskdistill.stages.stage_list import NAMES
 MODELS = ("stage1", "stage2", "final")
 LOG_LINES = 40
 PROBED_PHOTOS = 32
+ENGINES = ("local", "ray")
 FORMATS = ("coco", "results", "sam", "yolo", "png", "voc", "fiftyone")  # of masks; parsing loads no reader of them
 _PATH_BYTES, _NAME_BYTES = 4096, 255  # as most systems have it
 
@@ -22,6 +23,10 @@ def stage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
     command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
+    command.add_argument("--engine", choices=ENGINES, default="local", help="where photos are worked on (local)")
+    command.add_argument(
+        "--address", default="", metavar="HOST:PORT", help="of the Ray cluster (RAY_ADDRESS; else this machine alone)"
+    )
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 

@@ -40,6 +40,8 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
         shard=Shard.parse(options.shard) if options.shard else None,
         limit=options.limit or known_limit(run, options.data),
         num_workers=options.workers,
+        engine=options.engine,
+        address=options.address,
         quiet=options.quiet,
         on_finished=record_speed,
         on_search=None if options.quiet else tell_search(),

@@ -19,6 +19,7 @@ from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest, repairs_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.imported import without_own_masks
+from maskdistill.stages.pool import EngineName, Workers
 from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, token_folder
 from maskdistill.stages.repairs import describe_clustering, take_back
 from maskdistill.stages.select import decisions_digest
@@ -64,12 +65,19 @@ class Options:
 
     shard: Shard | None = None
     limit: int = 0  # photos, 0 for all
-    num_workers: int = 0
+    num_workers: int = 0  # as ``Workers.count``, and so the two that follow
+    engine: EngineName = "local"
+    address: str = ""
     quiet: bool = False
     on_finished: OnFinished = lambda *_: None  # called after a stage that was worked on from beginning to end
     on_search: ProgressCallback | None = None  # called while the photos are looked for and inspected
     source: PhotoSource | None = None  # the photos, where they are open already
     brought: BroughtMasks | None = None  # masks made elsewhere that the run has from now on
+
+    @property
+    def workers(self) -> Workers:
+        """Where photos meet processes."""
+        return Workers(self.num_workers, self.engine, self.address)
 
 
 def run_stages(
@@ -124,7 +132,7 @@ def run_stages(
         config,
         preset=preset,
         shard=options.shard,
-        num_workers=options.num_workers,
+        workers=options.workers,
         quiet=options.quiet,
         brought=options.brought,
     ) as summary:
@@ -210,7 +218,7 @@ class Plan:
         """What the stage's work is given."""
         tokens = token_folder(self.run, self.source, self.config, self._choice)
         own_key = self.unmended().key(name) if name in ("embeddings", "clusters") and self.is_mended else ""
-        how = (options.num_workers, options.quiet, own_key)
+        how = (options.workers, options.quiet, own_key)
         return Context(self.run, self.source, self.config, tokens, self.key(name), *how)
 
     def _describe(self, stage: Stage) -> dict[str, Any]:

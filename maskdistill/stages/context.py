@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import training_numbers
+from maskdistill.stages.pool import HERE, Workers
 from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import Reporter
@@ -28,7 +29,7 @@ class Context:
     config: RunConfig  # backbone, precision and shorter side settled
     tokens_path: Path  # folder of patch tokens
     key: str  # fingerprint of everything the stage is made from
-    num_workers: int = 0  # processes, 0 for one per core
+    workers: Workers = HERE
     quiet: bool = False
     own_key: str = ""  # where people mended masks: the same without that; empty: they mended none
     reports_as: str = ""  # the stage whose progress every step is; empty: each reports under its own name

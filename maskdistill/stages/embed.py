@@ -10,7 +10,7 @@ import numpy as np
 
 from maskdistill.files import link_file, replace_atomically, write_json
 from maskdistill.stages.context import Context, annotations_by_photo
-from maskdistill.stages.pool import map_photos
+from maskdistill.stages.pool import Workers, map_photos
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
 from maskdistill.storage.progress import Reporter
@@ -51,7 +51,8 @@ def _embed_photos(context: Context, folder: Path, annotations: dict[int, list[di
     spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
     total, few = len(annotations), len(tasks) <= _FEW
     with context.reporter("embeddings", total, total - len(missing)) as reporter:
-        return [item for item in _work(spec, tasks, 1 if few else context.num_workers, reporter) if item.error]
+        workers = Workers(1) if few else context.workers
+        return [item for item in _work(spec, tasks, workers, reporter) if item.error]
 
 
 def _embed_mended(
@@ -110,7 +111,7 @@ def make_tokens(context: Context) -> None:
     )
     tasks = [(number, context.photo(number)) for number in missing]
     with context.reporter("features", len(missing)) as reporter:
-        _work(spec, tasks, context.num_workers, reporter)
+        _work(spec, tasks, context.workers, reporter)
 
 
 def make_pools(context: Context) -> None:
@@ -125,12 +126,12 @@ def make_pools(context: Context) -> None:
         return
     spec = WorkerSpec("maskdistill.stages.worker:PoolWorker", context.run.path, context.config, {"pool": folder})
     with context.reporter("pool", len(missing)) as reporter:
-        _work(spec, [(number, context.photo(number)) for number in missing], context.num_workers, reporter)
+        _work(spec, [(number, context.photo(number)) for number in missing], context.workers, reporter)
 
 
-def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], num_workers: int, reporter: Reporter) -> list[PhotoResult]:
+def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], workers: Workers, reporter: Reporter) -> list[PhotoResult]:
     found = []
-    photos = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
+    photos = map_photos(spec, tasks, workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     with closing(photos) as results:
         for result in results:
             found.append(result)

@@ -20,9 +20,9 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.imported import STAY
 from maskdistill.stages.merge import as_coco, mask_rows
-from maskdistill.stages.pool import Task, map_photos
+from maskdistill.stages.pool import map_photos
 from maskdistill.stages.shards import Parts
-from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import write_table
@@ -152,7 +152,7 @@ def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, 
     spec = WorkerSpec("maskdistill.stages.foreground_worker:ForegroundWorker", run.path, context.config, options)
     total = len(context.source.photos)
     with context.reporter(STAGE, total, total - len(tasks)) as reporter:
-        results = map_photos(spec, tasks, context.num_workers, on_crash=_keep_crashed)
+        results = map_photos(spec, tasks, context.workers, on_crash=_keep_crashed)
         parts.keep(done, results, reporter.advance)
     return [item for number in sorted(done) for _, item in sorted(done[number].items())]
 

@@ -15,8 +15,8 @@ from maskdistill.models.instances import Scored, choose_targets, make_lesson, re
 from maskdistill.models.training.checkpoint import write_tensors
 from maskdistill.proposals.foreground import patch_vectors
 from maskdistill.stages.context import Context
-from maskdistill.stages.pool import Task, map_photos
-from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.stages.pool import map_photos
+from maskdistill.stages.tasks import Task, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.read_files import read_json
 
@@ -129,7 +129,7 @@ def _make_composites(context: Context, photos: Sequence[Sequence[int]]) -> list[
     tasks = [task for task in _plan_composites(context, photos) if task[0] in missing]
     spec = WorkerSpec("maskdistill.stages.instance_worker:CompositeWorker", context.run.path, context.config)
     with context.reporter(STAGE, total, total - len(tasks), unit="composites") as reporter:
-        made = map_photos(spec, tasks, context.num_workers, on_crash=lambda _task, _reason: False)
+        made = map_photos(spec, tasks, context.workers, on_crash=lambda _task, _reason: False)
         with closing(made) as results:
             for _ in results:
                 reporter.advance()

@@ -203,7 +203,7 @@ def _find(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", run.path, context.config, options)
     total = len(context.source.photos)
     with context.reporter(STAGE, total, total - len(tasks)) as reporter:
-        results = map_photos(spec, tasks, context.num_workers, on_crash=_crashed)
+        results = map_photos(spec, tasks, context.workers, on_crash=_crashed)
         parts.keep(done, results, reporter.advance)
     return [item for number in sorted(done) for _, item in sorted(done[number].items())]
 

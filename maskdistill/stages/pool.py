@@ -1,50 +1,42 @@
-"""Many photos over several processes: one photo a task, one thread a process, a bounded window of tasks."""
+"""Where photos meet processes: one way to give them work, and two engines that do it."""
 
-import gc
-import logging
-import multiprocessing
-import signal
-from collections.abc import Callable, Generator, Iterable, Iterator, Sequence, Sized
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
-from typing import Any, Self
+from collections.abc import Generator, Iterable, Sized
+from dataclasses import dataclass
+from typing import Any, Literal
 
-from maskdistill.datasets import Photo
-from maskdistill.errors import OutOfMemoryError, RunError
-from maskdistill.machine import usable_cores
-from maskdistill.stages.tasks import WorkerSpec, do_task, follow_parent, settle_precision, start_worker, work
+from maskdistill.stages import local_pool
+from maskdistill.stages.tasks import OnCrash, Task, WorkerSpec
 
-logger = logging.getLogger(__name__)
+EngineName = Literal["local", "ray"]
 
-MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
-TASKS_AHEAD = 3  # per process, so that none waits for the parent
-BYTES_AHEAD = 256 * 2**20  # of the arrays in those tasks, beyond which none is added
 
-Task = tuple[Any, ...]
-OnCrash = Callable[[Task, str], Any]
+@dataclass(frozen=True)
+class Workers:
+    """How many processes work on photos, and where. Neither changes a result."""
+
+    count: int = 0  # 0: one a core of this machine, or of the cluster, or one a GPU there
+    engine: EngineName = "local"
+    address: str = ""  # of the cluster, as Ray reads it; empty: RAY_ADDRESS, else a cluster of this machine alone
+
+
+HERE = Workers()
 
 
 def map_photos(
     spec: WorkerSpec,
     tasks: Iterable[Task],
-    num_workers: int = 0,
+    workers: Workers = HERE,
     num_tasks: int | None = None,
     on_crash: OnCrash | None = None,
 ) -> Generator[Any, None, None]:
     """Process photos and yield their results as they finish, in any order.
 
-    One process with one thread per core beats one process with all the threads: nothing waits between small products,
-    and reading, cutting and encoding overlap with another photo's forward pass.
-
-    Where memory is short, or a process is ended from outside, the photos at hand are tried again, each alone in one
-    process; then the work goes on with half the processes.
+    A process that dies takes no other photo with it: what it had in hand is done again, each photo alone.
 
     Args:
-        spec: What each process makes once. Every GPU of the machine is used unless one is named.
+        spec: What each process makes once. Every GPU of the machine or cluster is used unless one is named.
         tasks: Arguments of each call. They are drawn as processes come free, so they may be made, and be large.
-        num_workers: Processes; 0 chooses one per core, at most ``MAX_WORKERS``; 1 works in this process.
+        workers: How many, and where; one of the engine ``local`` is this process.
         num_tasks: How many tasks there are, if known and ``tasks`` has no length: no more processes are started.
         on_crash: Result of a task that alone crashes its process, and not for lack of memory, from the task and a
             sentence. None raises an error.
@@ -52,191 +44,26 @@ def map_photos(
     Raises:
         OutOfMemoryError: If there is not enough memory for a photo alone, naming it.
         RunError: If a photo alone crashes its process and there is no ``on_crash``.
+        ConfigError: If the cluster cannot be reached, or does not fit this process.
     """
-    num_workers = num_workers or min(usable_cores(), MAX_WORKERS)
     num_tasks = len(tasks) if isinstance(tasks, Sized) else num_tasks
-    if num_tasks is not None:
-        num_workers = min(num_workers, max(1, num_tasks))
-    if num_workers == 1 or not _can_have_processes():
-        yield from _map_here(spec, tasks)
-        return
-    queue = iter(tasks)
-    while True:
-        with _Pool(spec, num_workers) as pool:
-            yield from pool.map(queue)
-        if not pool.trouble:
-            return
-        logger.warning("%s The photos at hand are tried again, each alone: %s.", pool.trouble, _names(pool.left))
-        yield from _map_alone(spec, pool.left, on_crash)
-        num_workers = max(1, num_workers // 2)
+    if workers.engine == "ray":
+        from maskdistill.stages import ray_pool  # which needs ray
+
+        yield from ray_pool.map_there(spec, tasks, workers.count, workers.address, num_tasks, on_crash)
+    else:
+        yield from local_pool.map_here(spec, tasks, workers.count, num_tasks, on_crash)
 
 
-def ask_precision(precision: str, device: str) -> str:
-    """``settle_precision`` in a process of its own, so that this one does not load torch for it.
+def ask_precision(precision: str, device: str, workers: Workers = HERE) -> str:
+    """What a precision of "auto" means where the work is done, asked in another process: this one loads no torch.
 
     Raises:
         RunError: If that process is ended from outside.
+        ConfigError: As ``map_photos``.
     """
-    if not _can_have_processes():
-        return settle_precision(precision, device)
-    try:
-        context = multiprocessing.get_context("spawn")
-        with ProcessPoolExecutor(1, context, initializer=follow_parent) as executor:
-            with _without_interrupts():
-                asked = executor.submit(settle_precision, precision, device)
-            return asked.result()
-    except BrokenProcessPool as error:
-        raise RunError(
-            "The process that loads torch was ended from outside, probably for lack of memory. Free memory, then start "
-            "again."
-        ) from error
+    if workers.engine == "ray":
+        from maskdistill.stages import ray_pool
 
-
-class _Pool:
-    """Processes at work, and what became of them."""
-
-    def __init__(self, spec: WorkerSpec, num_workers: int) -> None:
-        context = multiprocessing.get_context("spawn")  # never fork once torch is loaded
-        arguments = (spec, max(1, usable_cores() // num_workers), context.Value("i", 0))
-        self._executor = ProcessPoolExecutor(num_workers, context, initializer=start_worker, initargs=arguments)
-        self._ahead = num_workers * TASKS_AHEAD
-        self._processes: list[BaseProcess] = []
-        self.trouble = ""  # why it ended early: a sentence
-        self.lacks_memory = False  # whether that is the reason
-        self.left: list[Task] = []  # tasks that it was given and did not do
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the pool at once, also in the middle of a photo: whoever leaves early does not want the rest."""
-        self._executor.shutdown(wait=False, cancel_futures=True)
-        for process in self._processes:
-            process.join(timeout=0.5)
-            if process.is_alive():
-                process.terminate()
-                process.join()
-        if self.trouble and not self.lacks_memory:
-            self._find_reason()
-
-    def map(self, queue: Iterator[Task]) -> Iterator[Any]:
-        """Results, until there are no tasks left or there is trouble."""
-        waiting: dict[Future[Any], tuple[Task, int]] = {}  # with the bytes of the arrays that each keeps in memory
-        while True:
-            while len(waiting) < self._ahead and sum(size for _, size in waiting.values()) < BYTES_AHEAD:
-                task = next(queue, None)
-                if task is None:
-                    break
-                waiting[self._submit(task)] = task, sum(getattr(item, "nbytes", 0) for item in task)
-            if not waiting:
-                return
-            finished, _ = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in finished:
-                try:
-                    result = future.result()
-                except (BrokenProcessPool, OutOfMemoryError) as error:
-                    self.lacks_memory = isinstance(error, OutOfMemoryError)
-                    self.trouble = "There was not enough memory for all worker processes at once."
-                    self.left = [task for task, _ in waiting.values()]
-                    return
-                del waiting[future]
-                yield result
-
-    def _submit(self, task: Task) -> Future[Any]:
-        try:
-            with _without_interrupts():  # processes that start now inherit it
-                future = self._executor.submit(work, *task)
-        except BrokenProcessPool as error:
-            future = Future()
-            future.set_exception(error)
-        self._processes = list((self._executor._processes or {}).values()) or self._processes
-        return future
-
-    def _find_reason(self) -> None:
-        """How the first process ended; the executor itself ended the others by SIGTERM."""
-        codes = {process.exitcode or 0 for process in self._processes} - {0, -signal.SIGTERM}
-        name = next((signal.Signals(-code).name for code in codes if code < 0), "")
-        self.lacks_memory = not codes or name == "SIGKILL"  # the system's way to free memory
-        reason = ", probably by the system for lack of memory" if self.lacks_memory else ""
-        self.trouble = f"A worker process was ended{f' by {name}' if name else ''}{reason}."
-
-
-def _map_alone(spec: WorkerSpec, tasks: Sequence[Task], on_crash: OnCrash | None) -> Iterator[Any]:
-    """Each task in a process that has the machine for itself; the next task has the same one, if it survives."""
-    queue = iter(tasks)
-    for task in queue:
-        with _Pool(spec, 1) as pool:
-            yield from pool.map(iter([task]))
-            while not pool.trouble and (following := next(queue, None)):
-                task = following
-                yield from pool.map(iter([task]))
-        if pool.trouble:
-            yield _give_up(task, pool, on_crash)
-
-
-def _give_up(task: Task, pool: _Pool, on_crash: OnCrash | None) -> Any:
-    if pool.lacks_memory:
-        raise _too_large(task)
-    reason = f"It crashed the process that worked on it. {pool.trouble}"
-    if on_crash is None:
-        raise RunError(f"{_name(task)}: {reason} Take the photo away, then start again.")
-    logger.warning("Skipped %s: %s", _name(task), reason)
-    return on_crash(task, reason)
-
-
-def _map_here(spec: WorkerSpec, tasks: Iterable[Task]) -> Iterator[Any]:
-    """In this process, which has the machine for itself."""
-    worker = spec.make()
-    for task in tasks:
-        try:
-            result = do_task(worker, task)
-        except OutOfMemoryError:
-            logger.warning("There was not enough memory for %s. It is tried again.", _name(task))
-        else:
-            yield result
-            continue
-        gc.collect()
-        try:
-            yield do_task(worker, task)
-        except OutOfMemoryError as error:
-            raise _too_large(task) from error
-
-
-def _too_large(task: Task) -> OutOfMemoryError:
-    return OutOfMemoryError(
-        f"There was not enough memory for {_name(task)}, not even alone in one process. What is finished is kept, and "
-        "the next start tries it anew. Free memory, set features.shorter_side lower, or take the photo away."
-    )
-
-
-def _name(task: Task) -> str:
-    return f"photo {next((item.id for item in task if isinstance(item, Photo)), task[0])}"
-
-
-def _names(tasks: Sequence[Task]) -> str:
-    shown = ", ".join(map(_name, tasks[:MAX_WORKERS]))
-    return f"{shown} and {len(tasks) - MAX_WORKERS} more" if len(tasks) > MAX_WORKERS else shown
-
-
-def _can_have_processes() -> bool:
-    """Whether the system gives the locks that processes share: containers may have no /dev/shm, or a full one."""
-    try:
-        with _without_interrupts():  # the process that counts what is shared starts now
-            multiprocessing.get_context("spawn").Value("i", 0)
-    except (OSError, ImportError) as error:
-        logger.warning("One process does all the work: processes cannot share memory here (%s). Mount /dev/shm.", error)
-        return False
-    return True
-
-
-@contextmanager
-def _without_interrupts() -> Iterator[None]:
-    """Ctrl-C and a closed terminal wait meanwhile, and never reach a process that starts now: they are sent to all."""
-    if not hasattr(signal, "pthread_sigmask"):
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGHUP})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        return ray_pool.ask_precision(precision, device, workers.address)
+    return local_pool.ask_precision(precision, device)

@@ -43,7 +43,7 @@ def predict_photos(context: Context) -> str:
     spec = WorkerSpec("maskdistill.stages.predict:CrfWorker", context.run.path, context.config, options, torch=False)
     with context.reporter("predictions", len(numbers) + len(refined)) as reporter:
         tasks = _predict(context, models, numbers, set(refined), reporter)
-        with closing(map_photos(spec, tasks, context.num_workers, len(refined))) as results:
+        with closing(map_photos(spec, tasks, context.workers, len(refined))) as results:
             for _ in results:
                 reporter.advance()
     prior = wants_object_prior(context.run, context.config)

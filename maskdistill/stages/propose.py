@@ -21,7 +21,7 @@ from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.imported import worker_of, write_brought
 from maskdistill.stages.merge import follow_move, merge_results
-from maskdistill.stages.pool import ask_precision, map_photos
+from maskdistill.stages.pool import HERE, Workers, ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
 from maskdistill.stages.tasks import PhotoResult, WorkerSpec
@@ -83,7 +83,7 @@ def hold_masks(
     *,
     preset: str = "",
     shard: Shard | None = None,
-    num_workers: int = 0,
+    workers: Workers = HERE,
     quiet: bool = False,
     brought: BroughtMasks | None = None,
 ) -> Iterator[ProposeSummary]:
@@ -99,7 +99,7 @@ def hold_masks(
         config: Settings; ``auto`` is resolved here and the choice recorded.
         preset: Name of the preset the settings came from, for the record.
         shard: Which part to do; None does all.
-        num_workers: Processes, 0 for one per core.
+        workers: How many processes, and where.
         quiet: No progress on standard error.
         brought: Masks made elsewhere, which the run has from now on; None goes on with its own, or with those that it
             was given before.
@@ -115,7 +115,7 @@ def hold_masks(
     choice = choose_backbone(requested, config.features.architecture)
     if choice.spec.path:
         check_weight_file(Path(choice.spec.path))
-    config = _settle(config, choice, run)
+    config = _settle(config, choice, run, workers)
     imported = run.imported if brought is None else brought.record
     made_from = describe_inputs(source, config, choice, imported)
     key = fingerprint(made_from)
@@ -142,7 +142,7 @@ def hold_masks(
         if imported is not None:
             spec = worker_of(run, config, key, imported)
         parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
-        new = _process(run, source, spec, shard or Shard(), parts, num_workers, quiet)
+        new = _process(run, source, spec, shard or Shard(), parts, workers, quiet)
         results, complete = parts.read_all(), False
         if len(results) == len(source.photos):
             complete = shard is None or _hold_again(of_run, run, key)
@@ -234,13 +234,13 @@ def missed_photos(run: Run, stage: str) -> list[str]:
     return record.get("missed", []) if record else []
 
 
-def _settle(config: RunConfig, choice: BackboneChoice, run: Run) -> RunConfig:
+def _settle(config: RunConfig, choice: BackboneChoice, run: Run, workers: Workers) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
     precision: Any = config.features.precision
     if precision == "auto":
         known = run.info()["config"]["features"] if run.exists else {}
         same = known.get("device") == config.features.device and known.get("precision", "auto") != "auto"
-        precision = known["precision"] if same else ask_precision(precision, config.features.device)
+        precision = known["precision"] if same else ask_precision(precision, config.features.device, workers)
     features = dataclasses.replace(
         config.features,
         backbone=choice.spec.path or choice.spec.name,
@@ -311,7 +311,7 @@ def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str, impo
 
 
 def _process(
-    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, parts: Parts, num_workers: int, quiet: bool
+    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, parts: Parts, workers: Workers, quiet: bool
 ) -> int:
     """Process what is missing of a shard; returns the number of photos processed."""
     done = {number: parts.read(number) for number in parts.of(shard)}
@@ -319,7 +319,7 @@ def _process(
     finished = {photo for found in done.values() for photo, item in found.items() if not item.get("missed")}
     tasks = [(photo, source.photos[photo]) for photo in wanted if photo not in finished]
     reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
-    results = map_photos(spec, tasks, num_workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
+    results = map_photos(spec, tasks, workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
     try:
         parts.keep(done, results, reporter.advance)
     except KeyboardInterrupt:

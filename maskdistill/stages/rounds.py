@@ -90,7 +90,7 @@ def predict_training_photos(context: Context, model: str) -> Generator[tuple[int
         yield from ((number, probabilities) for number, _, probabilities in tasks)
         return
     spec = WorkerSpec("maskdistill.stages.predict:Refiner", context.run.path, context.config, torch=False)
-    with closing(map_photos(spec, tasks, context.num_workers, len(numbers))) as results:
+    with closing(map_photos(spec, tasks, context.workers, len(numbers))) as results:
         yield from results
 
 

@@ -1,5 +1,6 @@
-"""The work of a pool's processes. Torch is loaded inside them: the parent does without its 700 MB."""
+"""A task of a pool, whatever its engine, and the process that does it. Torch is loaded there: the parent needs none."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -13,10 +14,16 @@ from typing import Any
 from threadpoolctl import threadpool_limits
 
 from maskdistill.config import RunConfig
-from maskdistill.errors import MaskDistillError
+from maskdistill.datasets import Photo
+from maskdistill.errors import MaskDistillError, OutOfMemoryError, RunError
 from maskdistill.machine import explain_lack_of_memory
 
+logger = logging.getLogger(__name__)
+
 START_ERRORS = (MaskDistillError, MemoryError, OSError, ImportError, RuntimeError, ValueError)
+
+Task = tuple[Any, ...]  # arguments of a call; the photo is among them, or its number comes first
+OnCrash = Callable[[Task, str], Any]
 
 
 @dataclass(frozen=True)
@@ -50,11 +57,16 @@ _worker: dict[str, Any] = {}  # one entry a process: a loaded model cannot trave
 
 
 def start_worker(spec: WorkerSpec, num_threads: int, counter: Any) -> None:
-    """Set up a process: its threads, its GPU in turn where there are several, its worker. Ctrl-C is the parent's."""
+    """Set up a process that its parent started; Ctrl-C is the parent's."""
     follow_parent()
     with counter.get_lock():
         index = counter.value
         counter.value += 1
+    set_up(spec, num_threads, index)
+
+
+def set_up(spec: WorkerSpec, num_threads: int, index: int) -> None:
+    """Make this process ready for tasks: its threads, its GPU in turn where there are several, its worker."""
     try:
         if spec.torch:
             import torch
@@ -92,7 +104,38 @@ def work(*task: Any) -> Any:
     return do_task(_worker["worker"], task)
 
 
-def do_task(worker: Callable[..., Any], task: tuple[Any, ...]) -> Any:
+def name_of(task: Task) -> str:
+    """The photo of a task, for a sentence."""
+    return f"photo {next((item.id for item in task if isinstance(item, Photo)), task[0])}"
+
+
+def bytes_of(task: Task) -> int:
+    """How much memory the arrays of a task take."""
+    return sum(getattr(item, "nbytes", 0) for item in task)
+
+
+def give_up(task: Task, trouble: str, on_crash: OnCrash | None) -> Any:
+    """The result of a task that crashes whatever process works on it.
+
+    Raises:
+        RunError: If there is no ``on_crash``.
+    """
+    reason = f"It crashed the process that worked on it. {trouble}"
+    if on_crash is None:
+        raise RunError(f"{name_of(task)}: {reason} Take the photo away, then start again.")
+    logger.warning("Skipped %s: %s", name_of(task), reason)
+    return on_crash(task, reason)
+
+
+def too_large(task: Task) -> OutOfMemoryError:
+    """The error of a task for which there is not enough memory, though it is tried alone."""
+    return OutOfMemoryError(
+        f"There was not enough memory for {name_of(task)}, not even alone in one process. What is finished is kept, "
+        "and the next start tries it anew. Free memory, set features.shorter_side lower, or take the photo away."
+    )
+
+
+def do_task(worker: Callable[..., Any], task: Task) -> Any:
     """One task in this process.
 
     Raises:

@@ -25,7 +25,7 @@ from maskdistill.masks import bounding_box
 from maskdistill.proposals import propose as proposing
 from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.stages import merge, propose, shards, worker
-from maskdistill.stages.pool import map_photos
+from maskdistill.stages.pool import Workers, map_photos
 from maskdistill.stages.propose import hold_masks
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.tasks import WorkerSpec, settle_precision
@@ -75,7 +75,7 @@ def small_shards(monkeypatch):
 
 
 def make_masks(run, source, config, **options):
-    with hold_masks(run, source, config, **{"num_workers": 1, "quiet": True, **options}) as summary:
+    with hold_masks(run, source, config, **{"workers": Workers(1), "quiet": True, **options}) as summary:
         return summary
 
 
@@ -643,7 +643,7 @@ def test_setting_that_the_worker_refuses_is_told_by_the_progress_file(start, con
 def test_setting_that_the_workers_refuse_is_told_by_several_processes_too(tmp_path, photos):
     config = RunConfig(features=FeatureConfig(backbone="/nowhere/gone.pth", architecture="vit_tiny_patch16_224"))
     with pytest.raises(CheckpointError, match=r"No file of weights at /nowhere/gone.pth"):
-        make_masks(Run(tmp_path / "run"), open_source(photos), config, num_workers=2)
+        make_masks(Run(tmp_path / "run"), open_source(photos), config, workers=Workers(2))
 
 
 @pytest.mark.slow
@@ -655,7 +655,7 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
     config = config.with_overrides([*changes, "features.shorter_side=64"])
     source = open_source(photos)
     for name, count in (("one", 1), ("two", 2)):
-        make_masks(Run(tmp_path / name), source, config, num_workers=count)
+        make_masks(Run(tmp_path / name), source, config, workers=Workers(count))
     assert_same_results(Run(tmp_path / "one"), Run(tmp_path / "two"))
 
 
@@ -663,7 +663,7 @@ def test_one_worker_runs_in_this_process_and_in_order(tmp_path, photos, config, 
     monkeypatch.setattr(PhotoWorker, "__call__", lambda _self, number, _photo: PhotoResult(number))
     tasks = list(enumerate(open_source(photos).photos))
     spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", tmp_path, config, {"thumbs": tmp_path / "thumbs"})
-    results = map_photos(spec, tasks, 1)
+    results = map_photos(spec, tasks, Workers(1))
     assert [result.number for result in results] == list(range(NUM_PHOTOS))
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from maskdistill.config import RunConfig
 from maskdistill.errors import OutOfMemoryError, RunError
-from maskdistill.stages import pool
-from maskdistill.stages.pool import TASKS_AHEAD, map_photos
+from maskdistill.stages import local_pool
+from maskdistill.stages.local_pool import TASKS_AHEAD
+from maskdistill.stages.pool import Workers, map_photos
 from maskdistill.stages.tasks import WorkerSpec
 
 DATA = Path(__file__).resolve().parents[2] / "data"
@@ -36,7 +37,7 @@ def spec(tmp_path):
 def drawn_ahead(spec, tasks, num_workers, num_tasks=None):
     """The most tasks that were drawn and not yet answered; every one has to be answered once."""
     ahead, answers = 0, []
-    for answer in map_photos(spec, tasks, num_workers, num_tasks):
+    for answer in map_photos(spec, tasks, Workers(num_workers), num_tasks):
         ahead = max(ahead, tasks.drawn - len(answers))
         answers.append(answer)
     assert sorted(answers) == list(range(NUM_TASKS))
@@ -54,13 +55,13 @@ def test_this_process_draws_a_task_only_when_it_has_done_the_one_before(spec):
 
 def test_window_of_large_tasks_is_bounded_in_bytes(spec, monkeypatch):
     array = np.zeros(1000, np.float32)
-    monkeypatch.setattr(pool, "BYTES_AHEAD", array.nbytes + 1)
+    monkeypatch.setattr(local_pool, "BYTES_AHEAD", array.nbytes + 1)
     assert drawn_ahead(spec, Tasks(array), 2) == 2
 
 
 def test_no_task_at_all(spec):
-    assert list(map_photos(spec, iter(()), 2)) == []
-    assert list(map_photos(spec, [], 2)) == []
+    assert list(map_photos(spec, iter(()), Workers(2))) == []
+    assert list(map_photos(spec, [], Workers(2))) == []
 
 
 def fragile(tmp_path, how, times):
@@ -81,7 +82,7 @@ class TestTaskThatFailsForLackOfMemory:
         [("memory", 1), *(pytest.param(how, 2, marks=pytest.mark.slow) for how in ("memory", "SIGKILL"))],
     )
     def test_once_is_tried_again_and_all_go_on(self, tmp_path, how, num_workers):
-        answers = list(map_photos(fragile(tmp_path, how, 1), self.TASKS, num_workers))
+        answers = list(map_photos(fragile(tmp_path, how, 1), self.TASKS, Workers(num_workers)))
         assert sorted(set(answers)) == list(range(6))
         assert len(answers) == 6
         assert deaths(tmp_path) == 1
@@ -93,13 +94,13 @@ class TestTaskThatFailsForLackOfMemory:
     def test_alone_too_stops_the_work_and_names_it(self, tmp_path, how, num_workers):
         answers = []
         with pytest.raises(OutOfMemoryError, match="memory for photo 3.*shorter_side"):
-            answers.extend(map_photos(fragile(tmp_path, how, 9), self.TASKS, num_workers))
+            answers.extend(map_photos(fragile(tmp_path, how, 9), self.TASKS, Workers(num_workers)))
         assert deaths(tmp_path) == 2
 
     @pytest.mark.slow
     @pytest.mark.parametrize("on_crash", [None, lambda task, reason: (task[0], reason)])
     def test_crash_of_a_library_costs_only_this_task(self, tmp_path, on_crash):
-        work = map_photos(fragile(tmp_path, "SIGSEGV", 9), self.TASKS, 2, on_crash=on_crash)
+        work = map_photos(fragile(tmp_path, "SIGSEGV", 9), self.TASKS, Workers(2), on_crash=on_crash)
         if on_crash is None:
             with pytest.raises(RunError, match="photo 3.*SIGSEGV"):
                 list(work)
@@ -115,15 +116,15 @@ class TestTaskThatFailsForLackOfMemory:
 def test_worker_that_cannot_start_says_why(tmp_path):
     spec = WorkerSpec("echo_worker:make_none", tmp_path, RunConfig(), torch=False)
     with pytest.raises(RuntimeError, match="no device"):
-        list(map_photos(spec, [(0,), (1,)], 2))
+        list(map_photos(spec, [(0,), (1,)], Workers(2)))
 
 
 def test_without_shared_memory_one_process_does_the_work(spec, monkeypatch, caplog):
     def refuse(*_arguments):
         raise FileNotFoundError(2, "No such file or directory")
 
-    monkeypatch.setattr(pool.multiprocessing.get_context("spawn").__class__, "Value", refuse)
-    assert list(map_photos(spec, [(0,), (1,)], 2)) == [0, 1]
+    monkeypatch.setattr(local_pool.multiprocessing.get_context("spawn").__class__, "Value", refuse)
+    assert list(map_photos(spec, [(0,), (1,)], Workers(2))) == [0, 1]
     assert "/dev/shm" in caplog.text
 
 

@@ -1,0 +1,270 @@
+"""The engine ``ray``: actors on a cluster, each with a model of its own. Only this module imports ray.
+
+What is done stays ours: tasks come from the run's own tables and results go into its part files, so the driver, an
+actor or a node may die at any moment, and the same command goes on and ends with the same bytes.
+"""
+
+import logging
+import os
+import signal
+import socket
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from maskdistill.datasets import Photo
+from maskdistill.errors import ConfigError, RunError
+from maskdistill.stages.tasks import (
+    OnCrash,
+    Task,
+    WorkerSpec,
+    bytes_of,
+    give_up,
+    name_of,
+    set_up,
+    settle_precision,
+    too_large,
+    work,
+)
+
+logger = logging.getLogger(__name__)
+
+os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks that are not read once one has failed
+TASKS_AHEAD = 2  # per actor, so that none waits for the driver
+BYTES_AHEAD = 64 * 2**20  # of the arrays in those tasks: Ray keeps them in a store of shared memory
+OBJECT_STORE = 200 * 2**20  # bytes, of a cluster that is started here: photos travel as paths
+PATIENCE = 10  # seconds for an address to answer
+LONG = 60  # seconds without a result after which a sentence says so, where no core is free
+INSTALL_HINT = "The engine ray needs the library ray. Install it: pip install 'maskdistill[ray]'."
+
+
+def map_there(
+    spec: WorkerSpec,
+    tasks: Iterable[Task],
+    num_workers: int,
+    address: str,
+    num_tasks: int | None,
+    on_crash: OnCrash | None,
+) -> Iterator[Any]:
+    """``pool.map_photos`` on a cluster.
+
+    Raises:
+        ConfigError: If there is no cluster at the address, it runs another version, or a node lacks the run folder.
+    """
+    queue = iter(tasks)
+    first = next(queue, None)
+    if first is None:
+        return
+    ray = connect(address)
+    crew = _Crew(ray, spec, _gpus_each(ray, spec.torch, spec.config.features.device), _seen_from_here(spec, first))
+    size = num_workers or int(ray.cluster_resources().get("GPU" if crew.gpus else "CPU", 1)) or 1
+    size = size if num_tasks is None else min(size, num_tasks)
+    try:
+        yield from crew.map(chain([first], queue), size)
+        for task in crew.left:
+            yield crew.do_alone(task, on_crash)
+    finally:
+        crew.end()
+
+
+def ask_precision(precision: str, device: str, address: str) -> str:
+    """What a precision of "auto" means on a process of the cluster that has a GPU, where there is one.
+
+    Raises:
+        ConfigError: As ``map_there``.
+    """
+    ray = connect(address)
+    asked = ray.remote(settle_precision).options(num_cpus=1, num_gpus=_gpus_each(ray, True, device))
+    return str(_answer(ray, asked.remote(precision, device)))
+
+
+def connect(address: str) -> Any:
+    """Ray, connected once a process; without an address, and none in RAY_ADDRESS, a cluster of this machine.
+
+    Raises:
+        ConfigError: If ray is not installed, nothing answers there, or the versions of ray or Python differ.
+    """
+    try:
+        import ray
+    except ImportError as error:
+        raise ConfigError(INSTALL_HINT) from error
+    if ray.is_initialized():
+        return ray
+    address = address or os.environ.get("RAY_ADDRESS", "")
+    _require_answer(address)
+    own = {} if address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
+    try:
+        with _signals_kept():
+            ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
+    except ConnectionError as error:
+        raise ConfigError(
+            f"No Ray cluster was found at '{address}'. Start one (ray start --head), or give --address as that says."
+        ) from error
+    except (RuntimeError, ValueError) as error:
+        said = " ".join(str(error).split())
+        raise ConfigError(
+            f"The Ray cluster at '{address or 'this machine'}' cannot be used: {said} Ray and Python must be of the "
+            "same version on all nodes."
+        ) from error
+    return ray
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Ray takes over SIGTERM as it starts; here it ends a run as Ctrl-C does."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    yield
+    signal.signal(signal.SIGTERM, before)
+
+
+def _require_answer(address: str) -> None:
+    """Ray itself tries a wrong address for a minute, and then ends the process."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if not address or (not colon and address in ("auto", "local")):
+        return
+    if not (host and port.isdecimal() and int(port) < 2**16):
+        raise ConfigError(f"--address wants HOST:PORT of a Ray cluster, ray://HOST:PORT or auto, got '{address}'.")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=PATIENCE).close()
+    except OSError as error:
+        raise ConfigError(
+            f"Nothing answers at '{address}' ({error.strerror or error}). Start Ray there (ray start --head), or give "
+            "the address that it says."
+        ) from error
+
+
+def _gpus_each(ray: Any, torch: bool, device: str) -> int:
+    """GPUs that a process asks for."""
+    return int(torch and device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1)
+
+
+def _seen_from_here(spec: WorkerSpec, task: Task) -> tuple[Path, ...]:
+    """What every node must see too: the run, the folder of the photos."""
+    folders = [spec.run, *(item.path.parent for item in task if isinstance(item, Photo))]
+    return tuple(path for path in folders if path.is_dir())
+
+
+class PhotoActor:
+    """A process of the cluster: one worker, one thread."""
+
+    def __init__(self, spec: WorkerSpec, wanted: tuple[Path, ...]) -> None:
+        self._trouble = _what_is_missing(wanted)
+        if not self._trouble:
+            set_up(spec, 1, 0)  # Ray shows an actor its own GPU alone
+
+    def start(self) -> None:
+        """Comes back once the worker is made, if its process survives that."""
+
+    def work(self, task: Task) -> Any:
+        """The result of one task."""
+        if self._trouble:
+            raise ConfigError(self._trouble)
+        return work(*task)
+
+
+def _what_is_missing(wanted: tuple[Path, ...]) -> str:
+    """A sentence, empty if this node sees all; a folder that is new may take a while to be seen."""
+    until = time.monotonic() + PATIENCE
+    while missing := [path for path in wanted if not path.is_dir()]:
+        if time.monotonic() > until:
+            return (
+                f"The node {socket.gethostname()} does not see {missing[0]}. Runs and photos must lie on a file system "
+                "that all nodes see, under the same paths."
+            )
+        time.sleep(0.5)
+    return ""
+
+
+def _answer(ray: Any, promise: Any) -> Any:
+    """What a process says, or the error that it raised, as it raised it."""
+    try:
+        return ray.get(promise)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
+
+
+class _Crew:
+    """Actors at work on tasks."""
+
+    def __init__(self, ray: Any, spec: WorkerSpec, gpus: int, wanted: tuple[Path, ...]) -> None:
+        self._ray, self._wanted, self.gpus = ray, wanted, gpus
+        self._spec = ray.put(spec)
+        self._actors: list[Any] = []
+        self.left: list[Task] = []  # whose actor died: each of them may be what it died of
+
+    def map(self, queue: Iterator[Task], size: int) -> Iterator[Any]:
+        """Results, in any order. An actor that dies is started again, on another node where its own is gone."""
+        turns = deque([self._hire() for _ in range(size)] * TASKS_AHEAD)
+        at_work: dict[Any, tuple[Task, Any]] = {}
+        while True:
+            while turns and sum(bytes_of(task) for task, _ in at_work.values()) < BYTES_AHEAD:
+                task = next(queue, None)
+                if task is None:
+                    break
+                actor = turns.popleft()
+                at_work[actor.work.remote(task)] = task, actor
+            if not at_work:
+                return
+            done = self._wait(list(at_work))
+            task, actor = at_work.pop(done)
+            turns.append(actor)
+            try:
+                result = _answer(self._ray, done)
+            except self._deaths() as error:
+                logger.warning("A process was lost at work on %s, which is tried again alone: %s", name_of(task), error)
+                self.left.append(task)
+            else:
+                yield result
+
+    def do_alone(self, task: Task, on_crash: OnCrash | None) -> Any:
+        """The result of a task whose actor died, by an actor of its own."""
+        actor = self._hire()
+        try:
+            _answer(self._ray, actor.start.remote())
+        except self._deaths() as error:
+            raise RunError(f"No process of the cluster can start its work. Ray says: {_short(error)}") from error
+        try:
+            return _answer(self._ray, actor.work.remote(task))
+        except self._deaths() as error:
+            if isinstance(error, self._ray.exceptions.OutOfMemoryError) or "OOM" in str(error):
+                raise too_large(task) from error
+            return give_up(task, f"Ray says: {_short(error)}", on_crash)
+        finally:
+            self._actors.remove(actor)
+            self._ray.kill(actor)
+
+    def end(self) -> None:
+        """End all actors at once, also in the middle of a photo."""
+        for actor in self._actors:
+            self._ray.kill(actor)
+        self._actors.clear()
+
+    def _hire(self) -> Any:
+        kind = self._ray.remote(PhotoActor).options(num_cpus=1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=0)
+        self._actors.append(kind.remote(self._spec, self._wanted))
+        return self._actors[-1]
+
+    def _wait(self, promises: list[Any]) -> Any:
+        while True:
+            done, _ = self._ray.wait(promises, timeout=LONG)
+            if done:
+                return done[0]
+            if not self._ray.available_resources().get("GPU" if self.gpus else "CPU", 0):
+                logger.warning("Nothing came back for %d s: the cluster has no free core or GPU.", LONG)
+
+    def _deaths(self) -> tuple[type[Exception], ...]:
+        known = self._ray.exceptions
+        return known.RayActorError, known.OutOfMemoryError, known.WorkerCrashedError
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:300]
