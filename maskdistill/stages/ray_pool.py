@@ -40,7 +40,7 @@ TASKS_AHEAD = 2  # per actor, so that none waits for the driver
 BYTES_AHEAD = 64 * 2**20  # of the arrays in those tasks: Ray keeps them in a store of shared memory
 OBJECT_STORE = 200 * 2**20  # bytes, of a cluster that is started here: photos travel as paths
 PATIENCE = 10  # seconds for an address to answer
-LONG = 60  # seconds without a result after which a sentence says so, where no core is free
+LONG = 120  # seconds without a first result after which a sentence says so
 INSTALL_HINT = "The engine ray needs the library ray. Install it: pip install 'maskdistill[ray]'."
 
 
@@ -197,8 +197,9 @@ class _Crew:
 
     def __init__(self, ray: Any, spec: WorkerSpec, gpus: int, wanted: tuple[Path, ...]) -> None:
         self._ray, self._wanted, self.gpus = ray, wanted, gpus
-        self._spec = ray.put(spec)
+        self._spec = spec  # small, so it travels with the actor: one that starts again still has it
         self._actors: list[Any] = []
+        self._begun = False  # whether a result has come
         self.left: list[Task] = []  # whose actor died: each of them may be what it died of
 
     def map(self, queue: Iterator[Task], size: int) -> Iterator[Any]:
@@ -255,11 +256,11 @@ class _Crew:
 
     def _wait(self, promises: list[Any]) -> Any:
         while True:
-            done, _ = self._ray.wait(promises, timeout=LONG)
+            done, _ = self._ray.wait(promises, timeout=None if self._begun else LONG)
             if done:
+                self._begun = True
                 return done[0]
-            if not self._ray.available_resources().get("GPU" if self.gpus else "CPU", 0):
-                logger.warning("Nothing came back for %d s: the cluster has no free core or GPU.", LONG)
+            logger.warning("No process has begun after %d s. The cluster may have no free core or GPU.", LONG)
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         known = self._ray.exceptions

@@ -34,6 +34,7 @@ class Plan:
 _NETWORK = Plan(why_not="needs a package index")
 _DOCKER = Plan(why_not="needs a Docker daemon and base images")
 _CI = Plan(why_not=".ci/run runs it on a clean clone")
+_RAY = Plan(why_not="needs ray; tests/unit/stages/test_ray_pool.py does it where there is one")
 _MEASURED = Plan(help_only=True)  # takes minutes to hours on photos with ground truth
 RUN = "runs/first"
 
@@ -111,7 +112,6 @@ COMMANDS: dict[str, Plan] = {
         run="maskdistill propose --data sample --run runs/masks", makes=("runs/masks/*",)
     ),
     "maskdistill run --preset scenes --until instances": _MEASURED,
-    "maskdistill run --num-classes 14 --seed N": _MEASURED,
     "maskdistill embed --run RUN --data sample --preset scenes": _MEASURED,
     "maskdistill run --run R --set evaluation.probe=true": _MEASURED,
     "maskdistill run --preset quick --num-classes 14 --set predictions.crf=false --seed N "
@@ -130,6 +130,15 @@ COMMANDS: dict[str, Plan] = {
     ),
     "pip install -e '.[auth]'": _NETWORK,
     ".venv/bin/pip install -e '.[onnx]'": _NETWORK,
+    ".venv/bin/pip install -e '.[ray]'": _NETWORK,
+    "maskdistill run --data photos/ --run RUN --engine ray --workers 2": _RAY,
+    "maskdistill run --data photos/ --run RUN --engine ray --address FIRST:6379": _RAY,
+    "ray start --head --port 6379 --include-dashboard=false": _RAY,
+    "ray start --address FIRST:6379": _RAY,
+    "ray stop": _RAY,
+    "maskdistill propose --data photos/ --run RUN --shard 3/16": Plan(
+        run="maskdistill propose --data sample --run runs/shared --shard 3/16", prints="left to other shards"
+    ),
     "make test-readers": _NETWORK,
     "maskdistill export --run RUN --format FORMAT --out out/": Plan(
         run=f"maskdistill export --run {RUN} --format huggingface --out huggingface/",
