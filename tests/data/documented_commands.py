@@ -37,6 +37,7 @@ _CI = Plan(why_not=".ci/run runs it on a clean clone")
 _RAY = Plan(why_not="needs ray; tests/unit/stages/test_ray_pool.py does it where there is one")
 _MEASURED = Plan(help_only=True)  # takes minutes to hours on photos with ground truth
 RUN = "runs/first"
+_FEW_STEPS = "--set instances.composites=20 --set instances.epochs=1"
 
 COMMANDS: dict[str, Plan] = {
     # README.md
@@ -67,7 +68,8 @@ COMMANDS: dict[str, Plan] = {
         run=f"maskdistill report --run {RUN} --html report.html", makes=("report.html",)
     ),
     "maskdistill run --run RUN --set instances.enabled=on": Plan(
-        run=f"maskdistill run --run {RUN} --set instances.enabled=on --until instances", prints=r"(?m)^instances: "
+        run=f"maskdistill run --run {RUN} --set instances.enabled=on --until instances {_FEW_STEPS}",
+        prints=r"(?m)^instances: ",
     ),
     ".venv/bin/pip install -e '.[heic]'": _NETWORK,
     "maskdistill app --runs RUNS": Plan(run="maskdistill app --runs runs --port {port}", serves=True),
@@ -177,8 +179,9 @@ def python_blocks() -> list[tuple[Path, str]]:
 
 
 def pattern_of(line: str) -> str:
-    """A regular expression for a printed line: any numbers, anything for an ellipsis."""
-    return re.sub(r"\d+(?:\\\.\d+)?", r"[\\d.]+", re.escape(line.strip())).replace("…", ".*")
+    """A regular expression for a printed line: any numbers and durations, anything for an ellipsis."""
+    numbers = re.sub(r"\d+(?:\\\.\d+)?", r"[\\d.]+", re.escape(line.strip()))
+    return re.sub(r"(\[\\d\.\]\+\\ s\b)", r"(?:[\\d.]+\\ min\\ )?\1", numbers).replace("…", ".*")
 
 
 def _shown_after(text: str, end: int) -> str:
