@@ -5,6 +5,7 @@ sample --preset scenes``, whose photos scikit-image and scikit-learn install. Wh
 ``instances``, its objects are drawn too.
 """
 
+import argparse
 import sys
 from pathlib import Path
 from typing import Any
@@ -81,4 +82,8 @@ def _join(pictures: list[Image.Image]) -> Image.Image:
 
 
 if __name__ == "__main__":
-    main(Run(sys.argv[1]), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args()
+    main(Run(options.run), options.folder)

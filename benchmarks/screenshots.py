@@ -6,10 +6,10 @@ The app's runs folder should hold one run of the sample photos, named ``sample``
 one of ``sample-views``, named ``views``, with every stage done.
 """
 
+import argparse
 import io
 import shutil
-import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -36,11 +36,12 @@ SHOTS = {
 }
 
 
-def main(address: str, folder: Path) -> None:
+def main(address: str, folder: Path, only: Sequence[str]) -> None:
     """Write one picture per page and theme."""
     with opened_browser() as browser:
         for theme in ("dark", "light"):
-            for name, (link, target) in SHOTS.items():
+            for name in only:
+                link, target = SHOTS[name]
                 page = browser.new_page(viewport=SIZE, color_scheme=theme)
                 page.goto(f"{address}/{link}")
                 settle(page)
@@ -73,4 +74,9 @@ def _save(shot: bytes, path: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1].rstrip("/"), Path(sys.argv[2]))
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("address", help="of the running app")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=SHOTS, default=list(SHOTS), help="pictures; all by default")
+    options = parser.parse_args()
+    main(options.address.rstrip("/"), options.folder, options.only)

@@ -1,6 +1,5 @@
 """A data set for Hugging Face ``datasets``: one Parquet file a split, photos and masks inside it."""
 
-import io
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -29,6 +28,7 @@ from maskdistill.exports.photos import (
 from maskdistill.exports.records import ExportImage, ExportMask, ExportSummary, check_images, group_masks
 from maskdistill.files import replace_atomically, write_atomically
 from maskdistill.masks import bounding_box, decode_mask
+from maskdistill.pictures.drawing import png_bytes
 
 _PHOTOS_AT_ONCE = 32  # of a row group: what is in memory, and what a reader has to load for one photo
 _PICTURE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
@@ -123,7 +123,7 @@ def _row(item: PlacedPhoto, masks: Sequence[ExportMask], labels: np.ndarray | No
         pixels = decode_mask(mask.code)
         if not pixels.any():
             continue
-        picture = {"bytes": _png(Image.fromarray(pixels)), "path": f"{item.stem}-{mask.id}.png"}
+        picture = {"bytes": png_bytes(Image.fromarray(pixels)), "path": f"{item.stem}-{mask.id}.png"}
         values = (mask.id, mask.label, list(bounding_box(pixels)), int(pixels.sum()), mask.score, mask.kept, picture)
         for name, value in zip(objects, values, strict=True):
             objects[name].append(value)
@@ -170,16 +170,10 @@ def _batched(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
         yield some
 
 
-def _png(picture: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
-    return buffer.getvalue()
-
-
 def _label_png(labels: np.ndarray) -> bytes:
     picture = Image.fromarray(labels.astype(np.uint8))
     picture.putpalette(palette().tobytes())
-    return _png(picture)
+    return png_bytes(picture)
 
 
 def _card(files: dict[str, str], names: Sequence[str]) -> str:
