@@ -60,7 +60,9 @@ def _ask_path() -> str:
         help="A folder is searched in depth for jpg, png, webp, bmp and tiff. VOC and COCO folders are recognised.",
     ).strip()
     if not path:
-        st.caption("A folder of pictures, a VOC folder (JPEGImages) or a COCO folder or json.")
+        st.caption(
+            "A folder of pictures, a list (.txt, .csv, .parquet), a VOC folder (JPEGImages), a COCO folder or json."
+        )
     elif st.button("Read again", icon=":material/refresh:", help="Read the folder again, after files have changed."):
         photo_cache.rescan(path)
         search.forget_stop()

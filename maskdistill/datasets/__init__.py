@@ -1,4 +1,4 @@
-"""Sources of photos: folders, VOC, COCO and the installed samples, behind ``open_source``."""
+"""Sources of photos: folders, lists, VOC, COCO and the installed samples, behind ``open_source``."""
 
 import os
 import re
@@ -13,6 +13,7 @@ from maskdistill.datasets import coco, voc, voc_labels
 from maskdistill.datasets.coco_folders import find_jsons, find_unused_json
 from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
+from maskdistill.datasets.manifest import is_manifest, open_manifest
 from maskdistill.datasets.records import (
     IGNORE_INDEX,
     LabelValues,
@@ -50,7 +51,8 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
 
     Args:
         spec: ``"sample"``, ``"sample-views"`` (for folders of these names write ./sample or give a ``Path``), a folder
-            in VOC's layout, a COCO json or a folder with one as a tool exports it, any folder of pictures, one picture.
+            in VOC's layout, a COCO json or a folder with one as a tool exports it, a list of photos
+            (``datasets.manifest``), any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
 
     Raises:
@@ -174,6 +176,8 @@ def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
         return voc.open_voc(root, on_progress=on_progress)
     if jsons:
         return _open_coco(path, jsons, on_progress)
+    if is_manifest(path):
+        return open_manifest(path, on_progress=on_progress)
     source = open_folder(path, on_progress=on_progress)
     unused = find_unused_json(path)
     if unused is None:

@@ -1,0 +1,93 @@
+"""A list of photos: a text of paths, or a table of paths with their splits, for photos that no one folder holds."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
+from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
+from maskdistill.datasets.text_lines import read_lines
+from maskdistill.errors import DatasetError
+from maskdistill.roots import is_inside, open_inside
+
+TABLES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # suffix: what stands between columns
+SUFFIXES = (".txt", *TABLES)
+PATH_COLUMNS = ("path", "file_name", "filename", "image", "image_path")  # the first that there is
+MAX_ROWS = 10_000_000
+
+
+def is_manifest(path: Path) -> bool:
+    """Whether a file is taken for a list of photos, by its name."""
+    return path.suffix.lower() in SUFFIXES and path.is_file()
+
+
+def open_manifest(path: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+    """Photos in the order of a list; a photo that is named twice counts once.
+
+    A ``.txt`` has a path a line, and after a tab, if you like, its split. A ``.csv``, ``.tsv`` or ``.parquet`` has a
+    column of paths (one of ``PATH_COLUMNS``) and may have one of splits, ``split``. Paths are absolute, or start at
+    the folder of the list.
+
+    Raises:
+        DatasetError: If it cannot be read, has no column of paths, or names no usable photo.
+    """
+    rows = _read_text(path) if path.suffix.lower() == ".txt" else _read_table(path)
+    if len(rows) > MAX_ROWS:
+        raise DatasetError(f"{path} names {len(rows):,} photos; at most {MAX_ROWS:,} can be one run. Give parts of it.")
+    files: dict[Path, str | None] = {}
+    outside: list[LeftOut] = []
+    for name, split in rows:
+        file = Path(os.path.normpath(path.parent / name))
+        if "\0" in name or not is_inside(file):
+            outside.append(LeftOut(path, f"It names {name!r:.200}, which is no path that may be used here."))
+        else:
+            files.setdefault(file, split)
+    root = _root_of(path, list(files))
+    ids = unique_ids([file.relative_to(root).as_posix() for file in files])
+    candidates = [FoundFile(id, file, split) for id, (file, split) in zip(ids, files.items(), strict=True)]
+    photos, unreadable = scan_photos(candidates, on_progress=on_progress)
+    skipped = (*outside, *unreadable)
+    require_photos(path, photos, skipped)
+    return PhotoSource("folder", str(path), root, photos, skipped)
+
+
+def _root_of(path: Path, files: Sequence[Path]) -> Path:
+    """The folder that ids start at: that of the list where it holds all photos, else the deepest that does."""
+    if all(file.is_relative_to(path.parent) for file in files):
+        return path.parent
+    try:
+        return Path(os.path.commonpath([file.parent for file in files]))
+    except ValueError as error:  # drives of Windows
+        raise DatasetError(f"The photos of {path} lie on several drives. Give a list for each of them.") from error
+
+
+def _read_text(path: Path) -> list[tuple[str, str | None]]:
+    content = read_lines(path)
+    rows = (content.raw(line).partition("\t") for line in content.lines)
+    return [(name.rstrip(), split.strip() or None) for name, _, split in rows]
+
+
+def _read_table(path: Path) -> list[tuple[str, str | None]]:
+    import pandas as pd  # which most sources do without
+    import pyarrow as pa
+
+    separator = TABLES[path.suffix.lower()]
+    try:
+        with open_inside(path) as file:
+            if separator:
+                table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding_errors="replace")
+            else:
+                table = pd.read_parquet(file)
+    except (OSError, ValueError, pa.ArrowException, pd.errors.ParserError) as error:
+        said = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
+        raise DatasetError(f"Cannot read {path} as a table of photos: {said}. Save it as CSV or Parquet.") from error
+    names = {str(column).strip().lower(): column for column in table.columns}
+    chosen = next((names[name] for name in PATH_COLUMNS if name in names), None)
+    if chosen is None:
+        found = ", ".join(map(str, table.columns[:10])) or "none"
+        raise DatasetError(f"{path} has no column of paths. Wanted: {', '.join(PATH_COLUMNS)}. Found: {found}.")
+    paths = [str(value).strip() if isinstance(value, str) else "" for value in table[chosen]]
+    splits = [""] * len(paths)
+    if "split" in names:
+        splits = ["" if pd.isna(value) else str(value).strip() for value in table[names["split"]]]
+    return [(name, split or None) for name, split in zip(paths, splits, strict=True) if name]
