@@ -25,7 +25,13 @@ def stage(command: argparse.ArgumentParser) -> None:
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
     command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
-    command.add_argument("--engine", choices=ENGINES, default="local", help="where photos are worked on (local)")
+    command.add_argument(
+        "--engine",
+        type=_engine,
+        default=os.environ.get("MASKDISTILL_ENGINE", "local"),
+        metavar="{local,ray}",
+        help="where photos are worked on (MASKDISTILL_ENGINE, else local)",
+    )
     command.add_argument(
         "--address", default="", metavar="HOST:PORT", help="of the Ray cluster (RAY_ADDRESS; else this machine alone)"
     )
@@ -222,3 +228,9 @@ def not_negative(text: str) -> int:
     if not text.isdecimal():
         raise argparse.ArgumentTypeError(f"must be a whole number, got '{text}'")
     return int(text)
+
+
+def _engine(text: str) -> str:
+    if text not in ENGINES:
+        raise argparse.ArgumentTypeError(f"choose from {', '.join(ENGINES)}, got '{text}'")
+    return text

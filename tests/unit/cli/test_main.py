@@ -14,6 +14,7 @@ from maskdistill.config import load_preset
 from maskdistill.errors import ConfigError
 from maskdistill.review.decisions import Scope, decide, to_csv
 from maskdistill.stages.chain import Options
+from maskdistill.stages.pool import Workers
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.stages.time_estimates import record_speed
@@ -74,6 +75,21 @@ def test_flags_reach_the_stages(photos, stages, tmp_path):
     expected = ["features.backbone=dinov2_vits14", "features.shorter_side=0", "proposals.tau=0.4", "seed=11"]
     expected.append("clusters.num_classes=7")
     assert call["config"] == load_preset("paper-voc").with_overrides(expected)  # --set wins over --seed
+
+
+@pytest.mark.parametrize("by", ["flag", "environment"])
+def test_engine_reaches_the_stages(photos, stages, tmp_path, monkeypatch, by):
+    arguments = ["run", "--data", str(photos), "--run", str(tmp_path / "run"), "--address", "head:6379"]
+    if by == "environment":
+        monkeypatch.setenv("MASKDISTILL_ENGINE", "ray")
+    assert main([*arguments, *(["--engine", "ray"] if by == "flag" else [])]) == 0
+    assert stages[0]["how"].workers == Workers(0, "ray", "head:6379")
+
+
+def test_engine_of_the_environment_is_checked_too(monkeypatch, capsys):
+    monkeypatch.setenv("MASKDISTILL_ENGINE", "slurm")
+    assert exits(["run", "--run", "x"]) == 2
+    assert "--engine: choose from local, ray, got 'slurm'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -147,6 +163,7 @@ def test_result_is_the_report_or_what_was_made_last(said, result, stages, tmp_pa
         (["run", "--run", "x", "--limit", "²"], "--limit: must be a whole number, got '²'"),
         (["run", "--run", "x", "--workers", "-1"], "--workers: "),
         (["run", "--run", "x", "--preset", "fast"], "--preset: invalid choice: 'fast'"),
+        (["run", "--run", "x", "--engine", "slurm"], "--engine: choose from local, ray, got 'slurm'"),
         (["run", "--run", "x", "--until", "the-end"], "--until: invalid choice: 'the-end'"),
     ],
 )
