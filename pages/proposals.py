@@ -20,5 +20,5 @@ except MaskDistillError as error:
 if session.recall(session.Key.APPLY):
     apply_dialog.draw(context)
 
+mending.show(context)  # before what takes longer: a click on the button below may come at once
 st.fragment(widgets.show_errors()(page.draw))(context)
-mending.show(context)

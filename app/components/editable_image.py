@@ -52,6 +52,8 @@ _component = register(
         *("components/layered_image.css", "styles/slider.css", "components/_layers.js", "images/sent_images.js"),
         *("components/layered_image_labels.js", "components/layered_image_sides.js"),
         *("components/layered_image_parts.js", "components/layered_image_frame.js", "components/mask_preview.js"),
+        *("components/editable_image_over.js", "components/editable_image_steps.js"),
+        "components/editable_image_tools.js",
     ),
 )
 

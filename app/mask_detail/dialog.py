@@ -45,6 +45,11 @@ class _Detail:
     key: str  # before the keys of its widgets
 
     @property
+    def undone(self) -> tuple[Scope, ...]:
+        """What Undo takes back here: decisions, and the shapes that were mended."""
+        return (self.scope, Scope.MASKS)
+
+    @property
     def mask(self) -> Any:
         """The mask's row of the table."""
         return self.run_view.frame.iloc[self.row]
@@ -186,7 +191,7 @@ def _draw_relabel(detail: _Detail) -> None:
 
 def _draw_undo(detail: _Detail) -> None:
     """Not disabled where nothing is left: Escape, pressed on a disabled button, would not close the dialog."""
-    last = decisions.next_undo(detail.run_view.run, selection.reviewer(), scope=detail.scope)
+    last = decisions.next_undo(detail.run_view.run, selection.reviewer(), scope=detail.undone)
     st.button(
         "Undo",
         key=f"{detail.key}:undo",
@@ -202,7 +207,7 @@ def _undo(detail: _Detail, last: decisions.Step | None) -> None:
         session.notify(_NOTHING)
         return
     run, reviewer = detail.run_view.run, selection.reviewer()
-    widgets.attempt(lambda: decisions.undo(run, reviewer, scope=detail.scope, expected=last.id))
+    widgets.attempt(lambda: decisions.undo(run, reviewer, scope=detail.undone, expected=last.id))
 
 
 def _decide(detail: _Detail, action: Action, cluster: int | None = None) -> None:

@@ -16,8 +16,6 @@ from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json_if_there
 
-_FEW = 40  # photos that one process has done before a second one has loaded its transformer
-
 
 def embed(context: Context) -> str:
     """Send the crops of all masks through the backbone; photos that are done are kept."""
@@ -49,10 +47,9 @@ def _embed_photos(context: Context, folder: Path, annotations: dict[int, list[di
     ]
     options = {"tokens": context.tokens_path, "vectors": folder}
     spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
-    total, few = len(annotations), len(tasks) <= _FEW
+    total = len(annotations)
     with context.reporter("embeddings", total, total - len(missing)) as reporter:
-        workers = Workers(1) if few else context.workers
-        return [item for item in _work(spec, tasks, workers, reporter) if item.error]
+        return [item for item in _work(spec, tasks, context.workers, reporter) if item.error]
 
 
 def _embed_mended(
