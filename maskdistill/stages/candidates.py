@@ -88,6 +88,14 @@ def _read_objects(context: Context) -> tuple[Objects | None, str]:
     )
 
 
+def as_mended(seen: PredictedMask, items: list[dict[str, Any]]) -> PredictedMask:
+    """What people drew is drawn as they did, whatever the model makes of it."""
+    if seen.proposal is None or not items[seen.proposal].get("mended"):
+        return seen
+    mask = decode_mask(items[seen.proposal]["segmentation"])
+    return replace(seen, mask=mask, area=float(mask.mean()), border=border_share(mask))
+
+
 def write_seen_thumbnails(context: Context) -> None:
     """Crops of the objects that no proposal was, beside those of the proposals."""
     proposed = {item["id"] for items in context.annotations.values() for item in items}
@@ -128,7 +136,7 @@ def _judge(
             probabilities, objects[number], items, clusters, others=others, min_area=min_area, most_new=room
         )
         origin = INSTANCES
-    seen = [_as_mended(item, items) for item in seen]
+    seen = [as_mended(item, items) for item in seen]
     numbered = _numbered(number, items, seen, context.run.masks_per_photo, taken, room)
     rows = [_row(context, number, mask_id, item, items, table, origin) for mask_id, item in numbered]
     return rows, [_annotation(number, mask_id, item) for mask_id, item in numbered]
@@ -138,14 +146,6 @@ def _taken(context: Context, number: int) -> int:
     """The first of the photo's places that no proposal has, nor any behind it."""
     ids = [item["id"] for item in context.annotations[number] if item["id"] < DRAWN]
     return max(ids) % context.run.masks_per_photo + 1 if ids else 0
-
-
-def _as_mended(seen: PredictedMask, items: list[dict[str, Any]]) -> PredictedMask:
-    """What people drew is drawn as they did, whatever the model makes of it."""
-    if seen.proposal is None or not items[seen.proposal].get("mended"):
-        return seen
-    mask = decode_mask(items[seen.proposal]["segmentation"])
-    return replace(seen, mask=mask, area=float(mask.mean()), border=border_share(mask))
 
 
 def _numbered(

@@ -206,3 +206,26 @@ def test_two_sessions_share_one_photo(editable_run):
     assert len({id(ready) for ready, _ in found}) == 1
     for number, (_, mask) in enumerate(found):
         np.testing.assert_array_equal(mask, mend(number % 2)[1])
+
+
+@pytest.mark.parametrize("page", ["audit", "proposals", "clusters"])
+@pytest.mark.parametrize("edit", ["abc", "987654321", "-1 drawn", "new"])
+def test_a_link_that_names_no_mask_is_said(editable_run, open_page, page, edit):
+    app = open_page(page, run="tiny", edit=edit)
+    assert not app.exception
+
+
+def test_a_mask_that_went_into_another_cannot_be_mended(editable_run, open_page):
+    run_view = read_run_view(editable_run)
+    frame = run_view.frame
+    image = frame["image_id"].value_counts().index[0]
+    first, second = frame.loc[frame["image_id"] == image, "mask_id"].tolist()[:2]
+    both = encode_mask(run_view.codes.decode(first) | run_view.codes.decode(second))
+    changes = [
+        decisions.MaskChange(first, run_view.codes.code(first), both),
+        decisions.MaskChange(second, run_view.codes.code(second), None),
+    ]
+    decisions.repair(editable_run, "Ann", image, changes, tool=Tool.MERGE)
+    app = open_page("audit", run="tiny", edit=str(second))
+    assert not app.exception
+    assert any("joined the two" in item.value for item in app.warning)

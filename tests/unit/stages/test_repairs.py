@@ -7,10 +7,13 @@ import pytest
 from tiny_run import WITHOUT_MAP, contents_of, redone, run_chain
 
 from maskdistill.evaluation.metric_texts import repair_sentence
-from maskdistill.masks import decode_mask, encode_mask
+from maskdistill.exports.run import export_run
+from maskdistill.masks import border_share, decode_mask, encode_mask
+from maskdistill.pseudo_labels.candidates import PredictedMask
 from maskdistill.review import decisions
 from maskdistill.review.decisions import NEW, MaskChange, Scope, Tool
 from maskdistill.review.mask_table import read_mask_table
+from maskdistill.stages.candidates import as_mended
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import VectorStore
@@ -215,3 +218,34 @@ def test_found_again_after_masks_were_made_anew(copy, scene):
     assert row["image_id"] == image
     assert row["mask_id"] != mask_id
     np.testing.assert_array_equal(MaskCodes.open(copy).decode(row["mask_id"]), mask)
+
+
+def test_exports_hold_what_people_drew(copy, scene, tmp_path):
+    mask_id = int(copy.masks()["mask_id"].iat[0])
+    image = photo_of(copy, mask_id)
+    mask, (new_id, new) = mend(copy, mask_id), draw(copy, image, (30, 30, 12, 14))
+    run_chain(copy.path, *scene)
+    export_run(copy, "coco", tmp_path / "out")
+    found = read_json(tmp_path / "out" / "annotations" / "instances.json")["annotations"]
+    codes = [item["segmentation"]["counts"] for item in found if isinstance(item["segmentation"], dict)]
+    assert encode_mask(mask)["counts"] in codes
+    assert encode_mask(new)["counts"] in codes
+    assert new_id in copy.class_of_mask()
+
+
+def test_export_says_that_masks_were_mended_since(copy, tmp_path):
+    mend(copy, int(copy.masks()["mask_id"].iat[0]))
+    assert "People mended masks since" in export_run(copy, "coco", tmp_path / "out")
+
+
+def test_what_people_drew_stays_whatever_a_model_makes_of_it():
+    drawn, seen = np.zeros((8, 9), bool), np.ones((8, 9), bool)
+    drawn[2:5, 0:4] = True
+    items = [{"segmentation": encode_mask(drawn), "mended": True}, {"segmentation": encode_mask(drawn)}]
+    predicted = [PredictedMask(seen, place, 1, 0.5, 0.5, 0.5, 1.0, 1.0) for place in (0, 1, None)]
+    mended, own, new = (as_mended(item, items) for item in predicted)
+    np.testing.assert_array_equal(mended.mask, drawn)
+    assert mended.area == drawn.mean()
+    assert mended.border == pytest.approx(border_share(drawn))
+    assert own.mask.all()
+    assert new.mask.all()
