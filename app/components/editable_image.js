@@ -13,6 +13,7 @@ const EDIT_KEYS = {
   g: "next",
   f: "fill",
   o: "smooth",
+  r: "sharpen",
   u: "undo",
   c: "zoom",
 };
@@ -98,6 +99,7 @@ class EditableImage extends LayeredImage {
     else if (name === "zoom") this.zoom();
     else if (name === "everywhere") this.everywhere = !this.everywhere;
     else if (name === "fill" || name === "smooth") this.add({ do: name });
+    else if (name === "sharpen" && canSharpen(this)) this.add({ do: name });
     else if (name === "new" || name === "next") this.openOther(name);
     else if (HINTS[name]) this.choose(name);
     this.drawTools();

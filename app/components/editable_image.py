@@ -20,6 +20,7 @@ _TOOLS = (  # name, words, key, what it does
     ("erase", "Drop part", "D", "the connected part under the pointer goes"),
     ("fill", "Fill holes", "F", "holes become part of the mask"),
     ("smooth", "Smooth", "O", "a smoother outline"),
+    ("sharpen", "Sharpen", "R", "what the last clicks changed, along the photo's edges, by the CRF"),
     ("split", "Split", "S", "two masks, by a click on each object"),
     ("join", "Join", "J", "with another mask of the photo"),
     ("brush", "Brush", "B", "pixel by pixel; again: another of three sizes"),
@@ -90,6 +91,7 @@ class Edit:
     fresh: bool  # whether it is a new mask
     field: Field
     choices: tuple[Choice, ...] = ()
+    sharpens: bool = False  # whether the CRF is installed
     after: int = -1  # the photo's next mask, -1 for none
     problem: str = ""
     refused: bool = False  # whether it could not be kept

@@ -22,6 +22,7 @@ function drawTools(image) {
   for (const name of ["undo", "keepmask"]) find(`[data-do="${name}"]`).disabled = !steps.length || Boolean(keeping);
   for (const name of ["split", "join"]) find(`[data-do="${name}"]`).disabled = edit.fresh;
   find('[data-do="zoom"]').hidden = !image.data?.views[0].box;
+  Object.assign(find('[data-do="sharpen"]'), { hidden: !edit.sharpens, disabled: !canSharpen(image) });
   find('[data-do="next"]').hidden = edit.after < 0;
   find(".brush-size").textContent = image.isBrush ? `Size: ${SIZES[image.brush]}` : "";
   find(".mend .hint").textContent = hintOf(image);
@@ -30,6 +31,11 @@ function drawTools(image) {
   find(".said").classList.toggle("problem", Boolean(problem));
   image.frame.dataset.tool = tool;
   drawChoices(image);
+}
+
+// The CRF looks at what clicks changed.
+function canSharpen({ edit, steps }) {
+  return edit.sharpens && steps.at(-1)?.do === "click";
 }
 
 function hintOf({ tool, edit, steps, first }) {

@@ -24,6 +24,7 @@ from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.masks import bounding_box, decode_mask
 from maskdistill.pictures import drawing
 from maskdistill.pictures.colors import mask_color
+from maskdistill.proposals.crf import crf_available
 
 FRAGMENT = "editor"  # where a page has no dialog of a mask's details
 _NEW, _DRAWN = "new", "drawn"
@@ -114,6 +115,7 @@ def _draw(run_view: RunView) -> None:
             fresh=edit.target is None,
             field=field,
             choices=tuple(Choice(src, name) for src, name in edit.pictures),
+            sharpens=crf_available(),
             after=_after(edit),
             problem=edit.problem,
             refused=edit.refused,

@@ -31,6 +31,7 @@ MOST_STEPS = 300
 _MOST_POINTS = 4000  # of a stroke
 _TOOLS = {
     "click": Tool.CLICK,
+    "sharpen": Tool.CLICK,
     "keep": Tool.COMPONENT,
     "erase": Tool.COMPONENT,
     "fill": Tool.COMPONENT,
@@ -131,13 +132,16 @@ class _Steps:
         if kind == "click":
             self.clicks.append(self._click(step, adds=bool(step.get("adds")), everywhere=bool(step.get("everywhere"))))
             return
-        self.settle()
+        self.settle(crf=kind == "sharpen")
         getattr(self, f"_{kind}")(step)
 
-    def settle(self) -> None:
+    def settle(self, *, crf: bool = False) -> None:
         if self.clicks:
-            self.mask = self.subject.mender.mend(self.mask, self.clicks)
+            self.mask = self.subject.mender.mend(self.mask, self.clicks, crf=crf)
         self.clicks = []
+
+    def _sharpen(self, _step: Step) -> None:
+        """What the clicks before it changed was sharpened when they were settled."""
 
     def _keep(self, step: Step) -> None:
         self.mask = keep_component(self.mask, *self._point(step))

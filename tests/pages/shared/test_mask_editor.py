@@ -11,6 +11,7 @@ from app.mask_editor.subject import edited_photo
 from app.run_view import read_run_view, repairs_of, shape_of
 from maskdistill.errors import ConfigError
 from maskdistill.masks import decode_mask, encode_mask, mask_iou
+from maskdistill.proposals.crf import crf_available
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope, Tool
 from maskdistill.review.repair import Click, Mender
@@ -67,6 +68,15 @@ def test_each_step_does_what_it_says(subject, step, wanted, tool):
     found = apply_steps(subject, of(1), [step])
     np.testing.assert_array_equal(found.mask, wanted)
     assert found.tool is tool
+
+
+@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+def test_sharpened_is_what_the_clicks_before_it_changed(subject, mender):
+    click, stroke = {"do": "click", **SECOND, "adds": True}, STEPS[0]
+    found = apply_steps(subject, of(1), [click, {"do": "sharpen"}, stroke])
+    wanted = mender.mend(of(1), [Click(76, 40, True)], crf=True)
+    np.testing.assert_array_equal(found.mask[8:], wanted[8:])  # the stroke is above
+    np.testing.assert_array_equal(apply_steps(subject, of(1), [{"do": "sharpen"}]).mask, of(1))
 
 
 def test_split_gives_two_masks(subject):
