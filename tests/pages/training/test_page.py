@@ -23,7 +23,7 @@ from maskdistill.jobs.processes import ProcessId
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages import soundness, status, time_estimates
 from maskdistill.stages.chain import Plan
-from maskdistill.stages.stage_list import BY_NAME, NAMES
+from maskdistill.stages.stage_list import BY_NAME, OF_EVERY_RUN
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run, write_images
 
@@ -33,7 +33,7 @@ CONFIG = load_preset("quick").with_overrides(
 CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
 PHOTOS = ("ant", "bee", "cow")
 MASKS = pd.DataFrame({"mask_id": [0, 10, 20], "image_id": PHOTOS})
-KNOWN = [time_estimates.Measured(*time_estimates.drivers_of(name, CONFIG), 9.0, 1) for name in NAMES]
+KNOWN = [time_estimates.Measured(*time_estimates.drivers_of(name, CONFIG), 9.0, 1) for name in OF_EVERY_RUN]
 
 
 @pytest.fixture(autouse=True)
@@ -46,7 +46,7 @@ def stand_ins_are_sound(monkeypatch):
 def make_run(runs_folder, photo_folder):
     """``make_run()``: a finished run named sheep; ``make_run(until="clusters")``: one that went so far only."""
 
-    def make(until=NAMES[-1], config=CONFIG):
+    def make(until=OF_EVERY_RUN[-1], config=CONFIG):
         run = Run(runs_folder / "sheep")
         source = open_source(str(photo_folder))
         backbone = {"name": "focus_vits14", "weights": "Offline."}
@@ -54,7 +54,7 @@ def make_run(runs_folder, photo_folder):
         write_images(run, source)
         write_whole_table(run.masks_path, MASKS)
         plan = Plan(run, source, config, CHOICE)
-        for name in NAMES[: NAMES.index(until) + 1]:
+        for name in OF_EVERY_RUN[: OF_EVERY_RUN.index(until) + 1]:
             for artifact in BY_NAME[name].artifacts:
                 (run.path / artifact).parent.mkdir(parents=True, exist_ok=True)
                 (run.path / artifact).write_text('{"num_classes": 2, "photos": [0, 1, 2]}')
@@ -211,7 +211,7 @@ def test_stage_without_settings_says_so(open_page, make_run):
     assert not any(item.label.startswith("Back to the preset") for item in app.button)
 
 
-@pytest.mark.parametrize("stage", [name for name in NAMES if name != "classes"])
+@pytest.mark.parametrize("stage", [name for name in OF_EVERY_RUN if name != "classes"])
 def test_every_stage_has_a_form(open_page, make_run, stage):
     make_run()
     app = open_training(open_page, stage=stage)
@@ -247,7 +247,7 @@ def test_change_in_one_form_is_kept_for_the_start_in_another(open_page, make_run
     assert "Clusters, Classes, Stage 1, Candidates, Filter and Pseudo-labels." in texts(app)
     button(app, "Run all").click().run()
     assert calls[0][1]["overrides"] == ["clusters.num_classes=7"]
-    assert calls[0][1]["until"] == NAMES[-1]
+    assert calls[0][1]["until"] == OF_EVERY_RUN[-1]
 
 
 def test_seed_is_of_the_whole_run(open_page, make_run, calls):

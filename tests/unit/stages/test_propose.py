@@ -526,10 +526,14 @@ def test_record_of_the_run(start, config, photos, tmp_path):
 
 
 def test_settled_config_holds_no_auto(config, tmp_path, monkeypatch):
-    monkeypatch.setattr(propose, "ask_precision", settle_precision)  # which does it in a process of its own
+    def ask_here(precision, device, _workers):  # not in a process of its own
+        return settle_precision(precision, device)
+
+    monkeypatch.setattr(propose, "ask_precision", ask_here)
     features = dataclasses.replace(config.features, precision="auto", shorter_side=0)
     choice = choose_backbone(features.backbone, features.architecture)
-    settled = propose._settle(dataclasses.replace(config, features=features), choice, Run(tmp_path / "none"))
+    wanted = dataclasses.replace(config, features=features)
+    settled = propose._settle(wanted, choice, Run(tmp_path / "none"), Workers(1))
     assert settled.features.precision in ("float32", "bfloat16", "float16")
     assert settled.features.shorter_side == choice.spec.shorter_side
     assert settled.features.backbone == config.features.backbone
