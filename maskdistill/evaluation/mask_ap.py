@@ -222,6 +222,7 @@ def _check(ground_truth: Sequence[Sequence[Instance]], predictions: Sequence[Seq
 def _coco_of(photos: Sequence[Sequence[Instance]]) -> COCO:
     coco = COCO()
     coco.dataset = {
+        "info": {},  # loadRes of pycocotools 2.0.10 reads it
         # pycocotools asks for the size, but takes that of the run-length codes.
         "images": [{"id": number, "height": 0, "width": 0} for number in range(1, len(photos) + 1)],
         "categories": [{"id": 1}],

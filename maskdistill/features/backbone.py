@@ -160,6 +160,8 @@ def _mkldnn_takes_bfloat16() -> bool:
 
 def _has_bfloat16_units() -> bool:
     """Whether this CPU multiplies bfloat16 in hardware; emulated, it would be slower than float32."""
+    if not hasattr(torch.cpu, "get_capabilities"):  # PyTorch before 2.11 knows no more
+        return torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
     capabilities = torch.cpu.get_capabilities()
     return any(capabilities.get(name, False) for name in ("avx512_bf16", "amx_bf16", "avx10_2", "bf16", "sve_bf16"))
 
@@ -190,4 +192,4 @@ def _build_model(spec: BackboneSpec) -> Vit:
 
 def _any_size(spec: BackboneSpec) -> dict[str, Any]:
     """BEiT has no such option; ``prepare`` does it there."""
-    return {} if timm.models.is_model_in_modules(spec.architecture, "beit") else {"dynamic_img_size": True}
+    return {} if timm.models.is_model_in_modules(spec.architecture, ("beit",)) else {"dynamic_img_size": True}

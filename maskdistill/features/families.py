@@ -189,7 +189,8 @@ def _relative_bias(table: Tensor, old: tuple[int, int], new: tuple[int, int], in
     """(1, heads, 1 + N, 1 + N) of a BEiT attention, its table resampled to another grid."""
     rows = (2 * new[0] - 1) * (2 * new[1] - 1) + _CLS_AND_PATCHES
     if old != new:
-        table = resize_rel_pos_bias_table(table, new, (rows, table.shape[1]), old).to(table.dtype)
+        from_grid = () if old[0] == old[1] else (old,)  # which timm before 1.0.31 takes for square
+        table = resize_rel_pos_bias_table(table, new, (rows, table.shape[1]), *from_grid).to(table.dtype)
     return table[index].permute(2, 0, 1)[None].contiguous()
 
 

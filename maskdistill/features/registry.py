@@ -265,7 +265,7 @@ def _timm_spec(name: str) -> BackboneSpec:
             f"'{name}' is a timm model but not a vision transformer; choose one that begins with {begin}."
         )
     for module, why in _OTHER_VITS.items():
-        if timm.models.is_model_in_modules(name, module):
+        if timm.models.is_model_in_modules(name, (module,)):
             raise ConfigError(f"'{name}' cannot be used: {why}. Choose a plain vision transformer of timm.")
     if "dinov2" in name:
         return dataclasses.replace(SPECS["dinov2_vits14"], name=name, architecture=name)

@@ -217,7 +217,8 @@ def describe_result(result: Mapping[str, Any]) -> str:
 
 def describe_machine() -> dict[str, Any]:
     """Processor, cores, memory and versions, to stand beside every figure."""
-    name = torch.cpu.get_capabilities().get("cpu_name", platform.processor())
+    known = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}  # not before PyTorch 2.11
+    name = known.get("cpu_name", platform.processor())
     process = psutil.Process()
     return {
         "processor": str(name),

@@ -59,7 +59,9 @@ NOT_FOUND_BY_NAME = ("test_vit2",)
 
 def build(name):
     """A model of two narrow blocks with random weights, large enough that a mistake shows."""
-    size = {} if timm.models.is_model_in_modules(name, "beit") else {"dynamic_img_size": True}
+    if not timm.is_model(name.partition(".")[0]):
+        pytest.skip(f"timm {timm.__version__} has no {name}")
+    size = {} if timm.models.is_model_in_modules(name, ("beit",)) else {"dynamic_img_size": True}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         narrow = {"depth": 2, "embed_dim": 64, "num_heads": 2, "img_size": 4 * _patch(name)}
@@ -132,6 +134,8 @@ def test_tokens_are_those_of_the_model(name, rows, cols):
     pixels = torch.randn(1, 3, rows * patch, cols * patch, generator=torch.Generator().manual_seed(1))
     reference = build(name)
     if isinstance(reference, Beit):
+        if not hasattr(reference, "set_input_size"):
+            pytest.skip(f"timm {timm.__version__} cannot run BEiT on another size itself")
         reference.set_input_size((rows * patch, cols * patch))
     expected = reference.forward_features(pixels)
     prepare(model)
