@@ -142,7 +142,7 @@ def repairs_of(run_view: RunView) -> decisions.Repairs:
     Raises:
         RunError: If the run's files cannot be read.
     """
-    version = decisions.version(run_view.run)
+    version = decisions.repairs_version(run_view.run)  # each other decision would read all of it again
     return _repairs_of(run_view.run.path, (run_view.stamp, version), run_view) if version else decisions.Repairs()
 
 

@@ -21,6 +21,7 @@ from maskdistill.review.decisions.repairs import (
     read_repairs,
     repair,
     repairs_digest,
+    repairs_version,
     was_sent,
 )
 from maskdistill.review.decisions.steps import (
@@ -80,6 +81,7 @@ __all__ = [
     "rename",
     "repair",
     "repairs_digest",
+    "repairs_version",
     "shorten",
     "split",
     "steps",

@@ -220,6 +220,13 @@ def repair(
     return Repaired(step, tuple(ids))
 
 
+def repairs_version(run: Run) -> int:
+    """Id of the last step that made, undid or redid a repair; 0 if there is none. Other decisions do not change it."""
+    with reading(run.path) as db:
+        select = "SELECT max(id) FROM steps WHERE scope = ?"
+        return (db.execute(select, (Scope.MASKS,)).fetchone()[0] or 0) if db else 0
+
+
 def repairs_digest(run: Run) -> str:
     """``Repairs.digest`` of a run."""
     return read_repairs(run).digest

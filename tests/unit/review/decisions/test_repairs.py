@@ -55,6 +55,18 @@ def test_the_latest_counts_and_each_person_undoes_their_own(run, shape):
     assert read_repairs(run).forms[mask_id].code == less(code, 2)
 
 
+def test_version_changes_with_repairs_alone(run, shape):
+    mask_id, image, code = shape
+    assert decisions.repairs_version(run) == 0
+    repair(run, "ada", image, [MaskChange(mask_id, code, less(code))], tool=Tool.CLICK)
+    made = decisions.repairs_version(run)
+    mark = decisions.Mark(mask_id, image, (0, 0, 3, 3), decisions.Action.ACCEPT)
+    decisions.decide(run, "ada", [mark], scope=Scope.LABELS)
+    assert decisions.repairs_version(run) == made < decisions.version(run)
+    decisions.undo(run, "ada", scope=Scope.MASKS)
+    assert decisions.repairs_version(run) > made
+
+
 def test_whoever_saw_an_earlier_shape_is_told(run, shape):
     mask_id, image, code = shape
     repair(run, "ada", image, [MaskChange(mask_id, code, less(code, 2))], tool=Tool.CLICK)
