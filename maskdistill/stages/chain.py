@@ -299,7 +299,8 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
     module, _, function = BY_NAME[name].work.partition(":")
     began = time.monotonic()
     if (problem := find_damage(plan.run, name)) is not None:
-        _clear(plan.run, problem)
+        before = read_record(plan.run, name)
+        _clear(plan.run, problem, tell=before is None or before["fingerprint"] == plan.key(name))
     set_aside(plan.run.stage_path(name))  # until the work is finished the artifacts are of neither kind
     context = plan.context(name, options)
     with explain_lack_of_memory():
@@ -321,8 +322,9 @@ def _set_damaged_aside(plan: Plan, name: str, options: Options) -> bool:
     return bool(found)
 
 
-def _clear(run: Run, problem: DamagedFileError | MissingFileError) -> None:
-    if isinstance(problem, DamagedFileError):
+def _clear(run: Run, problem: DamagedFileError | MissingFileError, *, tell: bool = True) -> None:
+    """Put a file out of the way; what is made anew anyway may well be of other masks, which nobody needs to be told."""
+    if tell and isinstance(problem, DamagedFileError):
         logger.warning("%s", problem)
     set_aside(problem.path)
     for folder in (run.path / "rounds").glob("*/"):
