@@ -1,14 +1,18 @@
 """From a signed map of patches to a mask of pixels, by the photo's colours if wanted, and parts of its score."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from PIL import Image
 
 from maskdistill.config import CrfConfig
-from maskdistill.datasets.transforms import PatchGeometry, patches_to_pixels
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
 from maskdistill.proposals.crf import refine_probability
 from maskdistill.proposals.refinement import coarser_map
+
+if TYPE_CHECKING:
+    from maskdistill.datasets.transforms import PatchGeometry
 
 SIGMOID_GAIN = 4.0  # slope from the signed map (mean absolute value 1) to a probability, for the CRF
 HARD = 0.55  # signed value of a mask without shades: a probability of 0.9 or 0.1
@@ -37,11 +41,13 @@ def shape_parts(values: np.ndarray, vectors: np.ndarray) -> dict[str, float]:
     }
 
 
-def map_to_pixels(values: np.ndarray, geometry: PatchGeometry, *, smooth: bool) -> np.ndarray:
+def map_to_pixels(values: np.ndarray, geometry: "PatchGeometry", *, smooth: bool) -> np.ndarray:
     """A signed map of the working grid at the photo's size, (H, W) float32.
 
     It is interpolated if ``smooth``; else each patch is whole, and has one of two values.
     """
+    from maskdistill.datasets.transforms import patches_to_pixels  # loads torch, which pages that mend masks do without
+
     if smooth:
         return patches_to_pixels(values, geometry, smooth=True)
     mask = patches_to_pixels(coarser_map(values) > 0, geometry, smooth=False)

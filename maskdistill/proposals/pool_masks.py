@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from maskdistill.config import ProposalConfig
 from maskdistill.config.proposals import MOST_OBJECTS
-from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.proposals import scoring
 from maskdistill.proposals.guided_filter import GuidedFilter
 from maskdistill.proposals.pool import (
@@ -22,6 +22,9 @@ from maskdistill.proposals.pool import (
     shapes_on,
 )
 from maskdistill.proposals.refinement import resize_map
+
+if TYPE_CHECKING:
+    from maskdistill.datasets.transforms import PatchGeometry  # loads torch
 
 LEAST_PIXELS = 16  # of a mask
 BESIDE = 0.35  # share of the best candidate's score that one beside a mask which stays must have
@@ -47,7 +50,7 @@ class PoolChoice:
     masks: tuple[PoolMask, ...]
 
 
-def content_of(geometry: PatchGeometry) -> tuple[float, float]:
+def content_of(geometry: "PatchGeometry") -> tuple[float, float]:
     """Share of the rows and of the cols of patches that is no padding."""
     return geometry.resized_height / geometry.padded_height, geometry.resized_width / geometry.padded_width
 

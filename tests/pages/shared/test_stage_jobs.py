@@ -18,7 +18,14 @@ def make_job(number=1, **values):
 
 def test_needs_of_the_map_leave_out_the_way_to_the_report():
     config = RunConfig()
-    assert with_needs(("projection",), config) == ["proposals", "foreground", "embeddings", "clusters", "projection"]
+    assert with_needs(("projection",), config) == [
+        "proposals",
+        "foreground",
+        "repairs",
+        "embeddings",
+        "clusters",
+        "projection",
+    ]
     assert with_needs(("evaluation",), config) == [name for name in NAMES if name != "projection"]
 
 
@@ -52,11 +59,14 @@ def test_overrides_hold_whichever_job_comes_first():
 @pytest.mark.parametrize(
     ("arguments", "wanted"),
     [
-        (("run", "--data", "sample", "--until", "clusters"), ("proposals", "foreground", "embeddings", "clusters")),
-        (("project",), ("proposals", "foreground", "embeddings", "clusters", "projection")),
+        (
+            ("run", "--data", "sample", "--until", "clusters"),
+            ("proposals", "foreground", "repairs", "embeddings", "clusters"),
+        ),
+        (("project",), ("proposals", "foreground", "repairs", "embeddings", "clusters", "projection")),
         (("predict", "--images", "x"), ()),
         (("run", "--data", "sample"), NAMES),
-        (("run", "--until=clusters"), ("proposals", "foreground", "embeddings", "clusters")),
+        (("run", "--until=clusters"), ("proposals", "foreground", "repairs", "embeddings", "clusters")),
     ],
 )
 def test_stages_that_a_job_is_for(arguments, wanted):
