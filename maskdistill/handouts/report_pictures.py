@@ -106,7 +106,7 @@ def clusters(found: ReportSubject) -> str:
         tiles = "".join(_tile(found, int(mask_id)) for mask_id in members["mask_id"].head(NUM_CROPS))
         name = html.text(found.names.cluster(cluster))
         title = f"{html.swatch(colors.cluster_color(cluster))}{name} <small class='soft'>{len(members):,} masks</small>"
-        parts.append(f'<h3>{title}</h3><ul class="board">{tiles}</ul>')
+        parts.append(f'<h3>{title}</h3><ul class="board eight">{tiles}</ul>')
     left = len(sizes) - MAX_CLUSTERS
     more = f"<p>{left} smaller clusters are not shown.</p>" if left > 0 else ""
     chosen = "The masks nearest to the middle of each cluster; the largest clusters first."
@@ -148,5 +148,5 @@ def filter_rules(found: ReportSubject) -> str:
         pairs = zip(some["mask_id"].tolist(), some["score"].tolist(), strict=True)
         tiles = "".join(_tile(found, mask_id, f"score {score:.2f}", muted=not kept) for mask_id, score in pairs)
         if tiles:
-            parts.append(f'<h3>{title}</h3><ul class="board">{tiles}</ul>')
+            parts.append(f'<h3>{title}</h3><ul class="board eight">{tiles}</ul>')
     return "".join(parts)

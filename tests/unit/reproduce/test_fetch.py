@@ -3,6 +3,7 @@
 import hashlib
 import shutil
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from small_published import serving
@@ -124,7 +125,7 @@ def test_digest_of_voc_is_that_of_torchvision():
 
     stated = DATASET_YEAR_DICT["2012"]
     (voc,) = DATA["voc"]
-    assert (voc.md5, voc.url) == (stated["md5"], stated["url"])
+    assert (voc.md5, Path(voc.url).name) == (stated["md5"], stated["filename"])  # the host has moved between versions
 
 
 @pytest.mark.parametrize("experiment", EXPERIMENTS)
