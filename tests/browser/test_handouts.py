@@ -1,6 +1,5 @@
 """Pages to hand out, opened from the disk in Chromium with every network request refused."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -13,13 +12,9 @@ from maskdistill.handouts.guide_subject import GuideSubject
 from maskdistill.handouts.report import report_page
 from maskdistill.storage.run_folder import Run
 
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
 AXE = Path(__file__).parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(not Path(CHROMIUM).exists(), reason=f"There is no browser at {CHROMIUM}. Set CHROMIUM."),
-]
+pytestmark = pytest.mark.browser
 
 
 @pytest.fixture(scope="module")
@@ -34,15 +29,6 @@ def files(tmp_path_factory):
     for name, content in contents.items():
         (folder / f"{name}.html").write_text(content, encoding="utf-8")
     return {name: (folder / f"{name}.html").as_uri() for name in contents}
-
-
-@pytest.fixture(scope="module")
-def browser():
-    sync_api = pytest.importorskip("playwright.sync_api")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
