@@ -73,6 +73,9 @@ class EditSession:
         self.answered, self.problem, self.refused = int(message["number"]), "", False
         sent = _sent(message.get("keep"))
         try:
+            if sent is not None and message.get("owner") != self.owner and decisions.was_sent(self.run, sent):
+                self.problem, self.refused = "What you did to it before is kept.", True  # the tab lets go of it
+                return
             if sent is not None and decisions.was_sent(self.run, sent):
                 self.kept = NEW if self.target is None else self.target.mask_id  # by the server before this one
                 return

@@ -169,7 +169,7 @@ def test_touch_and_buttons_alone(run, tmp_path, serve, port, open_tab):
         assert list(read_repairs(run).forms) == [DRAWN]
 
 
-def test_from_the_detail_of_a_mask(run, tmp_path, serve, port, open_tab):
+def test_from_the_detail_of_a_mask_and_from_proposals(run, tmp_path, serve, port, open_tab):
     with serve(tmp_path, port) as address:
         page = open_tab(f"{address}/clusters?run=tiny&reviewer=Ada&mask={MASK}")
         page.get_by_role("button", name="Mend").click()
@@ -179,3 +179,6 @@ def test_from_the_detail_of_a_mask(run, tmp_path, serve, port, open_tab):
         page.keyboard.press("Enter")
         wait_until_closed(page)
         page.get_by_text(f"Mended mask {MASK}").first.wait_for()  # in the detail's history
+        page.goto(f"{address}/proposals?run=tiny&reviewer=Ada")
+        page.get_by_role("button", name="Mend the run's masks").click()
+        shown_steps(page, 0)

@@ -162,7 +162,8 @@ class TestSession:
         assert form.code == encode_mask(edit._enlarged(edit.shapes.mask))
         again = begin()  # after a restart: the tab does not know that it was kept
         again.apply_message({**self.message(edit, 3, keep=keep)})
-        assert again.kept == edit.target.mask_id
+        assert (again.kept, again.refused) == (None, True)  # it stays open, and the tab lets go of what it had
+        assert "is kept" in again.problem
         assert decisions.version(edit.run) == 1
 
     def test_two_people_at_once_one_is_told(self, begin):
