@@ -14,6 +14,7 @@ TABLES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # suffix: what stands betw
 SUFFIXES = (".txt", *TABLES)
 PATH_COLUMNS = ("path", "file_name", "filename", "image", "image_path")  # the first that there is
 MAX_ROWS = 10_000_000
+_COLUMNS = (*PATH_COLUMNS, "split")
 
 
 def is_manifest(path: Path) -> bool:
@@ -70,6 +71,7 @@ def _read_text(path: Path) -> list[tuple[str, str | None]]:
 def _read_table(path: Path) -> list[tuple[str, str | None]]:
     import pandas as pd  # which most sources do without
     import pyarrow as pa
+    from pyarrow.parquet import ParquetFile
 
     separator = TABLES[path.suffix.lower()]
     try:
@@ -77,7 +79,10 @@ def _read_table(path: Path) -> list[tuple[str, str | None]]:
             if separator:
                 table = pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, encoding_errors="replace")
             else:
-                table = pd.read_parquet(file)
+                parquet = ParquetFile(file)  # other columns may hold the pictures themselves
+                columns = [name for name in parquet.schema_arrow.names if name.strip().lower() in _COLUMNS]
+                empty = pd.DataFrame(columns=parquet.schema_arrow.names)
+                table = parquet.read(columns).to_pandas() if columns else empty
     except (OSError, ValueError, pa.ArrowException, pd.errors.ParserError) as error:
         said = " ".join(str(getattr(error, "strerror", None) or error).split())[:200]
         raise DatasetError(f"Cannot read {path} as a table of photos: {said}. Save it as CSV or Parquet.") from error
