@@ -122,8 +122,10 @@ def _signals_kept() -> Iterator[None]:
         yield
         return
     before = signal.getsignal(signal.SIGTERM)
-    yield
-    signal.signal(signal.SIGTERM, before)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _require_answer(address: str) -> None:
