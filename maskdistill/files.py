@@ -131,7 +131,7 @@ def replace_atomically(path: Path, write: Callable[[Path], object]) -> None:
             temporary.unlink(missing_ok=True)
 
 
-def link_file(source: Path, target: Path) -> None:
+def link_file(source: Path | str, target: Path | str) -> None:
     """Make a file that nobody changes known under another name too; a copy where the disk can have no links."""
     try:
         os.link(source, target)

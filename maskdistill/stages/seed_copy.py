@@ -1,13 +1,25 @@
 """A run for another seed: what was made before the clusters is taken over, for no seed changes it."""
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
+from maskdistill.files import link_file
+
 _MADE = {"proposals.json", "foreground.json", "embeddings.json"}  # of stages/
 _LATER = ("stage1", "stage2", "rounds*", "predictions*", "pseudo_labels*", "clusters*", "classes*", "candidates*")
-_OTHERS = ("kept*", "metrics*", "embeddings.npy", "space.npz", "umap*", "run.sqlite*", "logs", "instances*", ".*.lock")
+_OTHERS = (
+    "kept*",
+    "metrics*",
+    "embeddings.npy",
+    "space.npz",
+    "umap*",
+    "run.sqlite*",
+    "logs",
+    "instances*",
+    "repairs",
+    ".*.lock",
+)
 _REPORTS = ("evaluation", "reproduce.json", "progress.json")
 
 
@@ -26,12 +38,5 @@ def copy_before_clusters(made: Path, path: Path) -> None:
 
     draft = path.with_name(f".{path.name}.part")
     shutil.rmtree(draft, ignore_errors=True)
-    shutil.copytree(made, draft, copy_function=_link, ignore=left_out)
+    shutil.copytree(made, draft, copy_function=link_file, ignore=left_out)
     draft.rename(path)
-
-
-def _link(source: str, target: str) -> None:
-    try:
-        os.link(source, target)
-    except OSError:  # another disk, or no such links here
-        shutil.copy2(source, target)
