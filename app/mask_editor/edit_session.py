@@ -71,15 +71,15 @@ class EditSession:
     def apply_message(self, message: Mapping[str, Any]) -> None:
         """Apply what the browser sent: all steps so far, and perhaps the wish to keep what comes of them."""
         self.answered, self.problem, self.refused = int(message["number"]), "", False
-        sent = _sent(message.get("keep"))
+        sent, is_of_shape = _sent(message.get("keep")), message.get("owner") == self.owner
         try:
-            if sent is not None and message.get("owner") != self.owner and decisions.was_sent(self.run, sent):
-                self.problem, self.refused = "What you did to it before is kept.", True  # the tab lets go of it
-                return
             if sent is not None and decisions.was_sent(self.run, sent):
-                self.kept = NEW if self.target is None else self.target.mask_id  # by the server before this one
+                if is_of_shape:
+                    self.kept = NEW if self.target is None else self.target.mask_id  # by the server before this one
+                else:
+                    self.problem, self.refused = "What you did to it before is kept.", True  # the tab lets go of it
                 return
-            if message.get("owner") != self.owner:
+            if not is_of_shape:
                 self.refused = sent is not None
                 self.problem = "The mask was changed meanwhile. What you did was not kept." if sent else ""
                 return

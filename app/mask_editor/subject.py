@@ -1,7 +1,5 @@
 """A photo whose masks are mended, as all sessions share it: tokens read, likeness of its patches, other shapes."""
 
-import base64
-import io
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +14,8 @@ from app.run_context import run_config
 from app.run_view import RunView
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo
+from maskdistill.pictures import drawing
+from maskdistill.proposals.pool_masks import content_of
 from maskdistill.review.repair import Mender, Preview, make_preview
 from maskdistill.review.repair.stored import stored_tokens
 
@@ -64,13 +64,10 @@ def _fresh_tokens(photo: Photo, features: FeatureConfig) -> tuple[np.ndarray, tu
     with photo_cache.forward_lock():
         tokens, geometry = fresh(photo)
     width = tokens.shape[2] // len(fresh.blocks)
-    content = (geometry.resized_height / geometry.padded_height, geometry.resized_width / geometry.padded_width)
-    return tokens[..., -width:], content
+    return tokens[..., -width:], content_of(geometry)
 
 
 def preview_field(preview: Preview) -> Field:
     """What the browser draws previews from, as a PNG of some hundred kilobytes."""
-    picture, file = Image.fromarray(preview.values), io.BytesIO()
-    picture.save(file, format="PNG", compress_level=3)
-    src = f"data:image/png;base64,{base64.b64encode(file.getvalue()).decode('ascii')}"
+    src = drawing.png_url(Image.fromarray(preview.values))
     return Field(src, preview.rows, preview.cols, preview.reach, preview.least_way, preview.noise)

@@ -5,25 +5,38 @@ from pathlib import Path
 
 
 @dataclass(frozen=True)
-class ForegroundFolder:
-    """Where the foreground that was learnt across photos lies, and the masks after it."""
+class MaskFolder:
+    """Where a stage leaves masks that count in place of those of the stages before."""
 
     path: Path
+
+    @property
+    def codes_path(self) -> Path:
+        """masks.json: COCO, all masks of the run after the stage."""
+        return self.path / "masks.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """masks.parquet: one row a mask of these."""
+        return self.path / "masks.parquet"
+
+    def drop_masks(self) -> None:
+        """Take the masks away, so that those of the stages before count."""
+        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
+            path.unlink(missing_ok=True)
+
+
+@dataclass(frozen=True)
+class ForegroundFolder(MaskFolder):
+    """Where the foreground that was learnt across photos lies, and the masks after it.
+
+    A row of the table has ``recut`` where its shape is the foreground's, and ``cut_id`` as cut.
+    """
 
     @property
     def record_path(self) -> Path:
         """foreground.json, in the run: whether it is used, and why not."""
         return self.path.parent / "foreground.json"
-
-    @property
-    def codes_path(self) -> Path:
-        """masks.json: COCO, the masks after the foreground."""
-        return self.path / "masks.json"
-
-    @property
-    def masks_path(self) -> Path:
-        """masks.parquet: one row a mask, ``recut`` where its shape is the foreground's, ``cut_id`` as cut."""
-        return self.path / "masks.parquet"
 
     @property
     def heads_path(self) -> Path:
@@ -35,32 +48,15 @@ class ForegroundFolder:
         """Folder of the probability maps, (rows, cols, 1) float16 a photo."""
         return self.path / "maps"
 
-    def drop_masks(self) -> None:
-        """Take the masks away, so that those of the proposals count."""
-        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
-            path.unlink(missing_ok=True)
-
 
 @dataclass(frozen=True)
-class RepairFolder:
+class RepairFolder(MaskFolder):
     """Where the masks lie as people mended them, and what is kept so that all can be as before."""
-
-    path: Path
 
     @property
     def record_path(self) -> Path:
         """record.json: how many masks were mended, are new, or went into others."""
         return self.path / "record.json"
-
-    @property
-    def codes_path(self) -> Path:
-        """masks.json: COCO, all masks of the run, ``mended`` where people drew them."""
-        return self.path / "masks.json"
-
-    @property
-    def masks_path(self) -> Path:
-        """masks.parquet: one row a mask of these."""
-        return self.path / "masks.parquet"
 
     def thumbs_path(self, fingerprint: str) -> Path:
         """Folder of the masks' thumbnails, for one set of repairs."""
@@ -80,11 +76,6 @@ class RepairFolder:
     def clusters_path(self) -> Path:
         """Folder of the clustering that mended masks are put into."""
         return self.path / "clusters"
-
-    def drop_masks(self) -> None:
-        """Take the masks away, so that those of the stages before count."""
-        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
-            path.unlink(missing_ok=True)
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import numpy as np
 
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo
+from maskdistill.proposals.pool_masks import content_of
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run
@@ -43,8 +44,7 @@ def stored_tokens(run: Run, number: int, photo: Photo, features: FeatureConfig) 
         blocks = info["blocks"]
         width = tokens.shape[2] // len(blocks)
         first = width * blocks.index(max(blocks))
-        content = (geometry.resized_height / geometry.padded_height, geometry.resized_width / geometry.padded_width)
-        return np.asarray(tokens[..., first : first + width]), content
+        return np.asarray(tokens[..., first : first + width]), content_of(geometry)
     return None
 
 
