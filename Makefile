@@ -2,7 +2,7 @@
 # make test-slow: the tests on real weights.  make test-run: of those, the ones of units, and the whole command
 # on the samples.
 # make test-readers: exports, opened by the libraries that people read them with; these have an environment of their
-# own, .venv/readers, of about 6 GB.
+# own, .venv/readers, of about 8 GB.
 # make faults: odd input of every kind, for ten minutes.  make fuzz: inputs that a fuzzer finds, for
 # two minutes a target, where there is a wheel of atheris.
 # make bench: the benchmarks (a VOC folder with ground truth in DATA).  make docs-settings: docs/settings.md anew.
@@ -114,7 +114,8 @@ install: $(VENV)/.installed
 install-dev: $(VENV)/.installed-dev
 
 # uv installs in a fifth of pip's time; where it cannot (a registry that it does not know), pip does.
-INSTALL = sh -c '$(BIN)/uv pip install -q --compile-bytecode --python $(BIN)/python "$$@" || $(BIN)/python -m pip install -q "$$@"' install
+install_into = sh -c '$(BIN)/uv pip install -q --compile-bytecode --python $(1) "$$@" || $(1) -m pip install -q "$$@"' install
+INSTALL = $(call install_into,$(BIN)/python)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if v >= (3, 11) else f"Python 3.11 or newer is needed, this is {v[0]}.{v[1]}. Set PYTHON=python3.11")'
@@ -133,11 +134,12 @@ $(VENV)/.installed-dev: requirements-dev.txt $(VENV)/.installed
 	$(INSTALL) -r $(VENV)/requirements-test.txt
 	touch $@
 
+READER = $(call install_into,$(VENV)/readers/bin/python)
 $(VENV)/readers/.installed: requirements-readers.txt
 	$(PYTHON) -m venv $(VENV)/readers
-	$(VENV)/readers/bin/python -m pip install -q -r requirements-readers.txt || \
+	$(READER) -r requirements-readers.txt || \
 		grep -v '^#' requirements-readers.txt | while read -r reader; do \
-			$(VENV)/readers/bin/python -m pip install -q "$$reader" || echo "$$reader cannot be installed here."; done
+			$(READER) "$$reader" || echo "$$reader cannot be installed here."; done
 	touch $@
 
 $(VENV)-docs/.installed: requirements-docs.txt

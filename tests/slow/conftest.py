@@ -25,10 +25,12 @@ def unused_port() -> int:
 
 
 @contextmanager
-def _serving(command: Sequence[object], folder: Path, port: int, environment: Mapping[str, str]) -> Iterator[str]:
+def _serving(
+    command: Sequence[object], folder: Path, port: int, environment: Mapping[str, str], *, asks: str = "_stcore/health"
+) -> Iterator[str]:
     server = subprocess.Popen([str(word) for word in command], cwd=folder, env=environment, start_new_session=True)
     try:
-        _wait_until_healthy(f"http://127.0.0.1:{port}/_stcore/health", server)
+        _wait_until_healthy(f"http://127.0.0.1:{port}/{asks}", server)
         yield f"http://127.0.0.1:{port}"
     finally:
         os.killpg(server.pid, signal.SIGTERM)  # make, and the server that it started
@@ -48,5 +50,8 @@ def _wait_until_healthy(address: str, server: subprocess.Popen) -> None:
 
 @pytest.fixture
 def serving() -> Callable[..., AbstractContextManager[str]]:
-    """``serving(command, folder, port, environment)``: address of what the command serves, ended afterwards."""
+    """``serving(command, folder, port, environment)``: address of what the command serves, ended afterwards.
+
+    ``asks`` is the path that answers once it is there.
+    """
     return _serving

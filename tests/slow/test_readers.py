@@ -7,6 +7,7 @@ import base64
 import json
 import os
 import subprocess
+import urllib.request
 import zlib
 from pathlib import Path
 
@@ -144,3 +145,22 @@ def test_map_comes_back(run, tmp_path):
     assert sum(map(len, found.values())) == len(run.clusters())
     assert 'red: "disc", #1' in names
     assert all(min(crop.shape) > 1 for entries in found.values() for _, _, crop in entries)
+
+
+def test_embedding_atlas_serves_the_map(run, tmp_path, unused_port, serving):
+    program = PYTHON.with_name("embedding-atlas")
+    if not program.is_file():
+        pytest.skip(f"embedding-atlas cannot be used here: there is no {program}")
+    export_run(run, "atlas", tmp_path / "out")
+    file = tmp_path / "out" / "masks.parquet"
+    command = [program, file, "--x", "x", "--y", "y", "--image", "image", "--duckdb", "server"]
+    command += ["--host", "127.0.0.1", "--port", unused_port, "--no-auto-port"]
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    with serving(command, tmp_path, unused_port, environment, asks="data/metadata.json") as address:
+        with urllib.request.urlopen(f"{address}/data/metadata.json") as answer:
+            data = json.load(answer)["props"]["data"]
+        assert data["projection"] == {"x": "x", "y": "y"}
+        query = {"type": "json", "sql": "SELECT count(x) AS masks, count(image) AS pictures FROM dataset"}
+        with urllib.request.urlopen(f"{address}/data/query", json.dumps(query).encode()) as answer:
+            [counted] = json.load(answer)
+    assert counted == dict.fromkeys(("masks", "pictures"), len(run.clusters()))
