@@ -1,4 +1,4 @@
-"""Exports opened by the libraries that people read them with, in an environment that has these and not this package.
+"""Exports opened by the libraries that people read them with, and their exports brought, in an environment of theirs.
 
 ``make test-readers`` makes the environment; $MASKDISTILL_READERS may name another one's Python.
 """
@@ -13,9 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from masks_elsewhere import MASKS, OUTLINED, check_masks, draw_photos
 from tiny_run import WITHOUT_MAP, draw_voc, run_chain, tiny_config
 
+from maskdistill.datasets import open_source
 from maskdistill.exports.run import export_run
+from maskdistill.imports.given_masks import read_given_masks
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.review.decisions import rename
@@ -24,7 +27,7 @@ from maskdistill.storage.run_folder import Run
 
 ROOT = Path(__file__).resolve().parents[2]
 PYTHON = Path(os.environ.get("MASKDISTILL_READERS") or ROOT / ".venv" / "readers" / "bin" / "python")
-SCRIPT = ROOT / "tests" / "readers" / "read_export.py"
+SCRIPTS = ROOT / "tests" / "readers"
 PATIENCE = 900.0  # seconds; some import for minutes on a busy machine
 
 pytestmark = [
@@ -46,15 +49,25 @@ def run(tmp_path_factory):
     return run
 
 
+def run_script(script, *words, cwd):
+    """What it prints, in the environment of the readers."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    command = [PYTHON, SCRIPTS / script, *words]
+    done = subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
+
+
+def skip_if_missing(tool, answer):
+    if "missing" in answer:
+        pytest.skip(f"{tool} cannot be used here: {answer['missing']}")
+
+
 def read(reader, folder, tmp_path):
     result = tmp_path / "found.json"
-    command = [PYTHON, SCRIPT, reader, folder, result]
-    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=PATIENCE)
-    assert done.returncode == 0, done.stderr[-3000:]
+    run_script("read_export.py", reader, folder, result, cwd=tmp_path)
     found = json.loads(result.read_text())
-    if "missing" in found:
-        pytest.skip(f"{reader} cannot be used here: {found['missing']}")
+    skip_if_missing(reader, found)
     return {photo: [(name, box, unpack(mask)) for name, box, mask in entries] for photo, entries in found.items()}
 
 
@@ -164,3 +177,32 @@ def test_embedding_atlas_serves_the_map(run, tmp_path, unused_port, serving):
         with urllib.request.urlopen(f"{address}/data/query", json.dumps(query).encode()) as answer:
             [counted] = json.load(answer)
     assert counted == dict.fromkeys(("masks", "pictures"), len(run.clusters()))
+
+
+# Run-length codes and pictures give the very mask; supervision writes outlines with holes, FiftyOne and Ultralytics
+# outer outlines alone, and Ultralytics no names with its predictions.
+@pytest.mark.parametrize(
+    ("writer", "format", "least_iou"),
+    [
+        ("supervision_coco", "coco", OUTLINED),
+        ("supervision_yolo", "yolo", OUTLINED),
+        ("lightly_coco", "coco", 1),
+        ("lightly_voc", "voc", 1),
+        ("fiftyone_coco", "coco", OUTLINED),
+        ("ultralytics", "yolo", OUTLINED),
+    ],
+)
+def test_masks_that_a_tool_writes_are_brought(tmp_path, writer, format, least_iou):
+    photos, out = tmp_path / "photos", tmp_path / "out"
+    photos.mkdir()
+    out.mkdir()
+    draw_photos(photos)
+    np.savez(tmp_path / "masks.npz", **{name: np.stack(masks) for name, masks in MASKS.items()})
+    printed = run_script("write_masks.py", writer, photos, tmp_path / "masks.npz", out, cwd=tmp_path)
+    answer = json.loads(printed.splitlines()[-1])
+    skip_if_missing(writer, answer)
+    brought = read_given_masks(Path(answer["written"]), open_source(photos))
+    assert brought.record["format"] == format
+    check_masks(brought, least_iou=least_iou, holes=writer not in ("fiftyone_coco", "ultralytics"))
+    if writer != "ultralytics":
+        assert set(brought.record["categories"]) == {"cup", "plate"}

@@ -5,39 +5,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from masks_elsewhere import HEIGHT, MASKS, OUTLINED, WIDTH, check_masks, draw_photos
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
-from scipy.ndimage import binary_fill_holes
 
 from maskdistill.datasets import open_source
 from maskdistill.imports.given_masks import read_given_masks
-from maskdistill.masks import decode_mask, mask_iou
+from maskdistill.masks import decode_mask
 
 FILES = Path(__file__).parents[2] / "data" / "made_elsewhere"
-HEIGHT, WIDTH = 96, 128
-OUTLINED = 0.85  # IoU with masks that outlines along the middles of the pixels give: half a pixel smaller all around
-
-
-def box(x, y, width, height):
-    mask = np.zeros((HEIGHT, WIDTH), bool)
-    mask[4 * y : 4 * (y + height), 4 * x : 4 * (x + width)] = True
-    return mask
-
-
-MASKS = {
-    "a": [box(1, 2, 8, 6), box(12, 4, 10, 10) & ~box(14, 6, 6, 6)],
-    "b": [box(0, 0, 5, 24)],
-    "c": [box(3, 3, 9, 9)],
-}
 
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
-    for number, name in enumerate(MASKS):
-        pixels = np.random.default_rng(number).integers(0, 255, (HEIGHT, WIDTH, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(folder / f"{name}.png")
+    draw_photos(folder)
     return open_source(folder)
 
 
@@ -57,14 +39,7 @@ def source(tmp_path_factory):
 def test_every_mask_comes_in_and_is_the_one_that_went_out(source, name, format, least):
     brought = read_given_masks(FILES / name, source)
     assert brought.record["format"] == format
-    assert brought.record["left_out"] == []
-    for id, wanted in MASKS.items():
-        rows = brought.table[brought.table["photo"] == id]
-        found = [decode_mask({"size": [HEIGHT, WIDTH], "counts": counts}) for counts in rows["counts"]]
-        assert len(found) == len(wanted)
-        for mask in wanted:
-            written = binary_fill_holes(mask) if name == "ultralytics" else mask  # which writes outer outlines alone
-            assert max(mask_iou(written, other) for other in found) >= least
+    check_masks(brought, least_iou=least, holes=name != "ultralytics")  # which writes outer outlines alone
     if name == "ultralytics":  # whose predictions come without names
         assert set(brought.record["categories"]) == {"0", "1"}
         assert brought.table["score"].tolist() == pytest.approx([0.9] * 4)
