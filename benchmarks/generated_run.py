@@ -1,8 +1,9 @@
-"""A run of any number of masks in a minute, for measuring the pages: drawn photos, random embeddings, no model.
+"""A run of any number of masks, for measuring the pages: drawn photos, random embeddings, no model.
 
-Everything that a page reads is there and consistent, in the files and by the code of a real run: photos with ground
-truth, masks, clusters, a map, what a first model says, what the filter keeps, label maps, and the report. The numbers
-mean nothing. Photos, crops and label maps are hard links to a few dozen files.
+Everything that a page reads is there, in the files and by the code of a real run: photos with ground truth, masks,
+clusters, a map, what a first model says, what the filter keeps, label maps, and the report. The numbers mean nothing.
+Photos, crops and label maps are hard links to a few dozen files; what is counted photo by photo repeats itself after
+``COUNTED`` photos.
 """
 
 import json
@@ -21,10 +22,12 @@ from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import Clustering
 from maskdistill.config import RunConfig, load_preset
 from maskdistill.datasets import PhotoSource, open_source
+from maskdistill.errors import ConfigError
 from maskdistill.evaluation.confusion import Confusion, match_by_majority, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.evaluation.mask_truth import make_truth
-from maskdistill.evaluation.photo_metrics import make_photo_results
+from maskdistill.evaluation.mask_truth import PhotoTruth, write_truth
+from maskdistill.evaluation.photo_metrics import count_photos, write_photo_results
+from maskdistill.evaluation.run_label_maps import PSEUDO_LABELS
 from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
@@ -34,6 +37,7 @@ from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import OF_EVERY_RUN
+from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 
 SIZE = (240, 320)  # height, width of a photo in pixels
@@ -43,6 +47,7 @@ DIMENSIONS = 32
 NUM_DRAWN = 40  # different photos
 NUM_SHAPES = 400  # different masks
 TRAIN_SHARE = 0.8
+COUNTED = 10 * NUM_DRAWN  # photos whose label maps are compared with ground truth; those after repeat them
 BACKBONE = "focus_vits14"
 
 
@@ -86,8 +91,25 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     _write_label_maps(run, source, drawn, generator)
     _write_records(run, source, config)
     _write_crops(run, source, shapes, chosen)
-    make_truth(run, GroundTruth(source))
-    make_photo_results(run, GroundTruth(source))
+    _write_truth(run, source, drawn, shapes, chosen)
+    _write_photo_results(run, source)
+    return run
+
+
+def kept_run(folder: Path, num_masks: int) -> Run:
+    """The run that ``generate_run`` left in a folder before, without people's decisions; made there if there is none.
+
+    Raises:
+        ConfigError: If the folder holds a run of another number of masks.
+    """
+    run, finished = Run(folder / "runs" / "generated"), folder / "finished.json"
+    if not finished.is_file():
+        generate_run(folder, num_masks)
+        write_json(finished, {"num_masks": num_masks})
+    if (found := read_json(finished)["num_masks"]) != num_masks:
+        raise ConfigError(f"{folder} holds a run of {found:,} masks, not of {num_masks:,}. Name another folder.")
+    for path in run.path.glob("run.sqlite*"):
+        path.unlink()
     return run
 
 
@@ -331,6 +353,7 @@ def _write_records(run: Run, source: PhotoSource, config: RunConfig) -> None:
 
 def _write_crops(run: Run, source: PhotoSource, shapes: list[Shape], chosen: np.ndarray) -> None:
     made: dict[tuple[int, int], Path] = {}
+    folders: set[Path] = set()
     thumbs = run.thumbs
     images = [Image.open(photo.path).convert("RGB") for photo in source.photos[:NUM_DRAWN]]
     for number in range(len(source.photos)):
@@ -338,8 +361,41 @@ def _write_crops(run: Run, source: PhotoSource, shapes: list[Shape], chosen: np.
             path = thumbnail_in(thumbs, number * MASKS_PER_PHOTO + rank)
             key = (int(chosen[number, rank]) % 20, number % NUM_DRAWN)
             if key in made:
-                path.parent.mkdir(parents=True, exist_ok=True)
+                if path.parent not in folders:
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    folders.add(path.parent)
                 os.link(made[key], path)
             else:
                 write_thumbnail(path, images[number % NUM_DRAWN], shapes[chosen[number, rank]].box, SIZE)
                 made[key] = path
+
+
+def _write_truth(
+    run: Run, source: PhotoSource, drawn: list[np.ndarray], shapes: list[Shape], chosen: np.ndarray
+) -> None:
+    """As ``make_truth``, but each pair of a shape and a label map is compared once."""
+    number, rank = (values.ravel() for values in np.indices(chosen.shape))
+    pairs, which = np.unique((number % NUM_DRAWN) * NUM_SHAPES + chosen.ravel(), return_inverse=True)
+    truths = [PhotoTruth(labels) for labels in drawn]
+    found = [truths[pair // NUM_SHAPES].of_mask(shapes[pair % NUM_SHAPES].mask) for pair in pairs.tolist()]
+    frame = pd.DataFrame(found, columns=["truth", "truth_share", "truth_iou"]).iloc[which].reset_index(drop=True)
+    seen = (rank == MASKS_A_PHOTO - 1) & (number < round(TRAIN_SHARE * len(chosen)))
+    write_truth(run, frame.assign(mask_id=number * MASKS_PER_PHOTO + rank, seen=seen), source.classes)
+
+
+def _write_photo_results(run: Run, source: PhotoSource) -> None:
+    """As ``make_photo_results``, but of the first photos, again and again."""
+    truth, num_photos = GroundTruth(source), len(source.photos)
+    counts, changes = (_repeat(table, num_photos) for table in count_photos(run, truth, COUNTED))
+    of_train = counts["number"] < round(TRAIN_SHARE * num_photos)
+    pair_of_train = changes["number"] < round(TRAIN_SHARE * num_photos)
+    counts = counts[of_train | (counts["kind"] != PSEUDO_LABELS)]
+    changes = changes[pair_of_train | ((changes["first"] != PSEUDO_LABELS) & (changes["second"] != PSEUDO_LABELS))]
+    write_photo_results(run, counts, changes, truth)
+
+
+def _repeat(table: pd.DataFrame, num_photos: int) -> pd.DataFrame:
+    times = -(-num_photos // COUNTED)
+    number = np.repeat(np.arange(times) * COUNTED, len(table)) + np.tile(table["number"], times)
+    repeated = table.iloc[np.tile(np.arange(len(table)), times)].assign(number=number.astype(np.int32))
+    return repeated[number < num_photos].reset_index(drop=True)

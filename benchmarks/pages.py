@@ -1,12 +1,14 @@
 """How fast the pages answer: server time of a slider's release, and the time until a page of a fresh server is usable.
 
     python -m benchmarks.pages [--repeats 15] [--masks 50000]
-    python -m benchmarks.pages --memory-runs 5 [--runs FOLDER]
+    python -m benchmarks.pages --explorer --masks 1000000 --keep FOLDER
+    python -m benchmarks.pages --memory-runs 5 [--keep FOLDER]
 
 Slider times run the real page through Streamlit's own test client: from the release to the page's last element, so
 they hold the masks, the drawing and the rest of the page, but no browser. The first page is timed in headless Chromium,
 where there is one, on a server started after another has warmed the disk's cache. The explorer's pages are then
-measured in that browser on a generated run of many masks (``benchmarks.explorer``).
+measured in that browser on a generated run of many masks (``benchmarks.explorer``); ``--explorer`` measures them alone.
+A million masks take some minutes to generate: ``--keep`` leaves the run in a folder for the next time.
 """
 
 import argparse
@@ -22,42 +24,49 @@ from streamlit.testing.v1 import AppTest
 
 from app import session
 from benchmarks import explorer
-from benchmarks.generated_run import generate_run
+from benchmarks.generated_run import kept_run
 from benchmarks.report import print_table, write_report
 from benchmarks.servers import ROOT, browser, running_server, wait_until_healthy
 from maskdistill.datasets import open_source, read_photo
 from maskdistill.proposals.crf import crf_available
 
 SIZE = (640, 480)  # width, height in pixels
+FIRST_OPEN = 300_000  # milliseconds: a large run is read once
 
 
 def main() -> None:
     """Time the sliders, then the first page."""
     options = _parse()
     if options.memory_runs:
-        found = memory_runs(options.memory_runs, options.runs, options.masks)
+        found = memory_runs(options.memory_runs, options.keep, options.masks)
         explorer.tell_memory(found)
         write_report(options.json, {"benchmark": "memory", "memory_mb": found})
         return
+    result: dict[str, Any] = {"benchmark": "pages"}
+    if not options.explorer:
+        result |= _sliders_and_first_page(options.backbone, options.repeats)
+    if options.masks:
+        result["explorer"] = explorer_times(options.masks, options.repeats, options.keep)
+        if result["explorer"]:
+            explorer.tell(result["explorer"], options.masks)
+    write_report(options.json, result)
+
+
+def _sliders_and_first_page(backbone: str, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MASKDISTILL_RUNS"] = str(Path(folder) / "runs")
         photos = Path(folder) / "photos"
         photos.mkdir()
         photo = next(item for item in open_source("sample").photos if item.id == "cat")
         read_photo(photo).resize(SIZE).save(photos / "cat.png")
-        result: dict[str, Any] = {"benchmark": "pages", "photo": list(SIZE)}
-        result["server_ms"] = slider_times(str(photos), options.backbone, options.repeats)
-    rows = [[name, f"{item['median']:.0f}", f"{item['worst']:.0f}"] for name, item in result["server_ms"].items()]
+        times = slider_times(str(photos), backbone, repeats)
+    rows = [[name, f"{item['median']:.0f}", f"{item['worst']:.0f}"] for name, item in times.items()]
     print_table(f"Server time on a {SIZE[0]} x {SIZE[1]} photo, cached features", ["interaction", "ms", "worst"], rows)
-    result["first_page_s"] = first_page_times(3)
-    if result["first_page_s"]:
-        rows = [[f"{seconds:.1f}" for seconds in result["first_page_s"]]]
+    first_page = first_page_times(3)
+    if first_page:
+        rows = [[f"{seconds:.1f}" for seconds in first_page]]
         print_table("From the start of the server to a usable Start page (s)", ["1st", "2nd", "3rd"], rows)
-    if options.masks:
-        result["explorer"] = explorer_times(options.masks, options.repeats)
-        if result["explorer"]:
-            explorer.tell(result["explorer"], options.masks)
-    write_report(options.json, result)
+    return {"photo": list(SIZE), "server_ms": times, "first_page_s": first_page}
 
 
 def slider_times(data: str, backbone: str, repeats: int) -> dict[str, dict[str, float]]:
@@ -103,37 +112,43 @@ def _first_page(opened: Any) -> float:
         return time.perf_counter() - start
 
 
-def explorer_times(num_masks: int, repeats: int) -> dict[str, Any] | None:
-    """The explorer on a generated run, as ``benchmarks.explorer`` measures it; None without a browser."""
+def explorer_times(num_masks: int, repeats: int, keep: Path | None = None) -> dict[str, Any] | None:
+    """The explorer on a generated run, as ``benchmarks.explorer`` measures it; None without a browser.
+
+    Args:
+        num_masks: Of the run.
+        repeats: Of each interaction.
+        keep: Folder of the run, for the next time; None for one that goes.
+    """
     with browser() as opened, tempfile.TemporaryDirectory() as folder:
         if opened is None:
             return None
-        generate_run(Path(folder), num_masks)
-        with running_server(Path(folder) / "runs") as (address, process):
+        runs = kept_run(keep or Path(folder), num_masks).path.parent
+        with running_server(runs) as (address, process):
             wait_until_healthy(address)
             page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
-            return explorer.measure(page, urlsplit(address).port, process, repeats)
+            page.set_default_timeout(FIRST_OPEN)
+            return explorer.measure(page, urlsplit(address).port, process, repeats, num_masks)
 
 
-def memory_runs(count: int, runs: Path | None, num_masks: int) -> list[tuple[float, float]]:
+def memory_runs(count: int, keep: Path | None, num_masks: int) -> list[tuple[float, float]]:
     """MB of ``count`` fresh servers, one after the other, as ``benchmarks.explorer`` measures them on one run.
 
     Args:
         count: How many.
-        runs: Folder with a run named "generated", which is written to; None to generate one.
-        num_masks: Of the run that is generated.
+        keep: As ``explorer_times`` takes it.
+        num_masks: Of the run.
     """
     found = []
     with browser() as opened, tempfile.TemporaryDirectory() as folder:
         if opened is None:
             return []
-        if runs is None:
-            runs = generate_run(Path(folder), num_masks).path.parent
+        runs = kept_run(keep or Path(folder), num_masks).path.parent
         for _ in range(count):
             with running_server(runs) as (address, process):
                 wait_until_healthy(address)
                 page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
-                found.append(explorer.measure_memory(page, urlsplit(address).port, process))
+                found.append(explorer.measure_memory(page, urlsplit(address).port, process, num_masks))
                 explorer.tell_memory(found[-1:])
     return found
 
@@ -144,7 +159,8 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=15)
     parser.add_argument("--masks", type=int, default=50_000, help="of the generated run; 0 leaves the explorer out")
     parser.add_argument("--memory-runs", type=int, default=0, help="only measure the memory of so many fresh servers")
-    parser.add_argument("--runs", type=Path, help="with --memory-runs: folder with a run named generated, written to")
+    parser.add_argument("--explorer", action="store_true", help="only measure the explorer on the generated run")
+    parser.add_argument("--keep", type=Path, help="generate the run in this folder, or use the one that is there")
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 

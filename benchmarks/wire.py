@@ -16,7 +16,7 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from benchmarks.relay import Passed, Relay
 
 QUIET = 0.35  # seconds without a message after the end of a script: more scripts may follow from one action
-PATIENCE = 60.0  # seconds
+PATIENCE = 300.0  # seconds: a large run is read once
 
 
 @dataclass(frozen=True)

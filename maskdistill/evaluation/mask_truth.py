@@ -1,6 +1,6 @@
 """The ground truth of each mask, for reporting only: nothing that trains or selects reads it."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,6 +19,7 @@ from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
 
 FILE = "mask_truth.parquet"
+_COLUMNS = ["mask_id", "truth", "truth_share", "truth_iou", "seen"]
 
 
 class Truth(NamedTuple):
@@ -133,12 +134,26 @@ def make_truth(run: Run, truth: GroundTruth, on_progress: ProgressCallback | Non
     if not truth.exists:
         return None
     made_from = _made_from(run)
-    rows = list(_compare(run, truth, on_progress))
-    frame = pd.DataFrame(rows, columns=["mask_id", "truth", "truth_share", "truth_iou", "seen"])
-    frame = frame.astype({"mask_id": np.int64, "truth": np.int32, "seen": bool}).sort_values("mask_id")
-    frame.attrs = {"names": [BACKGROUND, *truth.classes], "made_from": made_from}
-    write_table(run.path / FILE, frame)
+    frame = pd.DataFrame(list(_compare(run, truth, on_progress)), columns=_COLUMNS)
+    write_truth(run, frame, truth.classes, made_from)
     return read_truth(run)
+
+
+def write_truth(
+    run: Run, frame: pd.DataFrame, classes: Sequence[str], made_from: Mapping[str, str] | None = None
+) -> None:
+    """Write mask_truth.parquet.
+
+    Args:
+        run: Run with masks.
+        frame: One row a mask: mask_id, then what ``PhotoTruth.of_mask`` gives as truth, truth_share and truth_iou, and
+            seen, whether the first model saw it where no proposal was.
+        classes: Names without background.
+        made_from: State of the masks that were compared; that of now if not given.
+    """
+    frame = frame[_COLUMNS].astype({"mask_id": np.int64, "truth": np.int32, "seen": bool}).sort_values("mask_id")
+    frame.attrs = {"names": [BACKGROUND, *classes], "made_from": dict(made_from or _made_from(run))}
+    write_table(run.path / FILE, frame)
 
 
 def _compare(

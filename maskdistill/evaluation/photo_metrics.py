@@ -194,22 +194,57 @@ def make_photo_results(run: Run, truth: GroundTruth, on_progress: ProgressCallba
     Raises:
         RunError: If there are no masks yet, or a label map is damaged.
     """
-    made_from, maps = _made_from(run), LabelMaps(run)
+    made_from = _made_from(run)
+    counts, changes = count_photos(run, truth, on_progress=on_progress)
+    return write_photo_results(run, counts, changes, truth, made_from)
+
+
+def count_photos(
+    run: Run, truth: GroundTruth, first: int | None = None, on_progress: ProgressCallback | None = None
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """``counts`` and ``changes`` of ``PhotoResults``, of the first photos or of all.
+
+    Raises:
+        RunError: As ``make_photo_results``.
+    """
+    maps = LabelMaps(run)
     counts, changes = [], []
-    photos = photos_of(run)
+    photos = photos_of(run)[:first]
     for number, photo in enumerate(photos):
         classes = truth.read(photo)
         read = ((kind, maps.read(kind, number)) for kind in maps.kinds)
         found = {kind: labels for kind, labels in read if labels is not None}
         counts += [(number, kind, *pair) for kind, labels in found.items() for pair in count_pairs(classes, labels)]
         changes += [
-            (number, first, second, share_changed(found[first], found[second]))
-            for first, second in itertools.combinations(found, 2)
+            (number, one, other, share_changed(found[one], found[other]))
+            for one, other in itertools.combinations(found, 2)
         ]
         if on_progress is not None:
             on_progress(number + 1, len(photos))
-    about = {"made_from": made_from, "num_photos": len(photos), "ground_truth": truth.describe()}
-    return _write(run, _table(counts, ("number", "kind", *_COLUMNS[1:])), _changes(changes), about)
+    return _table(counts, ("number", "kind", *_COLUMNS[1:])), _changes(changes)
+
+
+def write_photo_results(
+    run: Run,
+    counts: pd.DataFrame,
+    changes: pd.DataFrame,
+    truth: GroundTruth,
+    made_from: Mapping[str, str] | None = None,
+) -> PhotoResults:
+    """Write photo_counts.parquet and photo_changes.parquet.
+
+    Args:
+        run: Run with masks.
+        counts: As ``PhotoResults`` has them.
+        changes: Likewise.
+        truth: What they were counted with.
+        made_from: State of the label maps that were counted; that of now if not given.
+    """
+    num_photos, left_out, state = len(photos_of(run)), truth.describe(), dict(made_from or _made_from(run))
+    for path, table in zip(_paths(run), (counts, changes), strict=True):
+        table.attrs.update(made_from=state, num_photos=num_photos, ground_truth=left_out)
+        write_table(path, table)
+    return PhotoResults(num_photos, counts, changes, left_out)
 
 
 def _table(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> pd.DataFrame:
@@ -226,13 +261,6 @@ def _table(rows: Iterable[Sequence[object]], columns: Sequence[str]) -> pd.DataF
 def _changes(rows: Iterable[Sequence[object]]) -> pd.DataFrame:
     types: dict[Any, Any] = {"number": np.int32, "first": "category", "second": "category", "changed": np.float32}
     return pd.DataFrame(rows, columns=list(types)).astype(types)
-
-
-def _write(run: Run, counts: pd.DataFrame, changes: pd.DataFrame, about: dict[str, Any]) -> PhotoResults:
-    for path, table in zip(_paths(run), (counts, changes), strict=True):
-        table.attrs.update(about)
-        write_table(path, table)
-    return PhotoResults(about["num_photos"], counts, changes, about["ground_truth"])
 
 
 def _paths(run: Run) -> tuple[Path, Path]:

@@ -33,6 +33,7 @@ class LabelMaps:
         self._photos = photos_of(run)
         self._codes = MaskCodes.open(run)
         self._clusters, self._scores = _clusters_of(run, self._codes), _scores_of(run, self._codes)
+        self._by_photo = np.argsort(self._codes.images, kind="stable")  # rows of the masks, photo by photo
         self._numbers = _numbers_by_kind(run, len(self._photos))
 
     @property
@@ -73,7 +74,9 @@ class LabelMaps:
     def _paint(self, number: int) -> np.ndarray:
         """The photo's proposals, each in its cluster, the better one above."""
         photo = self._photos[number]
-        rows = np.flatnonzero((self._codes.images == number) & (self._clusters > 0))
+        first, last = np.searchsorted(self._codes.images, (number, number + 1), sorter=self._by_photo)
+        rows = self._by_photo[first:last]
+        rows = rows[self._clusters[rows] > 0]
         masks = [self._codes.decode(mask_id) for mask_id in self._codes.ids[rows].tolist()]
         kept = np.ones(len(rows), bool)
         size = (photo.height, photo.width)
