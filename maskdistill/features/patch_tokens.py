@@ -7,11 +7,11 @@ from PIL import Image
 
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.datasets.transforms import PatchGeometry
+from maskdistill.datasets.transforms import PatchGeometry, patch_grid
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.files import write_json
-from maskdistill.storage.photo_arrays import TOKEN_INFO
+from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import MissingFileError, read_json
 
 DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
@@ -42,6 +42,34 @@ class FreshTokens:
         return stack_tokens(features, self.blocks).astype(np.float16), geometry
 
 
+class StoredTokens:
+    """Patch tokens of photos from their files, as the stage ``proposals`` stores them; no model is loaded.
+
+    Args:
+        folder: Where they lie.
+        config: The settings that they were made by.
+    """
+
+    def __init__(self, folder: Path, config: FeatureConfig) -> None:
+        self.store, self._config = ArrayStore(folder), config
+        path = folder / TOKEN_INFO
+        try:
+            info = read_json(path)
+        except FileNotFoundError as error:
+            raise MissingFileError(path) from error
+        self.patch_size, self.blocks = int(info["patch_size"]), tuple(info["blocks"])
+
+    def read(self, number: int, photo: Photo) -> tuple[np.ndarray, PatchGeometry]:
+        """(rows, cols, D * blocks) float16 and the grid they lie on, of the photo that has this number there."""
+        return self.store.read(number), self.geometry(photo)
+
+    def geometry(self, photo: Photo) -> PatchGeometry:
+        """The grid that a photo's tokens lie on."""
+        config = self._config
+        sizes = {"shorter_side": config.shorter_side, "patch_size": self.patch_size}
+        return patch_grid(photo.height, photo.width, **sizes, mode=config.fit)
+
+
 def head_blocks(backbone: Backbone, config: FeatureConfig) -> tuple[int, ...]:
     """Blocks whose patch tokens feed the segmentation head.
 
@@ -68,16 +96,3 @@ def stack_tokens(features: Features, blocks: tuple[int, ...]) -> np.ndarray:
 def write_token_info(folder: Path, backbone: Backbone, blocks: tuple[int, ...]) -> None:
     """Say beside the tokens what they are, so that a reader needs no model."""
     write_json(folder / TOKEN_INFO, {"patch_size": backbone.patch_size, "blocks": list(blocks)})
-
-
-def read_patch_size(folder: Path) -> int:
-    """Network pixels, side of the patches that the tokens in this folder are of.
-
-    Raises:
-        RunError: If ``write_token_info`` left nothing there.
-    """
-    path = folder / TOKEN_INFO
-    try:
-        return read_json(path)["patch_size"]
-    except FileNotFoundError as error:
-        raise MissingFileError(path) from error

@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -9,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from maskdistill.config import FeatureConfig, RunConfig, TrainConfig
+from maskdistill.config import RunConfig, TrainConfig
 from maskdistill.datasets import PhotoSource, ProgressCallback, open_source
 from maskdistill.errors import ConfigError, printable
 from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
@@ -19,13 +20,14 @@ from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest, repairs_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.imported import without_own_masks
+from maskdistill.stages.photo_work import LeftToOthersError, Share
 from maskdistill.stages.pool import EngineName, Workers
-from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, token_folder
+from maskdistill.stages.propose import CHOICE, describe_inputs, hold_masks, missed_photos, settle_inputs, token_folder
 from maskdistill.stages.repairs import describe_clustering, take_back
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
-from maskdistill.stages.stage_list import BY_NAME, NAMES, Stage, with_needs
+from maskdistill.stages.stage_list import BY_NAME, NAMES, SHARED, Stage, with_needs
 from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import format_duration
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_json_if_there
@@ -126,6 +128,15 @@ def run_stages(
     config = without_own_masks(config, imported)
     needed = with_needs(wanted, config)
     _check_weights(run, config, needed)
+    shared = [name for name in needed if name in SHARED]
+    if options.shard is not None and shared and options.brought is None:
+        *_, made_from = settle_inputs(run, source, config, options.workers, imported)
+        if is_finished(run, "proposals", fingerprint(made_from)):
+            plan = Plan(run, source, _with_made_features(run, config))
+            name = next((name for name in shared if not plan.is_done(name)), shared[-1])
+            with Share(run, name, plan.key(name), options.shard) as share:
+                _do_share(share, _note_settings(run, config, preset, options.limit), source, options, on_stage)
+            return
     with hold_masks(
         run,
         source,
@@ -288,7 +299,7 @@ def _do_all(names: Sequence[str], plan: Plan, options: Options, on_stage: OnStag
     return True
 
 
-def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
+def _do(name: str, plan: Plan, options: Options, on_stage: OnStage, share: Share | None = None) -> None:
     if name == "repairs" and not plan.is_mended:  # nothing is left of it, so that a run without is as it ever was
         if plan.run.repairs.path.exists():
             take_back(plan.run)
@@ -302,16 +313,33 @@ def _do(name: str, plan: Plan, options: Options, on_stage: OnStage) -> None:
         before = read_record(plan.run, name)
         _clear(plan.run, problem, tell=before is None or before["fingerprint"] == plan.key(name))
     set_aside(plan.run.stage_path(name))  # until the work is finished the artifacts are of neither kind
-    context = plan.context(name, options)
+    context = dataclasses.replace(plan.context(name, options), share=share)
     with explain_lack_of_memory():
         sentence = getattr(import_module(module), function)(context)
     record = {"fingerprint": plan.key(name), "made_from": plan.made_from(name)}
     if name == "clusters" and context.own_key:
         record |= describe_clustering(plan.run, context.own_key)
     write_json(plan.run.stage_path(name), record)
+    shutil.rmtree(plan.run.parts_path(name, plan.key(name)), ignore_errors=True)
     seconds = time.monotonic() - began
-    options.on_finished(plan.run, name, plan.config, seconds, None)
+    if share is None:
+        options.on_finished(plan.run, name, plan.config, seconds, None)
     on_stage(name, f"{sentence} ({format_duration(seconds)})")
+
+
+def _do_share(share: Share, config: RunConfig, source: PhotoSource, options: Options, on_stage: OnStage) -> None:
+    """Do one shard of a stage's photos, and put all together once the last is done."""
+    plan, run = Plan(share.run, source, config), share.run
+    for need in with_needs((share.stage,), plan.config)[:-1]:
+        if not plan.is_done(need):
+            raise ConfigError(
+                f"--shard shares the photos of {share.stage} once the stages before it are done; {need} is not. Do "
+                f"that first, by one process: maskdistill run --run {run.path} --until {need}"
+            )
+    try:
+        _do(share.stage, plan, options, on_stage, share)
+    except LeftToOthersError as left:
+        on_stage(share.stage, str(left))
 
 
 def _set_damaged_aside(plan: Plan, name: str, options: Options) -> bool:
@@ -352,17 +380,17 @@ def _section(config: RunConfig, name: str) -> dict[str, Any]:
 def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunConfig:
     """Put the settings into run.json, beside the choices that the masks were made with; returns both together."""
     info = run.info()
-    settled = dataclasses.replace(config, features=_merge_features(run, config))
+    settled = _with_made_features(run, config)
     info_now = {**info, "config": settled.to_dict(), "preset": preset or info["preset"], "limit": limit}
     if info_now != info:
         run.write_info(info_now)
     return settled
 
 
-def _merge_features(run: Run, config: RunConfig) -> FeatureConfig:
-    """The features that the masks were made with, and what may change without making them again."""
+def _with_made_features(run: Run, config: RunConfig) -> RunConfig:
+    """The settings with the features that the masks were made with, as far as others would be other masks."""
     made = read_json(run.stage_path("proposals"))["made_from"]["features"]  # without device, head_blocks and store
-    return dataclasses.replace(config.features, **made)
+    return dataclasses.replace(config, features=dataclasses.replace(config.features, **made))
 
 
 def _embed_support(run: Run, config: RunConfig, options: Options) -> None:

@@ -1,6 +1,6 @@
 """What every stage after the masks is given: the run, its photos, settled settings, and how to report progress."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.datasets.splits import training_numbers
+from maskdistill.machine import num_gpus
+from maskdistill.stages.photo_work import Share
 from maskdistill.stages.pool import HERE, Workers
 from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.photo_arrays import ArrayStore
@@ -17,6 +19,7 @@ from maskdistill.storage.run_folder import Run
 
 if TYPE_CHECKING:
     from maskdistill.datasets.transforms import PatchGeometry
+    from maskdistill.features.patch_tokens import StoredTokens
     from maskdistill.models import Predictor
 
 
@@ -33,11 +36,19 @@ class Context:
     quiet: bool = False
     own_key: str = ""  # where people mended masks: the same without that; empty: they mended none
     reports_as: str = ""  # the stage whose progress every step is; empty: each reports under its own name
+    share: Share | None = None  # this process's part of the stage's photos; None: all
 
     @cached_property
     def numbers(self) -> dict[str, int]:
         """Photo id -> its number in the source."""
         return {photo.id: number for number, photo in enumerate(self.source.photos)}
+
+    @property
+    def readable(self) -> list[tuple[int, Photo]]:
+        """The photos that could be read when the masks were made, with their numbers."""
+        table = self.run.images()
+        ids = set(table.loc[table["readable"].astype(bool), "id"])
+        return [(number, photo) for number, photo in enumerate(self.source.photos) if photo.id in ids]
 
     @cached_property
     def training_numbers(self) -> list[int]:
@@ -59,28 +70,30 @@ class Context:
         """Patch tokens of each photo."""
         return ArrayStore(self.tokens_path)
 
+    @property
+    def works_here(self) -> bool:
+        """Whether what takes less time than loading torch in other processes is done by this one."""
+        return self.workers.engine == "local" and num_gpus() < 2
+
+    @property
+    def light_workers(self) -> Workers:
+        """For such work: this process alone, but on GPUs or a cluster."""
+        return replace(self.workers, count=1) if self.works_here else self.workers
+
     def photo(self, number: int) -> Photo:
         """A photo by its number."""
         return self.source.photos[number]
 
+    @cached_property
+    def stored_tokens(self) -> "StoredTokens":
+        """Patch tokens of each photo with the grid that they lie on."""
+        from maskdistill.features.patch_tokens import StoredTokens  # loads torch, which many stages do without
+
+        return StoredTokens(self.tokens_path, self.config.features)
+
     def geometry(self, photo: Photo) -> "PatchGeometry":
         """The grid that a photo's stored tokens lie on, without loading the backbone."""
-        from maskdistill.datasets.transforms import patch_grid  # loads torch, which many stages do without
-
-        features = self.config.features
-        return patch_grid(
-            photo.height,
-            photo.width,
-            shorter_side=features.shorter_side,
-            patch_size=self._patch_size,
-            mode=features.fit,
-        )
-
-    @cached_property
-    def _patch_size(self) -> int:
-        from maskdistill.features.patch_tokens import read_patch_size  # loads torch too
-
-        return read_patch_size(self.tokens_path)
+        return self.stored_tokens.geometry(photo)
 
     @cached_property
     def _predictors(self) -> dict[str, "Predictor"]:
@@ -98,7 +111,7 @@ class Context:
         return load_model(
             self.run,
             stage,
-            lambda photo: (self.tokens.read(self.numbers[photo.id]), self.geometry(photo)),
+            lambda photo: self.stored_tokens.read(self.numbers[photo.id], photo),
             object_prior=False,
         )
 

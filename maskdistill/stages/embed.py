@@ -2,6 +2,7 @@
 
 import shutil
 from contextlib import closing
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,14 @@ import numpy as np
 
 from maskdistill.files import link_file, replace_atomically, write_json
 from maskdistill.stages.context import Context, annotations_by_photo
+from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import Workers, map_photos
-from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.stages.tasks import WorkerSpec, leave_out
 from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json_if_there
+
+STAGE = "embeddings"
 
 
 def embed(context: Context) -> str:
@@ -30,8 +34,8 @@ def embed(context: Context) -> str:
     for path in run.mended_vectors:  # of earlier repairs
         if path != folder:
             shutil.rmtree(path, ignore_errors=True)
-    errors = {context.photo(item.number).id: item.error for item in failed if item.error}
-    missed = sorted(context.photo(item.number).id for item in failed if item.missed)
+    errors = {context.photo(item["number"]).id: item["error"] for item in failed}
+    missed = sorted(context.photo(item["number"]).id for item in failed if item["missed"])
     record = {"folder": folder.name, "errors": errors, **({"missed": missed} if missed else {})}
     write_json(run.path / "embeddings.json", record)
     skipped = f"; {len(errors)} photos could not be read, see embeddings.json" if errors else ""
@@ -39,22 +43,23 @@ def embed(context: Context) -> str:
     return f"Vectors of {masks} masks of {total} photos{skipped}."
 
 
-def _embed_photos(context: Context, folder: Path, annotations: dict[int, list[dict[str, Any]]]) -> list[PhotoResult]:
-    """Vectors of the masks of all photos; returns those that could not be read."""
-    missing = VectorStore(folder).missing(sorted(annotations))
+def _embed_photos(context: Context, folder: Path, annotations: dict[int, list[dict[str, Any]]]) -> list[dict[str, Any]]:
+    """Vectors of the masks of all photos; returns the results of those that could not be read."""
+    store = VectorStore(folder)
     tasks = [
-        (number, context.photo(number), [item["segmentation"] for item in annotations[number]]) for number in missing
+        (number, context.photo(number), [item["segmentation"] for item in annotations[number]])
+        for number in store.missing(sorted(annotations))
     ]
     options = {"tokens": context.tokens_path, "vectors": folder}
     spec = WorkerSpec("maskdistill.stages.worker:EmbedWorker", context.run.path, context.config, options)
-    total = len(annotations)
-    with context.reporter("embeddings", total, total - len(missing)) as reporter:
-        return [item for item in _work(spec, tasks, context.workers, reporter) if item.error]
+    work = partial(map_photos, spec, workers=context.workers, on_crash=leave_out)
+    results = do_photos(context, STAGE, tasks, work, made=lambda number: store.path(number).is_file())
+    return [item for item in results if item["error"]]
 
 
 def _embed_mended(
-    context: Context, own: dict[int, list[dict[str, Any]]], folder: Path, failed: list[PhotoResult]
-) -> list[PhotoResult]:
+    context: Context, own: dict[int, list[dict[str, Any]]], folder: Path, failed: list[dict[str, Any]]
+) -> list[dict[str, Any]]:
     """Vectors of the masks that people drew, and with those of the run's own masks all that there are."""
     annotations, stored = context.annotations, VectorStore(context.run.vectors_path(context.own_key))
     drawn = {number: [item for item in items if item["mended"]] for number, items in annotations.items()}
@@ -65,8 +70,8 @@ def _embed_mended(
         if read_json_if_there(_shapes_path(store, number)) != shapes:
             store.path(number).unlink(missing_ok=True)
             write_json(_shapes_path(store, number), shapes)
-    failed = failed + _embed_photos(context, store.folder, drawn)
-    lost = {item.number for item in failed}
+    failed = failed + _embed_photos(replace(context, share=None), store.folder, drawn)
+    lost = {item["number"] for item in failed}
     result = VectorStore(folder)
     for number in result.missing(sorted(set(annotations) - lost)):
         before, items = own.get(number, []), annotations[number]
@@ -95,14 +100,15 @@ def _shapes_path(store: VectorStore, number: int) -> Path:
 
 def make_tokens(context: Context) -> None:
     """Patch tokens of the photos that have none yet, as where the head's blocks were changed after the masks."""
-    table = context.run.images()
-    readable = set(table.loc[table["readable"].astype(bool), "id"])
-    numbers = [number for number, photo in enumerate(context.source.photos) if photo.id in readable]
+    share = context.share
+    numbers = [number for number, _ in context.readable if share is None or share.shard.has(number)]
     missing = context.tokens.missing(numbers)
     if not (context.tokens_path / TOKEN_INFO).is_file():  # it is written beside the tokens of any photo
         missing = missing or numbers[:1]
     if not missing:
         return
+    if share:
+        share.begin()
     spec = WorkerSpec(
         "maskdistill.stages.worker:TokenWorker", context.run.path, context.config, {"tokens": context.tokens_path}
     )
@@ -115,10 +121,8 @@ def make_pools(context: Context) -> None:
     """Candidates of the photos that have none any more, where the masks are chosen from them."""
     if not context.config.proposals.chooses_from_pool:
         return
-    table, folder = context.run.images(), context.run.pool
-    readable = set(table.loc[table["readable"].astype(bool), "id"])
-    numbers = [number for number, photo in enumerate(context.source.photos) if photo.id in readable]
-    missing = PoolStore(folder).missing(numbers)
+    folder = context.run.pool
+    missing = PoolStore(folder).missing([number for number, _ in context.readable])
     if not missing:
         return
     spec = WorkerSpec("maskdistill.stages.worker:PoolWorker", context.run.path, context.config, {"pool": folder})
@@ -126,11 +130,7 @@ def make_pools(context: Context) -> None:
         _work(spec, [(number, context.photo(number)) for number in missing], context.workers, reporter)
 
 
-def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], workers: Workers, reporter: Reporter) -> list[PhotoResult]:
-    found = []
-    photos = map_photos(spec, tasks, workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
-    with closing(photos) as results:
-        for result in results:
-            found.append(result)
+def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], workers: Workers, reporter: Reporter) -> None:
+    with closing(map_photos(spec, tasks, workers, on_crash=leave_out)) as results:
+        for _ in results:
             reporter.advance()
-    return found

@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,8 +21,8 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.imported import STAY
 from maskdistill.stages.merge import as_coco, mask_rows
+from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.shards import Parts
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO
 from maskdistill.storage.read_files import read_json, read_json_if_there
@@ -69,7 +70,6 @@ def find_foreground(context: Context) -> str:
         "recut": sum(annotation["recut"] for item in results for annotation in item["annotations"]),
     }
     write_json(folder.record_path, {"used": True, "why": "", **counts, **record})
-    shutil.rmtree(_parts(context).folder, ignore_errors=True)
     kept = sum(bool(item["error"]) for item in results if item["annotations"])
     left = f"; {kept} photos could not be judged and keep their masks as cut" if kept else ""
     return f"Learnt on {len(learnt)} photos: {counts['recut']} of {counts['masks']} masks cut anew{left}."
@@ -133,15 +133,10 @@ def _draw(
 
 def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     """A result of every photo: probability map written, masks after it. Photos that are done are kept."""
-    run, parts = context.run, _parts(context)
-    images = run.images()
-    readable = set(images.loc[images["readable"].astype(bool), "id"])
-    done = parts.begun([photo.id in readable for photo in context.source.photos])
-    there = {photo for results in done.values() for photo in results}
+    run = context.run
     tasks = [
         (number, photo, context.annotations.get(number, []), folds.get(photo.digest))
-        for number, photo in enumerate(context.source.photos)
-        if number not in there
+        for number, photo in context.readable
     ]
     options = {
         "tokens": context.tokens_path,
@@ -150,11 +145,8 @@ def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, 
         "thumbs": run.thumbs_path(context.key),
     }
     spec = WorkerSpec("maskdistill.stages.foreground_worker:ForegroundWorker", run.path, context.config, options)
-    total = len(context.source.photos)
-    with context.reporter(STAGE, total, total - len(tasks)) as reporter:
-        results = map_photos(spec, tasks, context.workers, on_crash=_keep_crashed)
-        parts.keep(done, results, reporter.advance)
-    return [item for number in sorted(done) for _, item in sorted(done[number].items())]
+    work = partial(map_photos, spec, workers=context.workers, on_crash=_keep_crashed)
+    return do_photos(context, STAGE, tasks, work)
 
 
 def keep_cut(number: int, cut: list[dict[str, Any]], reason: str) -> PhotoResult:
@@ -165,8 +157,3 @@ def keep_cut(number: int, cut: list[dict[str, Any]], reason: str) -> PhotoResult
 
 def _keep_crashed(task: Task, reason: str) -> PhotoResult:
     return keep_cut(task[0], task[2], reason)
-
-
-def _parts(context: Context) -> Parts:
-    sizes = [(photo.height, photo.width) for photo in context.source.photos]
-    return Parts(context.run.parts_path(STAGE, context.key), sizes)

@@ -11,8 +11,8 @@ from PIL import Image
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.datasets.transforms import PatchGeometry, patch_grid
 from maskdistill.errors import DatasetError
+from maskdistill.features.patch_tokens import StoredTokens
 from maskdistill.files import replace_atomically
 from maskdistill.masks import decode_mask, describe_mask
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
@@ -22,8 +22,8 @@ from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.stages.foreground import as_cut, keep_cut
 from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
-from maskdistill.storage.read_files import DamagedFileError, read_json, reading
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore
+from maskdistill.storage.read_files import DamagedFileError, reading
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in
 
 SHORT_SIDE = 480  # pixels at which photos are read for thumbnails: a small object still has some
@@ -37,9 +37,7 @@ class ForegroundWorker:
     ) -> None:
         folder = Run(run).foreground
         self._heads, self._maps = ForegroundHeads.load(folder.heads_path), ArrayStore(folder.maps_path)
-        self._config, self._tokens = config, ArrayStore(tokens)
-        info = read_json(tokens / TOKEN_INFO)
-        self._patch_size, self._num_blocks = info["patch_size"], len(info["blocks"])
+        self._config, self._tokens = config, StoredTokens(tokens, config.features)
         self._pool = None if pool is None else PoolStore(pool)
         self._old_thumbs, self._thumbs = old_thumbs, thumbs
 
@@ -53,16 +51,16 @@ class ForegroundWorker:
             fold: The head that never saw it; None where none did.
         """
         try:
-            tokens = self._tokens.read(number)
-            vectors = patch_vectors(tokens, self._num_blocks)
+            tokens, geometry = self._tokens.read(number, photo)
+            vectors = patch_vectors(tokens, len(self._tokens.blocks))
             probability = self._heads.probability(vectors, fold).astype(np.float16).reshape(*tokens.shape[:2], 1)
             if not np.isfinite(probability).all():
-                raise DamagedFileError(self._tokens.path(number), "it holds numbers that are not finite")
+                raise DamagedFileError(self._tokens.store.path(number), "it holds numbers that are not finite")
             self._maps.write(number, probability)
             pools = self._read_pools(number)
             image = self._image(photo) if self._config.crf.enabled or pools else None
             shown = probability[..., 0].astype(np.float32)
-            seen = Seen(shown, vectors, self._geometry(photo), image, pools)
+            seen = Seen(shown, vectors, geometry, image, pools)
             cut = as_cut(known)
             found = correct_masks([_read(item) for item in cut], seen, self._config)
         except PHOTO_ERRORS as error:
@@ -70,11 +68,6 @@ class ForegroundWorker:
         annotations = _annotations(number, found, cut, known if pools else None)
         self._write_thumbnails(photo, annotations)
         return PhotoResult(number, annotations)
-
-    def _geometry(self, photo: Photo) -> PatchGeometry:
-        features = self._config.features
-        sizes = {"shorter_side": features.shorter_side, "patch_size": self._patch_size}
-        return patch_grid(photo.height, photo.width, **sizes, mode=features.fit)
 
     def _image(self, photo: Photo) -> Image.Image:
         return read_photo(photo) if self._config.crf.enabled else read_photo(photo, min_short_side=SHORT_SIDE)

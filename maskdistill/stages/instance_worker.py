@@ -8,8 +8,8 @@ from PIL import Image
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, read_photo
-from maskdistill.datasets.transforms import PatchGeometry, patch_grid, pixels_to_patches
-from maskdistill.features.patch_tokens import FreshTokens
+from maskdistill.datasets.transforms import pixels_to_patches
+from maskdistill.features.patch_tokens import FreshTokens, StoredTokens
 from maskdistill.masks import decode_mask
 from maskdistill.models.composites import Cutout, compose, cut_out
 from maskdistill.models.instance_finder import GUIDE_SIDE, InstanceFinder, Look, describe_instance
@@ -19,8 +19,7 @@ from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure
 from maskdistill.stages.tasks import PhotoResult
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
-from maskdistill.storage.read_files import read_json
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run
 
 STAGE1 = "stage1"
@@ -82,15 +81,11 @@ class InstanceWorker:
 
     def __init__(self, run: Path, config: RunConfig, tokens: Path) -> None:
         self._run, self._config = Run(run), config
-        self._tokens, self._maps = ArrayStore(tokens), ArrayStore(self._run.foreground.maps_path)
+        self._tokens, self._maps = StoredTokens(tokens, config.features), ArrayStore(self._run.foreground.maps_path)
         self._pools = PoolStore(self._run.pool)
-        info = read_json(tokens / TOKEN_INFO)
-        self._patch_size = info["patch_size"]
-        self._finder = InstanceFinder.load(self._run.instances, config.instances, len(info["blocks"]))
+        self._finder = InstanceFinder.load(self._run.instances, config.instances, len(self._tokens.blocks))
         self._number = 0  # of the photo at hand
-        self._classes = load_model(
-            self._run, STAGE1, lambda photo: (self._tokens.read(self._number), self._grid(photo))
-        )
+        self._classes = load_model(self._run, STAGE1, lambda photo: self._tokens.read(self._number, photo))
 
     def __call__(self, number: int, photo: Photo, fold: int | None) -> PhotoResult:
         """The objects of one photo; whatever is wrong with it is returned, not raised.
@@ -103,7 +98,7 @@ class InstanceWorker:
         self._number = number
         try:
             look = Look(
-                self._tokens.read(number),
+                self._tokens.store.read(number),
                 self._maps.read(number)[..., 0].astype(np.float32),
                 read_pools(self._pools, number),
                 (photo.height, photo.width),
@@ -114,11 +109,6 @@ class InstanceWorker:
             return PhotoResult(number, error=describe_failure(photo, error))
         first = number * INSTANCES_PER_PHOTO
         return PhotoResult(number, [describe_instance(item, first + rank, number) for rank, item in enumerate(found)])
-
-    def _grid(self, photo: Photo) -> PatchGeometry:
-        features = self._config.features
-        sizes = {"shorter_side": features.shorter_side, "patch_size": self._patch_size}
-        return patch_grid(photo.height, photo.width, **sizes, mode=features.fit)
 
 
 def _small(photo: Photo) -> np.ndarray:

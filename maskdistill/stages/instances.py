@@ -25,9 +25,9 @@ from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.imported import STAY
 from maskdistill.stages.instance_lessons import Lessons, start_head
 from maskdistill.stages.merge import as_coco
+from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.shards import Parts
-from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.stages.tasks import WorkerSpec, leave_out
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json, read_json_if_there
@@ -74,7 +74,6 @@ def find_instances(context: Context) -> str:
     judges = [folds.get(photo.digest) for photo in context.source.photos]
     counts = {"photos": len(context.source.photos), "instances": count, "folds": judges}
     _note(context, known | counts)
-    shutil.rmtree(_parts(context).folder, ignore_errors=True)
     failed = sum(bool(item["error"]) for item in results)
     left = f"; {failed} photos could not be read" if failed else ""
     made = f"{known['photos_learnt']} photos and {known['composites']} composites"
@@ -189,34 +188,13 @@ def _compare(context: Context, head: InstanceHead, numbers: list[int]) -> float:
 
 def _find(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     """A result of every photo; those that are done are kept."""
-    run, parts = context.run, _parts(context)
-    images = run.images()
-    readable = set(images.loc[images["readable"].astype(bool), "id"])
-    done = parts.begun([photo.id in readable for photo in context.source.photos])
-    there = {photo for results in done.values() for photo in results}
-    tasks = [
-        (number, photo, folds.get(photo.digest))
-        for number, photo in enumerate(context.source.photos)
-        if number not in there
-    ]
+    tasks = [(number, photo, folds.get(photo.digest)) for number, photo in context.readable]
     options = {"tokens": context.tokens_path}
-    spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", run.path, context.config, options)
-    total = len(context.source.photos)
-    with context.reporter(STAGE, total, total - len(tasks)) as reporter:
-        results = map_photos(spec, tasks, context.workers, on_crash=_crashed)
-        parts.keep(done, results, reporter.advance)
-    return [item for number in sorted(done) for _, item in sorted(done[number].items())]
-
-
-def _crashed(task: tuple[Any, ...], reason: str) -> PhotoResult:
-    return PhotoResult(task[0], error=reason)
+    spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", context.run.path, context.config, options)
+    work = partial(map_photos, spec, workers=context.workers, on_crash=leave_out)
+    return do_photos(context, STAGE, tasks, work)
 
 
 def _as_coco(context: Context, results: list[dict[str, Any]]) -> dict[str, Any]:
     classes = [{"id": number, "name": f"cluster {number}"} for number in range(1, context.run.num_classes + 1)]
     return as_coco(context.source, results) | {"categories": classes}
-
-
-def _parts(context: Context) -> Parts:
-    sizes = [(photo.height, photo.width) for photo in context.source.photos]
-    return Parts(context.run.parts_path(STAGE, context.key), sizes)

@@ -194,7 +194,7 @@ def _measure(
     trained_on: set[int],
 ) -> dict[str, Any] | None:
     predictor = PatchHeadPredictor(
-        head, config, lambda photo: (context.tokens.read(context.numbers[photo.id]), context.geometry(photo))
+        head, config, lambda photo: context.stored_tokens.read(context.numbers[photo.id], photo)
     )
     return _compare(context, truth, lambda number: _predict(context, predictor, number), numbers, trained_on)
 

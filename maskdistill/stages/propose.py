@@ -21,10 +21,11 @@ from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.imported import worker_of, write_brought
 from maskdistill.stages.merge import follow_move, merge_results
+from maskdistill.stages.photo_work import BEGIN_PATIENCE, MERGE_PATIENCE
 from maskdistill.stages.pool import HERE, Workers, ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
-from maskdistill.stages.tasks import PhotoResult, WorkerSpec
+from maskdistill.stages.tasks import WorkerSpec, leave_out
 from maskdistill.storage.imported_masks import MASKS_PER_PHOTO as IMPORTED_PER_PHOTO
 from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import Reporter, format_duration
@@ -36,8 +37,6 @@ logger = logging.getLogger(__name__)
 
 STAGE = "proposals"
 CODE_VERSION = 1  # raise it when the same settings would make other masks
-BEGIN_PATIENCE = 5.0  # seconds that a shard waits while others begin
-MERGE_PATIENCE = 60.0  # seconds that the last shard waits while another last one merges
 CHOICE = ("pool_keep", "pool_share")  # settings by which the stage ``foreground`` chooses from the pool
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
@@ -112,12 +111,8 @@ def hold_masks(
     if config.crf.enabled and not crf_available():
         raise ConfigError(INSTALL_HINT)
     requested = config.features.backbone
-    choice = choose_backbone(requested, config.features.architecture)
-    if choice.spec.path:
-        check_weight_file(Path(choice.spec.path))
-    config = _settle(config, choice, run, workers)
     imported = run.imported if brought is None else brought.record
-    made_from = describe_inputs(source, config, choice, imported)
+    config, choice, made_from = settle_inputs(run, source, config, workers, imported)
     key = fingerprint(made_from)
     alone = hold_run(run.path) if shard is None else hold_run(run.path, masks=key, patience=BEGIN_PATIENCE)
     with ExitStack() as of_shard, ExitStack() as of_run:
@@ -155,6 +150,21 @@ def hold_masks(
             yield _summarise(run, source, new, seconds)
         else:
             yield ProposeSummary(len(source.photos), len(results), new, *_counts(results), False, seconds)
+
+
+def settle_inputs(
+    run: Run, source: PhotoSource, config: RunConfig, workers: Workers = HERE, imported: Mapping[str, Any] | None = None
+) -> tuple[RunConfig, BackboneChoice, dict[str, Any]]:
+    """Settings with every "auto" of the masks resolved, the transformer, and all that the masks are made from.
+
+    Raises:
+        ConfigError: If the weights cannot be used.
+    """
+    choice = choose_backbone(config.features.backbone, config.features.architecture)
+    if choice.spec.path:
+        check_weight_file(Path(choice.spec.path))
+    config = _settle(config, choice, run, workers)
+    return config, choice, describe_inputs(source, config, choice, imported)
 
 
 def _hold_again(held: ExitStack, run: Run, key: str) -> bool:
@@ -319,7 +329,7 @@ def _process(
     finished = {photo for found in done.values() for photo, item in found.items() if not item.get("missed")}
     tasks = [(photo, source.photos[photo]) for photo in wanted if photo not in finished]
     reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
-    results = map_photos(spec, tasks, workers, on_crash=lambda task, reason: PhotoResult(task[0], error=reason))
+    results = map_photos(spec, tasks, workers, on_crash=leave_out)
     try:
         parts.keep(done, results, reporter.advance)
     except KeyboardInterrupt:

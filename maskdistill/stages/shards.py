@@ -37,6 +37,10 @@ class Shard:
             raise ConfigError(f"--shard wants i/n with 1 <= i <= n, such as 3/16, got '{text}'.")
         return cls(int(left), int(right))
 
+    def has(self, photo: int) -> bool:
+        """Whether the photo of that number is in one of its parts."""
+        return photo // PHOTOS_PER_PART % self.count == self.index - 1
+
     def __str__(self) -> str:
         return f"{self.index}-of-{self.count}"
 
@@ -74,15 +78,6 @@ class Parts:
     def read_all(self) -> list[dict[str, Any]]:
         """Results of all photos that have one, in order."""
         return [item for number in range(len(self.photos)) for _, item in sorted(self.read(number).items())]
-
-    def begun(self, readable: Sequence[bool]) -> dict[int, dict[int, dict[str, Any]]]:
-        """What there is of each part, by photo; photos that cannot be read have an empty result."""
-        done = {number: self.read(number) for number in range(len(self.photos))}
-        for number, results in done.items():
-            for photo in self.photos[number]:
-                if not readable[photo]:
-                    results.setdefault(photo, asdict(PhotoResult(photo)))
-        return done
 
     def write(self, number: int, results: Mapping[int, dict[str, Any]]) -> None:
         """Replace the results of a part."""

@@ -127,6 +127,11 @@ def give_up(task: Task, trouble: str, on_crash: OnCrash | None) -> Any:
     return on_crash(task, reason)
 
 
+def leave_out(task: Task, reason: str) -> PhotoResult:
+    """The result of a photo that crashed its process: nothing, and why."""
+    return PhotoResult(task[0], error=reason)
+
+
 def too_large(task: Task) -> OutOfMemoryError:
     """The error of a task for which there is not enough memory, though it is tried alone."""
     return OutOfMemoryError(

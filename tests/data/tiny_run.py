@@ -1,5 +1,7 @@
 """Photos drawn for a test, a whole run on them in a second or two, and how two runs compare."""
 
+import shutil
+
 import numpy as np
 import torch
 from PIL import Image, ImageDraw
@@ -17,7 +19,7 @@ from maskdistill.config import (
 )
 from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.stages.chain import Options, run_stages
-from maskdistill.stages.stage_list import OF_EVERY_RUN
+from maskdistill.stages.stage_list import BY_NAME, OF_EVERY_RUN
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 
@@ -105,6 +107,16 @@ def run_chain(path, data, config, *, wanted=WITHOUT_MAP, **options):
 def redone(said):
     """Names of the stages that had something to do."""
     return [name for name, sentence in said.items() if not sentence.startswith(NOTHING)]
+
+
+def forget_from(run, stage):
+    """Take away the records and artifacts of a stage and of all after it."""
+    for name in WITHOUT_MAP[WITHOUT_MAP.index(stage) :]:
+        run.stage_path(name).unlink()
+        for artifact in BY_NAME[name].artifacts:
+            (run.path / artifact).unlink(missing_ok=True)
+        for folder in run.path.glob("features/masks-*" if name == "embeddings" else f"{name}/"):
+            shutil.rmtree(folder)
 
 
 def interrupt_stage(monkeypatch, stage, count):

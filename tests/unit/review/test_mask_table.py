@@ -8,9 +8,8 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.proposals.thumbnails import THUMB_SIDE
 from maskdistill.review.mask_table import read_mask_table
-from maskdistill.stages.candidates import write_seen_thumbnails
-from maskdistill.stages.chain import Options, Plan
-from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.stages.candidates_worker import write_new_thumbnails
+from maskdistill.storage.mask_store import MaskCodes, read_masks
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 from maskdistill.storage.run_photos import photos_of
 
@@ -58,15 +57,16 @@ def test_boxes_are_those_of_the_masks(run, table):
 
 def test_objects_that_no_proposal_was_get_a_crop_too(run, scene, tmp_path):
     copy = Run(shutil.copytree(run.path, tmp_path / "run"))
-    context = Plan(copy, open_source(str(scene[0])), scene[1]).context("candidates", Options())
-    context.__dict__["annotations"] = {}  # as if none of the candidates had been proposed
-    ids = MaskCodes.open(copy, "candidates").ids.tolist()
-    for mask_id in ids:
-        copy.thumbnail(mask_id).unlink()
-    write_seen_thumbnails(context)
-    for mask_id in ids:
-        with Image.open(copy.thumbnail(mask_id)) as crop:
-            assert max(crop.size) == THUMB_SIDE
+    photos = open_source(str(scene[0])).photos
+    annotations = read_masks(copy.candidate_masks_path)["annotations"]
+    for item in annotations:
+        copy.thumbnail(item["id"]).unlink()
+    for rank, item in enumerate(annotations):
+        origin = "stage1" if rank % 2 else "proposal"
+        write_new_thumbnails(copy, photos[item["image_id"]], [{**item, "signals": {"origin": origin}}])
+        assert copy.thumbnail(item["id"]).exists() == bool(rank % 2)
+    with Image.open(copy.thumbnail(annotations[1]["id"])) as crop:
+        assert max(crop.size) == THUMB_SIDE
 
 
 def test_photos_are_those_of_the_ids(run, table):

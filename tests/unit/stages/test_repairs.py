@@ -13,7 +13,7 @@ from maskdistill.pseudo_labels.candidates import PredictedMask
 from maskdistill.review import decisions
 from maskdistill.review.decisions import NEW, MaskChange, Scope, Tool
 from maskdistill.review.mask_table import read_mask_table
-from maskdistill.stages.candidates import as_mended
+from maskdistill.stages.candidates_worker import as_mended
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import VectorStore

@@ -13,6 +13,7 @@ from tiny_run import (
     assert_same_artifacts,
     contents_of,
     draw_voc,
+    forget_from,
     interrupt_stage,
     redone,
     run_chain,
@@ -21,10 +22,10 @@ from tiny_run import (
 
 from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.embedding_space import EmbeddingSpace
-from maskdistill.config import RunConfig
+from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
-from maskdistill.features.patch_tokens import FreshTokens, read_patch_size
+from maskdistill.features.patch_tokens import FreshTokens, StoredTokens
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.models.training.task import TrainResult
 from maskdistill.pseudo_labels.filter import RULES
@@ -32,7 +33,6 @@ from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import worker
 from maskdistill.stages.chain import Options, Plan
 from maskdistill.stages.predict import predict_photos
-from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.train import _sentence
 from maskdistill.storage.mask_store import MaskCodes
@@ -104,7 +104,7 @@ class TestTokens:
         [
             ("00000/000000.npy", lambda path: ArrayStore(path.parents[1]).read(0)),
             ("00000/000000.npz", lambda path: VectorStore(path.parents[1]).read([0])),
-            ("info.json", lambda path: read_patch_size(path.parent)),
+            ("info.json", lambda path: StoredTokens(path.parent, FeatureConfig())),
         ],
     )
     def test_remedy_for_a_deleted_file_makes_it_again(self, run, scene, tmp_path, lost, read):
@@ -362,16 +362,6 @@ def test_photos_without_a_mask_are_predicted_but_not_trained_on(scene, tmp_path,
     assert metrics["counts"]["training_photos"] == NUM_TRAIN - 1
     assert sorted(label_maps(copy.path / "predictions" / "stage2")) == list(range(NUM_PHOTOS))
     assert metrics["reported"]["stage2"]["num_images"] == NUM_VAL
-
-
-def forget_from(run, stage):
-    """Take away the records and artifacts of a stage and of all after it."""
-    for name in WITHOUT_MAP[WITHOUT_MAP.index(stage) :]:
-        run.stage_path(name).unlink()
-        for artifact in BY_NAME[name].artifacts:
-            (run.path / artifact).unlink(missing_ok=True)
-        for folder in run.path.glob("features/masks-*" if name == "embeddings" else f"{name}/"):
-            shutil.rmtree(folder)
 
 
 @pytest.mark.parametrize(

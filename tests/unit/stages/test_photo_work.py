@@ -1,0 +1,149 @@
+"""Stages whose photos several processes share, and that go on where they were stopped."""
+
+import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from tiny_run import (
+    assert_same_artifacts,
+    contents_of,
+    forget_from,
+    interrupt_stage,
+    redone,
+    run_chain,
+)
+
+from maskdistill.datasets import open_source, read_photo
+from maskdistill.errors import ConfigError
+from maskdistill.stages import photo_work, predict, shards, worker
+from maskdistill.stages.shards import Shard
+from maskdistill.stages.stage_list import SHARED
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_lock import RunBusyError
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch):
+    monkeypatch.setattr(shards, "PHOTOS_PER_PART", 2)
+
+
+@pytest.fixture
+def before(finished, tmp_path):
+    """A copy of the finished run as it was before a stage."""
+
+    def cut(stage):
+        run = Run(shutil.copytree(finished[0].path, tmp_path / "copy"))
+        forget_from(run, stage)
+        return run
+
+    return cut
+
+
+@pytest.mark.parametrize("stage", SHARED)
+def test_shards_make_the_files_of_one_run(stage, finished, before, scene):
+    run = before(stage)
+    for index in (2, 3):
+        said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(index, 3))
+        assert list(said) == [stage]
+        assert "photos left to other shards" in said[stage]
+        assert not run.stage_path(stage).exists()
+    said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(1, 3))
+    assert "left" not in said[stage]
+    assert redone(run_chain(run.path, *scene, wanted=(stage,), shard=Shard(1, 3))) == []
+    run_chain(run.path, *scene)
+    assert_same_artifacts(run, finished[0])
+
+
+@pytest.mark.parametrize("stage", SHARED)
+def test_stopped_in_the_middle_it_goes_on(stage, finished, before, scene, monkeypatch):
+    run, done = before(stage), []
+    interrupt_stage(monkeypatch, stage, 5)
+    with pytest.raises(KeyboardInterrupt):
+        run_chain(run.path, *scene, wanted=(stage,))
+    keep = shards.Parts.keep
+    monkeypatch.setattr(
+        shards.Parts,
+        "keep",
+        lambda self, known, *work: (done.append(sum(map(len, known.values()))), keep(self, known, *work)),
+    )
+    run_chain(run.path, *scene)
+    assert done[0] >= 5
+    assert_same_artifacts(run, finished[0])
+
+
+@pytest.fixture
+def at_work(monkeypatch, scene):
+    """The first of two shards of the predictions, at work in another thread until it is told to go on."""
+    begun, go_on = threading.Event(), threading.Event()
+    predict_one = predict.PredictWorker.predict
+
+    def wait(self, number, photo):
+        if threading.current_thread() is not threading.main_thread() and not begun.is_set():
+            begun.set()
+            assert go_on.wait(60)
+        return predict_one(self, number, photo)
+
+    monkeypatch.setattr(predict.PredictWorker, "predict", wait)
+    with ThreadPoolExecutor(1) as pool:
+
+        def start(run):
+            first = pool.submit(run_chain, run.path, *scene, wanted=("predictions",), shard=Shard(1, 2))
+            assert begun.wait(60)
+
+            def finish():
+                go_on.set()
+                return first.result(60)
+
+            return finish
+
+        yield start
+        go_on.set()
+
+
+def test_shards_work_side_by_side_and_nothing_else_does(finished, before, scene, at_work, monkeypatch):
+    monkeypatch.setattr(photo_work, "BEGIN_PATIENCE", 0.1)
+    run = before("predictions")
+    finish = at_work(run)
+    for how in ({}, {"shard": Shard(1, 2)}):
+        with pytest.raises(RunBusyError):
+            run_chain(run.path, *scene, wanted=("predictions",), **how)
+    other = scene[1].with_overrides(["predictions.object_prior=always"])
+    with pytest.raises(RunBusyError):
+        run_chain(run.path, scene[0], other, wanted=("predictions",), shard=Shard(2, 2))
+    said = run_chain(run.path, *scene, wanted=("predictions",), shard=Shard(2, 2))
+    assert "left to other shards" in said["predictions"]
+    assert "12 photos by 2 models" in finish()["predictions"]
+    run_chain(run.path, *scene)
+    assert_same_artifacts(run, finished[0])
+
+
+def test_what_is_missing_before_it_is_named(before, scene):
+    run = before("clusters")
+    kept = contents_of(run)
+    with pytest.raises(
+        ConfigError, match=r"--shard shares the photos of candidates .* clusters is not\. .*--until clu"
+    ):
+        run_chain(run.path, *scene, wanted=("candidates",), shard=Shard(1, 2))
+    assert contents_of(run) == kept
+
+
+def test_of_a_whole_run_the_first_stage_that_is_not_done_is_shared(before, scene):
+    run = before("embeddings")
+    assert list(run_chain(run.path, *scene, shard=Shard(1, 2))) == ["embeddings"]
+
+
+def test_photo_that_cannot_be_read_is_left_out_by_its_shard_alone(finished, before, scene, monkeypatch):
+    run, embed_masks = before("embeddings"), worker.embed_masks
+
+    def fail(backbone, image, *others):
+        if image.getpixel((0, 0)) == broken:
+            raise ValueError("odd photo")
+        return embed_masks(backbone, image, *others)
+
+    broken = read_photo(open_source(str(scene[0])).photos[2]).getpixel((0, 0))
+    monkeypatch.setattr(worker, "embed_masks", fail)
+    said = [run_chain(run.path, *scene, wanted=("embeddings",), shard=Shard(index, 2)) for index in (1, 2)]
+    assert "left to other shards" in said[0]["embeddings"]
+    assert "1 photos could not be read" in said[1]["embeddings"]
+    assert not run.parts_path("embeddings", run.fingerprint_of("embeddings")).exists()
