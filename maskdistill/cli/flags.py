@@ -23,6 +23,12 @@ def stage(command: argparse.ArgumentParser) -> None:
     )
     _settings(command)
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")
+    how(command)
+    command.add_argument("--quiet", action="store_true", help="no progress")
+
+
+def how(command: argparse.ArgumentParser) -> None:
+    """Of every command that works on many photos: which of them, in how many processes, and where."""
     command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
     command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
     command.add_argument(
@@ -35,7 +41,6 @@ def stage(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--address", default="", metavar="HOST:PORT", help="of the Ray cluster (RAY_ADDRESS; else this machine alone)"
     )
-    command.add_argument("--quiet", action="store_true", help="no progress")
 
 
 def given_masks(command: argparse.ArgumentParser) -> None:
@@ -74,6 +79,7 @@ def predict(command: argparse.ArgumentParser) -> None:
     command.add_argument("--out", required=True, type=path, help="folder for the label maps")
     command.add_argument("--stage", choices=MODELS, default="final", help="which model (final: of the last round)")
     command.add_argument("--crf", action="store_true", help="refine by the dense CRF")
+    how(command)
     command.add_argument("--quiet", action="store_true", help="no progress")
 
 

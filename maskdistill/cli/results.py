@@ -7,7 +7,11 @@ from pathlib import Path
 from maskdistill.evaluation import report
 from maskdistill.exports import run as exports
 from maskdistill.files import check_place, write_atomically
+from maskdistill.machine import num_gpus
 from maskdistill.review.decisions import summarise, to_csv
+from maskdistill.stages import predict_new
+from maskdistill.stages.pool import Workers
+from maskdistill.stages.shards import Shard
 from maskdistill.storage.run_folder import Run
 
 
@@ -19,8 +23,16 @@ def evaluate_command(options: argparse.Namespace) -> str:
 
 def predict_command(options: argparse.Namespace) -> str:
     """One palette PNG a photo."""
-    return report.predict_folder(
-        Run(options.run), options.images, options.out, crf=options.crf, stage=options.stage, quiet=options.quiet
+    here = options.engine == "local" and num_gpus() < 2  # most often a few photos: one process has them done sooner
+    return predict_new.predict_folder(
+        Run(options.run),
+        options.images,
+        options.out,
+        crf=options.crf,
+        stage=options.stage,
+        workers=Workers(options.workers or int(here), options.engine, options.address),
+        shard=Shard.parse(options.shard) if options.shard else None,
+        quiet=options.quiet,
     )
 
 

@@ -1,24 +1,16 @@
-"""A finished run asked about: measures on any photos with ground truth, label maps of any photos."""
+"""A finished run measured on any photos with ground truth."""
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
-from maskdistill import __version__
-from maskdistill.datasets import Photo, PhotoSource, open_source
+from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.splits import reported_numbers
-from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, printable
+from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.evaluation.confusion import Confusion, match_one_to_one, report
 from maskdistill.evaluation.ground_truth import GroundTruth
-from maskdistill.files import check_place, require_writable, write_json
-from maskdistill.models.instance_finder import Instance, describe_instance
-from maskdistill.models.new_instances import NewInstances, has_instances
 from maskdistill.models.predictor import label_photo, load_model
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
-from maskdistill.pseudo_labels.label_maps import write_label_png
-from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json, read_json_if_there
-from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run
+from maskdistill.storage.run_folder import Run
 
 
 def evaluate(
@@ -43,7 +35,8 @@ def evaluate(
         RunError: If the run is not trained.
     """
     config = run.config()
-    _check_crf(crf)
+    if crf and not crf_available():
+        raise ConfigError(INSTALL_HINT)
     source = open_source(data or run.info()["data"])
     limit = run.info().get("limit", 0)
     if data is None and limit:
@@ -63,71 +56,6 @@ def evaluate(
     found["ground_truth_left_out"] = truth.describe()
     own = data is None or source.fingerprint == _fingerprint_of(run)
     return {**found, **(_mask_measures(run, source, split) if own else {})}
-
-
-def predict_folder(
-    run: Run, images: str, out: Path, *, crf: bool = False, stage: str = "final", quiet: bool = False
-) -> str:
-    """Write a palette PNG for each photo: same stem, the photo's size, 0 background, 1 to K clusters.
-
-    A photo in a subfolder keeps its subfolder, and one whose stem another has too its suffix. One that cannot be read
-    is named in the sentence and left out. Where the run finds single objects, instances.json beside the label maps
-    holds those of all photos as COCO.
-
-    Raises:
-        DatasetError: If there is no photo to read.
-        RunError: If the run is not trained.
-    """
-    config = run.config()
-    _check_crf(crf)
-    check_place(out, "folder")
-    require_writable(out)
-    source = open_source(Path(images))
-    objects = NewInstances(run) if has_instances(run) else None
-    predictor = load_model(run, stage, objects.tokens if objects else None)
-    failed = [printable(item.path) for item in source.skipped_photos]
-    found: dict[Photo, list[dict[str, Any]]] = {}
-    reporter = Reporter(out / ".progress.json", "predict", len(source.photos), quiet=quiet)
-    with reporter:
-        for photo in source.photos:
-            try:
-                labels = label_photo(predictor, photo, config, crf=crf)
-                if objects is not None:
-                    found[photo] = _describe_instances(objects.find(photo), len(found))
-            except OutOfMemoryError:  # no fault of the photo
-                raise
-            except (MaskDistillError, OSError, ValueError) as error:
-                failed.append(printable(f"{photo.path} ({error})"))
-                continue
-            write_label_png(out / f"{photo.id}.png", labels)
-            reporter.advance()
-    (out / ".progress.json").unlink(missing_ok=True)
-    if objects is not None:
-        write_json(out / "instances.json", _as_coco(source, found, predictor.num_classes), indent=None)
-    written = len(source.photos) + len(source.skipped_photos) - len(failed)
-    problem = f"{len(failed)} left out, the first: {failed[0]}." if failed else ""
-    count = sum(map(len, found.values()))
-    told = f"{count} objects in instances.json." if objects is not None else ""
-    return " ".join(part for part in (f"{written} label maps in {out}.", told, problem) if part)
-
-
-def _describe_instances(found: Sequence[Instance], number: int) -> list[dict[str, Any]]:
-    return [
-        describe_instance(item, number * INSTANCES_PER_PHOTO + rank + 1, number + 1) for rank, item in enumerate(found)
-    ]
-
-
-def _as_coco(source: PhotoSource, found: Mapping[Photo, list[dict[str, Any]]], num_classes: int) -> dict[str, Any]:
-    """The objects of photos as a COCO file; ids begin with 1, because pycocotools takes 0 for "no match"."""
-    return {
-        "info": {"description": f"Single objects of {source.spec}, by maskdistill {__version__}"},
-        "images": [
-            {"id": number, "file_name": source.file_name(photo), "height": photo.height, "width": photo.width}
-            for number, photo in enumerate(found, start=1)
-        ],
-        "annotations": [item for items in found.values() for item in items],
-        "categories": [{"id": number, "name": f"cluster {number}"} for number in range(1, num_classes + 1)],
-    }
 
 
 def describe_report(found: dict[str, Any]) -> str:
@@ -157,11 +85,6 @@ def _no_truth(what: str, num_images: int, truth: GroundTruth) -> str:
     if num_images:
         return f"The ground truth of {what} is 255 everywhere, which is ignored. Choose another --split."
     return f"No photo of {what} has ground truth. Choose another --split. {truth.sentence}".strip()
-
-
-def _check_crf(wanted: bool) -> None:
-    if wanted and not crf_available():
-        raise ConfigError(INSTALL_HINT)
 
 
 def _fingerprint_of(run: Run) -> str:

@@ -3,12 +3,14 @@
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from maskdistill.errors import RunError
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished
 from maskdistill.stages.tasks import PhotoResult, Task
+from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
@@ -27,7 +29,7 @@ class LeftToOthersError(RunError):
 
 @dataclass
 class Share:
-    """One process's part of a stage's photos, and the locks that let others do theirs meanwhile."""
+    """One process's part of the photos, and the locks that let others do theirs meanwhile."""
 
     run: Run
     stage: str
@@ -77,13 +79,29 @@ def do_photos(
     *,
     made: Callable[[int], bool] = lambda _: True,
 ) -> list[dict[str, Any]]:
-    """Do what is left of a stage's photos, as far as they are this process's; killed and started again it goes on.
+    """``do_tasks`` for a stage of a run."""
+    sizes = [(photo.height, photo.width) for photo in context.source.photos]
+    parts = Parts(context.run.parts_path(stage, context.key), sizes)
+    return do_tasks(parts, tasks, work, partial(context.reporter, stage), share=context.share, made=made)
+
+
+def do_tasks(
+    parts: Parts,
+    tasks: Sequence[Task],
+    work: Work,
+    report: Callable[[int, int], Reporter],
+    *,
+    share: Share | None = None,
+    made: Callable[[int], bool] = lambda _: True,
+) -> list[dict[str, Any]]:
+    """Do what is left of the photos, as far as they are this process's; killed and started again it goes on.
 
     Args:
-        context: The stage at work.
-        stage: Its name.
+        parts: Where results are kept.
         tasks: The number of a photo and what else its work is given, of every photo that has work.
         work: Does the tasks that it is given, in any order.
+        report: Progress, from how many photos there are and how many are done.
+        share: This process's part of the photos; None: all.
         made: Whether what the work wrote of a photo beside its result is still there.
 
     Returns:
@@ -92,25 +110,18 @@ def do_photos(
     Raises:
         LeftToOthersError: If photos are left to other processes, or another of them goes on.
     """
-    share, parts = context.share, parts_of(context, stage)
     task_of = {task[0]: task for task in tasks}
     done = {number: _read(parts, number, task_of, made) for number in parts.of(share.shard if share else Shard())}
     mine = [photo for number in done for photo in parts.photos[number]]
     left = [task_of[photo] for number in done for photo in parts.photos[number] if photo not in done[number]]
     if share:
         share.begin()
-    with context.reporter(stage, len(mine), len(mine) - len(left)) as reporter:
+    with report(len(mine), len(mine) - len(left)) as reporter:
         parts.keep(done, work(left), reporter.advance)
     if share:
         done = {number: _read(parts, number, task_of, made, last=True) for number in range(len(parts.photos))}
         share.end(len(parts.sizes) - sum(map(len, done.values())))
     return [item for number in sorted(done) for _, item in sorted(done[number].items())]
-
-
-def parts_of(context: "Context", stage: str) -> Parts:
-    """The results of a stage's photos."""
-    sizes = [(photo.height, photo.width) for photo in context.source.photos]
-    return Parts(context.run.parts_path(stage, context.key), sizes)
 
 
 def _read(

@@ -247,14 +247,17 @@ class TestReports:
         assert text.split()[-4:] == ["cat", "0.250", "dog", "-"]
 
     def test_predict(self, spy, capsys):
-        from maskdistill.evaluation import report
+        from maskdistill.stages import predict_new
 
-        calls = spy(report, "predict_folder", "3 label maps.")
+        calls = spy(predict_new, "predict_folder", "3 label maps.")
         assert main(["predict", "--run", "r", "--images", "i", "--out", "o", "--quiet"]) == 0
         run, images, out, flags = calls[0]
         assert (run.name, images, out) == ("r", "i", Path("o"))
-        assert flags == {"crf": False, "stage": "final", "quiet": True}
-        assert capsys.readouterr().out == "3 label maps.\n"
+        assert flags == {"crf": False, "stage": "final", "quiet": True, "workers": Workers(1), "shard": None}
+        shared = ["--shard", "2/3", "--workers", "4", "--engine", "ray", "--address", "host:1"]
+        assert main(["predict", "--run", "r", "--images", "i", "--out", "o", "--quiet", *shared]) == 0
+        assert calls[1][3] == {**flags, "workers": Workers(4, "ray", "host:1"), "shard": Shard(2, 3)}
+        assert capsys.readouterr().out == "3 label maps.\n" * 2
 
     @pytest.mark.parametrize("format", ["coco", "voc", "yolo", "huggingface", "atlas", "onnx"])
     def test_export(self, format, spy, capsys):
