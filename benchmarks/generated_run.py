@@ -82,7 +82,7 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     config = replace(load_preset("quick"), features=replace(load_preset("quick").features, backbone=BACKBONE))
     config = config.with_overrides([f"clusters.num_classes={NUM_CLASSES}", "filter.min_score=0.5"])
     run.write_info(_info(source, config))
-    shapes = [_shape(generator) for _ in range(NUM_SHAPES)]
+    shapes = [draw_shape(generator) for _ in range(NUM_SHAPES)]
     chosen = generator.integers(NUM_SHAPES, size=(num_photos, MASKS_A_PHOTO))
     _write_proposals(run, source, shapes, chosen, generator)
     _write_clusters(run, generator)
@@ -134,17 +134,23 @@ def draw_photos(folder: Path, num_photos: int, generator: np.random.Generator) -
     return labels
 
 
-def _draw(photo: Path, label: Path, generator: np.random.Generator) -> np.ndarray:
+def draw_photo(path: Path, generator: np.random.Generator) -> None:
+    """A JPEG of ``SIZE``."""
     coarse = Image.fromarray(generator.integers(0, 255, (8, 10, 3), dtype=np.uint8))
-    coarse.resize(SIZE[::-1], Image.Resampling.BICUBIC).save(photo, quality=85)
+    coarse.resize(SIZE[::-1], Image.Resampling.BICUBIC).save(path, quality=85)
+
+
+def _draw(photo: Path, label: Path, generator: np.random.Generator) -> np.ndarray:
+    draw_photo(photo, generator)
     labels = np.zeros(SIZE, np.uint8)
     for _ in range(3):
-        labels[_shape(generator).mask] = generator.integers(1, NUM_CLASSES + 1)
+        labels[draw_shape(generator).mask] = generator.integers(1, NUM_CLASSES + 1)
     write_label_png(label, labels)
     return labels
 
 
-def _shape(generator: np.random.Generator) -> Shape:
+def draw_shape(generator: np.random.Generator) -> Shape:
+    """An ellipse of random place and size."""
     height, width = SIZE
     y, x = generator.uniform(0.2, 0.8, 2) * SIZE
     tall, wide = generator.uniform(0.08, 0.35, 2) * SIZE

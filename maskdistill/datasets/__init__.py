@@ -46,7 +46,9 @@ __all__ = [
 ]
 
 
-def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def open_source(
+    spec: str | Path, *, on_progress: ProgressCallback | None = None, seen: Path | None = None
+) -> PhotoSource:
     """Open what a user names as data and inspect every photo of it.
 
     Args:
@@ -54,6 +56,7 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
             in VOC's layout, a COCO json or a folder with one as a tool exports it, a list of photos
             (``datasets.manifest``), any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
+        seen: Where a run keeps what the photos of a list were (``open_manifest``).
 
     Raises:
         DatasetError: If there is nothing to use; the message says what was found and what to give instead.
@@ -72,7 +75,7 @@ def open_source(spec: str | Path, *, on_progress: ProgressCallback | None = None
         return open_sample_views(on_progress=on_progress)
     path = confine(path_of(spec), DatasetError)
     try:
-        return _open_path(path, on_progress)
+        return _open_path(path, on_progress, seen)
     except OSError as error:
         raise DatasetError(
             f"Cannot open {_short(path)}: {error.strerror}. Check the path and its access rights."
@@ -169,7 +172,7 @@ def reopen_source(
     )
 
 
-def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
+def _open_path(path: Path, on_progress: ProgressCallback | None, seen: Path | None) -> PhotoSource:
     root = voc.find_voc(path)
     jsons = find_jsons(path)
     if root is not None and not (jsons and voc.has_only_pictures(root)):
@@ -177,7 +180,7 @@ def _open_path(path: Path, on_progress: ProgressCallback | None) -> PhotoSource:
     if jsons:
         return _open_coco(path, jsons, on_progress)
     if is_manifest(path):
-        return open_manifest(path, on_progress=on_progress)
+        return open_manifest(path, on_progress=on_progress, seen=seen)
     source = open_folder(path, on_progress=on_progress)
     unused = find_unused_json(path)
     if unused is None:

@@ -3,12 +3,16 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos, unique_ids
+from maskdistill.datasets.scanning import require_photos, unique_ids
 from maskdistill.datasets.text_lines import read_lines
 from maskdistill.errors import DatasetError
 from maskdistill.roots import is_inside, open_inside
+
+if TYPE_CHECKING:
+    from maskdistill.datasets.seen_files import ListState, SeenFiles
 
 TABLES = {".csv": ",", ".tsv": "\t", ".parquet": ""}  # suffix: what stands between columns
 SUFFIXES = (".txt", *TABLES)
@@ -22,42 +26,64 @@ def is_manifest(path: Path) -> bool:
     return path.suffix.lower() in SUFFIXES and path.is_file()
 
 
-def open_manifest(path: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def open_manifest(path: Path, *, on_progress: ProgressCallback | None = None, seen: Path | None = None) -> PhotoSource:
     """Photos in the order of a list; a photo that is named twice counts once.
 
     A ``.txt`` has a path a line, and after a tab, if you like, its split. A ``.csv``, ``.tsv`` or ``.parquet`` has a
     column of paths (one of ``PATH_COLUMNS``) and may have one of splits, ``split``. Paths are absolute, or start at
     the folder of the list.
 
+    Args:
+        path: The list.
+        on_progress: Called with the number of photos done and in total.
+        seen: Where it was kept what the photos were when they were last looked at (``SeenFiles.write``): then a list
+            that is the same is not read, nor is a photo whose file is the same.
+
     Raises:
         DatasetError: If it cannot be read, has no column of paths, or names no usable photo.
     """
+    from maskdistill.datasets.photo_table import PhotoTable  # with pyarrow, which other sources do without
+    from maskdistill.datasets.seen_files import ListState, read_seen
+
+    state = ListState.of(path)
+    known = read_seen(seen) if seen is not None else None
+    if known is None or known.state != state:
+        known = _read_list(path, state, known)
+    found = known.looked_again(on_progress)
+    photos, skipped = PhotoTable(found.photos), found.skipped
+    require_photos(path, photos, skipped)
+    return PhotoSource("folder", str(path), found.root, photos, skipped, seen=found)
+
+
+def _read_list(path: Path, state: "ListState", before: "SeenFiles | None") -> "SeenFiles":
+    """The files that a list names, and what is known of them from before."""
+    from maskdistill.datasets.seen_files import SeenFiles, unread_rows
+
     rows = _read_text(path) if path.suffix.lower() == ".txt" else _read_table(path)
     if len(rows) > MAX_ROWS:
         raise DatasetError(f"{path} names {len(rows):,} photos; at most {MAX_ROWS:,} can be one run. Give parts of it.")
-    files: dict[Path, str | None] = {}
+    files: dict[str, str | None] = {}
     outside: list[LeftOut] = []
     for name, split in rows:
-        file = Path(os.path.normpath(path.parent / name))
+        file = os.path.normpath(os.path.join(path.parent, name))
         if "\0" in name or not is_inside(file):
             outside.append(LeftOut(path, f"It names {name!r:.200}, which is no path that may be used here."))
         else:
             files.setdefault(file, split)
     root = _root_of(path, list(files))
-    ids = unique_ids([file.relative_to(root).as_posix() for file in files])
-    candidates = [FoundFile(id, file, split) for id, (file, split) in zip(ids, files.items(), strict=True)]
-    photos, unreadable = scan_photos(candidates, on_progress=on_progress)
-    skipped = (*outside, *unreadable)
-    require_photos(path, photos, skipped)
-    return PhotoSource("folder", str(path), root, photos, skipped)
+    start = len(os.path.join(root, ""))
+    ids = unique_ids([file[start:] for file in files])
+    unread = unread_rows(ids, [os.fsencode(file) for file in files], list(files.values()))
+    return SeenFiles(state, root, unread if before is None else before.carried_over(unread), tuple(outside))
 
 
-def _root_of(path: Path, files: Sequence[Path]) -> Path:
+def _root_of(path: Path, files: Sequence[str]) -> Path:
     """The folder that ids start at: that of the list where it holds all photos, else the deepest that does."""
-    if all(file.is_relative_to(path.parent) for file in files):
+    own = os.path.join(path.parent, "")
+    if all(file.startswith(own) for file in files):
         return path.parent
     try:
-        return Path(os.path.commonpath([file.parent for file in files]))
+        return Path(os.path.commonpath({os.path.dirname(file) for file in files}))
     except ValueError as error:  # drives of Windows
         raise DatasetError(f"The photos of {path} lie on several drives. Give a list for each of them.") from error
 

@@ -1,14 +1,18 @@
 """What a source of photos consists of: plain records, independent of where the photos came from."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from maskdistill.datasets.views import ViewRecipe
 from maskdistill.errors import ConfigError
+
+if TYPE_CHECKING:
+    from maskdistill.datasets.seen_files import SeenFiles
 
 SourceKind = Literal["folder", "voc", "coco", "sample", "sample-views"]
 # What the values of VOC's label files mean: class ids; 255 for the one class of black-and-white masks; the colors that
@@ -52,13 +56,14 @@ class PhotoSource:
     kind: SourceKind
     spec: str  # what the user typed; absolute for a path
     root: Path | None  # folder that holds the photos; None for the samples
-    photos: tuple[Photo, ...]
+    photos: Sequence[Photo]  # that nobody changes: a tuple, or a ``PhotoTable`` where they may be a million
     skipped: tuple[LeftOut, ...] = ()  # photos, and ground truth of photos that are used
     classes: tuple[str, ...] = ()  # names without background: class id n is classes[n - 1]
     has_labels: bool = False  # whether ``read_label`` can return ground truth; for reporting only
     label_paths: tuple[Path, ...] = field(default=(), repr=False)  # VOC: folders of PNGs; COCO: json files
     label_values: LabelValues = "ids"  # of VOC's label files
     limit: int = 0  # photos that it was limited to, 0 for all
+    seen: "SeenFiles | None" = field(default=None, repr=False, compare=False)  # to be kept for the next time
 
     @property
     def skipped_photos(self) -> tuple[LeftOut, ...]:
@@ -73,9 +78,12 @@ class PhotoSource:
     @cached_property
     def fingerprint(self) -> str:
         """Hex digest over ids, contents and views: equal for equal photos, wherever the folder lies."""
+        from maskdistill.datasets.photo_table import keys_of  # which is made of these records
+
         state = hashlib.blake2b(digest_size=16)
-        for photo in self.photos:
-            state.update(repr((photo.id, photo.digest, photo.view)).encode())
+        keys = iter(keys_of(self.photos))
+        while some := "".join(map(repr, islice(keys, 1000))):
+            state.update(some.encode())
         return state.hexdigest()
 
     def file_name(self, photo: Photo) -> str:

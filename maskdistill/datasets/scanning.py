@@ -34,18 +34,26 @@ def scan_photos(
     """Inspect the files in a pool of threads; both results keep the order of the candidates."""
     photos: list[Photo] = []
     skipped: list[LeftOut] = []
+    for result in scan_files(candidates, on_progress):
+        if isinstance(result, Photo):
+            photos.append(result)
+        else:
+            skipped.append(result)
+    return tuple(photos), tuple(skipped)
+
+
+def scan_files(
+    candidates: Sequence[FoundFile], on_progress: ProgressCallback | None = None
+) -> Iterator[Photo | LeftOut]:
+    """The same, each file's result in its place."""
     pool = ThreadPoolExecutor(max_workers=min(_MAX_THREADS, (os.cpu_count() or 1) + 2))
     try:
         for done, result in enumerate(_map_ahead(pool, candidates), start=1):
-            if isinstance(result, Photo):
-                photos.append(result)
-            else:
-                skipped.append(result)
+            yield result
             if on_progress is not None:
                 on_progress(done, len(candidates))
     finally:
         pool.shutdown(wait=False, cancel_futures=True)  # Ctrl-C must not wait, not even for a disk that hangs
-    return tuple(photos), tuple(skipped)
 
 
 def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftOut]) -> None:

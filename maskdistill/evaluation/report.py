@@ -37,7 +37,7 @@ def evaluate(
     config = run.config()
     if crf and not crf_available():
         raise ConfigError(INSTALL_HINT)
-    source = open_source(data or run.info()["data"])
+    source = open_source(data or run.info()["data"], seen=None if data else run.seen_path)
     limit = run.info().get("limit", 0)
     if data is None and limit:
         source = source.limited(limit)

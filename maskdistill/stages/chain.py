@@ -119,7 +119,7 @@ def run_stages(
     """
     if options.shard is None:
         refuse_if_held(run.path)
-    source = options.source or open_source(data, on_progress=options.on_search)
+    source = options.source or open_source(data, on_progress=options.on_search, seen=run.seen_path)
     for note in label_notes(source)[:_MAX_NOTES]:
         logger.warning("Ground truth: %s (%s)", note.reason, printable(note.path))
     if options.limit:
@@ -151,7 +151,7 @@ def run_stages(
         if not summary.complete:
             return
         settled = _note_settings(run, config, preset, options.limit)
-        if options.shard is None and imported is None:
+        if options.shard is None and imported is None and summary.num_new:
             options.on_finished(run, "proposals", settled, summary.seconds, summary.num_new)
         if "embeddings" in needed and settled.clusters.support:
             _embed_support(run, settled, options)

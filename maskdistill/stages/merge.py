@@ -1,5 +1,6 @@
 """From the results of all photos, shard by shard, to the files of one run."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -7,8 +8,9 @@ import pandas as pd
 
 from maskdistill import __version__
 from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets.photo_table import paths_of
 from maskdistill.files import write_json
-from maskdistill.storage.run_folder import Run, paths_of, write_images, write_table
+from maskdistill.storage.run_folder import Run, path_bytes_of, write_images, write_table
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
@@ -28,10 +30,10 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
 
 def follow_move(run: Run, source: PhotoSource) -> None:
     """The same photos under other paths: write down where they are now, beside what was found out about them."""
-    table = run.images()
-    paths = [photo.path for photo in source.photos] + [left_out.path for left_out in source.skipped_photos]
-    if paths_of(table) == paths:
+    left_out = [os.fsencode(item.path) for item in source.skipped_photos]
+    if path_bytes_of(run.images(("path", "path_bytes"))) == paths_of(source.photos) + left_out:
         return
+    table = run.images()
     unreadable = table[~table["readable"].astype(bool)]
     errors, problems = (
         dict(zip(rows["id"], rows[column], strict=True))

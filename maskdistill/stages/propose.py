@@ -29,7 +29,7 @@ from maskdistill.stages.tasks import WorkerSpec, leave_out
 from maskdistill.storage.imported_masks import MASKS_PER_PHOTO as IMPORTED_PER_PHOTO
 from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import Reporter, format_duration
-from maskdistill.storage.read_files import DamagedFileError, read_json, read_json_if_there
+from maskdistill.storage.read_files import DamagedFileError, count_rows, read_json, read_json_if_there
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, fingerprint
 from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
 
@@ -118,12 +118,13 @@ def hold_masks(
     with ExitStack() as of_shard, ExitStack() as of_run:
         of_run.enter_context(alone)
         make_way(run)
+        if source.seen is not None and source.seen.is_new:
+            source.seen.write(run.seen_path)
         if brought is not None:
             write_brought(run, brought)
         if shard is not None:
             of_shard.enter_context(hold_shard(run.path, key, str(shard)))
-        missed = set(missed_photos(run, STAGE))
-        if is_done(run, key) and not any(photo.id in missed and is_as_seen(photo) for photo in source.photos):
+        if is_done(run, key) and not _is_back(source, missed_photos(run, STAGE)):
             _restore(run, source, config, preset, imported)
             yield _summarise(run, source, 0, time.monotonic() - started)
             return
@@ -242,6 +243,12 @@ def missed_photos(run: Run, stage: str) -> list[str]:
     except DamagedFileError:
         return []
     return record.get("missed", []) if record else []
+
+
+def _is_back(source: PhotoSource, missed: Sequence[str]) -> bool:
+    """Whether one of the photos that were missed can be read by now."""
+    ids = set(missed)
+    return bool(ids) and any(photo.id in ids and is_as_seen(photo) for photo in source.photos)
 
 
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run, workers: Workers) -> RunConfig:
@@ -371,8 +378,8 @@ def _counts(results: Sequence[dict[str, Any]]) -> tuple[int, int, int]:
 
 
 def _summarise(run: Run, source: PhotoSource, new: int, seconds: float) -> ProposeSummary:
-    images, masks = run.images(), run.cut_masks()
+    images = run.images(("problem", "readable"))
     problems = int((images["problem"] != "").sum())
     skipped = int((~images["readable"].astype(bool)).sum())
     total = len(source.photos)
-    return ProposeSummary(total, total, new, len(masks), skipped, problems, True, seconds)
+    return ProposeSummary(total, total, new, count_rows(run.cut_masks_path), skipped, problems, True, seconds)

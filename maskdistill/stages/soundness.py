@@ -28,7 +28,7 @@ from maskdistill.storage.read_files import (
 )
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
 from maskdistill.storage.run_layout import RUN_FILES
-from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.run_photos import check_photos
 from maskdistill.storage.shares import shares_of
 from maskdistill.storage.tensor_files import check_tensors
 
@@ -123,7 +123,7 @@ def _try(check: Callable[[Path], object], path: Path) -> Problem | None:
 
 
 def _check_proposals(run: Run) -> None:
-    photos_of(run)
+    check_photos(run)
     _check_masks(run.cut_masks_path, run.proposals_path)
 
 

@@ -116,7 +116,7 @@ def _plan(run: Run, source: PhotoSource | None = None) -> tuple[Plan | None, str
     if record is None:
         return None, ""
     try:
-        source = source or open_source(info["data"])
+        source = source or open_source(info["data"], seen=run.seen_path)
     except (DatasetError, ConfigError) as error:
         return None, f"the photos cannot be found ({error})"
     return Plan(run, _as_limited(source, record["made_from"]), config, _known_choice(config)), ""

@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from maskdistill.errors import RunError
 from maskdistill.storage.run_layout import CLASS, COUNT, LATER_COLUMNS, NEEDED, Columns, command_of, find_file
@@ -122,23 +123,41 @@ def read_json_if_there(path: Path) -> Any | None:
         return None
 
 
-def read_table(path: Path) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
     """Read a Parquet file. One without rows has all columns too.
+
+    Args:
+        path: The file.
+        columns: Which are wanted; None for all. Only these are checked.
 
     Raises:
         FileNotFoundError: If there is none.
         DamagedFileError: If it cannot be read, or its columns are not those of such a file.
     """
     file, _ = find_file(path)
-    wanted = file.columns or {} if file else {}
+    known = file.columns or {} if file else {}
+    wanted = {name: kind for name, kind in known.items() if columns is None or name in columns}
     with reading(path):
-        table = pd.read_parquet(path, page_checksum_verification=True)
+        there = pq.read_schema(path).names if columns is not None else []
+        some = [name for name in there if name in columns] if columns is not None else None
+        table = pd.read_parquet(path, columns=some, page_checksum_verification=True)
         lacking = [name for name in wanted if name not in table and name not in LATER_COLUMNS]
         is_empty = len(table.columns) > 0 and not len(table)  # then it may lack some
         problem = f"it has no column '{lacking[0]}'" if lacking and not is_empty else find_wrong_column(table, wanted)
     if problem:
         raise DamagedFileError(path, problem)
     return table.reindex(columns=[*table.columns, *lacking]) if lacking else table
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a Parquet file has, by its end alone.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        DamagedFileError: If it cannot be read.
+    """
+    with reading(path):
+        return int(pq.read_metadata(path).num_rows)
 
 
 def read_table_if_whole(path: Path) -> pd.DataFrame | None:

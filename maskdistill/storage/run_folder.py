@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -78,9 +78,9 @@ class LabelFolder:
         """Numbers of the photos that have a label map, rising."""
         return read_json(self.path / "pseudo_labels.json")["photos"]
 
-    def _table(self, path: Path) -> pd.DataFrame:
+    def _table(self, path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
         try:
-            return read_table(path)
+            return read_table(path, columns)
         except FileNotFoundError as error:
             raise MissingFileError(path) from error
 
@@ -112,6 +112,11 @@ class Run(LabelFolder):
     def images_path(self) -> Path:
         """images.parquet: one row a photo, the skipped ones too."""
         return self.path / "images.parquet"
+
+    @property
+    def seen_path(self) -> Path:
+        """source.parquet: what the photos of a list were when they were last looked at."""
+        return self.path / "source.parquet"
 
     @property
     def proposals_path(self) -> Path:
@@ -341,9 +346,13 @@ class Run(LabelFolder):
                 rename_aside(self.path / INFO)
             write_json(self.path / INFO, copy)
 
-    def images(self) -> pd.DataFrame:
-        """id, path, height, width, digest, split, readable, reason, problem: one row a photo, in the source's order."""
-        return self._table(self.images_path)
+    def images(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """id, path, height, width, digest, split, readable, reason, problem: one row a photo, in the source's order.
+
+        Args:
+            columns: Which of them; None for all.
+        """
+        return self._table(self.images_path, columns)
 
     def masks(self) -> pd.DataFrame:
         """One row a mask of those that count, the photos in order, best mask first."""
@@ -424,10 +433,15 @@ def _path_cells(path: Path) -> dict[str, Any]:
 
 def paths_of(images: pd.DataFrame) -> list[Path]:
     """The files of the rows of images.parquet."""
+    return [Path(os.fsdecode(path)) for path in path_bytes_of(images)]
+
+
+def path_bytes_of(images: pd.DataFrame) -> list[bytes]:
+    """The same as the system takes them, without an object for each, which a million take long to make."""
     if "path_bytes" not in images:
-        return [Path(path) for path in images["path"]]
-    cells = zip(images["path"], images["path_bytes"], strict=True)
-    return [Path(os.fsdecode(content) if isinstance(content, bytes) else path) for path, content in cells]
+        return [os.fsencode(path) for path in images["path"].tolist()]
+    cells = zip(images["path"].tolist(), images["path_bytes"].tolist(), strict=True)
+    return [content if isinstance(content, bytes) else os.fsencode(path) for path, content in cells]
 
 
 def _view_text(view: Any) -> str | None:

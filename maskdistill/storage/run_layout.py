@@ -309,6 +309,7 @@ RUN_FILES = (
     RunFile("trials/*.npz", ""),
     RunFile("thumbs/*/*/*.jpg", "proposals"),
     RunFile("progress.json", ""),
+    RunFile("source.parquet", ""),
 )  # fmt: skip
 _COMMANDS = {
     "import": "import",

@@ -3,6 +3,8 @@
 import json
 from collections.abc import Sequence
 
+import pandas as pd
+
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
 from maskdistill.errors import DatasetError
 from maskdistill.storage.read_files import DamagedFileError, reading
@@ -15,16 +17,36 @@ def photos_of(run: Run) -> list[Photo]:
     Raises:
         RunError: If the run has no photos yet.
     """
-    table = run.images()
-    if "digest" not in table:
-        raise DamagedFileError(run.images_path, "it has no column 'digest'")
-    table = table[table["digest"].notna()]  # what could not be opened at all has no number
+    table = _numbered(run)
     with reading(run.images_path):
         columns = [table[name].tolist() for name in ("id", "height", "width", "digest", "split", "view")]
         return [
             Photo(id, path, int(height), int(width), digest, text_or_none(split), read_view(view))
             for path, id, height, width, digest, split, view in zip(paths_of(table), *columns, strict=True)
         ]
+
+
+def check_photos(run: Run) -> None:
+    """Refuse what ``photos_of`` would, without making the photos.
+
+    Raises:
+        RunError: As ``photos_of``.
+    """
+    table = _numbered(run, ("height", "width", "digest", "view", "id", "path", "split"))
+    with reading(run.images_path):
+        for name in ("height", "width"):
+            table[name].astype("int64")
+        for view in table["view"].dropna():
+            read_view(view)
+
+
+def _numbered(run: Run, columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """The rows of the photos that have a number; what could not be opened at all has none."""
+    table = run.images(columns)
+    lacking = [name for name in ("digest", "view") if name not in table]
+    if lacking:
+        raise DamagedFileError(run.images_path, f"it has no column '{lacking[0]}'")
+    return table[table["digest"].notna()]
 
 
 def truth_of_photos(run: Run, photos: Sequence[Photo] | None = None) -> PhotoSource | None:

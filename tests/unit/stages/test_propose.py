@@ -16,7 +16,7 @@ from tiny_run import contents_of
 
 from maskdistill.cli.status import describe_run
 from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
-from maskdistill.datasets import images, open_source
+from maskdistill.datasets import images, open_source, scanning, seen_files
 from maskdistill.errors import CheckpointError, ConfigError, DatasetError, MaskDistillError, OutOfMemoryError, RunError
 from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
@@ -767,3 +767,29 @@ class TestStatus:
     def test_part_of_the_photos_is_no_reason_to_be_stale(self, start, photos, line):
         start(source=open_source(photos).limited(3))
         assert "proposals done: " in line()
+
+
+def test_run_keeps_what_the_photos_of_a_list_were_and_reads_none_again(tmp_path, photos, config, monkeypatch):
+    listed = tmp_path / "photos.txt"
+    listed.write_text("\n".join(f"photos/{number}.png" for number in range(3)))
+    run = Run(tmp_path / "run")
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))  # the files are of now
+    made = make_masks(run, open_source(listed, seen=run.seen_path), config)
+    assert made.num_new == 3
+    monkeypatch.setattr(scanning, "inspect_image", lambda path: pytest.fail(f"{path} was read again"))
+    kept = run.seen_path.stat().st_mtime_ns
+    again = make_masks(run, open_source(listed, seen=run.seen_path), config)
+    assert (again.num_new, again.num_masks, again.num_photos) == (0, made.num_masks, 3)
+    assert run.seen_path.stat().st_mtime_ns == kept
+
+
+def test_changed_photo_of_a_kept_list_makes_its_masks_anew(tmp_path, photos, config, seen, monkeypatch):
+    listed = tmp_path / "photos.txt"
+    listed.write_text("\n".join(f"photos/{number}.png" for number in range(3)))
+    run = Run(tmp_path / "run")
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))
+    make_masks(run, open_source(listed, seen=run.seen_path), config)
+    picture(9, (48, 40)).save(photos / "1.png")
+    assert make_masks(run, open_source(listed, seen=run.seen_path), config).num_new == 3  # as of any other photos
+    images = pd.read_parquet(run.images_path).set_index("id")
+    assert images.loc["photos/1", "digest"] == scanning.digest_file(photos / "1.png")

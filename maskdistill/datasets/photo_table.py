@@ -1,0 +1,79 @@
+"""Photos as columns: a million of them as a table of a few hundred megabytes, each made when it is asked for."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, overload
+
+from maskdistill.datasets.records import Photo
+from maskdistill.datasets.views import ViewRecipe
+
+if TYPE_CHECKING:  # pyarrow is imported by those who have such a table
+    import pyarrow as pa
+
+COLUMNS = ("id", "path", "height", "width", "digest", "split")  # as those of ``Photo``, paths as bytes
+_AT_ONCE = 10_000  # photos that are taken out of the columns together
+
+
+class PhotoTable(Sequence[Photo]):
+    """A sequence of photos without views.
+
+    Args:
+        rows: A table that has at least ``COLUMNS``.
+    """
+
+    def __init__(self, rows: "pa.Table") -> None:
+        self._rows = rows.select(list(COLUMNS)).combine_chunks()
+
+    def __len__(self) -> int:
+        return int(self._rows.num_rows)
+
+    @overload
+    def __getitem__(self, place: int) -> Photo: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Photo, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Photo | tuple[Photo, ...]:
+        if isinstance(place, slice):
+            return tuple(self._made(self._rows.take(list(range(len(self))[place]))))
+        row = range(len(self))[place]  # counts from the end as others do, and raises IndexError
+        return next(self._made(self._rows.slice(row, 1)))
+
+    def __iter__(self) -> Iterator[Photo]:
+        for first in range(0, len(self), _AT_ONCE):
+            yield from self._made(self._rows.slice(first, _AT_ONCE))
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, PhotoTable):
+            return bool(self._rows.equals(other._rows))
+        return isinstance(other, Sequence) and len(self) == len(other) and tuple(self) == tuple(other)
+
+    def __hash__(self) -> int:
+        return hash((len(self), self[0] if len(self) else None))
+
+    def column(self, name: str) -> list[Any]:
+        """The values of one of ``COLUMNS``, of all photos."""
+        return list(self._rows[name].to_pylist())
+
+    @staticmethod
+    def _made(rows: "pa.Table") -> Iterator[Photo]:
+        for id, path, *rest in zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True):
+            yield Photo(id, Path(os.fsdecode(path)), *rest)
+
+
+def keys_of(photos: Sequence[Photo]) -> Iterable[tuple[str, str, ViewRecipe | None]]:
+    """Id, digest and view of each photo: what the fingerprint of a source is made of."""
+    if isinstance(photos, PhotoTable):
+        return ((id, digest, None) for id, digest in zip(photos.column("id"), photos.column("digest"), strict=True))
+    return ((photo.id, photo.digest, photo.view) for photo in photos)
+
+
+def paths_of(photos: Sequence[Photo]) -> list[bytes]:
+    """The path of each photo, as the system takes it."""
+    return photos.column("path") if isinstance(photos, PhotoTable) else [os.fsencode(photo.path) for photo in photos]
+
+
+def ids_of(photos: Sequence[Photo]) -> list[str]:
+    """The id of each photo."""
+    return photos.column("id") if isinstance(photos, PhotoTable) else [photo.id for photo in photos]

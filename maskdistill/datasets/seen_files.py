@@ -1,0 +1,199 @@
+"""What the photos of a list were when they were last looked at, so that only those are looked at again that changed.
+
+A file counts as unchanged while size, time of change, time of the last change of its entry, and number on the disk are
+the same. A file that was changed within the last seconds before it was read is read again next time: a change right
+afterwards could have left the same times.
+"""
+
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from maskdistill import roots
+from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
+from maskdistill.datasets.scanning import FoundFile, scan_files
+from maskdistill.files import replace_atomically
+
+VERSION = 1  # of the file; one of another version is not used
+_STAMPS = ("size", "changed_ns", "entry_changed_ns", "inode")
+SCHEMA = pa.schema(
+    [
+        *(("id", pa.string()), ("path", pa.binary()), ("split", pa.string())),
+        *((name, pa.int64()) for name in _STAMPS),
+        *(("height", pa.int32()), ("width", pa.int32()), ("digest", pa.string()), ("reason", pa.string())),
+    ]
+)
+_KEY = b"maskdistill"
+_GONE = -1  # stamps of a file that is not there
+_UNSURE = -2  # time of a file that must be read again
+_SETTLED_NS = 2_000_000_000  # times of files are as coarse as this on some disks
+_FEW, _SLOW = 500, 50e-6  # files after which, and seconds a file above which, the disk is asked by several threads
+_THREADS = 16
+_BLOCK = 2**20  # bytes of a list that are read together
+_AT_ONCE = 5_000  # files between two calls of a progress
+
+
+@dataclass(frozen=True)
+class ListState:
+    """Of which list, as it is now, photos are known."""
+
+    path: str
+    digest: str  # of its content
+    roots: tuple[str, ...]  # folders that may be used; what lies outside is left out
+
+    @classmethod
+    def of(cls, path: Path) -> Self:
+        """The state of a list's file.
+
+        Raises:
+            OSError: If it cannot be read.
+        """
+        with roots.open_inside(path) as file:
+            state = hashlib.blake2b(digest_size=16)
+            while some := file.read(_BLOCK):
+                state.update(some)
+        return cls(os.fspath(path), state.hexdigest(), tuple(map(str, roots.roots())))
+
+
+@dataclass(frozen=True)
+class SeenFiles:
+    """The files that a list names, in its order, each with what was found in it, or why it cannot be used."""
+
+    state: ListState
+    root: Path  # folder that ids start at
+    rows: pa.Table  # ``SCHEMA``; null in ``height``, ``width`` and ``digest`` where there is a ``reason``
+    outside: tuple[LeftOut, ...] = ()  # what the list names that is no path to be used
+    is_new: bool = True  # whether it differs from what was read from the file
+
+    @property
+    def photos(self) -> pa.Table:
+        """The rows of the files that can be used."""
+        return self.rows.filter(self.rows["digest"].is_valid())
+
+    @property
+    def skipped(self) -> tuple[LeftOut, ...]:
+        """The others, after what is no path."""
+        others = self.rows.filter(self.rows["digest"].is_null())
+        cells = zip(others["path"].to_pylist(), others["reason"].to_pylist(), strict=True)
+        return (*self.outside, *(LeftOut(Path(os.fsdecode(path)), reason) for path, reason in cells))
+
+    def looked_again(self, on_progress: ProgressCallback | None = None) -> "SeenFiles":
+        """The same as the files are now: those that changed, or were never read, are read.
+
+        Args:
+            on_progress: Called with the number of files done and in total.
+        """
+        began = time.time_ns()
+        paths = self.rows["path"].to_pylist()
+        now = stamp_files(paths, on_progress)
+        before = np.stack([self.rows[name].fill_null(_UNSURE).to_numpy() for name in _STAMPS], axis=1)
+        stale = np.flatnonzero((now != before).any(axis=1))
+        if not len(stale):
+            return self
+        unsettled = (now[:, 1:3] > began - _SETTLED_NS).any(axis=1)
+        now[unsettled, 1] = _UNSURE
+        return replace(self, rows=_read(self.rows, now, stale, on_progress), is_new=True)
+
+    def carried_over(self, rows: pa.Table) -> pa.Table:
+        """What is known of the files of another list.
+
+        Args:
+            rows: ``SCHEMA``, with ``id``, ``path`` and ``split``; what is known of these paths replaces the rest.
+        """
+        place = pc.index_in(rows["path"], value_set=self.rows["path"])
+        known = self.rows.take(place)
+        columns = [rows[name] if name in ("id", "path", "split") else known[name] for name in SCHEMA.names]
+        return pa.table(columns, schema=SCHEMA)
+
+    def write(self, path: Path) -> None:
+        """Replace the file that ``read_seen`` reads."""
+        state = {"version": VERSION, "list": self.state.path, "digest": self.state.digest, "root": str(self.root)}
+        outside = [[os.fspath(item.path), item.reason] for item in self.outside]
+        text = json.dumps({**state, "roots": self.state.roots, "outside": outside})
+        table = self.rows.replace_schema_metadata({_KEY: text.encode()})
+        replace_atomically(
+            path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        )
+
+
+def read_seen(path: Path) -> SeenFiles | None:
+    """What ``SeenFiles.write`` wrote; None if there is none, or it cannot be used: then everything is read anew."""
+    try:
+        table = pq.read_table(path, page_checksum_verification=True)
+        known: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
+        if known.get("version") != VERSION or not table.schema.equals(SCHEMA):
+            return None
+        state = ListState(known["list"], known["digest"], tuple(known["roots"]))
+        outside = tuple(LeftOut(Path(place), reason) for place, reason in known["outside"])
+        return SeenFiles(state, Path(known["root"]), table.replace_schema_metadata(None), outside, is_new=False)
+    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+        return None
+
+
+def unread_rows(ids: Sequence[str], paths: Sequence[bytes], splits: Sequence[str | None]) -> pa.Table:
+    """Rows of ``SCHEMA`` of files of which nothing else is known."""
+    given = dict(zip(("id", "path", "split"), (ids, paths, splits), strict=True))
+    columns = [pa.array(given.get(field.name, [None] * len(ids)), field.type) for field in SCHEMA]
+    return pa.table(columns, schema=SCHEMA)
+
+
+def stamp_files(paths: Sequence[bytes], on_progress: ProgressCallback | None = None) -> np.ndarray:
+    """(N, 4) int64: size in bytes, both times of change in ns, and number of each file; -1 if it cannot be asked.
+
+    Where the disk answers slowly, as one in a network does, several threads ask.
+    """
+    found = np.full((len(paths), len(_STAMPS)), _GONE, np.int64)
+    began = time.monotonic()
+    found[:_FEW] = _stamp_some(paths[:_FEW])
+    is_slow = time.monotonic() - began > _SLOW * _FEW
+    firsts = range(_FEW, len(paths), _AT_ONCE)
+    some = (paths[first : first + _AT_ONCE] for first in firsts)
+    with ThreadPoolExecutor(_THREADS if is_slow else 1) as pool:
+        for first, stamps in zip(
+            firsts, pool.map(_stamp_some, some) if is_slow else map(_stamp_some, some), strict=True
+        ):
+            found[first : first + len(stamps)] = stamps
+            if on_progress is not None:
+                on_progress(first + len(stamps), len(paths))
+    return found
+
+
+def _stamp_some(paths: Sequence[bytes]) -> np.ndarray:
+    flat = np.fromiter((value for path in paths for value in _stamp(path)), np.int64, len(paths) * len(_STAMPS))
+    return flat.reshape(-1, len(_STAMPS))
+
+
+def _stamp(path: bytes) -> tuple[int, int, int, int]:
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return _GONE, _GONE, _GONE, _GONE
+    return found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino & (2**63 - 1)
+
+
+def _read(rows: pa.Table, stamps: np.ndarray, stale: np.ndarray, on_progress: ProgressCallback | None) -> pa.Table:
+    """The rows with new stamps, and what is in the files at the places ``stale``."""
+    columns = {name: rows[name].to_pylist() for name in ("height", "width", "digest", "reason")}
+    for place, found in zip(stale.tolist(), scan_files(_found_files(rows, stale), on_progress), strict=True):
+        is_photo = isinstance(found, Photo)
+        for name, values in columns.items():
+            values[place] = getattr(found, name) if is_photo != (name == "reason") else None
+    new = {name: pa.array(stamps[:, number]) for number, name in enumerate(_STAMPS)}
+    new |= {name: pa.array(values, SCHEMA.field(name).type) for name, values in columns.items()}
+    return pa.table([new.get(name, rows[name]) for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _found_files(rows: pa.Table, stale: np.ndarray) -> Sequence[FoundFile]:
+    cells = rows.select(["id", "path", "split"]).take(stale).to_pydict()
+    return [FoundFile(id, Path(os.fsdecode(path)), split) for id, path, split in zip(*cells.values(), strict=True)]

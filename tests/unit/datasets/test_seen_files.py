@@ -1,0 +1,180 @@
+"""What is remembered of a list of photos: used while nothing changed, and never once something did."""
+
+import os
+import pickle
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from maskdistill.datasets import open_source, scanning, seen_files
+from maskdistill.datasets.photo_table import PhotoTable
+from maskdistill.datasets.seen_files import ListState, read_seen, stamp_files
+
+OLD = time.time() - 3600  # when files were changed last: long enough ago to be believed
+
+
+def draw(path, value=0, size=(40, 50)):
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
+    os.utime(path, (OLD, OLD))
+
+
+@pytest.fixture
+def settled(monkeypatch):
+    """Files that were written just now count as old."""
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))
+
+
+@pytest.fixture
+def read(monkeypatch):
+    """The files that were read, one after the other."""
+    paths = []
+
+    def note(path, **how):
+        paths.append(path.name)
+        return inspect(path, **how)
+
+    inspect = scanning.inspect_image
+    monkeypatch.setattr(scanning, "inspect_image", note)
+    return paths
+
+
+@pytest.fixture
+def listed(tmp_path):
+    for number in range(4):
+        draw(tmp_path / f"{number}.bmp", number)
+    path = tmp_path / "photos.csv"
+    path.write_text("path,split\n" + "".join(f"{number}.bmp,train\n" for number in (2, 0, 1)) + "gone.bmp,\n")
+    return path
+
+
+def keep(listed):
+    source = open_source(listed)
+    source.seen.write(listed.with_name("seen.parquet"))
+    return source, listed.with_name("seen.parquet")
+
+
+@pytest.mark.usefixtures("settled")
+def test_what_did_not_change_is_not_read_again_and_comes_out_the_same(listed, read):
+    before, seen = keep(listed)
+    read.clear()
+    after = open_source(listed, seen=seen)
+    assert read == []
+    assert (after, after.fingerprint) == (before, before.fingerprint)
+    assert not after.seen.is_new
+    assert after.skipped == before.skipped
+    assert [photo.split for photo in after.photos] == ["train"] * 3
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("same_times", [False, True])
+def test_changed_photo_is_read_even_where_size_and_time_of_change_are_the_same(listed, read, same_times):
+    before, seen = keep(listed)
+    fingerprint = before.fingerprint
+    path = listed.with_name("0.bmp")
+    size = path.stat().st_size
+    draw(path, 200)
+    assert path.stat().st_size == size, "the test wants a file of the same size"
+    if not same_times:
+        os.utime(path)
+    read.clear()
+    after = open_source(listed, seen=seen)
+    assert read == ["0.bmp"]
+    assert after.seen.is_new
+    assert after.fingerprint == open_source(listed).fingerprint != fingerprint
+
+
+@pytest.mark.usefixtures("settled")
+def test_photo_that_is_replaced_comes_back_or_goes(listed, read):
+    _, seen = keep(listed)
+    draw(listed.with_name("new.bmp"), 9, (30, 20))
+    listed.with_name("new.bmp").replace(listed.with_name("1.bmp"))
+    listed.with_name("2.bmp").unlink()
+    draw(listed.with_name("gone.bmp"), 5)
+    read.clear()
+    after = open_source(listed, seen=seen)
+    assert sorted(read) == ["1.bmp", "2.bmp", "gone.bmp"]
+    assert [(photo.id, photo.height) for photo in after.photos] == [("0", 40), ("1", 30), ("gone", 40)]
+    assert [item.path.name for item in after.skipped] == ["2.bmp"]
+    assert after == open_source(listed)
+
+
+@pytest.mark.usefixtures("settled")
+def test_changed_list_is_read_and_only_photos_that_are_new_to_it(listed, read):
+    _, seen = keep(listed)
+    listed.write_text("path,split\n3.bmp,val\n2.bmp,val\n")
+    read.clear()
+    after = open_source(listed, seen=seen)
+    assert read == ["3.bmp"]
+    assert [(photo.id, photo.split) for photo in after.photos] == [("3", "val"), ("2", "val")]
+    assert (after, after.fingerprint) == (open_source(listed), open_source(listed).fingerprint)
+
+
+def test_files_written_just_now_are_read_again_next_time(listed, read):
+    _, seen = keep(listed)  # their entries are of now, whatever their times say
+    read.clear()
+    open_source(listed, seen=seen)
+    assert sorted(read) == ["0.bmp", "1.bmp", "2.bmp"]
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize("damage", ["cut", "foreign", "later"])
+def test_damaged_or_foreign_memory_is_no_memory(listed, read, damage, monkeypatch):
+    before, seen = keep(listed)
+    if damage == "cut":
+        seen.write_bytes(seen.read_bytes()[:-100])
+    elif damage == "foreign":
+        pd.DataFrame({"path": ["a"]}).to_parquet(seen)
+    else:
+        monkeypatch.setattr(seen_files, "VERSION", seen_files.VERSION + 1)
+    assert read_seen(seen) is None
+    assert open_source(listed, seen=seen) == before
+
+
+@pytest.mark.usefixtures("settled")
+def test_memory_of_another_list_or_of_other_roots_names_no_photo(listed, tmp_path, monkeypatch):
+    _, seen = keep(listed)
+    other = tmp_path / "other.csv"
+    other.write_text("path\n3.bmp\n")
+    assert [photo.id for photo in open_source(other, seen=seen).photos] == ["3"]
+    inside = tmp_path / "inside"
+    inside.mkdir()
+    monkeypatch.setenv("MASKDISTILL_ROOTS", str(inside))
+    state = read_seen(seen).state
+    moved = inside / "photos.csv"
+    moved.write_bytes(listed.read_bytes())
+    assert ListState.of(moved).digest == state.digest
+    assert ListState.of(moved) != state
+
+
+def test_stamps_are_the_same_by_one_thread_and_by_many(tmp_path, monkeypatch):
+    paths = [tmp_path / f"{number}" for number in range(30)]
+    for path in paths[:-1]:
+        path.write_text(path.name)
+    names = [os.fsencode(path) for path in paths]
+    monkeypatch.setattr(seen_files, "_FEW", 3)
+    monkeypatch.setattr(seen_files, "_AT_ONCE", 4)
+    one = stamp_files(names)
+    monkeypatch.setattr(seen_files, "_SLOW", -1.0)
+    done = []
+    many = stamp_files(names, lambda number, total: done.append((number, total)))
+    assert (one == many).all()
+    assert (one[-1] == -1).all()
+    assert one[2, 0] == 1
+    assert done[-1] == (30, 30)
+
+
+def test_table_of_photos_is_a_sequence(listed):
+    photos = open_source(listed).photos
+    assert isinstance(photos, PhotoTable)
+    whole = tuple(photos)
+    assert photos == whole
+    assert (photos[1], photos[-1], photos[1:]) == (whole[1], whole[-1], whole[1:])
+    assert photos[1] in photos
+    assert pickle.loads(pickle.dumps(photos)) == photos
+    assert photos[0].path == Path(listed.with_name("2.bmp"))
+    with pytest.raises(IndexError):
+        photos[3]
