@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import numpy as np
 import streamlit as st
 
 from app import photo_cache, session
@@ -186,7 +187,7 @@ def _given(fields: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None and value is not False and value != ""}
 
 
-def paged(ids: Sequence[int], *, key: str, per_page: int = 48) -> list[int]:
+def paged(ids: Sequence[int] | np.ndarray, *, key: str, per_page: int = 48) -> list[int]:
     """The ids of the page on show; the pages are offered if there is more than one."""
     num_pages = max(1, -(-len(ids) // per_page))
     page = 1

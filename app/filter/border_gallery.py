@@ -124,7 +124,7 @@ def _draw_side(
     sign = colors.SIGNS["good" if side == "kept" else "bad"]
     st.markdown(f"**{sign} {widgets.escape(title)}** :small[{len(rows):,}]")
     grid = st.container()  # above the pages, so that both sides begin level
-    shown = paged(rows.tolist(), key=f"filter:{title}:page", per_page=_PER_PAGE)
+    shown = paged(rows, key=f"filter:{title}:page", per_page=_PER_PAGE)
     with grid:
         image_grid(
             [_tile(candidates, row, caption(row)) for row in shown],

@@ -13,7 +13,7 @@ from app.filter.data import Candidates
 from app.mask_detail.facts import SIGNALS
 from maskdistill.config import FilterConfig, describe_settings
 from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult, Threshold
-from maskdistill.pseudo_labels.threshold_curves import bins_of, curve, histogram
+from maskdistill.pseudo_labels.threshold_curves import bins_of, curve, histogram, levels_of
 
 _NUM_BINS = 50
 _HTML = """
@@ -140,8 +140,15 @@ def _bins(place: tuple[Path, str], key: Hashable, candidates: Candidates) -> np.
     return bins_of(getattr(candidates.signals, signal), _AXES[signal].edges).astype(np.int16)
 
 
+@cache.newest(4 * len(THRESHOLDS))
+def _levels(place: tuple[Path, str], key: Hashable, candidates: Candidates, stops: np.ndarray) -> np.ndarray:
+    return levels_of(candidates.signals, place[1], stops)
+
+
 def _handle(candidates: Candidates, config: FilterConfig, axis: _Axis, threshold: Threshold) -> dict[str, Any]:
-    counts = curve(candidates.signals, config, threshold.field, axis.stops)
+    stops, place = axis.stops, (candidates.run_view.run.path, threshold.field)
+    levels = _levels(place, candidates.key, candidates, stops)
+    counts = curve(candidates.signals, config, threshold.field, stops, levels)
     return {
         "field": threshold.field,
         "label": "least" if threshold.drops_below else "most",

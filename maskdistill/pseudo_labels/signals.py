@@ -83,6 +83,12 @@ class MaskSignals:
         return Groups(*np.unique(self.image, return_inverse=True))
 
     @cached_property
+    def by_photo(self) -> tuple[np.ndarray, np.ndarray]:
+        """(N,) indices of the masks, photo by photo in the order of ``photos``, and (G,) where each photo begins."""
+        order = np.argsort(self.photos.codes, kind="stable")
+        return order, np.searchsorted(self.photos.codes[order], np.arange(len(self.photos.ids)))
+
+    @cached_property
     def clusters(self) -> Groups:
         """Masks by cluster."""
         return Groups(*np.unique(self.cluster, return_inverse=True))

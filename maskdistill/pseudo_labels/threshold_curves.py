@@ -44,7 +44,13 @@ class Histogram(NamedTuple):
     unmeasured: int  # masks without a value: no threshold of this signal drops them
 
 
-def curve(signals: MaskSignals, config: FilterConfig, field: str, values: Sequence[float] | np.ndarray) -> Curve:
+def curve(
+    signals: MaskSignals,
+    config: FilterConfig,
+    field: str,
+    values: Sequence[float] | np.ndarray,
+    levels: np.ndarray | None = None,
+) -> Curve:
     """How many masks and photos the whole filter keeps as one of its thresholds moves.
 
     Args:
@@ -52,11 +58,12 @@ def curve(signals: MaskSignals, config: FilterConfig, field: str, values: Sequen
         config: The other settings.
         field: Name of the threshold, one of ``THRESHOLDS``.
         values: (V,) values of it.
+        levels: What ``levels_of`` returns for the threshold and these values, where that is at hand.
 
     Raises:
         ConfigError: If there is no threshold of that name, or a value is out of its range.
     """
-    sweep = _Sweep.of(signals, config, field, values)
+    sweep = _Sweep.of(signals, config, field, values, levels)
     return Curve(np.asarray(values, np.float64), sweep.kept(), sweep.photos())
 
 
@@ -90,6 +97,26 @@ def quality_curve(
     return QualityCurve(np.asarray(values, np.float64), sweep.kept(), total / judged, fitting / judged)
 
 
+def levels_of(signals: MaskSignals, field: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(N,) how many of (V,) values of a threshold, loosest first, let each mask pass: V for one without a value.
+
+    Raises:
+        ConfigError: If there is no threshold of that name.
+    """
+    moving = threshold_of(field)
+    measured = getattr(signals, moving.signal)
+    strength = np.where(np.isnan(measured), np.inf, measured if moving.drops_below else -measured)
+    limits = np.sort(_limits(moving, values).astype(strength.dtype))
+    levels = np.searchsorted(limits, strength, side="right")
+    return levels.astype(np.int16 if len(limits) < np.iinfo(np.int16).max else np.int64)
+
+
+def _limits(moving: Threshold, values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """(V,) the values on a scale where higher is stricter; the neutral one is below every number."""
+    values = np.asarray(values, np.float64)
+    return np.where(values == moving.neutral, -np.inf, values if moving.drops_below else -values)
+
+
 def bins_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
     """(N,) int64 bin of each value, 0 to B - 1; values outside (B + 1,) ascending ``edges`` fall into the end ones."""
     return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
@@ -111,11 +138,11 @@ def histogram(
     bins = bins_of(values, edges) if bins is None else bins
     measured = ~np.isnan(values)
     dropped = _dropped_by(signals, config, lambda threshold: threshold.signal != signal)
-    group = np.where(signals.decision == 0, np.where(dropped, 2, 0), np.where(signals.decision > 0, 1, 2))
-    num_bins = len(edges) - 1
-    counts = np.bincount((group * num_bins + bins)[measured], minlength=3 * num_bins)
-    kept, dropped_here, dropped_elsewhere = counts.reshape(3, num_bins)
-    return Histogram(edges, kept, dropped_here, dropped_elsewhere, int(np.count_nonzero(~measured)))
+    undecided, accepted = measured & (signals.decision == 0), measured & (signals.decision > 0)
+    every, free, taken = (
+        np.bincount(bins[rows], minlength=len(edges) - 1) for rows in (measured, undecided & ~dropped, accepted)
+    )
+    return Histogram(edges, free, taken, every - free - taken, int(np.count_nonzero(~measured)))
 
 
 def threshold_of(field: str) -> Threshold:
@@ -137,29 +164,36 @@ class _Sweep:
 
     A mask is brought back for its cluster as soon as few enough of the masks with a worse score stay, and as a
     stricter limit never lets more of them stay, it is there from a certain limit on. So a mask is away between two
-    limits at most, and so is a photo: all counts come from sorted limits.
+    limits at most, and so is a photo: all counts come from limits. These are counted by how many of the values are at
+    most as strict, which is all that matters of them, so that nothing is sorted.
     """
 
     signals: MaskSignals
     config: FilterConfig
-    strength: np.ndarray  # (N,) the strictest limit under which a mask stays; infinite if no limit matters
-    limits: np.ndarray  # (V,) the values on the same scale, where higher is stricter
+    strength: np.ndarray  # (N,) whole numbers, how many of the values let a mask stay: 0 for none, V for all
+    places: np.ndarray  # (V,) of each value among them, loosest first
 
     @classmethod
-    def of(cls, signals: MaskSignals, config: FilterConfig, field: str, values: Sequence[float] | np.ndarray) -> Self:
+    def of(
+        cls,
+        signals: MaskSignals,
+        config: FilterConfig,
+        field: str,
+        values: Sequence[float] | np.ndarray,
+        levels: np.ndarray | None = None,
+    ) -> Self:
         moving = threshold_of(field)
         values = np.asarray(values, np.float64)
         for value in (values.min(), values.max()) if values.size else ():  # NaN is both
             limit: dict[str, Any] = {field: float(value)}
             replace(config, **limit)
-        measured = getattr(signals, moving.signal)
-        strength = np.where(np.isnan(measured), np.inf, measured if moving.drops_below else -measured)
-        strength[_dropped_by(signals, config, lambda threshold: threshold is not moving)] = -np.inf
-        strength[signals.decision > 0] = np.inf
-        strength[signals.decision < 0] = -np.inf
-        limits = (values if moving.drops_below else -values).astype(strength.dtype)
-        limits[values == moving.neutral] = np.finfo(strength.dtype).min  # below every number but minus infinity
-        return cls(signals, config, strength, limits)
+        strength = levels_of(signals, field, values) if levels is None else levels.copy()
+        strength[_dropped_by(signals, config, lambda threshold: threshold is not moving)] = 0
+        strength[signals.decision > 0] = len(values)
+        strength[signals.decision < 0] = 0
+        places = np.empty(len(values), np.int64)
+        places[np.argsort(_limits(moving, values), kind="stable")] = np.arange(len(values))
+        return cls(signals, config, strength, places)
 
     def kept(self, weights: np.ndarray | None = None) -> np.ndarray:
         """(V,) number of masks that the whole filter keeps, or the sum of their (N,) weights."""
@@ -177,19 +211,18 @@ class _Sweep:
     def photos(self) -> np.ndarray:
         """(V,) number of photos with a kept mask."""
         if self.config.empty_photos == "best":
-            return np.full(len(self.limits), np.count_nonzero(self.signals.best_of_photos >= 0))
+            return np.full(len(self.places), np.count_nonzero(self.signals.best_of_photos >= 0))
         gone, again = self.of_photos
         return len(gone) - self._below(gone) + self._below(again)
 
     @cached_property
     def of_photos(self) -> tuple[np.ndarray, np.ndarray]:
-        """(G,) limit above which each photo has no mask, and limit above which it has one again, infinite if never."""
-        codes = self.signals.photos.codes
-        gone = np.full(len(self.signals.photos.ids), -np.inf, self.strength.dtype)
-        np.maximum.at(gone, codes, self.strength)
-        again = np.full_like(gone, np.inf)
+        """(G,) limit above which each photo has no mask, and limit above which it has one again, V if never."""
+        order, first = self.signals.by_photo
+        gone = np.maximum.reduceat(self.strength[order], first) if len(first) else self.strength[:0]
+        again = np.full_like(gone, len(self.places))
         back, since = self.returns
-        np.minimum.at(again, codes[back], since)
+        np.minimum.at(again, self.signals.photos.codes[back], since)
         return gone, np.maximum(gone, again)
 
     @cached_property
@@ -205,10 +238,8 @@ class _Sweep:
 
     def _below(self, strength: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """(V,) number, or sum of the weights, of what has a strength below each limit."""
-        if weights is None:
-            return np.searchsorted(np.sort(strength), self.limits)
-        order = np.argsort(strength)
-        return np.append(0, np.cumsum(weights[order]))[np.searchsorted(strength[order], self.limits)]
+        counts = np.bincount(strength, weights, minlength=len(self.places) + 1)
+        return np.cumsum(counts)[self.places]
 
     def _from(self, strength: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         total = len(strength) if weights is None else weights.sum()
@@ -222,11 +253,11 @@ def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
     (wanted - i)-th highest among them. From one place to the one before, one more mask counts and one more may stay.
 
     Args:
-        strength: (n,) of the cluster's masks, from the best score down.
+        strength: (n,) whole numbers, of the cluster's masks, from the best score down.
         wanted: At least 1.
     """
     if len(strength) <= wanted:
-        return np.full(len(strength), -np.inf, strength.dtype)
+        return np.zeros(len(strength), strength.dtype)
     weaker = np.sort(-strength[wanted:]).tolist()  # ascending, so it is a heap
     limit = -heappop(weaker)
     limits = [limit]
