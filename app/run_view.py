@@ -4,7 +4,7 @@ Nothing here may be changed by who gets it: all sessions share it.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -19,6 +19,7 @@ from maskdistill.datasets import Photo
 from maskdistill.errors import DatasetError, MaskDistillError
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.mask_truth import lacks_truth, make_truth
+from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
@@ -165,6 +166,15 @@ def shape_of(run_view: RunView, mask_id: int, *, drawn: bool = False) -> dict[st
     return run_view.codes_of(mask_id).code(mask_id)
 
 
+def candidates_of(run_view: RunView) -> pd.DataFrame:
+    """mask_id and the signals of the masks that the first model judged, as columns; read once for all who ask.
+
+    Raises:
+        RunError: If the file cannot be read.
+    """
+    return _candidates(run_view.run.path, run_view.stamp, run_view.run)
+
+
 def open_run_view() -> RunView:
     """The chosen run, for a page; without one the page says what to do next, and stops."""
     runs = {run.name: run for run in list_runs(runs_folder())}
@@ -262,6 +272,11 @@ def _vectors_of(run: Run, frame: pd.DataFrame) -> np.ndarray | None:
     if vectors is not None and len(vectors) < needed:
         raise DamagedFileError(path, f"it has {len(vectors)} rows, clusters.parquet at least {needed}")
     return vectors
+
+
+@cache.newest(4)
+def _candidates(path: Path, stamp: str, run: Run) -> pd.DataFrame:
+    return run.candidates(("mask_id", *(field.name for field in fields(MaskSignals))))
 
 
 @cache.newest(4)

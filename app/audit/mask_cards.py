@@ -72,7 +72,7 @@ class Cards:
     @cached_property
     def _columns(self) -> dict[str, np.ndarray]:
         """Columns of the table as arrays: to take one cell out of a frame takes long."""
-        names = ("mask_id", "image_id", "cluster", "label", "vector", "kept", "rule", *_FACTS)
+        names = ("mask_id", "image_id", "cluster", "label", "vector", "kept", *_FACTS)
         columns, pool = {name: self.run_view.frame[name].to_numpy() for name in names}, audit_pool(self.run_view)
         columns["area"] = columns["area"].copy()
         columns["area"][pool.rows] = pool.frame["area"].to_numpy()
@@ -185,7 +185,7 @@ class Cards:
 
     def _card(self, row: int, zoom: Zoom) -> dict[str, Any]:
         columns, cluster = self._columns, self.cluster_of(row)
-        kept, rule = bool(columns["kept"][row]), str(columns["rule"][row])
+        kept, rule = bool(columns["kept"][row]), str(self.run_view.frame["rule"].iat[row])
         verdict = "" if not rule else "kept" if rule == "kept" else f"{'kept' if kept else 'dropped'} ({rule})"
         return {
             "key": f"{zoom[0]}{self._id(row)}",

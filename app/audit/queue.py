@@ -14,6 +14,11 @@ from app.run_view import RunView, repairs_of
 from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt, measure_likeness
 from maskdistill.review.audit.agreement import NO_LABEL
 
+_COLUMNS = [
+    *("image", "cluster", "score", "iou", "agreement", "distance", "area", "border"),
+    *("label", "margin", "quality", "kept", "rule"),
+]
+
 
 @dataclass(frozen=True)
 class QueueSettings:
@@ -31,7 +36,7 @@ class AuditPool:
     """The masks that can be audited in one state of a run's files, and how doubtful they are."""
 
     rows: np.ndarray  # (n,) of the table: the candidates of the filter, or all masks before there are any
-    frame: pd.DataFrame  # these rows of the table, area as the filter sees it
+    frame: pd.DataFrame  # these rows of the table, what queue and reasons need of it; area as the filter sees it
     doubts: Doubts
 
 
@@ -58,7 +63,7 @@ def _audit_pool(path: Path, stamp: str, run_view: RunView) -> AuditPool:
         return AuditPool(np.arange(len(frame)), frame, measure_doubt(frame, None))
     order = np.argsort(record.mask_ids)
     rows = run_view.table.rows_of(record.mask_ids[order])
-    own = frame.iloc[rows].reset_index(drop=True).assign(area=record.signals.area[order])
+    own = frame[_COLUMNS].iloc[rows].reset_index(drop=True).assign(area=record.signals.area[order])
     return AuditPool(rows, own, measure_doubt(own, record.config))
 
 

@@ -5,12 +5,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from app import cache, selection, session
 from app.mask_detail.facts import Verdict, verdict_by
 from app.run_context import run_config
-from app.run_view import DecisionView, RunView, decision_view
+from app.run_view import DecisionView, RunView, candidates_of, decision_view
 from maskdistill.config import FilterConfig, RunConfig
 from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, filter_masks
 from maskdistill.pseudo_labels.signals import MaskSignals
@@ -53,7 +52,7 @@ def read_candidates(run_view: RunView) -> Candidates:
 
 @cache.newest(4)
 def _candidates(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: DecisionView) -> Candidates:
-    table = _table(path, run_view.stamp, run_view.run)
+    table = candidates_of(run_view)
     rows = run_view.table.rows_of(table["mask_id"].to_numpy())
     effective = decisions_now.effective
     relabelled = effective.cluster[rows]
@@ -72,11 +71,6 @@ def _candidates(path: Path, key: tuple[str, int], run_view: RunView, decisions_n
         kept_on_disk=run_view.frame["kept"].to_numpy()[rows] if run_view.run.kept_path.is_file() else None,
         truth_iou=None if np.isnan(truth).all() else truth,
     )
-
-
-@cache.newest(2)
-def _table(path: Path, stamp: str, run: Run) -> pd.DataFrame:
-    return run.candidates()
 
 
 def verdict_on_show(run_view: RunView, mask_id: int) -> Verdict | None:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from app import cache
-from app.run_view import DecisionView, RunView
+from app.run_view import DecisionView, RunView, candidates_of
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
 from maskdistill.proposals.scoring import PART_HELP, PART_NAMES, WEIGHTS
@@ -87,9 +87,9 @@ def filter_record(run_view: RunView) -> FilterRecord | None:
 
 @cache.newest(4)
 def _filter_record(path: Path, stamp: str, run_view: RunView) -> FilterRecord:
-    run, table = run_view.run, run_view.run.candidates()
+    run, table = run_view.run, candidates_of(run_view)
     ids, none = table["mask_id"].to_numpy(), np.zeros(len(table), np.int8)
-    kept = run.kept() if run.kept_path.is_file() else None
+    kept = run.kept(("mask_id", "decision", "relabel")) if run.kept_path.is_file() else None
     if kept is None or not np.array_equal(kept["mask_id"], ids):
         return FilterRecord(ids, MaskSignals.from_columns(table))
     decision, relabel = (np.asarray(kept.get(name, none)) for name in ("decision", "relabel"))

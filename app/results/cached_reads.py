@@ -11,7 +11,7 @@ import streamlit as st
 from PIL import Image
 
 from app import cache, widgets
-from app.run_view import RunView, decision_view
+from app.run_view import RunView, decision_view, read_run_view
 from maskdistill.datasets import read_label
 from maskdistill.errors import DatasetError
 from maskdistill.evaluation.compare_runs import RunComparison, common_photos, compare_runs
@@ -162,7 +162,8 @@ def _layer_url(path: Path, stamp: Any, number: int, kind: str) -> str:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _truth_source(path: Path, stamp: Any) -> Any:
-    return truth_of_photos(Run(path))
+    run = Run(path)
+    return truth_of_photos(run, read_run_view(run).photos)
 
 
 def label_url(labels: np.ndarray) -> str:

@@ -3,14 +3,13 @@
 from collections.abc import Collection
 
 import numpy as np
-import pandas as pd
 
 from maskdistill.config import LabelConfig
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import FINAL_KINDS, Run
-from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.run_photos import photo_sizes
 
 PROPOSALS, PSEUDO_LABELS, STAGE1 = "proposals", "pseudo_labels", "stage1"
 # In the order of the method.
@@ -30,16 +29,16 @@ class LabelMaps:
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self._photos = photos_of(run)
+        self._sizes = photo_sizes(run)
         self._codes = MaskCodes.open(run)
         self._clusters, self._scores = _clusters_of(run, self._codes), _scores_of(run, self._codes)
         self._by_photo = np.argsort(self._codes.images, kind="stable")  # rows of the masks, photo by photo
-        self._numbers = _numbers_by_kind(run, len(self._photos))
+        self._numbers = _numbers_by_kind(run, len(self._sizes))
 
     @property
     def num_photos(self) -> int:
         """How many photos the run has, with or without a label map."""
-        return len(self._photos)
+        return len(self._sizes)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -68,32 +67,33 @@ class LabelMaps:
         if kind == PROPOSALS:
             return self._paint(number)
         path = self.run.pseudo_label(number) if kind == PSEUDO_LABELS else self.run.prediction(kind, number)
-        photo = self._photos[number]
-        return read_label_png(path, (photo.height, photo.width))
+        return read_label_png(path, self._size(number))
 
     def _paint(self, number: int) -> np.ndarray:
         """The photo's proposals, each in its cluster, the better one above."""
-        photo = self._photos[number]
         first, last = np.searchsorted(self._codes.images, (number, number + 1), sorter=self._by_photo)
         rows = self._by_photo[first:last]
         rows = rows[self._clusters[rows] > 0]
         masks = [self._codes.decode(mask_id) for mask_id in self._codes.ids[rows].tolist()]
         kept = np.ones(len(rows), bool)
-        size = (photo.height, photo.width)
-        return paint_labels(size, masks, self._clusters[rows], self._scores[rows], kept, LabelConfig())
+        return paint_labels(self._size(number), masks, self._clusters[rows], self._scores[rows], kept, LabelConfig())
+
+    def _size(self, number: int) -> tuple[int, int]:
+        height, width = self._sizes[number].tolist()
+        return height, width
 
 
 def _clusters_of(run: Run, codes: MaskCodes) -> np.ndarray:
     """(N,) cluster of each mask, 0 for none; before there are clusters all masks are of one class."""
     if not run.clusters_path.is_file():
         return np.full(len(codes), _ONLY_CLASS)
-    known = pd.Series(run.class_of_mask(), dtype="int64")
-    return known.reindex(codes.ids, fill_value=0).to_numpy()
+    classes = run.classes(("mask_id", "cluster"))
+    return classes.set_index("mask_id")["cluster"].reindex(codes.ids, fill_value=0).to_numpy()
 
 
 def _scores_of(run: Run, codes: MaskCodes) -> np.ndarray:
     """(N,) float64 score of each mask."""
-    return run.masks().set_index("mask_id")["score"].reindex(codes.ids).to_numpy()
+    return run.masks(("mask_id", "score")).set_index("mask_id")["score"].reindex(codes.ids).to_numpy()
 
 
 def _numbers_by_kind(run: Run, num_photos: int) -> dict[str, Collection[int]]:

@@ -13,7 +13,7 @@ import pandas as pd
 from maskdistill.errors import RunError
 from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import DamagedFileError, reading
+from maskdistill.storage.read_files import DamagedFileError, columns_of, reading
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.shares import own_share, shares_of
 
@@ -82,7 +82,7 @@ def read_mask_table(run: Run) -> MaskTable:
     Raises:
         RunError: If there are no masks yet, or a file is damaged.
     """
-    images = run.images()
+    images = run.images(("id", "digest", "split"))
     with reading(run.images_path):
         images = images[images["digest"].notna()].reset_index(drop=True)
         images["id"]  # to be missed here rather than at the end
@@ -100,7 +100,8 @@ def read_mask_table(run: Run) -> MaskTable:
     if (strange := frame["image"] >= len(images)).any():
         mask_id = frame.loc[strange, "mask_id"].iat[0]
         raise DamagedFileError(run.masks_path, f"mask {mask_id} is of no photo of images.parquet")
-    frame["image_id"] = images["id"].to_numpy()[frame["image"]]
+    ids = images["id"].to_numpy(object)  # the masks of a photo share its text
+    frame["image_id"] = pd.Series(ids[frame["image"]], frame.index, object)
     frame["split"] = images["split"].to_numpy()[frame["image"]] if "split" in images else None
     names: tuple[str, ...] = ()
     if (truth := read_truth(run)) is not None:
@@ -113,11 +114,13 @@ def read_mask_table(run: Run) -> MaskTable:
 
 
 def _proposals(run: Run) -> pd.DataFrame:
-    table = run.masks()
-    parts = [name for name in table.columns if name.startswith(PART)]
-    given = ["category"] if "category" in table else []
+    there = columns_of(run.masks_path)
+    parts = [name for name in there if name.startswith(PART)]
+    given = ["category"] if "category" in there else []
+    table = run.masks(("mask_id", "area", *_BOX, "score", *parts, *given))
     columns = ["mask_id", "area", *(_BOX if len(table) else ()), "score", *parts, *given]
     frame = table.reindex(columns=columns).rename(columns={**_BOX, "score": "quality"})
+    frame = frame.astype(dict.fromkeys(_BOX.values(), np.int32)) if len(table) else frame
     return frame.assign(origin="proposal").sort_values("mask_id", ignore_index=True)
 
 
@@ -125,7 +128,7 @@ def _with_candidates(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     if not run.candidates_path.is_file():
         empty = {name: np.nan for name in _JUDGED if name != "label"}
         return frame.assign(candidate=False, label=0, **empty)
-    judged = run.candidates()
+    judged = run.candidates(("mask_id", "origin", "area", "cluster", *_JUDGED))
     predicted = judged[judged["origin"] != "proposal"]
     if len(predicted):
         frame = pd.concat([frame, _predicted(run, predicted)], ignore_index=True)
@@ -161,7 +164,7 @@ def _with_clusters(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
 def _with_filter(run: Run, frame: pd.DataFrame) -> pd.DataFrame:
     if not run.kept_path.is_file():
         return frame.assign(kept=False, rule="")
-    frame = frame.merge(run.kept()[["mask_id", "kept", "rule"]], on="mask_id", how="left")
+    frame = frame.merge(run.kept(("mask_id", "kept", "rule"))[["mask_id", "kept", "rule"]], on="mask_id", how="left")
     frame["kept"] = frame["kept"].eq(True)
     frame["rule"] = frame["rule"].fillna("")
     return frame

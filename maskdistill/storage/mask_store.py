@@ -34,10 +34,15 @@ class MaskCodes:
     def __init__(self, path: Path, table: pa.Table) -> None:
         self.path = path
         self.ids: np.ndarray = table["mask_id"].to_numpy()  # (N,) int64, rising
-        self.boxes = np.stack([table[name].to_numpy() for name in "xywh"], axis=1)  # (N, 4) int32, pixels
         self.images: np.ndarray = table["image"].to_numpy()  # (N,) int32, number of the photo
         self._sizes = [table[name].to_numpy() for name in ("height", "width")]
         self._counts = table["counts"]
+        self._sides = [table[name].to_numpy() for name in "xywh"]
+
+    @property
+    def boxes(self) -> np.ndarray:
+        """(N, 4) int32: x, y, width, height in pixels."""
+        return np.stack(self._sides, axis=1)
 
     @classmethod
     def open(cls, run: Run, which: Which = "masks") -> Self:
@@ -96,7 +101,8 @@ class MaskCodes:
         Raises:
             RunError: If there is no such mask.
         """
-        x, y, width, height = self.boxes[self._row(mask_id)].tolist()
+        row = self._row(mask_id)
+        x, y, width, height = (int(side[row]) for side in self._sides)
         return x, y, width, height
 
     def _find(self, mask_id: int) -> int | None:
@@ -206,12 +212,18 @@ def _read(path: Path, made_from: bytes) -> pa.Table | None:
     """The copy, mapped into memory; None if it is missing, damaged or of another file."""
     try:
         with reading(path):
-            table = pa.ipc.open_file(pa.memory_map(str(path))).read_all()
+            table = _map(path)
             table.validate(full=True)
             known = table.schema.metadata or {}
-            return table if known.get(_MADE_FROM) == made_from and known.get(_CHECKSUM) == _checksum(table) else None
+            is_sound = known.get(_MADE_FROM) == made_from and known.get(_CHECKSUM) == _checksum(table)
+            again = _map(path)  # of which nothing is in memory yet
+            return again if is_sound and again.schema.metadata == known else None
     except (FileNotFoundError, DamagedFileError):
         return None
+
+
+def _map(path: Path) -> pa.Table:
+    return pa.ipc.open_file(pa.memory_map(str(path))).read_all()
 
 
 def _checksum(table: pa.Table) -> bytes:

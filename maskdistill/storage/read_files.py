@@ -149,6 +149,17 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     return table.reindex(columns=[*table.columns, *lacking]) if lacking else table
 
 
+def columns_of(path: Path) -> list[str]:
+    """Names of the columns of a Parquet file, by its end alone.
+
+    Raises:
+        FileNotFoundError: If there is none.
+        DamagedFileError: If it cannot be read.
+    """
+    with reading(path):
+        return list(pq.read_schema(path).names)
+
+
 def count_rows(path: Path) -> int:
     """How many rows a Parquet file has, by its end alone.
 

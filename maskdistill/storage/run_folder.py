@@ -61,13 +61,21 @@ class LabelFolder:
         """kept.parquet: mask_id, kept, rule, and what people decided."""
         return self.path / "kept.parquet"
 
-    def candidates(self) -> pd.DataFrame:
-        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads."""
-        return self._table(self.candidates_path)
+    def candidates(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads.
 
-    def kept(self) -> pd.DataFrame:
-        """mask_id, kept, the rule that decided, and people's decision and relabel (class given, 0 for none)."""
-        table = self._table(self.kept_path)
+        Args:
+            columns: Which of them; None for all.
+        """
+        return self._table(self.candidates_path, columns)
+
+    def kept(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """mask_id, kept, the rule that decided, and people's decision and relabel (class given, 0 for none).
+
+        Args:
+            columns: Which of them; None for all.
+        """
+        table = self._table(self.kept_path, columns)
         return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter without decisions
 
     def pseudo_label(self, number: int) -> Path:
@@ -354,9 +362,13 @@ class Run(LabelFolder):
         """
         return self._table(self.images_path, columns)
 
-    def masks(self) -> pd.DataFrame:
-        """One row a mask of those that count, the photos in order, best mask first."""
-        return self._table(self.masks_path)
+    def masks(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """One row a mask of those that count, the photos in order, best mask first.
+
+        Args:
+            columns: Which of them; None for all.
+        """
+        return self._table(self.masks_path, columns)
 
     def own_masks(self) -> pd.DataFrame:
         """The same of the run's own masks, before people mended any."""
@@ -366,13 +378,17 @@ class Run(LabelFolder):
         """The same of the masks as they were cut."""
         return self._table(self.cut_masks_path)
 
-    def clusters(self) -> pd.DataFrame:
-        """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector."""
-        return self._table(self.clusters_path)
+    def clusters(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector.
 
-    def classes(self) -> pd.DataFrame:
+        Args:
+            columns: Which of them; None for all.
+        """
+        return self._table(self.clusters_path, columns)
+
+    def classes(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """What the models learn from, columns as in ``clusters``; the clusters themselves where nobody changed them."""
-        return self._table(self.classes_path) if self.classes_path.exists() else self.clusters()
+        return self._table(self.classes_path if self.classes_path.exists() else self.clusters_path, columns)
 
     def class_of_mask(self) -> dict[int, int]:
         """Mask id -> class, 1 to K."""

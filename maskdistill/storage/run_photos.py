@@ -3,6 +3,7 @@
 import json
 from collections.abc import Sequence
 
+import numpy as np
 import pandas as pd
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
@@ -38,6 +39,17 @@ def check_photos(run: Run) -> None:
             table[name].astype("int64")
         for view in table["view"].dropna():
             read_view(view)
+
+
+def photo_sizes(run: Run) -> np.ndarray:
+    """(P, 2) int64 height and width in pixels of the photos, by number.
+
+    Raises:
+        RunError: If the run has no photos yet.
+    """
+    table = _numbered(run, ("height", "width", "digest", "view"))
+    with reading(run.images_path):
+        return table[["height", "width"]].to_numpy(np.int64)
 
 
 def _numbered(run: Run, columns: Sequence[str] | None = None) -> pd.DataFrame:
