@@ -30,6 +30,8 @@ class Key(StrEnum):
     RUN_NAME = "run name"
     NAMED_FOR = "named for"
     BACKBONE = "backbone"
+    ENGINE = "engine"
+    ADDRESS = "cluster address"
     SIDEBAR_RUN = "sidebar:run"
     APPLY = "apply"
     STARTED = "started"
@@ -111,9 +113,9 @@ def put_widget(key: str, value: Any) -> None:
     st.session_state[key] = value
 
 
-def widget_value(key: str) -> Any:
-    """Value of a keyed widget, for callbacks."""
-    return st.session_state[key]
+def widget_value(key: str, default: Any = None) -> Any:
+    """Value of a keyed widget, for callbacks and other pages; the default before it was ever drawn."""
+    return st.session_state.get(key, default)
 
 
 def component_value(key: str, name: str) -> Any:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from app import engine_choice
 from app.run_context import overrides_from, run_config
 from app.stage_names import label_of
 from maskdistill.cli.job_command import submit_command, submit_run
@@ -36,8 +37,8 @@ def start(run: Run, config: RunConfig, until: str) -> Submitted:
     overrides = full_overrides(coming_configs(run, list_jobs(run.path)), config)
     info = run.info()
     if until == MAP:
-        flags = [part for text in overrides for part in ("--set", text)]
-        return submit_command(run.path, ["project", *flags], title=label_of(MAP))
+        settings = [part for text in overrides for part in ("--set", text)]
+        return submit_command(run.path, ["project", *settings], title=label_of(MAP))
     return submit_run(
         run.path,
         info["data"],
@@ -45,6 +46,7 @@ def start(run: Run, config: RunConfig, until: str) -> Submitted:
         overrides=overrides,
         limit=info.get("limit") or None,
         title="All stages" if until == ALL else label_of(until),
+        flags=engine_choice.flags(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from app import selection, session, widgets
+from app import engine_choice, selection, session, widgets
 from app.proposals import setting_controls
 from app.run_context import PRESET, RunContext, free_run_name, name_problem, overrides_from
 from maskdistill.cli.job_command import submit_run
@@ -33,7 +33,8 @@ def draw(context: RunContext) -> None:
     overrides = overrides_from(load_preset(PRESET), config)
     try:
         run = runs_folder() / name
-        submit_run(run, context.source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+        flags = engine_choice.flags()
+        submit_run(run, context.source.spec, preset=PRESET, overrides=overrides, title="Finding masks", flags=flags)
     except MaskDistillError as error:
         st.error(widgets.escape(str(error)))
         return

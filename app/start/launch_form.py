@@ -5,7 +5,7 @@ from pathlib import Path
 
 import streamlit as st
 
-from app import job_status, page_switch, photo_cache, selection, session, widgets
+from app import engine_choice, job_status, page_switch, photo_cache, selection, session, widgets
 from app.run_context import PRESET, free_run_name, name_problem
 from app.start import masks_form
 from maskdistill.cli.job_command import submit_command, submit_run
@@ -32,6 +32,8 @@ def draw(source: PhotoSource) -> None:
     weights = st.container()
     brought = masks_form.draw()
     name = _ask_name(source, bring=brought is not None)
+    if brought is None:
+        engine_choice.draw()
     duration = st.empty()
     if backbone not in _KNOWN:
         with weights:
@@ -156,7 +158,7 @@ def _submit(run: Path, source: PhotoSource, backbone: str, brought: masks_form.B
         submit_command(run, [*arguments, "--preset", PRESET], title="Bringing masks")
         return
     overrides = [f"features.backbone={backbone}"]
-    submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks")
+    submit_run(run, source.spec, preset=PRESET, overrides=overrides, title="Finding masks", flags=engine_choice.flags())
 
 
 def _open_masks(name: str) -> None:

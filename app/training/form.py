@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from app import selection, session, stage_jobs, stage_states, widgets
+from app import engine_choice, selection, session, stage_jobs, stage_states, widgets
 from app.stage_names import TRAINED, describe_work, label_of
 from app.training import draft, settings_form
 from app.training.stage_cards import Card
@@ -50,6 +50,7 @@ def _draw(run: Run, card: Card, jobs: Sequence[Job]) -> None:
         top.error(str(error))
         return
     with top:
+        engine_choice.draw()
         _draw_buttons(run, card.name, config, [job for job in jobs if job.state.is_active], config == coming)
         _draw_changes(coming, config)
 

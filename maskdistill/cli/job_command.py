@@ -1,6 +1,7 @@
 """Background jobs by the command that a person would type, checked before anything is started."""
 
 import argparse
+import os
 import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from maskdistill.errors import JobError
 from maskdistill.features.registry import FILE_SUFFIXES
 from maskdistill.files import expand_user
 from maskdistill.jobs import Submitted, submit
-from maskdistill.roots import confine
+from maskdistill.roots import VARIABLE, confine
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,8 @@ def read_command(run: Path, arguments: Sequence[str]) -> Command:
     except (UsageError, SystemExit) as error:  # SystemExit: it only asks for help
         raise JobError(f"'{typed}' cannot be a job: {error}") from error
     _confine(_paths(options))  # before the run's settings are read
+    if getattr(options, "address", "") and VARIABLE in os.environ:
+        raise JobError("--address is not for visitors: a cluster runs what it is sent. Set RAY_ADDRESS for the app.")
     if hasattr(options, "preset"):
         settings = read_settings(options, Run(run))[0].to_dict()
     else:
@@ -100,6 +103,7 @@ def submit_run(
     preset: str | None = None,
     limit: int | None = None,
     title: str | None = None,
+    flags: Sequence[str] = (),
 ) -> Submitted:
     """``submit_command`` for ``maskdistill run``.
 
@@ -111,6 +115,7 @@ def submit_run(
         preset: Settings to start from; None keeps the run's own, or takes the default.
         limit: At most so many photos.
         title: What it does, for people; None names the last stage.
+        flags: More of the command, as where photos are worked on.
 
     Raises:
         JobError: If the process cannot be started.
@@ -121,4 +126,5 @@ def submit_run(
     arguments += ["--preset", preset] if preset else []
     arguments += ["--limit", str(limit)] if limit else []
     arguments += [part for override in overrides for part in ("--set", override)]
+    arguments += flags
     return submit_command(run, arguments, title=title or f"Everything up to {until}")
