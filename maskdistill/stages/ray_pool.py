@@ -10,7 +10,7 @@ import signal
 import socket
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain
@@ -40,7 +40,9 @@ TASKS_AHEAD = 2  # per actor, so that none waits for the driver
 BYTES_AHEAD = 64 * 2**20  # of the arrays in those tasks: Ray keeps them in a store of shared memory
 OBJECT_STORE = 200 * 2**20  # bytes, of a cluster that is started here: photos travel as paths
 PATIENCE = 10  # seconds for an address to answer
-LONG = 120  # seconds without a first result after which a sentence says so
+LONG = 120  # seconds without an answer, and none at work, after which a sentence says so
+MOST_STARTS = 3  # of an actor whose process dies as it begins
+_connected: dict[str, str] = {}  # the address that this process is connected to, if ``connect`` did that
 INSTALL_HINT = "The engine ray needs the library ray. Install it: pip install 'maskdistill[ray]'."
 
 
@@ -85,7 +87,7 @@ def ask_precision(precision: str, device: str, address: str) -> str:
 
 
 def connect(address: str) -> Any:
-    """Ray, connected once a process; without an address, and none in RAY_ADDRESS, a cluster of this machine.
+    """Ray, connected once for each address; without one, and none in RAY_ADDRESS, a cluster of this machine.
 
     Raises:
         ConfigError: If ray is not installed, nothing answers there, or the versions of ray or Python differ.
@@ -94,9 +96,11 @@ def connect(address: str) -> Any:
         import ray
     except ImportError as error:
         raise ConfigError(INSTALL_HINT) from error
-    if ray.is_initialized():
-        return ray
     address = address or os.environ.get("RAY_ADDRESS", "")
+    if ray.is_initialized():
+        if _connected.get("address", address) == address:  # without an entry somebody else connected, who knows where
+            return ray
+        ray.shutdown()
     _require_answer(address)
     own = {} if address else {"object_store_memory": OBJECT_STORE, "include_dashboard": False}
     try:
@@ -112,6 +116,7 @@ def connect(address: str) -> Any:
             f"The Ray cluster at '{address or 'this machine'}' cannot be used: {said} Ray and Python must be of the "
             "same version on all nodes."
         ) from error
+    _connected["address"] = address
     return ray
 
 
@@ -201,40 +206,59 @@ class _Crew:
         self._ray, self._wanted, self.gpus = ray, wanted, gpus
         self._spec = spec  # small, so it travels with the actor: one that starts again still has it
         self._actors: list[Any] = []
-        self._begun = False  # whether a result has come
         self.left: list[Task] = []  # whose actor died: each of them may be what it died of
 
     def map(self, queue: Iterator[Task], size: int) -> Iterator[Any]:
-        """Results, in any order. An actor that dies is started again, on another node where its own is gone."""
-        turns = deque([self._hire() for _ in range(size)] * TASKS_AHEAD)
-        at_work: dict[Any, tuple[Task, Any]] = {}
+        """Results, in any order. An actor that dies gets no work until it is back, on another node if its own is gone.
+
+        Raises:
+            RunError: If none of them can start.
+        """
+        actors = [self._hire() for _ in range(size)]
+        waiting: dict[Any, tuple[int, Task | None]] = {}  # by promise the actor's number and task; None: it is starting
+        waiting.update((actor.start.remote(), (number, None)) for number, actor in enumerate(actors))
+        free: deque[int] = deque()
+        failed: Counter[int] = Counter()  # starts, by actor
+        more = True  # whether there may be tasks left
         while True:
-            while turns and sum(bytes_of(task) for task, _ in at_work.values()) < BYTES_AHEAD:
+            while more and free and sum(bytes_of(task) for _, task in waiting.values() if task) < BYTES_AHEAD:
                 task = next(queue, None)
-                if task is None:
-                    break
-                actor = turns.popleft()
-                at_work[actor.work.remote(task)] = task, actor
-            if not at_work:
+                more = task is not None
+                if task is not None:
+                    number = free.popleft()
+                    waiting[actors[number].work.remote(task)] = number, task
+            at_work = any(task for _, task in waiting.values())
+            if not (more or at_work):
                 return
-            done = self._wait(list(at_work))
-            task, actor = at_work.pop(done)
-            turns.append(actor)
+            done = self._wait(list(waiting), idle=not at_work)
+            number, task = waiting.pop(done)
+            starting = (number, None) in waiting.values()
             try:
                 result = _answer(self._ray, done)
             except self._deaths() as error:
-                logger.warning("A process was lost at work on %s, which is tried again alone: %s", name_of(task), error)
-                self.left.append(task)
+                free = deque(other for other in free if other != number)
+                if task is None:
+                    failed[number] += 1
+                else:
+                    logger.warning("A process was lost at work on %s, which is tried again alone.", name_of(task))
+                    self.left.append(task)
+                if failed[number] < MOST_STARTS and not starting:
+                    waiting[actors[number].start.remote()] = number, None
+                elif not (waiting or free):
+                    raise _cannot_start(error) from error
             else:
-                yield result
+                if task is not None:
+                    yield result
+                if not starting:
+                    free.extend([number] * (TASKS_AHEAD if task is None else 1))
 
     def do_alone(self, task: Task, on_crash: OnCrash | None) -> Any:
         """The result of a task whose actor died, by an actor of its own."""
         actor = self._hire()
         try:
-            _answer(self._ray, actor.start.remote())
+            _answer(self._ray, self._wait([actor.start.remote()], idle=True))
         except self._deaths() as error:
-            raise RunError(f"No process of the cluster can start its work. Ray says: {_short(error)}") from error
+            raise _cannot_start(error) from error
         try:
             return _answer(self._ray, actor.work.remote(task))
         except self._deaths() as error:
@@ -256,17 +280,21 @@ class _Crew:
         self._actors.append(kind.remote(self._spec, self._wanted))
         return self._actors[-1]
 
-    def _wait(self, promises: list[Any]) -> Any:
+    def _wait(self, promises: list[Any], *, idle: bool) -> Any:
+        """The first that is answered; nobody at work for long, it is said what that may mean."""
         while True:
-            done, _ = self._ray.wait(promises, timeout=None if self._begun else LONG)
+            done, _ = self._ray.wait(promises, timeout=LONG if idle else None)
             if done:
-                self._begun = True
                 return done[0]
             logger.warning("No process has begun after %d s. The cluster may have no free core or GPU.", LONG)
 
     def _deaths(self) -> tuple[type[Exception], ...]:
         known = self._ray.exceptions
         return known.RayActorError, known.OutOfMemoryError, known.WorkerCrashedError
+
+
+def _cannot_start(error: Exception) -> RunError:
+    return RunError(f"No process of the cluster can start its work. Ray says: {_short(error)}")
 
 
 def _short(error: Exception) -> str:
