@@ -1,0 +1,290 @@
+"""Whether the cost of a photo and of a mask stays flat, and whether a cluster and shards end with the same bytes.
+
+    python -m benchmarks.scale photos  --data ../shared/data/msrc [--sizes 100 1000 5000]
+    python -m benchmarks.scale engines --data ../shared/data/msrc [--sizes 64 256]   # needs ray, docs/cluster.md
+    python -m benchmarks.scale kills   --data ../shared/data/msrc [--sizes 96] [--kills 10]  # needs ray
+    python -m benchmarks.scale shards  --data ../shared/data/msrc [--sizes 96]
+
+Photos are those of the data, again and again under names of their own. ``photos`` runs every stage at each size and
+tells seconds a photo and the most memory that the process and its workers held. ``engines`` runs two workers here and
+two on a Ray cluster of this machine, in turn; what both need to start is left out by the difference of the two sizes.
+``kills`` ends a worker, a node, or the command itself, in turn, at random moments of a run on two nodes of this
+machine, and compares the end with an undisturbed local run. ``shards`` does that with each stage shared by two. Exit
+code 1 where files differ.
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import psutil
+
+from benchmarks.kills import compare
+from benchmarks.report import print_table, write_report
+from maskdistill.datasets import open_source
+from maskdistill.stages.stage_list import OF_EVERY_RUN
+from maskdistill.storage.run_folder import Run
+
+CHEAP = ("features.shorter_side=98", "predictions.crf=false", "clusters.num_classes=14")  # so that sizes can be large
+PERIOD = 0.25  # seconds between two looks at the memory
+GCS_PORT = 6389
+RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"127.0.0.1:{GCS_PORT}"}
+_TOLD = re.compile(rf"({'|'.join(OF_EVERY_RUN)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
+
+
+@dataclass
+class Timing:
+    """One run: when each stage ended, and what it held."""
+
+    ends: dict[str, float] = field(default_factory=dict)  # seconds from the start
+    peak: dict[str, float] = field(default_factory=dict)  # MB of the process and its children, by stage
+    seconds: float = 0.0
+
+    def stages(self) -> dict[str, float]:
+        """Seconds of each stage."""
+        names = list(self.ends)
+        before = [0.0, *self.ends.values()]
+        return {name: self.ends[name] - before[index] for index, name in enumerate(names)}
+
+
+def main() -> int:
+    """Do one of the measurements; returns the exit code."""
+    options = _parse()
+    with contextlib.ExitStack() as stack:
+        folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maskdistill-scale-")))
+        os.environ["MASKDISTILL_RUNS"] = str(folder / "runs")
+        result = {"photos": of_photos, "engines": of_engines, "kills": of_kills, "shards": of_shards}[options.what](
+            options, folder
+        )
+    write_report(options.json, {"benchmark": f"scale {options.what}", "data": options.data, **result})
+    return int(bool(result.get("differences")))
+
+
+def of_photos(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Seconds a photo and memory, by stage and number of photos."""
+    timings = {}
+    for size in options.sizes:
+        photos, run = repeat_photos(options.data, folder / f"{size}", size), Run(folder / f"run-{size}")
+        timings[size] = run_timed(command(options, photos, run))
+        shutil.rmtree(run.path)
+        print(f"{size} photos: {timings[size].seconds:.0f} s", flush=True)
+    largest, one_smaller = options.sizes[-1], options.sizes[-2] if len(options.sizes) > 1 else options.sizes[-1]
+    rows = []
+    for name in timings[largest].stages():
+        each = {size: timing.stages().get(name, 0.0) / size * 1000 for size, timing in timings.items()}
+        ratio = each[largest] / each[one_smaller] if each[one_smaller] else float("nan")
+        memory = [f"{timing.peak.get(name, 0):.0f}" for timing in timings.values()]
+        rows.append([name, *(f"{value:.1f}" for value in each.values()), f"{ratio:.2f}", *memory])
+    sizes = [f"{size:,}" for size in timings]
+    header = ["stage", *(f"ms a photo, {size}" for size in sizes), "last / before", *(f"MB, {size}" for size in sizes)]
+    print_table("Cost of a photo", header, rows)
+    return {"timings": {size: {"ends": timing.ends, "peak": timing.peak} for size, timing in timings.items()}}
+
+
+def of_engines(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Two workers here and two on a cluster: the same bytes, and seconds a photo without what both need to start."""
+    first, last = options.sizes[0], options.sizes[-1]
+    seconds: dict[str, dict[int, Timing]] = {"local": {}, "ray": {}}
+    differences: list[str] = []
+    with ray_node(2, head=True):
+        for size in (first, last):
+            photos = repeat_photos(options.data, folder / f"{size}", size)
+            runs = {engine: Run(folder / f"{engine}-{size}") for engine in seconds}
+            for engine, run in runs.items():
+                words = [*command(options, photos, run), "--workers", "2", "--engine", engine]
+                seconds[engine][size] = run_timed(words)
+                print(f"{size} photos, {engine}: {seconds[engine][size].seconds:.1f} s", flush=True)
+            differences += compare(runs["local"], runs["ray"])
+    rows, slopes = [], {}
+    for engine, timing in seconds.items():
+        slopes[engine] = (timing[last].seconds - timing[first].seconds) / (last - first)
+        rows.append(
+            [engine, *(f"{timing[size].seconds:.1f}" for size in (first, last)), f"{slopes[engine] * 1000:.0f}"]
+        )
+    print_table(
+        "Two workers, all stages", ["engine", f"{first} photos (s)", f"{last} photos (s)", "ms a photo more"], rows
+    )
+    print(f"\n  ray / local beyond the start: {slopes['ray'] / slopes['local']:.2f}")
+    return {"seconds_per_photo": slopes, "differences": differences}
+
+
+def of_kills(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Ends of a worker, a node and the command, in turn, against an undisturbed local run."""
+    photos = repeat_photos(options.data, folder / "photos", options.sizes[0])
+    whole, broken = Run(folder / "undisturbed"), Run(folder / "killed")
+    usual = run_timed([*command(options, photos, whole), "--workers", "2"]).seconds
+    generator, rows = random.Random(options.seed), []
+    words = [*command(options, photos, broken), "--workers", "2", "--engine", "ray"]
+    with ray_node(1, head=True), contextlib.ExitStack() as nodes:
+        second = nodes.enter_context(ray_node(1, head=False))
+        process = subprocess.Popen(words, env=os.environ | RAY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+        for number in range(options.kills):
+            wait = generator.uniform(0.3, 1) * usual / max(1, options.kills)
+            time.sleep(wait)
+            what = ("worker", "node", "command")[number % 3]
+            if process.poll() is not None:
+                if process.returncode:
+                    raise SystemExit(f"The run ended with {process.returncode} before kill {number + 1}.")
+                what = "nothing: it was finished"
+            elif what == "worker":
+                what = "worker" if _kill_one("ray::PhotoActor") else "nothing: no worker was at work"
+            elif what == "node":
+                nodes.close()
+                second = nodes.enter_context(ray_node(1, head=False))
+            else:
+                process.kill()
+                process.wait()
+                process = subprocess.Popen(
+                    words, env=os.environ | RAY, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL
+                )
+            rows.append([number + 1, f"{wait:.1f}", what])
+            print(*rows[-1], flush=True)
+        del second
+        if process.wait():
+            raise SystemExit(f"The run ended with {process.returncode}.")
+    print_table("Kills", ["", "after (s)", "of"], rows)
+    return {"kills": rows, "differences": compare(whole, broken)}
+
+
+def of_shards(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Every stage over photos by two shards, against one process."""
+    photos = repeat_photos(options.data, folder / "photos", options.sizes[0])
+    whole, shared = Run(folder / "whole"), Run(folder / "shared")
+    run_timed(command(options, photos, whole))
+    until = (("proposals", True), ("foreground", False), ("embeddings", True), ("stage1", False), ("candidates", True))
+    for stage, divided in (*until, ("rounds", False), ("predictions", True), ("projection", False)):
+        for shard in (["--shard", "2/2"], ["--shard", "1/2"]) if divided else ([],):
+            run_timed([*command(options, photos, shared), "--until", stage, *shard])
+    return {"differences": compare(whole, shared)}
+
+
+def command(options: argparse.Namespace, photos: Path, run: Run) -> list[str]:
+    """The command of a whole run."""
+    words = [sys.executable, "-m", "maskdistill", "run", "--data", str(photos), "--run", str(run.path)]
+    words += ["--preset", "quick", "--set", f"features.backbone={options.backbone}"]
+    return words + [part for setting in (*CHEAP, *options.set) for part in ("--set", setting)]
+
+
+def repeat_photos(data: str, folder: Path, size: int) -> Path:
+    """A folder of so many photos: those of the data, again and again under other names."""
+    photos = open_source(data).photos
+    folder.mkdir(parents=True)
+    for number in range(size):
+        path = photos[number % len(photos)].path
+        os.symlink(path.resolve(), folder / f"{number:07d}{path.suffix}")
+    return folder
+
+
+def run_timed(words: Sequence[str]) -> Timing:
+    """Run a command to its end; when each stage was done, and the most memory during it."""
+    timing, began, stage = Timing(), time.monotonic(), [""]
+    process = subprocess.Popen(
+        words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | RAY
+    )
+    held: list[tuple[float, float]] = []
+    watcher = threading.Thread(target=_watch, args=(process.pid, began, held), daemon=True)
+    watcher.start()
+    said = []
+    for line in process.stderr or ():
+        said.append(line)
+        if match := _TOLD.match(line):
+            stage[0] = match[1]
+            timing.ends[match[1]] = time.monotonic() - began
+    if process.wait():
+        raise SystemExit("".join(said[-20:]))
+    timing.seconds, before = time.monotonic() - began, 0.0
+    for name, end in timing.ends.items():
+        timing.peak[name] = max((memory for moment, memory in held if before <= moment <= end), default=0.0)
+        before = end
+    return timing
+
+
+def _watch(pid: int, began: float, held: list[tuple[float, float]]) -> None:
+    with contextlib.suppress(psutil.Error):
+        process = psutil.Process(pid)
+        while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
+            total = 0
+            for item in [process, *process.children(recursive=True)]:
+                with contextlib.suppress(psutil.Error):
+                    total += item.memory_info().rss
+            held.append((time.monotonic() - began, total / 2**20))
+            time.sleep(PERIOD)
+
+
+@contextlib.contextmanager
+def ray_node(cores: int, *, head: bool) -> Iterator[None]:
+    """A node of a Ray cluster on this machine, killed at the end."""
+    place = (
+        ["--head", f"--port={GCS_PORT}", "--include-dashboard=false"] if head else [f"--address=127.0.0.1:{GCS_PORT}"]
+    )
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", *place, f"--num-cpus={cores}", "--block"]
+    words += (
+        ["--object-store-memory=200000000", "--disable-usage-stats"] if head else ["--object-store-memory=200000000"]
+    )
+    environment = {name: value for name, value in (os.environ | RAY).items() if name != "RAY_ADDRESS"}
+    process = subprocess.Popen(
+        words, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    try:
+        _wait_for_nodes(process)
+        yield
+    finally:
+        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+        for item in family:
+            with contextlib.suppress(psutil.Error):
+                item.kill()
+        process.wait()
+
+
+def _wait_for_nodes(process: subprocess.Popen[bytes]) -> None:
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        names = [item.name() for item in psutil.Process(process.pid).children(recursive=True)]
+        if "raylet" in names:
+            time.sleep(3)  # until it has told the head of itself
+            return
+        time.sleep(0.3)
+    raise SystemExit("No Ray node could be started here: pip install -r requirements-cluster.txt")
+
+
+def _kill_one(title: str) -> bool:
+    """SIGKILL to one process of that title; whether there was one."""
+    for process in psutil.process_iter(["cmdline"]):
+        if title in " ".join(process.info["cmdline"] or ()):
+            with contextlib.suppress(psutil.Error):
+                process.send_signal(signal.SIGKILL)
+                return True
+    return False
+
+
+def _parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("photos", "engines", "kills", "shards"))
+    parser.add_argument("--data", required=True, help="folder of photos, VOC or COCO folder, sample")
+    parser.add_argument("--sizes", type=int, nargs="+", help="numbers of photos")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0, help="of the moments")
+    parser.add_argument("--backbone", default="focus_vits14")
+    parser.add_argument("--set", action="append", default=[], metavar="A.B=C")
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary one, removed at the end")
+    parser.add_argument("--json", type=Path, help="write the result here")
+    options = parser.parse_args()
+    sizes: Mapping[str, list[int]] = {"photos": [100, 1000, 5000], "engines": [64, 256]}
+    options.sizes = options.sizes or sizes.get(options.what, [96])
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())
