@@ -23,7 +23,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmarks.generated_run import BACKBONE, NUM_SHAPES, Shape, draw_photo, draw_shape
+from benchmarks.generated_run import BACKBONE, NUM_SHAPES, draw_photo, draw_shape
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.photo_table import PhotoTable
@@ -75,7 +75,6 @@ def open_generated(path: Path) -> PhotoSource:
 
 def generate_masks(folder: Path, source: PhotoSource, masks_a_photo: int = 1, seed: int = 0) -> Run:
     """A new run in ``folder`` whose masks of all photos are made, and nothing else."""
-    generator = np.random.default_rng(seed)
     run = Run(folder)
     run.path.mkdir(parents=True)
     config = load_preset("quick")
@@ -87,8 +86,7 @@ def generate_masks(folder: Path, source: PhotoSource, masks_a_photo: int = 1, se
     run.write_info({**info, "versions": {}, "limit": 0})
     if source.seen is not None:
         source.seen.write(run.seen_path)
-    shapes = [draw_shape(generator) for _ in range(NUM_SHAPES)]
-    merge_results(run, source, _results(len(source.photos), masks_a_photo, shapes, generator))
+    merge_results(run, source, draw_results(len(source.photos), masks_a_photo, seed))
     plan = Plan(run, source, config, BackboneChoice(SPECS[BACKBONE], ""))
     made_from = json.loads(json.dumps(plan.made_from("proposals")))
     record = {"fingerprint": plan.key("proposals"), "made_from": made_from, "backbone": backbone, "versions": {}}
@@ -96,9 +94,10 @@ def generate_masks(folder: Path, source: PhotoSource, masks_a_photo: int = 1, se
     return run
 
 
-def _results(
-    num_photos: int, masks_a_photo: int, shapes: list[Shape], generator: np.random.Generator
-) -> list[dict[str, Any]]:
+def draw_results(num_photos: int, masks_a_photo: int = 1, seed: int = 0) -> list[dict[str, Any]]:
+    """Masks of photos as their workers would give them, of a few hundred shapes."""
+    generator = np.random.default_rng(seed)
+    shapes = [draw_shape(generator) for _ in range(NUM_SHAPES)]
     chosen = generator.integers(len(shapes), size=(num_photos, masks_a_photo)).tolist()
     scores = generator.beta(5, 2, (num_photos, masks_a_photo)).round(6).tolist()
     return [

@@ -1,6 +1,7 @@
 """What a source of photos consists of: plain records, independent of where the photos came from."""
 
 import hashlib
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -88,9 +89,14 @@ class PhotoSource:
 
     def file_name(self, photo: Photo) -> str:
         """Path of a photo's file inside the source, with "/", as COCO names it; its name alone if it lies elsewhere."""
-        if self.root is not None and photo.path.is_relative_to(self.root):
-            return photo.path.relative_to(self.root).as_posix()
+        path = str(photo.path)  # a million paths are compared as texts
+        if self._root_text and path.startswith(self._root_text):
+            return path[len(self._root_text) :].replace(os.sep, "/")
         return photo.path.name
+
+    @cached_property
+    def _root_text(self) -> str:
+        return "" if self.root is None else os.path.join(self.root, "")
 
     def split(self, name: str) -> tuple[Photo, ...]:
         """Photos of a split, in order; ``trainaug`` means train, ``trainval`` train and val. Empty if unknown."""

@@ -14,6 +14,7 @@ from maskdistill.evaluation.confusion import BACKGROUND
 from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.region_metrics import MIN_REGION, class_regions
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.read_files import read_table_if_whole, state_of_file
 from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of
@@ -95,7 +96,7 @@ def read_truth(run: Run) -> Truth | None:
 
 def lacks_truth(run: Run) -> bool:
     """Whether the run's photos have ground truth that its masks, or some of them, were not compared with yet."""
-    if not run.info().get("source", {}).get("has_labels") or not run.proposals_path.is_file():
+    if not run.info().get("source", {}).get("has_labels") or not has_masks(run.proposals_path):
         return False
     path = run.path / FILE
     return _read_origin(path, state_of_file(path)) != _made_from(run)

@@ -16,6 +16,7 @@ from maskdistill.exports.huggingface import export_huggingface
 from maskdistill.exports.records import ExportFormat, ExportImage, ExportMask
 from maskdistill.exports.voc import export_voc
 from maskdistill.exports.yolo import export_yolo
+from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.review.decisions import class_digest, class_names, repairs_digest
@@ -23,12 +24,13 @@ from maskdistill.stages.chain import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.mask_store import read_masks
+from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score", "object_score")
-What = Literal["masks", "instances"]
+What = Literal["masks", "instances", "proposals"]
 LabelOf = Callable[[ExportImage], np.ndarray | None]
 
 
@@ -70,7 +72,8 @@ def export_run(
         out: New, empty, or the folder of an earlier export.
         kept_only: Only masks that the filter keeps, and only photos that have one (VOC: a pseudo-label): the others
             hold objects that nobody has judged, so they are no examples of background.
-        what: ``instances`` writes the single objects that the stage of that name finds instead (COCO, YOLO).
+        what: ``instances`` writes the single objects that the stage of that name finds instead (COCO, YOLO);
+            ``proposals`` the masks as they were cut, as ``proposals.json`` of a run with fewer masks is (COCO).
         stage: Which model ``onnx`` writes, as ``load_model`` takes it.
 
     Returns:
@@ -83,7 +86,11 @@ def export_run(
     """
     if what == "instances" and (format not in ("coco", "yolo") or kept_only):
         raise ConfigError("Instances are exported as coco or yolo, and the filter judges none of them.")
+    if what == "proposals" and (format != "coco" or kept_only):
+        raise ConfigError("Proposals are exported as coco, all of them.")
     check_folder(out)
+    if what == "proposals":
+        return _export_proposals(run, out)
     if format == "onnx":
         return _export_model(run, out, stage)
     if format == "atlas":
@@ -105,6 +112,16 @@ def export_run(
     return " ".join([summary.sentence, *content.notes, *notes])
 
 
+def _export_proposals(run: Run, out: Path) -> str:
+    run.info()  # raises if this is no run
+    if not has_masks(run.proposals_path):
+        raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
+    found = read_masks(run.proposals_path)
+    path = out / run.proposals_path.name
+    write_json(path, found, indent=None)
+    return f"{len(found['annotations'])} masks of {len(found['images'])} photos in {path}."
+
+
 def _export_model(run: Run, out: Path, stage: str) -> str:
     from maskdistill.exports.onnx_model import export_onnx  # loads torch
 
@@ -115,7 +132,7 @@ def _export_model(run: Run, out: Path, stage: str) -> str:
 
 def _read_content(run: Run, kept_only: bool) -> Content:
     run.info()  # raises if this is no run
-    if not _fits(run, "proposals") or not run.proposals_path.is_file():
+    if not _fits(run, "proposals") or not has_masks(run.proposals_path):
         raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
     if kept_only and not _fits(run, "filter"):
         raise RunError(f"{run.path} has no kept masks yet. Choose them with: maskdistill filter --run {run.path}")

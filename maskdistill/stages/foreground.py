@@ -20,13 +20,12 @@ from maskdistill.proposals.foreground import (
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.imported import STAY
-from maskdistill.stages.merge import as_coco, mask_rows
+from maskdistill.stages.merge import write_masks
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
 from maskdistill.storage.photo_arrays import TOKEN_INFO
 from maskdistill.storage.read_files import read_json, read_json_if_there
-from maskdistill.storage.run_folder import write_table
 
 STAGE = "foreground"
 FEWEST_PHOTOS = 8  # with masks; what fewer have in common says nothing
@@ -61,8 +60,7 @@ def find_foreground(context: Context) -> str:
     if not folder.heads_path.is_file():
         _fit(context, learnt, folds).save(folder.heads_path)
     results = _judge_photos(context, folds)
-    write_json(folder.codes_path, as_coco(context.source, results), indent=None)
-    write_table(folder.masks_path, mask_rows(context.source, results))
+    write_masks(folder.masks_path, folder.codes_path, context.source, results)
     counts = {
         "photos": len(context.source.photos),
         "trained_on": len(learnt),

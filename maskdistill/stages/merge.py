@@ -2,19 +2,19 @@
 
 import os
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
 from maskdistill import __version__
-from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.photo_table import paths_of
 from maskdistill.files import write_json
+from maskdistill.storage.mask_tables import MOST_IN_JSON, mask_table
 from maskdistill.storage.run_folder import Run, path_bytes_of, write_images, write_table
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
-    """Write proposals.json, masks.parquet and images.parquet; masks made from earlier proposals go first.
+    """Write masks.parquet, proposals.json and images.parquet; masks made from earlier proposals go first.
 
     Args:
         run: Run folder.
@@ -23,8 +23,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
     """
     run.repairs.drop_masks()
     run.foreground.drop_masks()
-    write_json(run.proposals_path, as_coco(source, results), indent=None)
-    write_table(run.cut_masks_path, mask_rows(source, results))
+    write_masks(run.cut_masks_path, run.proposals_path, source, results)
     write_images(run, source, *(_said(source, results, name) for name in ("error", "problem")))
 
 
@@ -42,14 +41,20 @@ def follow_move(run: Run, source: PhotoSource) -> None:
     write_images(run, source, errors, problems)
 
 
-def mask_rows(source: PhotoSource, results: Sequence[dict[str, Any]]) -> pd.DataFrame:
-    """One row a mask, the photos in order, best mask first."""
-    rows = [
-        _mask_row(source.photos[item["number"]], item, rank)
-        for item in results
-        for rank in range(len(item["annotations"]))
-    ]
-    return pd.DataFrame(rows, columns=None if rows else ["mask_id", "image_id", "score"])
+def write_masks(path: Path, coco_path: Path, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
+    """Write the table of masks, and its copy as COCO where it holds at most ``MOST_IN_JSON``.
+
+    Args:
+        path: The table, which is what stages read.
+        coco_path: The copy, for other tools.
+        source: Photos.
+        results: As of ``merge_results``.
+    """
+    table = mask_table(source.photos, results)
+    coco_path.unlink(missing_ok=True)
+    write_table(path, table)
+    if len(table) <= MOST_IN_JSON:
+        write_json(coco_path, as_coco(source, results), indent=None)
 
 
 def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -68,22 +73,3 @@ def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str,
 def _said(source: PhotoSource, results: Sequence[dict[str, Any]], name: str) -> dict[str, str]:
     """Photo id -> error or problem, of the photos that have one."""
     return {source.photos[item["number"]].id: item[name] for item in results if item[name]}
-
-
-def _mask_row(photo: Photo, item: dict[str, Any], rank: int) -> dict[str, Any]:
-    annotation = item["annotations"][rank]
-    x, y, width, height = annotation["bbox"]
-    return {
-        "mask_id": annotation["id"],
-        "image_id": photo.id,
-        "rank": rank,
-        "score": annotation["score"],
-        "area": annotation["area"] / (photo.height * photo.width),
-        "bbox_x": x,
-        "bbox_y": y,
-        "bbox_w": width,
-        "bbox_h": height,
-        "problem": (item["problem"] or "") if rank == 0 else "",
-        **{name: annotation[name] for name in ("recut", "cut_id", "pool", "category", "mended") if name in annotation},
-        **{f"part_{name}": value for name, value in annotation["parts"].items()},
-    }

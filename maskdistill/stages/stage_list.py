@@ -38,7 +38,7 @@ STAGES = (
         "masks as people mended them",
         "maskdistill.stages.repairs:mend_masks",
         ("foreground",),
-        artifacts=("repairs/record.json", "repairs/masks.parquet", "repairs/masks.json"),
+        artifacts=("repairs/record.json", "repairs/masks.parquet"),
     ),
     Stage(
         "embeddings",

@@ -11,10 +11,12 @@ from typing import Any, Literal, Self
 import numpy as np
 import pyarrow as pa
 
+from maskdistill import __version__
 from maskdistill.datasets.coco_masks import AnnotationError, check_total, decode_counts
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically
 from maskdistill.masks import decode_mask
+from maskdistill.storage.mask_tables import coded_table, read_annotations, read_code_columns
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_table, reading
 from maskdistill.storage.run_folder import Run
 
@@ -27,8 +29,9 @@ _AT_ONCE = 500  # codes that are decoded together; their arrays stay in the proc
 class MaskCodes:
     """Run-length codes and boxes by mask id.
 
-    The COCO file of the masks is the artifact; beside it lies a memory-mapped copy, ``<name>.arrow``, that is made when
-    it is missing or older, and may be deleted. Where it cannot be written the codes stay in memory.
+    They are those of the masks' table, or of their COCO file where there is no such table; beside it lies a
+    memory-mapped copy, ``<name>.arrow``, that is made when it is missing or older, and may be deleted. Where it cannot
+    be written the codes stay in memory.
     """
 
     def __init__(self, path: Path, table: pa.Table) -> None:
@@ -57,13 +60,14 @@ class MaskCodes:
         return cls.of_file(paths[which])
 
     @classmethod
-    def of_file(cls, path: Path) -> Self:
-        """The masks of a COCO file; the rest as ``open``."""
-        images = _images_path(path)
+    def of_file(cls, coco_path: Path) -> Self:
+        """The masks of a COCO file, or of the table that it is a copy of; the rest as ``open``."""
+        path = coco_path
+        images, path = _images_path(path), coded_table(path) or path
         made_from = b" ".join(_state(file) for file in (path, images) if file is not None)
-        copy = path.with_suffix(".arrow")
+        copy = coco_path.with_suffix(".arrow")
         if (table := _read(copy, made_from)) is None:
-            table = _parse(path, images)
+            table = _parse(path, images) if path == coco_path else _check_codes(path, images)
             table = table.replace_schema_metadata({_MADE_FROM: made_from, _CHECKSUM: _checksum(table)})
             try:
                 replace_atomically(copy, lambda temporary: _write(temporary, table))
@@ -117,13 +121,37 @@ class MaskCodes:
 
 
 def read_masks(path: Path) -> dict[str, Any]:
-    """The COCO file of a run's masks as it is, once its codes are known to be sound.
+    """A run's masks as COCO, once their codes are known to be sound: from their table, or their COCO file as it is.
 
     Raises:
-        RunError: If there is none, or it is damaged.
+        RunError: If there are none, or a file is damaged.
     """
     MaskCodes.of_file(path)
-    return read_json(path)
+    table = coded_table(path)
+    if table is None:
+        return dict(read_json(path))
+    return {
+        "info": {"description": f"Unsupervised object masks, by maskdistill {__version__}"},
+        "images": _read_photos(path),
+        "annotations": read_annotations(table),
+        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
+    }
+
+
+def _read_photos(path: Path) -> list[dict[str, Any]]:
+    """COCO's entries of the photos; none where there is no table of them."""
+    images = _images_path(path)
+    if images is None:
+        return []
+    table = read_table(images)
+    table = table[table["digest"].notna()]
+    with reading(images):
+        names = table["file_name"] if "file_name" in table else [Path(path).name for path in table["path"]]
+        cells = zip(names, table["height"].astype(int).tolist(), table["width"].astype(int).tolist(), strict=True)
+        return [
+            {"id": number, "file_name": name, "height": height, "width": width}
+            for number, (name, height, width) in enumerate(cells)
+        ]
 
 
 def _images_path(path: Path) -> Path | None:
@@ -139,7 +167,9 @@ def _state(path: Path) -> bytes:
         raise MissingFileError(path) from error
 
 
-def require_sound(path: Path, masks: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]]) -> None:
+def require_sound(
+    path: Path, masks: Sequence[Mapping[str, Any]], sizes: Sequence[tuple[int, int]] | np.ndarray
+) -> None:
     """Refuse a file's masks whose run-length codes do not add up, or are of another size than their photo.
 
     Args:
@@ -150,39 +180,61 @@ def require_sound(path: Path, masks: Sequence[Mapping[str, Any]], sizes: Sequenc
     Raises:
         DamagedFileError: Naming the first such mask.
     """
-    for first in range(0, len(masks), _AT_ONCE):
-        some = masks[first : first + _AT_ONCE]
-        totals = decode_counts([mask["segmentation"]["counts"] for mask in some])[2].tolist()
-        for mask, total, wanted in zip(some, totals, sizes[first : first + _AT_ONCE], strict=True):
-            height, width = mask["segmentation"]["size"]
-            if total == height * width and (height, width) == wanted:
-                continue
+    codes = [mask["segmentation"] for mask in masks]
+    found = np.array([code["size"] for code in codes], np.int64).reshape(-1, 2)
+    _require_sound(path, [mask["id"] for mask in masks], [code["counts"] for code in codes], found, np.array(sizes))
+
+
+def _require_sound(
+    path: Path, ids: Sequence[int], counts: Sequence[str], sizes: np.ndarray, wanted: np.ndarray
+) -> None:
+    """The same of columns; sizes are (N, 2), height and width in pixels."""
+    wanted = wanted.reshape(-1, 2)
+    for first in range(0, len(ids), _AT_ONCE):
+        some = slice(first, first + _AT_ONCE)
+        totals = decode_counts(counts[some])[2]
+        wrong = (totals != sizes[some].prod(axis=1)) | (sizes[some] != wanted[some]).any(axis=1)
+        for place in np.flatnonzero(wrong).tolist():
+            (height, width), (high, wide) = sizes[first + place].tolist(), wanted[first + place].tolist()
             try:
-                check_total(total, height, width)
+                check_total(int(totals[place]), height, width)
             except AnnotationError as error:
-                raise DamagedFileError(path, f"mask {mask['id']}: {error}") from error
+                raise DamagedFileError(path, f"mask {ids[first + place]}: {error}") from error
             raise DamagedFileError(
-                path, f"mask {mask['id']} has {height} x {width} pixels, its photo {wanted[0]} x {wanted[1]}"
+                path, f"mask {ids[first + place]} has {height} x {width} pixels, its photo {high} x {wide}"
             )
 
 
-def _sizes_of(path: Path, masks: Sequence[Mapping[str, Any]], images: Path | None) -> list[tuple[int, int]]:
-    """(height, width) of each mask's photo; of the masks themselves where there is no table of photos."""
+def _sizes_of(path: Path, ids: Sequence[int], numbers: np.ndarray, own: np.ndarray, images: Path | None) -> np.ndarray:
+    """(N, 2) height and width of each mask's photo; of the masks themselves where there is no table of photos."""
     if images is None:
-        return [tuple(mask["segmentation"]["size"]) for mask in masks]
-    table = read_table(images)
+        return own
+    table = read_table(images, ("height", "width", "digest"))
     table = table[table["digest"].notna()]  # as they are numbered
-    photos = list(zip(table["height"].astype(int).tolist(), table["width"].astype(int).tolist(), strict=True))
-    strange = next((mask["id"] for mask in masks if mask["image_id"] >= len(photos)), None)
-    if strange is not None:
-        raise DamagedFileError(path, f"mask {strange} is of no photo of {images.name}")
-    return [photos[mask["image_id"]] for mask in masks]
+    photos = np.stack([table[name].to_numpy(np.int64) for name in ("height", "width")], axis=1)
+    strange = np.flatnonzero(numbers >= len(photos))
+    if len(strange):
+        raise DamagedFileError(path, f"mask {ids[strange[0]]} is of no photo of {images.name}")
+    return photos[numbers]
+
+
+def _check_codes(path: Path, images: Path | None) -> pa.Table:
+    """The codes of a table of masks, once they are known to be sound."""
+    table = read_code_columns(path)
+    with reading(path):
+        ids = table["mask_id"].to_pylist()
+        own = np.stack([table[name].to_numpy().astype(np.int64) for name in ("height", "width")], axis=1)
+        wanted = _sizes_of(path, ids, table["image"].to_numpy(), own, images)
+        _require_sound(path, ids, table["counts"].to_pylist(), own, wanted)
+    return table
 
 
 def _parse(path: Path, images: Path | None) -> pa.Table:
     items = sorted(read_json(path)["annotations"], key=lambda item: item["id"])
     with reading(path):
-        require_sound(path, items, _sizes_of(path, items, images))
+        ids, numbers = [item["id"] for item in items], np.array([item["image_id"] for item in items], np.int64)
+        own = np.array([item["segmentation"]["size"] for item in items], np.int64).reshape(-1, 2)
+        require_sound(path, items, _sizes_of(path, ids, numbers, own, images))
         return _as_table(path, items)
 
 

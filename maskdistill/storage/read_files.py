@@ -12,7 +12,7 @@ import stat
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -123,12 +123,13 @@ def read_json_if_there(path: Path) -> Any | None:
         return None
 
 
-def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
+def read_table(path: Path, columns: Sequence[str] | None = None, *, without: Collection[str] = ()) -> pd.DataFrame:
     """Read a Parquet file. One without rows has all columns too.
 
     Args:
         path: The file.
         columns: Which are wanted; None for all. Only these are checked.
+        without: Columns that are not read.
 
     Raises:
         FileNotFoundError: If there is none.
@@ -138,8 +139,10 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame
     known = file.columns or {} if file else {}
     wanted = {name: kind for name, kind in known.items() if columns is None or name in columns}
     with reading(path):
-        there = pq.read_schema(path).names if columns is not None else []
-        some = [name for name in there if name in columns] if columns is not None else None
+        some = None
+        if columns is not None or without:
+            there = [name for name in pq.read_schema(path).names if name not in without]
+            some = there if columns is None else [name for name in there if name in columns]
         table = pd.read_parquet(path, columns=some, page_checksum_verification=True)
         lacking = [name for name in wanted if name not in table and name not in LATER_COLUMNS]
         is_empty = len(table.columns) > 0 and not len(table)  # then it may lack some

@@ -26,6 +26,7 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
 )
+from maskdistill.storage.run_layout import CODE_COLUMNS
 from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder, RepairFolder
 
 logger = logging.getLogger(__name__)
@@ -36,6 +37,7 @@ MASKS_PER_PHOTO = 10  # mask ids are photo number * 10 + rank, so they do not de
 DRAWN = 1_000_000_000  # masks that people add are DRAWN + photo number * DRAWN_PER_PHOTO + place: ids of before stay
 DRAWN_PER_PHOTO = 1000
 INFO, INFO_COPY = "run.json", "run.copy.json"
+MASKS = "masks.parquet"
 FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
 
@@ -88,7 +90,7 @@ class LabelFolder:
 
     def _table(self, path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
         try:
-            return read_table(path, columns)
+            return read_table(path, columns, without=CODE_COLUMNS if path.name == MASKS else ())
         except FileNotFoundError as error:
             raise MissingFileError(path) from error
 
@@ -128,13 +130,13 @@ class Run(LabelFolder):
 
     @property
     def proposals_path(self) -> Path:
-        """proposals.json: COCO, masks as RLE, as they were cut."""
+        """proposals.json: COCO, masks as RLE, as they were cut; a copy of what the table holds, where these are few."""
         return self.path / "proposals.json"
 
     @property
     def cut_masks_path(self) -> Path:
-        """masks.parquet: one row a mask as it was cut."""
-        return self.path / "masks.parquet"
+        """masks.parquet: one row a mask as it was cut, with its run-length code."""
+        return self.path / MASKS
 
     @property
     def foreground(self) -> ForegroundFolder:
@@ -423,28 +425,27 @@ def write_images(
         problems: Photo id -> why its masks are doubtful.
     """
     errors, problems = errors or {}, problems or {}
-    rows = [
-        {
-            **asdict(photo),
-            **_path_cells(photo.path),
-            "view": _view_text(photo.view),
-            "readable": photo.id not in errors,
-            "reason": errors.get(photo.id, ""),
-            "problem": problems.get(photo.id, ""),
-        }
-        for photo in source.photos
-    ]
-    rows += [
-        {"id": printable(item.path), **_path_cells(item.path), "readable": False, "reason": item.reason, "problem": ""}
-        for item in source.skipped_photos
-    ]
-    write_table(run.images_path, pd.DataFrame(rows))
+    photos, skipped = list(source.photos), source.skipped_photos
+    ids = [photo.id for photo in photos]
+    none = [None] * len(skipped)
+    columns: dict[str, list[Any]] = {
+        "id": ids + [printable(item.path) for item in skipped],
+        **_path_cells([photo.path for photo in photos] + [item.path for item in skipped]),
+        **{name: [getattr(photo, name) for photo in photos] + none for name in ("height", "width", "digest", "split")},
+        "view": [_view_text(photo.view) for photo in photos] + none,
+        "file_name": [printable(source.file_name(photo)) for photo in photos] + none,
+        "readable": [id not in errors for id in ids] + [False] * len(skipped),
+        "reason": [errors.get(id, "") for id in ids] + [item.reason for item in skipped],
+        "problem": [problems.get(id, "") for id in ids] + [""] * len(skipped),
+    }
+    write_table(run.images_path, pd.DataFrame(columns))
 
 
-def _path_cells(path: Path) -> dict[str, Any]:
-    """A path as text, and as bytes where these are no text: only so can the file be found again."""
-    text = printable(path)
-    return {"path": text} if text == str(path) else {"path": text, "path_bytes": os.fsencode(path)}
+def _path_cells(paths: Sequence[Path]) -> dict[str, list[Any]]:
+    """Paths as texts, and as bytes where these are no text: only so can the file be found again."""
+    texts = [printable(path) for path in paths]
+    odd = [None if text == str(path) else os.fsencode(path) for text, path in zip(texts, paths, strict=True)]
+    return {"path": texts, "path_bytes": odd} if any(odd) else {"path": texts}
 
 
 def paths_of(images: pd.DataFrame) -> list[Path]:

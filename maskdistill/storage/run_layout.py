@@ -40,6 +40,9 @@ _CANDIDATES: Columns = {
 }
 _KEPT: Columns = {"mask_id": "id", "kept": "flag", "rule": "text", "decision": "whole", "relabel": "class"}
 
+# What masks.parquet holds of each mask besides what people look at: number, height and width of its photo, its area in
+# pixels, COCO's compressed run-length code. Runs of earlier versions have these in the COCO file alone.
+CODE_COLUMNS = ("image", "height", "width", "pixels", "counts")
 LATER_COLUMNS = ("decision", "relabel", "object_score")  # that runs of earlier versions, or of other settings, lack
 
 _PHOTOS = {"photos": [COUNT]}

@@ -16,6 +16,7 @@ from maskdistill.proposals.refinement import resize_map
 from maskdistill.proposals.tree import pairwise_iou
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore
 from maskdistill.storage.run_folder import FINAL_KINDS, Run
 
@@ -84,7 +85,7 @@ def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) 
         ("instance", run.instances.codes_path),
     )
     for origin, path in files:
-        if path.is_file():
+        if has_masks(path):
             codes = MaskCodes.of_file(path)
             ids = codes.ids[codes.images == number].tolist()
             yield from ((origin, codes.decode(mask_id)) for mask_id in ids if _boxes_meet(codes.box(mask_id), mask))

@@ -39,7 +39,7 @@ def test_damaged_run_is_named_and_leaves_the_pages_of_others_alone(editable_run,
     [
         ("clusters", "clusters.parquet: cut in half"),
         ("filter", "kept.parquet: no columns"),
-        ("audit", "proposals.json: holds []"),
+        ("audit", "masks.parquet: cut in half"),
         ("proposals", "masks.parquet: without score"),
     ],
 )

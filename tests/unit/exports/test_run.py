@@ -7,7 +7,7 @@ from PIL import Image
 from whole_tables import write_whole_table
 
 from maskdistill.datasets import open_source, read_photo
-from maskdistill.errors import RunError
+from maskdistill.errors import ConfigError, RunError
 from maskdistill.exports.run import export_run
 from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, decode_mask, encode_mask
@@ -381,3 +381,15 @@ def test_photos_of_another_number_are_refused(run, tmp_path):
     write_table(run.images_path, run.images().iloc[1:])
     with pytest.raises(RunError, match=r"no photo of images.*maskdistill propose"):
         export_run(run, "coco", tmp_path / "out")
+
+
+def test_masks_as_cut_are_one_file_whatever_came_after(run, tmp_path):
+    cluster(run)
+    judge(run)
+    before = read_json(run.proposals_path)
+    said = export_run(run, "coco", tmp_path / "out", what="proposals")
+    assert said.startswith(f"{len(PROPOSALS)} masks of {NUM_PHOTOS} photos")
+    assert read_json(tmp_path / "out" / "proposals.json")["annotations"] == before["annotations"]
+    for how in ({"format": "yolo"}, {"format": "coco", "kept_only": True}):
+        with pytest.raises(ConfigError, match="exported as coco, all of them"):
+            export_run(run, out=tmp_path / "other", what="proposals", **how)

@@ -177,9 +177,7 @@ def test_new_proposals_drop_the_masks_made_from_the_old(copy, scene, settings, m
     assert copy.mask_stage == "foreground"
 
 
-@pytest.mark.parametrize(
-    "name", ["foreground.json", "foreground/masks.json", "foreground/masks.parquet", "foreground/heads.npz"]
-)
+@pytest.mark.parametrize("name", ["foreground.json", "foreground/masks.parquet", "foreground/heads.npz"])
 @pytest.mark.parametrize("damage", ["deleted", "cut off"])
 def test_damaged_file_is_made_again_the_same(copy, made, scene, settings, name, damage):
     path = copy.path / name
