@@ -6,6 +6,7 @@ from typing import Literal
 from maskdistill.config.proposals import Precision
 from maskdistill.config.settings import check_values, setting
 
+HOW = ("checkpoint_seconds", "processes")  # settings that only decide how the work is done
 ModelName = Literal["patch_head", "mask_rcnn", "deeplabv3"]
 
 
@@ -35,6 +36,7 @@ class TrainConfig:
     checkpoint_seconds: float = setting(
         30.0, "time between two checkpoints; each epoch ends with one anyway", "[0, 1000000]", step=1
     )
+    processes: int = setting(0, "processes that share a batch; 0: one a GPU, of a patch_head one", "[0, 1024]")
     hard_pixels: float = setting(
         1.0, "deeplabv3: share of pixels, those of largest loss, that count; published 0.2", "(0, 1]"
     )

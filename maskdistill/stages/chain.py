@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.config import RunConfig, TrainConfig
+from maskdistill.config.training import HOW
 from maskdistill.datasets import PhotoSource, ProgressCallback, open_source
 from maskdistill.errors import ConfigError, printable
 from maskdistill.evaluation.ground_truth import label_notes, state_of_labels
@@ -372,7 +373,8 @@ def _check_weights(run: Run, config: RunConfig, needed: Sequence[str]) -> None:
 def _section(config: RunConfig, name: str) -> dict[str, Any]:
     """A section of the settings, without what only decides how the work is done."""
     values = asdict(getattr(config, name))
-    values.pop("checkpoint_seconds", None)
+    for how in HOW:
+        values.pop(how, None)
     before = _LATER.get(name, {})
     return {key: value for key, value in values.items() if key not in before or value != before[key]}
 

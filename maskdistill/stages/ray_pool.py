@@ -35,6 +35,7 @@ from maskdistill.stages.tasks import (
 logger = logging.getLogger(__name__)
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is reported to anybody
+os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # a busy machine takes longer than Ray's 30
 os.environ.setdefault("RAY_IGNORE_UNHANDLED_ERRORS", "1")  # of tasks that are not read once one has failed
 TASKS_AHEAD = 2  # per actor, so that none waits for the driver
 BYTES_AHEAD = 64 * 2**20  # of the arrays in those tasks: Ray keeps them in a store of shared memory
@@ -115,6 +116,10 @@ def connect(address: str) -> Any:
         raise ConfigError(
             f"The Ray cluster at '{address or 'this machine'}' cannot be used: {said} Ray and Python must be of the "
             "same version on all nodes."
+        ) from error
+    except Exception as error:  # Ray raises no other kind where a node of this machine does not come up in time
+        raise ConfigError(
+            f"Ray cannot be started on this machine: {_short(error)} Free memory, or try again."
         ) from error
     _connected["address"] = address
     return ray

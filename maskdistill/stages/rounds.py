@@ -29,7 +29,7 @@ from maskdistill.stages.pool import map_photos
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.tasks import WorkerSpec
-from maskdistill.stages.train import train_on_labels
+from maskdistill.stages.train import train_stage
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import LabelFolder, fingerprint
 
@@ -65,7 +65,7 @@ def do_rounds(context: Context) -> str:
         if stable:  # training on labels that hardly changed would only make the same model again
             break
         model, labels = f"rounds/{number}", folder
-        train_on_labels(at_work, model, folder)
+        train_stage(at_work, model)
     trained = {str(number) for number, item in enumerate(rounds, 1) if item["trained"]}
     for path in (run.path / "rounds").glob("*/"):
         if path.name not in trained:

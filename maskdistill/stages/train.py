@@ -1,7 +1,9 @@
 """Stages ``stage1`` and ``stage2``: the first model learns from every mask, the final one from the label maps kept."""
 
+import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING
@@ -69,32 +71,36 @@ def train_stage1(context: Context) -> str:
     What people rejected or excluded is background; but a photo of which they left nothing by rejecting shows an object
     somewhere that no mask outlines, so nothing is learnt from it.
     """
-    clusters, shares = context.run.class_of_mask(), shares_of_mask(context.run)
-    return _train(
-        Lesson(
-            context,
-            "stage1",
-            _outlined_numbers(context, clusters),
-            lambda number: clustered_labels(context, number, clusters),
-            lambda number: clustered_masks(context, number, clusters),
-            (lambda number: shared_labels(context, number, shares)) if shares else None,
-        )
-    )
+    return train_stage(context, "stage1")
 
 
 def train_stage2(context: Context) -> str:
     """Train on the pseudo-labels."""
-    return train_on_labels(context, "stage2", context.run)
+    return train_stage(context, "stage2")
 
 
-def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
-    """Train on the label maps of a folder with the settings of stage 2, from the initial weights again.
+def train_stage(context: Context, stage: str) -> str:
+    """Train a model by one process, or by as many as ``num_processes`` says.
 
     Args:
-        context: The run; its key must differ where the label maps are made from other inputs.
-        stage: Folder of the model in the run: ``stage2`` or ``rounds/<number>``.
-        folder: Where the label maps lie.
+        context: The run; its key must differ where the labels are made from other inputs.
+        stage: Folder of the model in the run: ``stage1``, ``stage2``, or ``rounds/<number>``, which learns from the
+            label maps there, with the settings of stage 2 and from the initial weights again.
     """
+    from maskdistill.stages import train_processes
+
+    config = context.config.stage1 if stage == "stage1" else context.config.stage2
+    size = train_processes.num_processes(config, context.config.features.device)
+    if size > 1:
+        train_processes.train_in_processes(context, stage, size)
+    return train_lesson(context, stage)  # where several have trained it, it is there
+
+
+def train_lesson(context: Context, stage: str) -> str:
+    """``train_stage`` as one process, or as one of those that train it together."""
+    if stage == "stage1":
+        return _train(_clusters_lesson(context))
+    folder = context.run if stage == "stage2" else LabelFolder(context.run.path / stage)
     return _train(
         Lesson(
             context,
@@ -103,6 +109,18 @@ def train_on_labels(context: Context, stage: str, folder: LabelFolder) -> str:
             lambda number: read_label_png(folder.pseudo_label(number)),
             lambda number: split_labels(read_label_png(folder.pseudo_label(number))),
         )
+    )
+
+
+def _clusters_lesson(context: Context) -> Lesson:
+    clusters, shares = context.run.class_of_mask(), shares_of_mask(context.run)
+    return Lesson(
+        context,
+        "stage1",
+        _outlined_numbers(context, clusters),
+        lambda number: clustered_labels(context, number, clusters),
+        lambda number: clustered_masks(context, number, clusters),
+        (lambda number: shared_labels(context, number, shares)) if shares else None,
     )
 
 
@@ -148,7 +166,8 @@ def _train(lesson: Lesson) -> str:
     context, config = lesson.context, lesson.config
     task, predict = _MAKERS[config.model](lesson, choose_device(context.config.features.device))
     steps = config.epochs * -(-len(lesson.numbers) // config.batch_size)
-    with context.reporter(lesson.stage, steps, unit="steps") as reporter:
+    first = os.environ.get("RANK", "0") == "0"  # of the processes that train it
+    with context.reporter(lesson.stage, steps, unit="steps") if first else nullcontext() as reporter:
         result = train(
             task,
             config,
@@ -157,7 +176,7 @@ def _train(lesson: Lesson) -> str:
             key=context.key,
             calls=Callbacks(
                 on_epoch=None if context.quiet else _say,
-                on_step=lambda done, _total: reporter.reach(done),
+                on_step=(lambda done, _total: reporter.reach(done)) if reporter else None,
                 on_inspect=_sample_writer(lesson, predict, task.model),
             ),
         )

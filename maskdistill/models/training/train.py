@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from maskdistill.config import TrainConfig
+from maskdistill.config.training import HOW
 from maskdistill.errors import CheckpointError, DatasetError
 from maskdistill.models.training.checkpoint import WEIGHTS, read_history, read_tensors
 from maskdistill.models.training.loop import Training
@@ -72,7 +73,8 @@ def train(
 def _identity(model: nn.Module, config: TrainConfig, seed: int, key: str) -> str:
     """Everything that two trainings must have in common for one to go on where the other stopped."""
     settings = asdict(config)
-    del settings["checkpoint_seconds"]
+    for name in HOW:
+        del settings[name]
     shapes = {name: list(value.shape) for name, value in model.state_dict().items()}
     frozen = [name for name, parameter in model.named_parameters() if not parameter.requires_grad]
     return fingerprint([settings, seed, key, shapes, frozen])

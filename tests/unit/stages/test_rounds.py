@@ -283,7 +283,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_files(go_on, twice, monkeypa
     assert rounds_of(go_on.run) == rounds_of(twice[0])
 
 
-@pytest.mark.parametrize("name", ["write_kept", "write_label_maps", "compare_labels", "write_json", "train_on_labels"])
+@pytest.mark.parametrize("name", ["write_kept", "write_label_maps", "compare_labels", "write_json", "train_stage"])
 def test_killed_between_two_steps_of_the_second_round(go_on, twice, monkeypatch, name):
     function, left = getattr(rounds, name), [2]
 
