@@ -36,6 +36,7 @@ _DOCKER = Plan(why_not="needs a Docker daemon and base images")
 _CI = Plan(why_not=".ci/run runs it on a clean clone")
 _RAY = Plan(why_not="needs ray; tests/unit/stages/test_ray_pool.py does it where there is one")
 _LAUNCHER = Plan(why_not="wants two machines; tests/unit/stages/test_train_processes.py does it on one")
+_RANK = "-m maskdistill.stages.train_processes RUN stage2"
 _MEASURED = Plan(help_only=True)  # takes minutes to hours on photos with ground truth
 RUN = "runs/first"
 _FEW_STEPS = "--set instances.composites=20 --set instances.epochs=1"
@@ -139,10 +140,8 @@ COMMANDS: dict[str, Plan] = {
     "ray start --head --port 6379 --include-dashboard=false": _RAY,
     "ray start --address FIRST:6379": _RAY,
     "ray stop": _RAY,
-    "accelerate launch --multi_gpu --num_machines 2 --num_processes 8 -m maskdistill.stages.train_processes RUN stage2": (
-        _LAUNCHER
-    ),
-    "torchrun --nnodes 2 --nproc-per-node 4 -m maskdistill.stages.train_processes RUN stage2": _LAUNCHER,
+    f"accelerate launch --multi_gpu --num_machines 2 --num_processes 8 {_RANK}": _LAUNCHER,
+    f"torchrun --nnodes 2 --nproc-per-node 4 {_RANK}": _LAUNCHER,
     "maskdistill propose --data photos/ --run RUN --shard 3/16": Plan(
         run="maskdistill propose --data sample --run runs/shared --shard 3/16", prints="left to other shards"
     ),
