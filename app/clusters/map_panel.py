@@ -14,6 +14,7 @@ from app.clusters.redraw import Part, change_selection
 from app.clusters.scatter import PointNote, hover_notes, scatter
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
+from app.run_context import run_config
 from app.run_view import DecisionView, RunView, decision_view, read_run_view
 from maskdistill.review.point_map import PointMap
 from maskdistill.review.selections import box_text, ids_text, lasso_text, outlines
@@ -92,6 +93,9 @@ def _controls(run_view: RunView, decisions_now: DecisionView, names: dict[str, s
             )
         else:
             umap_button.draw(run_view)
+    most = run_config(run_view.run.info()).projection.most_unfolded
+    if points.name == "umap" and len(points.rows) > most:
+        st.caption(f"The map is made of {most:,} masks, as many of each cluster; the others are placed among them.")
     return points
 
 

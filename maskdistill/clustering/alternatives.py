@@ -14,11 +14,10 @@ from typing import Any, Self
 
 import numpy as np
 
-from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import cluster_views, fit_spaces
 from maskdistill.clustering.kmeans import assign
 from maskdistill.clustering.model_selection import KCurve, suggest_num_classes
-from maskdistill.clustering.stored_vectors import read_support, read_vectors
+from maskdistill.clustering.stored_vectors import read_embeddings, read_support, read_vectors, take_rows
 from maskdistill.config import ClusterConfig, RunConfig
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError
@@ -192,10 +191,9 @@ def _views(run: Run, inputs: ClusteringInputs) -> list[np.ndarray]:
     """Vectors of the fitted masks in every space that the clusters were found in, the chosen one first."""
     photos = run.photo_of(inputs.mask_ids)
     numbers, counts = np.unique(photos, return_counts=True)
-    stored = candidate_embeddings(read_vectors(run).read(numbers.tolist(), counts.tolist()))
     rows = np.argsort(np.lexsort((inputs.mask_ids, photos)))  # they are stored photo by photo
-    embeddings = {name: values[rows] for name, values in stored.items()}
-    training = {name: values[inputs.fitted] for name, values in embeddings.items()}
+    embeddings = read_embeddings(read_vectors(run), numbers.tolist(), counts.tolist(), rows)
+    training = take_rows(embeddings, inputs.fitted)
     support = read_support(run) if inputs.config.support else None
     return [view for _, view in fit_spaces(training, support, inputs.scores, inputs.config)]
 

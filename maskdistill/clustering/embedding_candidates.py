@@ -1,6 +1,6 @@
 """The embeddings of a mask that the choice without labels is made among."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -19,18 +19,28 @@ def candidate_embeddings(vectors: Mapping[str, np.ndarray]) -> dict[str, np.ndar
         with the patch tokens of the earliest pooled block, averaged inside the mask in the photo and in the crop.
     """
     units = {name: unit_rows(values) for name, values in vectors.items()}
-    blocks = sorted(int(name.removeprefix("cls")) for name in units if name.startswith("cls"))
-    pooled = sorted(int(name.removeprefix("photo")) for name in units if name.startswith("photo"))
-    groups = _groups(blocks)
+    return {name: join_vectors(units, parts) for name, parts in candidate_names(units).items()}
+
+
+def candidate_names(vectors: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Of each embedding, by its name, the raw vectors that it is made of."""
+    names = list(vectors)
+    blocks = sorted(int(name.removeprefix("cls")) for name in names if name.startswith("cls"))
+    pooled = sorted(int(name.removeprefix("photo")) for name in names if name.startswith("photo"))
     extras: dict[str, list[str]] = {"": []}
     if pooled:
         extras[f" + patches {pooled[0]}"] = [f"photo{pooled[0]}"]
         extras[f" + patches {pooled[0]} of photo and crop"] = [f"photo{pooled[0]}", f"crop{pooled[0]}"]
     return {
-        f"CLS {_span(group)}{suffix}": np.concatenate([units[name] for name in (*_names(group), *more)], axis=1)
-        for group in groups
+        f"CLS {_span(group)}{suffix}": (*_names(group), *more)
+        for group in _groups(blocks)
         for suffix, more in extras.items()
     }
+
+
+def join_vectors(units: Mapping[str, np.ndarray], parts: Sequence[str]) -> np.ndarray:
+    """(N, D') of vectors of length 1, side by side."""
+    return np.concatenate([units[name] for name in parts], axis=1)
 
 
 def _groups(blocks: list[int]) -> list[tuple[int, ...]]:

@@ -90,10 +90,11 @@ class EmbeddingSpace:
         placed = np.empty((len(vectors), self.dimensions), dtype=np.float32)
         for start in range(0, len(vectors), CHUNK_ROWS):
             rows = slice(start, start + CHUNK_ROWS)
-            placed[rows] = self._transform_chunk(vectors[rows])
+            placed[rows] = self.transform_chunk(vectors[rows])
         return placed
 
-    def _transform_chunk(self, vectors: np.ndarray) -> np.ndarray:
+    def transform_chunk(self, vectors: np.ndarray) -> np.ndarray:
+        """``transform`` of so few rows that a float64 copy of them does no harm."""
         values = vectors.astype(np.float64) * self.weights - self.mean
         if self.components is not None:
             values = values @ self.components.T  # (n, d)
@@ -140,6 +141,8 @@ def check_vectors(vectors: np.ndarray) -> None:
         raise ShapeError("vectors", "(N, D)", vectors.shape)
     if len(vectors) < 2:
         raise ConfigError(f"Clustering needs the embeddings of at least 2 masks, got {len(vectors)}. Add photos.")
+    if getattr(vectors, "is_finite", False):  # of stored ones the files were checked
+        return
     broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1))
     if len(broken):
         raise ConfigError(

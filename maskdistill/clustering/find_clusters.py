@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from maskdistill.clustering.consensus import consensus_cluster
-from maskdistill.clustering.embedding_space import EmbeddingSpace
+from maskdistill.clustering.embedding_space import CHUNK_ROWS, EmbeddingSpace
 from maskdistill.clustering.kmeans import Clustering, cluster, draw_seeds
 from maskdistill.clustering.model_selection import EmbeddingChoice, KCurve, choose_embedding, suggest_num_classes
 from maskdistill.clustering.soft_clusters import match_to_medoid
@@ -140,13 +140,22 @@ def fit_spaces(
         Each space with its (N + M, d) vectors, those of the support last.
     """
     ranked = sorted(scores, key=lambda score: -score["neighbours"])
-    fitted = []
-    for score in ranked[: config.num_spaces if config.method == "consensus" else 1]:
-        name = score["name"]
-        values = candidates[name] if support is None else np.concatenate([candidates[name], support[name]])
-        space = EmbeddingSpace.fit(values, score["dimensions"], config.whiten, config.normalise)
-        fitted.append((space, space.transform(values)))
-    return fitted
+    chosen = ranked[: config.num_spaces if config.method == "consensus" else 1]
+    if support is not None:
+        names = {score["name"] for score in chosen}
+        candidates = {name: np.concatenate([candidates[name], support[name]]) for name in names}
+    spaces = [
+        EmbeddingSpace.fit(candidates[score["name"]], score["dimensions"], config.whiten, config.normalise)
+        for score in chosen
+    ]
+    length = len(candidates[chosen[0]["name"]])
+    new_rows = getattr(candidates, "new_rows", lambda width: np.empty((length, width), np.float32))
+    views = [new_rows(space.dimensions) for space in spaces]
+    for start in range(0, length, CHUNK_ROWS):  # one part in every space, so that stored vectors are read once
+        rows = slice(start, start + CHUNK_ROWS)
+        for score, space, view in zip(chosen, spaces, views, strict=True):
+            view[rows] = space.transform_chunk(candidates[score["name"]][rows])
+    return list(zip(spaces, views, strict=True))
 
 
 def cluster_views(

@@ -97,6 +97,11 @@ class ProjectionConfig:
     )
     min_dist: float = setting(0.1, "least distance between points, in units of the map", "[0, 1]", basic=True)
     num_epochs: int = setting(200, "rounds of optimization", "[1, 5000]")
+    most_unfolded: int = setting(
+        200_000,
+        "masks that the map is made of, as many of each cluster; others are placed among them",
+        "[100, 10000000]",
+    )
 
     def __post_init__(self) -> None:
         check_values(ProjectionConfig, vars(self), "projection.")

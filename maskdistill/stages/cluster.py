@@ -10,7 +10,6 @@ import pandas as pd
 
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.doubtful import doubtful_clusters
-from maskdistill.clustering.embedding_candidates import candidate_embeddings
 from maskdistill.clustering.find_clusters import (
     Embeddings,
     FoundClusters,
@@ -22,7 +21,7 @@ from maskdistill.clustering.find_clusters import (
 )
 from maskdistill.clustering.kmeans import Clustering, assign
 from maskdistill.clustering.soft_clusters import cluster_shares
-from maskdistill.clustering.stored_vectors import read_support, read_vectors
+from maskdistill.clustering.stored_vectors import read_embeddings, read_support, read_vectors, take_rows
 from maskdistill.datasets.records import MAX_LABEL
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import replace_atomically, write_json
@@ -49,7 +48,7 @@ class Masks:
     @property
     def training(self) -> Embeddings:
         """Embeddings of the masks of the training photos."""
-        return {name: values[self.fitted] for name, values in self.embeddings.items()}
+        return take_rows(self.embeddings, self.fitted)
 
 
 def make_clusters(context: Context) -> str:
@@ -110,7 +109,7 @@ def _take_categories(context: Context, masks: Masks) -> str:
     numbers = {name: number for number, name in enumerate(names)}
     own = np.array([numbers.get(name, -1) for name in masks.categories.tolist()])
     known = masks.fitted & (own >= 0)
-    embeddings = {name: values[known] for name, values in masks.embeddings.items()}
+    embeddings = take_rows(masks.embeddings, known)
     with context.reporter(
         "clusters", count_steps(embeddings, replace(config, soft_runs=0)), unit="embeddings"
     ) as reporter:
@@ -189,7 +188,6 @@ def _read_masks(context: Context) -> Masks:
         for items in [context.annotations[number]]
         for place in range(len(items))
     ]
-    embeddings = candidate_embeddings(store.read(readable, [len(context.annotations[number]) for number in readable]))
     support = read_support(run) if context.config.clusters.support else None
     categories = [item.get("category", "") for number in readable for item in context.annotations[number]]
     mended = [item.get("mended", False) for number in readable for item in context.annotations[number]]
@@ -197,7 +195,7 @@ def _read_masks(context: Context) -> Masks:
     return Masks(
         ids=np.array(ids, dtype=np.int64)[order],
         fitted=np.array(fitted)[order],
-        embeddings={name: values[order] for name, values in embeddings.items()},
+        embeddings=read_embeddings(store, readable, [len(context.annotations[number]) for number in readable], order),
         support=support,
         categories=np.array(categories, object)[order],
         mended=np.array(mended, bool)[order],

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from maskdistill.clustering.projection import pca_map, umap_map
+from maskdistill.clustering.projection import pca_map, stratified_rows, umap_map
 from maskdistill.config import ProjectionConfig
 from maskdistill.errors import ConfigError, ShapeError
 
@@ -123,3 +123,27 @@ def test_umap_keeps_the_blobs_apart_and_comes_out_the_same_again():
     np.fill_diagonal(away, np.inf)
     nearest = away.argmin(axis=1)
     assert (truth[nearest] == truth).mean() > 0.95
+
+
+class TestStratifiedRows:
+    def test_few_are_all_taken(self):
+        assert stratified_rows(np.array([2, 0, 1]), 3, 0).tolist() == [0, 1, 2]
+
+    def test_of_each_group_as_many_and_of_a_small_one_all(self):
+        groups = np.repeat([7, 1, 4], [500, 5, 95])
+        rows = stratified_rows(groups, 85, 0)
+        assert np.unique(groups[rows], return_counts=True)[1].tolist() == [5, 40, 40]
+        assert rows.tolist() == sorted(set(rows.tolist())) == stratified_rows(groups, 85, 0).tolist()
+        assert rows.tolist() != stratified_rows(groups, 85, 1).tolist()
+
+
+@pytest.mark.slow
+def test_of_many_a_sample_is_unfolded_and_the_others_are_placed_among_it():
+    vectors, truth = blobs(300)
+    steps = []
+    config = ProjectionConfig(most_unfolded=120)
+    placed = umap_map(vectors, config, 3, truth, lambda done, total: steps.append((done, total)))
+    assert steps == [(120, len(vectors)), (len(vectors), len(vectors))]
+    centres = np.stack([placed[truth == group].mean(axis=0) for group in np.unique(truth)])
+    nearest = np.linalg.norm(placed[:, None] - centres, axis=2).argmin(axis=1)
+    assert (np.unique(truth)[nearest] == truth).mean() > 0.95
