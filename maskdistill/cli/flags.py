@@ -19,7 +19,7 @@ _PATH_BYTES, _NAME_BYTES = 4096, 255  # as most systems have it
 def stage(command: argparse.ArgumentParser) -> None:
     """Of every command that makes stages: photos, settings, and how to work."""
     command.add_argument(
-        "--data", help="folder of photos, list of them, VOC or COCO folder, json, sample, sample-views"
+        "--data", help="folder of photos, list of them, tar files, VOC or COCO folder, json, sample, sample-views"
     )
     _settings(command)
     command.add_argument("--limit", type=positive, help="at most so many photos, spread over the source")

@@ -24,6 +24,7 @@ from maskdistill.datasets.records import (
     SourceKind,
 )
 from maskdistill.datasets.sample import open_sample, open_sample_views
+from maskdistill.datasets.shards import find_shards, open_shards
 from maskdistill.datasets.views import ViewRecipe
 from maskdistill.errors import DatasetError
 from maskdistill.roots import confine
@@ -54,9 +55,9 @@ def open_source(
     Args:
         spec: ``"sample"``, ``"sample-views"`` (for folders of these names write ./sample or give a ``Path``), a folder
             in VOC's layout, a COCO json or a folder with one as a tool exports it, a list of photos
-            (``datasets.manifest``), any folder of pictures, one picture.
+            (``datasets.manifest``), tar files (``datasets.shards``), any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
-        seen: Where a run keeps what the photos of a list were (``open_manifest``).
+        seen: Where a run keeps what the photos of a list or of tar files were (``open_manifest``).
 
     Raises:
         DatasetError: If there is nothing to use; the message says what was found and what to give instead.
@@ -173,6 +174,8 @@ def reopen_source(
 
 
 def _open_path(path: Path, on_progress: ProgressCallback | None, seen: Path | None) -> PhotoSource:
+    if shards := find_shards(path):
+        return open_shards(path, shards, on_progress=on_progress, seen=seen)
     root = voc.find_voc(path)
     jsons = find_jsons(path)
     if root is not None and not (jsons and voc.has_only_pictures(root)):

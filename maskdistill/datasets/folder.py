@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from maskdistill.datasets.images import UnreadablePhotoError, open_regular
+from maskdistill.datasets.photo_files import UnreadablePhotoError, open_regular
 from maskdistill.datasets.picture_kinds import (
     HEAD_BYTES,
     PHOTO_SUFFIXES,

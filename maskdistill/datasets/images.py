@@ -5,11 +5,7 @@ process-wide state (``warnings``, ``Image.MAX_IMAGE_PIXELS``) and is not safe in
 Of a file with several pictures (pages, frames, a camera's MPO) the first is read.
 """
 
-import errno
-import mmap
-import os
 import re
-import stat
 import struct
 import sys
 import threading
@@ -17,7 +13,7 @@ import zlib
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageFile
@@ -28,19 +24,19 @@ from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
 
+from maskdistill.datasets.photo_files import UnreadablePhotoError, open_photo_file, size_of
 from maskdistill.datasets.picture_headers import HEADERS, Header, orientation_of_exif, read_header
 from maskdistill.datasets.picture_kinds import HEAD_BYTES, OtherKind, kind_of_content
 from maskdistill.datasets.pixels import Decoded, needs_low_bytes, to_rgb
-from maskdistill.datasets.records import Photo
+from maskdistill.datasets.records import Photo, Place
 from maskdistill.datasets.views import apply_view
-from maskdistill.errors import DatasetError, printable
 from maskdistill.machine import explain_lack_of_memory
-from maskdistill.roots import OutsideRootsError, may_read, open_inside
 
 MAX_PIXELS = 178_956_970  # height * width; where Pillow too warns of a decompression bomb
 LARGE_PIXELS = 32_000_000  # above it, pictures are decoded one after the other, and made smaller where that will do
 
 _TAIL = 64 * 1024  # bytes at the end of a file that are searched for its end marker
+_BLOCK = 1024 * 1024  # bytes that are searched together
 _large_lock = threading.Lock()
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -68,27 +64,8 @@ _DAMAGE = (
     zlib.error,
     Image.DecompressionBombError,
 )
-_SPECIAL = (
-    (stat.S_ISDIR, "It is a folder, whatever its name says; give the pictures in it"),
-    (stat.S_ISFIFO, "It is a named pipe, not a file; leave it out"),
-    (stat.S_ISSOCK, "It is a socket, not a file; leave it out"),
-    (stat.S_ISCHR, "It is a device, not a file; leave it out"),
-    (stat.S_ISBLK, "It is a device, not a file; leave it out"),
-)
 _SIXTEEN_BIT_COLORS = re.compile(r"(RGB|RGBA|RGBX);16([BLN])")
 _GREY_ALPHA = "RGBA"  # how grey with alpha, 16 bits each, gives its four bytes
-
-
-class UnreadablePhotoError(DatasetError):
-    """A photo file cannot be used; ``reason`` is the sentence without the file's name."""
-
-    def __init__(self, path: Path, reason: str) -> None:
-        super().__init__(f"Cannot read {path}. {reason}")
-        self.path = path
-        self.reason = printable(reason)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.path, self.reason)
 
 
 class _PngReader(PngImageFile):
@@ -118,15 +95,20 @@ _READERS: dict[str, type[ImageFile.ImageFile]] = {
 }
 
 
-def inspect_image(path: Path, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
+def inspect_image(path: Path, place: Place | None = None, *, max_pixels: int = MAX_PIXELS) -> tuple[int, int]:
     """Upright (height, width) in pixels, from the header alone, and whether the file seems whole.
 
     The pixels are not decoded: damage in the middle of a file shows only in ``read_photo``.
 
+    Args:
+        path: The picture's, which is its file where there is no ``place``.
+        place: Where its bytes stand, if that is no file of their own.
+        max_pixels: Height times width that may not be exceeded.
+
     Raises:
         DatasetError: If the file is empty, cut off, not a picture, or above ``max_pixels``; the message says which.
     """
-    with open_regular(path) as file:
+    with open_photo_file(path, place) as file:
         image, header = _open_image(path, file, max_pixels)
         try:
             whole = _is_whole(image, file, header.start)
@@ -163,7 +145,7 @@ def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Ima
     """
     path = photo if isinstance(photo, Path) else photo.path
     view = None if isinstance(photo, Path) else photo.view
-    with open_regular(path) as file:
+    with open_photo_file(path, None if isinstance(photo, Path) else photo.place) as file:
         image, header = _open_image(path, file)
         upright = _upright_size(image, header.orientation)
         if isinstance(photo, Photo) and view is None and upright != (photo.height, photo.width):
@@ -184,13 +166,13 @@ def read_photo(photo: Photo | Path, *, min_short_side: int | None = None) -> Ima
     return rgb if view is None else apply_view(rgb, view)
 
 
-def exif_orientation(path: Path) -> int:
+def exif_orientation(path: Path, place: Place | None = None) -> int:
     """How a file's pixels are to be turned, 1 (not at all) to 8, from the header alone.
 
     Raises:
         DatasetError: As ``inspect_image``.
     """
-    with open_regular(path) as file:
+    with open_photo_file(path, place) as file:
         return _open_image(path, file)[1].orientation
 
 
@@ -199,42 +181,6 @@ def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
     if orientation not in _TRANSPOSE:
         return pixels
     return np.asarray(Image.fromarray(pixels).transpose(_TRANSPOSE[orientation]))
-
-
-def open_regular(path: Path) -> BinaryIO:
-    """Open a plain file to read. What would block or act when it is opened (a pipe, a device) never is.
-
-    Raises:
-        UnreadablePhotoError: If there is no such file, or it is none that can be read; the message says why.
-    """
-    try:
-        if not may_read(path):
-            raise OutsideRootsError
-        _require_file(path, path.stat().st_mode)
-        file = open_inside(path)
-    except OutsideRootsError as error:
-        raise UnreadablePhotoError(path, "It leads out of the folders that this server may use.") from error
-    except FileNotFoundError as error:
-        what = "The link leads nowhere" if path.is_symlink() else "There is no such file"
-        raise UnreadablePhotoError(path, f"{what}; put the file back or leave it out.") from error
-    except OSError as error:
-        if error.errno == errno.ELOOP:
-            raise UnreadablePhotoError(path, "The link leads back to itself; leave it out.") from error
-        raise UnreadablePhotoError(path, f"The system refuses to open it: {error.strerror}.") from error
-    except ValueError as error:
-        raise UnreadablePhotoError(path, f"No file can have this name ({error}).") from error
-    try:
-        _require_file(path, os.fstat(file.fileno()).st_mode)  # another may stand there by now
-    except UnreadablePhotoError:
-        file.close()
-        raise
-    return file
-
-
-def _require_file(path: Path, mode: int) -> None:
-    if not stat.S_ISREG(mode):
-        reason = next((text for test, text in _SPECIAL if test(mode)), "It is no file; leave it out")
-        raise UnreadablePhotoError(path, f"{reason}.")
 
 
 def _one_line(error: BaseException) -> str:
@@ -301,7 +247,7 @@ def _not_a_picture(head: bytes, kind: OtherKind | None) -> str:
 
 
 def _is_whole(image: ImageFile.ImageFile, file: BinaryIO, start: int) -> bool:
-    size = os.fstat(file.fileno()).st_size
+    size = size_of(file)
     if isinstance(image, JpegImageFile):  # what stands before the scan is not searched: a thumbnail's end is there
         return _has_marker(file, b"\xff\xd9", start, size)
     if isinstance(image, PngImageFile):
@@ -328,8 +274,13 @@ def _has_marker(file: BinaryIO, marker: bytes, start: int, size: int) -> bool:
     file.seek(max(start, size - _TAIL))
     if marker in file.read():
         return True
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return content.find(marker, start) >= 0
+    file.seek(start)
+    kept = b""
+    while some := file.read(_BLOCK):
+        if marker in kept + some:
+            return True
+        kept = some[1 - len(marker) :]  # where a block ends inside a marker
+    return False
 
 
 def _upright_size(image: ImageFile.ImageFile, orientation: int) -> tuple[int, int]:

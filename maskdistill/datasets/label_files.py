@@ -19,7 +19,8 @@ from PIL.GifImagePlugin import GifImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 
-from maskdistill.datasets.images import MAX_PIXELS, UnreadablePhotoError, open_regular, turn_upright
+from maskdistill.datasets.images import MAX_PIXELS, turn_upright
+from maskdistill.datasets.photo_files import UnreadablePhotoError, open_regular
 from maskdistill.datasets.picture_headers import read_header
 from maskdistill.datasets.records import IGNORE_INDEX, MAX_LABEL
 from maskdistill.errors import DatasetError, printable

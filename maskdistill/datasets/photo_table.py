@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
-from maskdistill.datasets.records import Photo
+from maskdistill.datasets.records import Photo, Place
 from maskdistill.datasets.views import ViewRecipe
 
 if TYPE_CHECKING:  # pyarrow is imported by those who have such a table
     import pyarrow as pa
 
-COLUMNS = ("id", "path", "height", "width", "digest", "split")  # as those of ``Photo``, paths as bytes
+PLACE_COLUMNS = ("place_file", "place_start", "place_size")  # null where the photo is a file of its own
+COLUMNS = ("id", "path", "height", "width", "digest", "split", *PLACE_COLUMNS)  # those of ``Photo``, paths as bytes
 _AT_ONCE = 10_000  # photos that are taken out of the columns together
 
 
@@ -56,10 +57,21 @@ class PhotoTable(Sequence[Photo]):
         """The values of one of ``COLUMNS``, of all photos."""
         return list(self._rows[name].to_pylist())
 
+    @property
+    def has_places(self) -> bool:
+        """Whether any of the photos is no file of its own."""
+        return int(self._rows["place_file"].null_count) < len(self)
+
     @staticmethod
     def _made(rows: "pa.Table") -> Iterator[Photo]:
-        for id, path, *rest in zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True):
-            yield Photo(id, Path(os.fsdecode(path)), *rest)
+        cells = zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True)
+        for id, path, height, width, digest, split, *place in cells:
+            yield Photo(id, Path(os.fsdecode(path)), height, width, digest, split, place=as_place(*place))
+
+
+def as_place(file: bytes | None, start: int | None, size: int | None) -> Place | None:
+    """A place from the cells of ``PLACE_COLUMNS``."""
+    return None if file is None or start is None or size is None else Place(os.fsdecode(file), start, size)
 
 
 def keys_of(photos: Sequence[Photo]) -> Iterable[tuple[str, str, ViewRecipe | None]]:
@@ -74,6 +86,17 @@ def paths_of(photos: Sequence[Photo]) -> list[bytes]:
     return photos.column("path") if isinstance(photos, PhotoTable) else [os.fsencode(photo.path) for photo in photos]
 
 
-def ids_of(photos: Sequence[Photo]) -> list[str]:
-    """The id of each photo."""
-    return photos.column("id") if isinstance(photos, PhotoTable) else [photo.id for photo in photos]
+def have_places(photos: Sequence[Photo]) -> bool:
+    """Whether any of the photos is no file of its own."""
+    if isinstance(photos, PhotoTable):
+        return photos.has_places
+    return any(photo.place is not None for photo in photos)
+
+
+def place_cells(places: Sequence[Place | None]) -> dict[str, list[Any]]:
+    """The cells of ``PLACE_COLUMNS``."""
+    return {
+        "place_file": [None if place is None else os.fsencode(place.file) for place in places],
+        "place_start": [None if place is None else place.start for place in places],
+        "place_size": [None if place is None else place.size for place in places],
+    }

@@ -11,6 +11,7 @@ import zlib
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from maskdistill.datasets.photo_files import size_of
 from maskdistill.datasets.spliced_file import Piece, splice
 
 _ORIENTATION = 0x0112
@@ -78,10 +79,6 @@ def _exactly(file: BinaryIO, size: int) -> bytes:
     return content
 
 
-def _size(file: BinaryIO) -> int:
-    return os.fstat(file.fileno()).st_size
-
-
 def _read_jpeg(file: BinaryIO) -> Header:
     """Without comments and application segments, except those that say how colors are coded."""
     kept, exif, xmp = [_exactly(file, 2)], 1, 1
@@ -107,7 +104,7 @@ def _read_jpeg(file: BinaryIO) -> Header:
         elif marker not in (0xE0, 0xEE) or (content.startswith((b"JFIF\0", b"Adobe")) and size >= 12):
             kept.append(bytes((0xFF, marker)) + length + content)
     start = file.tell() - 2
-    return Header(splice(file, [b"".join(kept), (start, _size(file))]), exif if exif != 1 else xmp, start)
+    return Header(splice(file, [b"".join(kept), (start, size_of(file))]), exif if exif != 1 else xmp, start)
 
 
 def _next_marker(file: BinaryIO) -> int:
@@ -122,7 +119,7 @@ def _next_marker(file: BinaryIO) -> int:
 
 def _read_png(file: BinaryIO) -> Header:
     """Without text, color profile and further frames: of the chunks before the pixels those that decide about them."""
-    kept, size = [_exactly(file, 8)], _size(file)
+    kept, size = [_exactly(file, 8)], size_of(file)
     orientation: dict[bytes, int] = {}
     while True:
         start = file.tell()
@@ -165,7 +162,7 @@ def _unpacked(content: bytes) -> bytes:
 
 def _read_tiff(file: BinaryIO) -> Header:
     """The first page alone, with the tags that decide about its pixels, as far as they can be true."""
-    head, size = _exactly(file, 8), _size(file)
+    head, size = _exactly(file, 8), size_of(file)
     order, big = "<" if head[:2] == b"II" else ">", head[2:4] in (b"+\0", b"\0+")
     if big:
         (start,) = struct.unpack(f"{order}Q", _exactly(file, 8))

@@ -3,7 +3,7 @@
 import re
 from dataclasses import dataclass
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import PurePath
 
 from PIL import AvifImagePlugin
 
@@ -79,7 +79,7 @@ def suffix_of(name: str) -> str:
     return name[dot:].lower() if 0 < dot < len(name) - 1 else ""
 
 
-def is_picture_name(path: Path) -> bool:
+def is_picture_name(path: PurePath) -> bool:
     """Whether the name has a picture's suffix and is not hidden."""
     return suffix_of(path.name) in PHOTO_SUFFIXES and not path.name.startswith(".")
 

@@ -28,16 +28,26 @@ _SPLIT_ALIASES = {"trainaug": ("train",), "trainval": ("train", "val")}
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where the bytes of a photo stand that is no file of its own."""
+
+    file: str  # path of the larger file
+    start: int  # bytes before the photo's
+    size: int  # bytes
+
+
+@dataclass(frozen=True)
 class Photo:
     """One usable photo of a source."""
 
     id: str  # unique in the source; does not change when the source's folder is moved or renamed
-    path: Path  # the file
+    path: Path  # the file; of a photo inside another file the path of that, and the name in it
     height: int  # pixels, upright (after EXIF orientation, and after the view if there is one)
     width: int  # pixels, likewise
     digest: str  # fingerprint of the file's content, independent of its place
     split: str | None = None  # "train", "val", ... where the source has splits
     view: ViewRecipe | None = None  # which view of the file this is; None is the whole photo
+    place: Place | None = None  # where its bytes stand; None is the file ``path``
 
 
 @dataclass(frozen=True)

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from maskdistill.datasets.images import UnreadablePhotoError, inspect_image, open_regular
-from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
+from maskdistill.datasets.images import inspect_image
+from maskdistill.datasets.photo_files import UnreadablePhotoError, open_photo_file, size_of
+from maskdistill.datasets.records import LeftOut, Photo, Place, ProgressCallback
 from maskdistill.errors import DatasetError
 
 _DIGEST_BYTES = 64 * 1024  # read at either end of a file
@@ -26,6 +27,7 @@ class FoundFile:
     id: str
     path: Path
     split: str | None = None
+    place: Place | None = None
 
 
 def scan_photos(
@@ -70,10 +72,10 @@ def require_photos(where: Path, photos: Sequence[Photo], skipped: Sequence[LeftO
     raise DatasetError(f"{where} names no picture. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
 
 
-def digest_file(path: Path) -> str:
+def digest_file(path: Path, place: Place | None = None) -> str:
     """Hex digest of a file's size, first and last 64 KiB: cheap, and the same wherever the file lies."""
-    with open_regular(path) as file:
-        size = os.fstat(file.fileno()).st_size
+    with open_photo_file(path, place) as file:
+        size = size_of(file)
         state = hashlib.blake2b(str(size).encode(), digest_size=16)
         state.update(file.read(_DIGEST_BYTES))
         file.seek(max(0, size - _DIGEST_BYTES))
@@ -84,7 +86,7 @@ def digest_file(path: Path) -> str:
 def is_as_seen(photo: Photo) -> bool:
     """Whether the file of a photo can be read, and is the one that was seen first."""
     try:
-        return digest_file(photo.path) == photo.digest
+        return digest_file(photo.path, photo.place) == photo.digest
     except (DatasetError, OSError):
         return False
 
@@ -122,10 +124,10 @@ def _map_ahead(pool: ThreadPoolExecutor, candidates: Sequence[FoundFile]) -> Ite
 
 def _scan_photo(candidate: FoundFile) -> Photo | LeftOut:
     try:
-        height, width = inspect_image(candidate.path)
-        digest = digest_file(candidate.path)
+        height, width = inspect_image(candidate.path, candidate.place)
+        digest = digest_file(candidate.path, candidate.place)
     except UnreadablePhotoError as error:
         return LeftOut(candidate.path, error.reason)
     except OSError as error:
         return LeftOut(candidate.path, f"The system refuses to read it: {error.strerror}.")
-    return Photo(candidate.id, candidate.path, height, width, digest, candidate.split)
+    return Photo(candidate.id, candidate.path, height, width, digest, candidate.split, place=candidate.place)

@@ -21,15 +21,18 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from maskdistill import roots
-from maskdistill.datasets.records import LeftOut, Photo, ProgressCallback
+from maskdistill.datasets.photo_table import PLACE_COLUMNS, as_place, place_cells
+from maskdistill.datasets.records import LeftOut, Photo, Place, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, scan_files
 from maskdistill.files import replace_atomically
 
-VERSION = 1  # of the file; one of another version is not used
+VERSION = 2  # of the file; one of another version is not used
+GIVEN = ("id", "path", "split", *PLACE_COLUMNS)  # columns that a list decides
 _STAMPS = ("size", "changed_ns", "entry_changed_ns", "inode")
 SCHEMA = pa.schema(
     [
         *(("id", pa.string()), ("path", pa.binary()), ("split", pa.string())),
+        *(("place_file", pa.binary()), ("place_start", pa.int64()), ("place_size", pa.int64())),
         *((name, pa.int64()) for name in _STAMPS),
         *(("height", pa.int32()), ("width", pa.int32()), ("digest", pa.string()), ("reason", pa.string())),
     ]
@@ -73,7 +76,7 @@ class SeenFiles:
     state: ListState
     root: Path  # folder that ids start at
     rows: pa.Table  # ``SCHEMA``; null in ``height``, ``width`` and ``digest`` where there is a ``reason``
-    outside: tuple[LeftOut, ...] = ()  # what the list names that is no path to be used
+    outside: tuple[LeftOut, ...] = ()  # what the list names, or the archives hold, that was not even looked at
     is_new: bool = True  # whether it differs from what was read from the file
 
     @property
@@ -95,8 +98,9 @@ class SeenFiles:
             on_progress: Called with the number of files done and in total.
         """
         began = time.time_ns()
-        paths = self.rows["path"].to_pylist()
-        now = stamp_files(paths, on_progress)
+        files = pc.coalesce(self.rows["place_file"], self.rows["path"]).combine_chunks().dictionary_encode()
+        each = stamp_files(files.dictionary.to_pylist(), on_progress)  # a file that holds many photos is asked once
+        now = each[files.indices.to_numpy()]
         before = np.stack([self.rows[name].fill_null(_UNSURE).to_numpy() for name in _STAMPS], axis=1)
         stale = np.flatnonzero((now != before).any(axis=1))
         if not len(stale):
@@ -109,17 +113,17 @@ class SeenFiles:
         """What is known of the files of another list.
 
         Args:
-            rows: ``SCHEMA``, with ``id``, ``path`` and ``split``; what is known of these paths replaces the rest.
+            rows: ``SCHEMA``; what is known of these paths is put into the columns that are not ``GIVEN``.
         """
         place = pc.index_in(rows["path"], value_set=self.rows["path"])
         known = self.rows.take(place)
-        columns = [rows[name] if name in ("id", "path", "split") else known[name] for name in SCHEMA.names]
+        columns = [rows[name] if name in GIVEN else known[name] for name in SCHEMA.names]
         return pa.table(columns, schema=SCHEMA)
 
     def write(self, path: Path) -> None:
         """Replace the file that ``read_seen`` reads."""
         state = {"version": VERSION, "list": self.state.path, "digest": self.state.digest, "root": str(self.root)}
-        outside = [[os.fspath(item.path), item.reason] for item in self.outside]
+        outside = [[os.fspath(item.path), item.reason, item.what] for item in self.outside]
         text = json.dumps({**state, "roots": self.state.roots, "outside": outside})
         table = self.rows.replace_schema_metadata({_KEY: text.encode()})
         replace_atomically(
@@ -135,16 +139,22 @@ def read_seen(path: Path) -> SeenFiles | None:
         if known.get("version") != VERSION or not table.schema.equals(SCHEMA):
             return None
         state = ListState(known["list"], known["digest"], tuple(known["roots"]))
-        outside = tuple(LeftOut(Path(place), reason) for place, reason in known["outside"])
+        outside = tuple(LeftOut(Path(place), *rest) for place, *rest in known["outside"])
         return SeenFiles(state, Path(known["root"]), table.replace_schema_metadata(None), outside, is_new=False)
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
 
 
-def unread_rows(ids: Sequence[str], paths: Sequence[bytes], splits: Sequence[str | None]) -> pa.Table:
-    """Rows of ``SCHEMA`` of files of which nothing else is known."""
-    given = dict(zip(("id", "path", "split"), (ids, paths, splits), strict=True))
-    columns = [pa.array(given.get(field.name, [None] * len(ids)), field.type) for field in SCHEMA]
+def unread_rows(
+    ids: Sequence[str],
+    paths: Sequence[bytes],
+    splits: Sequence[str | None],
+    places: Sequence[Place | None] | None = None,
+) -> pa.Table:
+    """Rows of ``SCHEMA`` of photos of which nothing else is known."""
+    none = [None] * len(ids)
+    given = {"id": ids, "path": paths, "split": splits, **place_cells(none if places is None else places)}
+    columns = [pa.array(given.get(field.name, none), field.type) for field in SCHEMA]
     return pa.table(columns, schema=SCHEMA)
 
 
@@ -195,5 +205,8 @@ def _read(rows: pa.Table, stamps: np.ndarray, stale: np.ndarray, on_progress: Pr
 
 
 def _found_files(rows: pa.Table, stale: np.ndarray) -> Sequence[FoundFile]:
-    cells = rows.select(["id", "path", "split"]).take(stale).to_pydict()
-    return [FoundFile(id, Path(os.fsdecode(path)), split) for id, path, split in zip(*cells.values(), strict=True)]
+    cells = rows.select(list(GIVEN)).take(stale).to_pydict()
+    return [
+        FoundFile(id, Path(os.fsdecode(path)), split, as_place(*place))
+        for id, path, split, *place in zip(*cells.values(), strict=True)
+    ]

@@ -13,10 +13,15 @@ Piece = bytes | tuple[int, int]  # bytes, or (start, stop) of the file
 
 
 class _Spliced(io.RawIOBase):
-    def __init__(self, file: BinaryIO, pieces: Sequence[Piece]) -> None:
-        self._file, self._pieces, self._place = file, pieces, 0
+    def __init__(self, file: BinaryIO, pieces: Sequence[Piece], owned: bool) -> None:
+        self._file, self._pieces, self._place, self._owned = file, pieces, 0, owned
         sizes = [len(piece) if isinstance(piece, bytes) else piece[1] - piece[0] for piece in pieces]
         self._starts = [0, *accumulate(sizes)]
+
+    def close(self) -> None:
+        if self._owned:
+            self._file.close()
+        super().close()
 
     def readable(self) -> bool:
         return True
@@ -52,6 +57,13 @@ class _Spliced(io.RawIOBase):
         return len(content)
 
 
-def splice(file: BinaryIO, pieces: Sequence[Piece]) -> BinaryIO:
-    """The pieces one after the other as a file to read; the file below must stay open."""
-    return io.BufferedReader(_Spliced(file, [piece for piece in pieces if piece and piece != (0, 0)]), 64 * 1024)
+def splice(file: BinaryIO, pieces: Sequence[Piece], *, owned: bool = False) -> BinaryIO:
+    """The pieces one after the other as a file to read; the file below must stay open.
+
+    Args:
+        file: It.
+        pieces: What is read.
+        owned: Whether the file is closed with this one.
+    """
+    some = [piece for piece in pieces if piece and piece != (0, 0)]
+    return io.BufferedReader(_Spliced(file, some, owned), 64 * 1024)

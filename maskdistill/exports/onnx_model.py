@@ -278,7 +278,8 @@ def _check_packages() -> None:
 
 def _photos_to_check(run: Run) -> list[Photo]:
     """Photos of the run, the narrowest and the widest among them; the samples where its photos are gone."""
-    photos = [photo for photo in photos_of(run) if photo.path.is_file()] or list(open_source("sample").photos)
+    photos = [photo for photo in photos_of(run) if photo.place is not None or photo.path.is_file()]
+    photos = photos or list(open_source("sample").photos)
     photos.sort(key=lambda photo: photo.width / photo.height)
     count = min(NUM_CHECKED, len(photos))
     return [photos[place * (len(photos) - 1) // max(1, count - 1)] for place in range(count)]

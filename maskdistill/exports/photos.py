@@ -12,6 +12,7 @@ from PIL import Image
 
 from maskdistill.datasets import Photo, inspect_image, read_photo
 from maskdistill.datasets.images import exif_orientation
+from maskdistill.datasets.photo_files import open_photo_file
 from maskdistill.errors import DatasetError, printable
 from maskdistill.exports.names import portable_stems
 from maskdistill.exports.records import ExportImage
@@ -87,7 +88,10 @@ def photo_bytes(photo: PlacedPhoto) -> bytes:
         read_photo(_as_photo(photo.image)).save(buffer, **_JPEG)
         return buffer.getvalue()
     try:
-        return photo.image.path.read_bytes()
+        if photo.image.place is None:
+            return photo.image.path.read_bytes()
+        with open_photo_file(photo.image.path, photo.image.place) as file:
+            return file.read()
     except OSError as error:
         raise DatasetError(f"Cannot read {photo.image.path}. {error.strerror}. Put the photo back.") from error
 
@@ -103,6 +107,9 @@ def place_photo(photo: PlacedPhoto, target: Path, mode: PhotoMode) -> None:
     if photo.rewrite:
         rgb = read_photo(_as_photo(image))
         replace_atomically(target, lambda temporary: rgb.save(temporary, **_JPEG))
+    elif image.place is not None:
+        content = photo_bytes(photo)
+        replace_atomically(target, lambda temporary: temporary.write_bytes(content))
     elif mode == "copy" or not _link(image.path, target):
         replace_atomically(target, lambda temporary: shutil.copyfile(image.path, temporary))
 
@@ -151,12 +158,12 @@ def count_progress(items: Sequence[Item], on_progress: Callable[[int, int], None
 
 
 def _as_photo(image: ExportImage) -> Photo:
-    return Photo(image.id, image.path, image.height, image.width, "", image.split, image.view)
+    return Photo(image.id, image.path, image.height, image.width, "", image.split, image.view, image.place)
 
 
 def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
     """The suffix by which the photo's file can be taken; None if it must be rewritten."""
-    size = inspect_image(image.path)
+    size = inspect_image(image.path, image.place)
     if image.view is not None:
         return None
     if size != (image.height, image.width):
@@ -164,10 +171,10 @@ def _suffix_as_is(image: ExportImage, suffixes: dict[str, str]) -> str | None:
             f"Cannot use {image.path}. Its size is {size[1]} x {size[0]} pixels, its masks have "
             f"{image.width} x {image.height}: it was replaced. Put the photo of the run back."
         )
-    if exif_orientation(image.path) != 1:
+    if exif_orientation(image.path, image.place) != 1:
         return None
     try:
-        with Image.open(image.path) as picture:
+        with open_photo_file(image.path, image.place) as file, Image.open(file) as picture:
             deep = picture.mode.startswith(("I", "F"))  # most readers would show 12 bits in a file of 16 as black
             return None if deep else suffixes.get(picture.format or "")
     except (OSError, SyntaxError, ValueError):  # sound for us, as one with much text, but not for other readers

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from maskdistill.datasets import ViewRecipe
+from maskdistill.datasets.records import Place
 from maskdistill.errors import ConfigError, ShapeError
 
 ExportFormat = Literal["coco", "voc", "yolo", "huggingface", "atlas", "onnx"]
@@ -24,6 +25,7 @@ class ExportImage:
     width: int  # pixels, upright
     split: str | None = None
     view: ViewRecipe | None = None  # which view of the file this is; None is the whole photo
+    place: Place | None = None  # where its bytes stand; None is the file ``path``
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, paths_of
-from maskdistill.storage.run_photos import read_view, text_or_none
+from maskdistill.storage.run_photos import places_of, read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score", "object_score")
 What = Literal["masks", "instances", "proposals"]
@@ -228,8 +228,9 @@ def _read_images(run: Run, entries: Sequence[dict[str, Any]]) -> list[ExportImag
             width=item["width"],
             split=text_or_none(row["split"]),
             view=read_view(row["view"]),
+            place=place,
         )
-        for item, row, path in zip(entries, rows, paths_of(table), strict=True)
+        for item, row, path, place in zip(entries, rows, paths_of(table), places_of(table), strict=True)
         if row["readable"]
     ]
 

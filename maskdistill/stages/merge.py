@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from maskdistill import __version__
 from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.photo_table import paths_of
+from maskdistill.datasets.photo_table import PLACE_COLUMNS, have_places, paths_of
 from maskdistill.files import write_json
 from maskdistill.storage.mask_tables import MOST_IN_JSON, mask_table
 from maskdistill.storage.run_folder import Run, path_bytes_of, write_images, write_table
+from maskdistill.storage.run_photos import places_of
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
@@ -30,7 +33,8 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
 def follow_move(run: Run, source: PhotoSource) -> None:
     """The same photos under other paths: write down where they are now, beside what was found out about them."""
     left_out = [os.fsencode(item.path) for item in source.skipped_photos]
-    if path_bytes_of(run.images(("path", "path_bytes"))) == paths_of(source.photos) + left_out:
+    known = run.images(("path", "path_bytes", *PLACE_COLUMNS))
+    if path_bytes_of(known) == paths_of(source.photos) + left_out and _known_places(known, source):
         return
     table = run.images()
     unreadable = table[~table["readable"].astype(bool)]
@@ -39,6 +43,13 @@ def follow_move(run: Run, source: PhotoSource) -> None:
         for rows, column in ((unreadable, "reason"), (table, "problem"))
     )
     write_images(run, source, errors, problems)
+
+
+def _known_places(known: pd.DataFrame, source: PhotoSource) -> bool:
+    """Whether photos inside larger files still stand where images.parquet says."""
+    if not have_places(source.photos):
+        return not {*PLACE_COLUMNS} & {*known.columns}
+    return places_of(known)[: len(source.photos)] == [photo.place for photo in source.photos]
 
 
 def write_masks(path: Path, coco_path: Path, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:

@@ -16,6 +16,7 @@ import pandas as pd
 from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
+from maskdistill.datasets.photo_table import place_cells
 from maskdistill.errors import ConfigError, RunError, printable
 from maskdistill.files import rename_aside, replace_atomically, write_json
 from maskdistill.storage.read_files import (
@@ -427,11 +428,13 @@ def write_images(
     errors, problems = errors or {}, problems or {}
     photos, skipped = list(source.photos), source.skipped_photos
     ids = [photo.id for photo in photos]
-    none = [None] * len(skipped)
+    none: list[Any] = [None] * len(skipped)
+    places = [photo.place for photo in photos]
     columns: dict[str, list[Any]] = {
         "id": ids + [printable(item.path) for item in skipped],
         **_path_cells([photo.path for photo in photos] + [item.path for item in skipped]),
         **{name: [getattr(photo, name) for photo in photos] + none for name in ("height", "width", "digest", "split")},
+        **({} if all(place is None for place in places) else place_cells(places + none)),
         "view": [_view_text(photo.view) for photo in photos] + none,
         "file_name": [printable(source.file_name(photo)) for photo in photos] + none,
         "readable": [id not in errors for id in ids] + [False] * len(skipped),

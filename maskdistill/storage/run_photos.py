@@ -1,12 +1,15 @@
 """The photos of a run as its own files name them, without looking at their folder again."""
 
 import json
+import os
 from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
+from maskdistill.datasets.photo_table import PLACE_COLUMNS
+from maskdistill.datasets.records import Place
 from maskdistill.errors import DatasetError
 from maskdistill.storage.read_files import DamagedFileError, reading
 from maskdistill.storage.run_folder import Run, paths_of
@@ -22,9 +25,22 @@ def photos_of(run: Run) -> list[Photo]:
     with reading(run.images_path):
         columns = [table[name].tolist() for name in ("id", "height", "width", "digest", "split", "view")]
         return [
-            Photo(id, path, int(height), int(width), digest, text_or_none(split), read_view(view))
-            for path, id, height, width, digest, split, view in zip(paths_of(table), *columns, strict=True)
+            Photo(id, path, int(height), int(width), digest, text_or_none(split), read_view(view), place)
+            for path, place, id, height, width, digest, split, view in zip(
+                paths_of(table), places_of(table), *columns, strict=True
+            )
         ]
+
+
+def places_of(table: pd.DataFrame) -> list[Place | None]:
+    """Where the bytes of photos stand that are no files of their own; a place for each row of images.parquet."""
+    if not {*PLACE_COLUMNS} <= {*table.columns}:
+        return [None] * len(table)
+    cells = zip(*(table[name].tolist() for name in PLACE_COLUMNS), strict=True)
+    return [
+        Place(os.fsdecode(file), int(start), int(size)) if isinstance(file, bytes) else None
+        for file, start, size in cells
+    ]
 
 
 def check_photos(run: Run) -> None:

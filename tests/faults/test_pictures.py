@@ -14,7 +14,8 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from maskdistill.datasets import folder, open_source, read_photo
-from maskdistill.datasets.images import UnreadablePhotoError, inspect_image
+from maskdistill.datasets.images import inspect_image
+from maskdistill.datasets.photo_files import UnreadablePhotoError
 from maskdistill.datasets.picture_headers import orientation_of_exif
 from maskdistill.datasets.picture_kinds import READS_HEIC
 from maskdistill.errors import DatasetError

@@ -11,7 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
-from maskdistill.datasets.images import UnreadablePhotoError, inspect_image, read_photo
+from maskdistill.datasets.images import inspect_image, read_photo
+from maskdistill.datasets.photo_files import UnreadablePhotoError
 
 STARTS = (
     b"\xff\xd8\xff\xe1\0\x20Exif\0\0II*\0\x08\0\0\0",

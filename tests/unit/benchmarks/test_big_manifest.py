@@ -14,7 +14,7 @@ def test_generated_run_is_whole_and_reads_no_photo(tmp_path, monkeypatch):
     assert (len(source.photos), len(run.masks())) == (90, 180)
     whole = open_source(data)
     assert (source, source.fingerprint) == (whole, whole.fingerprint)
-    monkeypatch.setattr(scanning, "inspect_image", lambda path: pytest.fail(f"{path} was read"))
+    monkeypatch.setattr(scanning, "inspect_image", lambda path, *_: pytest.fail(f"{path} was read"))
     assert open_source(data, seen=run.seen_path) == whole
     _, _, _, said = big_manifest.time_command(run, data)
     assert said.startswith("Nothing to do")

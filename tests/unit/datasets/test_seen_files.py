@@ -33,9 +33,9 @@ def read(monkeypatch):
     """The files that were read, one after the other."""
     paths = []
 
-    def note(path, **how):
+    def note(path, *more):
         paths.append(path.name)
-        return inspect(path, **how)
+        return inspect(path, *more)
 
     inspect = scanning.inspect_image
     monkeypatch.setattr(scanning, "inspect_image", note)

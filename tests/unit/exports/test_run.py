@@ -1,4 +1,6 @@
 import json
+import tarfile
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -7,6 +9,7 @@ from PIL import Image
 from whole_tables import write_whole_table
 
 from maskdistill.datasets import open_source, read_photo
+from maskdistill.datasets.photo_table import place_cells
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.exports.run import export_run
 from maskdistill.files import write_json
@@ -393,3 +396,21 @@ def test_masks_as_cut_are_one_file_whatever_came_after(run, tmp_path):
     for how in ({"format": "yolo"}, {"format": "coco", "kept_only": True}):
         with pytest.raises(ConfigError, match="exported as coco, all of them"):
             export_run(run, out=tmp_path / "other", what="proposals", **how)
+
+
+def test_photos_in_an_archive_are_exported_as_they_are(run, tmp_path):
+    table = run.images()
+    readable = table["readable"].to_numpy()
+    path = tmp_path / "photos.tar"
+    with tarfile.open(path, "w") as tar:
+        for file in table.loc[readable, "path"]:
+            tar.add(file, arcname=Path(file).name)
+    photos = {Path(photo.path).name: photo for photo in open_source(path).photos}
+    table["path"] = [str(path / Path(file).name) for file in table["path"]]
+    places = [photos[Path(file).name].place if Path(file).name in photos else None for file in table["path"]]
+    write_table(run.images_path, table.assign(**place_cells(places)))
+    assert "3 photos could not be linked to" in export_run(run, "coco", tmp_path / "coco")  # they are not unpacked
+    for format, copies in (("yolo", "images"), ("voc", "JPEGImages")):
+        export_run(run, format, tmp_path / format)
+        found = {file.name for file in (tmp_path / format / copies).rglob("*") if file.is_file()}
+        assert len(found) == readable.sum(), format
