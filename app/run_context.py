@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
-from app import photo_cache, selection, session
+from app import cache, photo_cache, selection, session
 from maskdistill import roots
 from maskdistill.config import RunConfig, flatten, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
@@ -24,8 +26,8 @@ class RunContext:
     run: Run | None
     source: PhotoSource
     base: RunConfig
-    scores: dict[str, float] = field(default_factory=dict)  # photo id -> score of its best mask; empty without a run
-    problems: dict[str, str] = field(default_factory=dict)  # photo id -> why its result is doubtful
+    scores: Mapping[str, float] = field(default_factory=dict)  # photo id -> score of its best mask; empty without a run
+    problems: Mapping[str, str] = field(default_factory=dict)  # photo id -> why its result is doubtful
 
 
 def open_run_context(on_progress: ProgressCallback | None = None) -> RunContext:
@@ -75,7 +77,12 @@ def run_config(info: dict[str, Any]) -> RunConfig:
 def _results(run: Run) -> tuple[dict[str, float], dict[str, str]]:
     if not run.masks_path.is_file():
         return {}, {}
-    masks, images = run.masks(), run.images()
+    return _read_results(run.path, cache.stamp((run.masks_path, run.images_path)), run)
+
+
+@cache.newest(4)
+def _read_results(path: Path, stamp: str, run: Run) -> tuple[dict[str, float], dict[str, str]]:
+    masks, images = run.masks(("image_id", "score")), run.images(("id", "problem"))
     with reading(run.masks_path):
         scores = masks.groupby("image_id", sort=False)["score"].max().astype(float)
         best = {str(id): score for id, score in scores.items()}

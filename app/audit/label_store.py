@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 import pandas as pd
@@ -34,7 +35,7 @@ class ReviewerLabels:
     @classmethod
     def empty(cls, num_masks: int) -> "ReviewerLabels":
         """No label yet."""
-        return cls(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
+        return _no_labels(num_masks)
 
     @classmethod
     def of(cls, effective: decisions.Effective) -> "ReviewerLabels":
@@ -51,6 +52,11 @@ class ReviewerLabels:
         labels, steps = self.labels.copy(), self.step.copy()
         labels[rows], steps[rows] = label, step
         return ReviewerLabels(labels, skipped, steps, (*self.times, time.time()), recent)
+
+
+@lru_cache(maxsize=8)
+def _no_labels(num_masks: int) -> ReviewerLabels:
+    return ReviewerLabels(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
 
 
 @dataclass(frozen=True, eq=False)

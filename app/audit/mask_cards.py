@@ -127,11 +127,15 @@ class Cards:
         }
 
     def examples(self, clusters: Sequence[int]) -> list[str]:
-        """A crop of each cluster's mask nearest to its centre."""
+        """A crop of each cluster's mask nearest to its centre; "" for one without a mask."""
         cluster, distance = self.labels.decision_view.cluster, self.run_view.frame["distance"].to_numpy()
-        near = np.lexsort((np.nan_to_num(distance, nan=np.inf), cluster))
-        first = np.searchsorted(cluster[near], clusters)
-        return [crop_url(self.run_view, self._id(int(row))) for row in near[first]]
+        distance = np.nan_to_num(distance, nan=np.inf)
+        least = np.full(max(*clusters, int(cluster.max(initial=0)), 0) + 1, np.inf)
+        np.minimum.at(least, cluster, distance)
+        wanted = np.isin(np.arange(len(least)), clusters)
+        rows = np.flatnonzero((distance == least[cluster]) & wanted[cluster])[::-1]
+        nearest = dict(zip(cluster[rows].tolist(), rows.tolist(), strict=True))  # of equal ones the first
+        return [crop_url(self.run_view, self._id(nearest[id])) if id in nearest else "" for id in clusters]
 
     def finished(self, total: int) -> dict[str, Any]:
         """What the page shows when the queue is done or empty."""

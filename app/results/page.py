@@ -1,10 +1,11 @@
 """The Results page below its title: the choice of a part, and what all parts have."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import streamlit as st
 
-from app import selection, session, widgets
+from app import cache, selection, session, widgets
 from app.mask_detail.dialog import show_detail
 from app.results import (
     cached_reads,
@@ -109,9 +110,15 @@ def why_outdated(run: Run) -> str:
     Raises:
         RunError: If a record of the run is damaged.
     """
-    record = read_record(run, "evaluation")
-    if record is None:
+    needs = _evaluated_from(run.path, cache.stamp([run.stage_path("evaluation")]))
+    if needs is None:
         return "the evaluation is running, or was stopped"
-    needs = record["made_from"].get("from", {})
     changed = next((name for name, made in needs.items() if run.fingerprint_of(name) != made), "")
     return f"the stage {changed} was run again since" if changed else ""
+
+
+@cache.newest(8)
+def _evaluated_from(path: Path, stamp: str) -> dict[str, str] | None:
+    """Fingerprints of the stages that the evaluation read; None if it is not finished. The file names each photo."""
+    record = read_record(Run(path), "evaluation")
+    return None if record is None else record["made_from"].get("from", {})
