@@ -9,6 +9,7 @@ from the message that asks to the end of the answer; "browser" adds what Chromiu
 import statistics
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import psutil
@@ -35,8 +36,23 @@ READY = {  # by page: shown once it can be used
     "Training": "h1",
 }
 PAGES = tuple(READY)
+FRAMES = 60  # of the map, drawn while it is dragged
+LEAST_FRAMES = 20  # a second, that were asked for
+_DRAG = """(canvas, frames) => new Promise((done) => {
+  const box = canvas.getBoundingClientRect(), moments = [];
+  const step = (moment) => {
+    moments.push(moment);
+    if (moments.length > frames) { done(moments); return; }
+    const turn = (6.283 * moments.length) / frames;
+    const [x, y] = [box.width / 2 + 90 * Math.sin(turn), 200 + 60 * Math.cos(turn)];
+    const at = { clientX: box.left + x, clientY: box.top + y };
+    canvas.dispatchEvent(new PointerEvent("pointermove", { ...at, bubbles: true, pointerId: 1 }));
+    requestAnimationFrame(step);
+  };
+  requestAnimationFrame(step);
+})"""
 MEASURED_PAGES = PAGES[:4]  # those that the memory is measured on
-LASSO_MASKS = 100_000  # at most about so many are inside a lasso, else about a third
+LASSO_MASKS = 100_000  # about so many are inside a lasso, or a fifth to a third of fewer
 MEMORY_AT = (20, 200)  # interactions after which the server's memory is read
 
 
@@ -50,6 +66,8 @@ def tell(result: dict[str, Any], num_masks: int) -> None:
     print_table(f"Server time at {num_masks:,} masks, and its memory after it", [*head, "MB"], rows)
     first = [[name, f"{exchange['answered']:.0f}"] for name, exchange in result["first"].items()]
     print_table("The first time on this server, what is read once a run with it", ["page", "ms"], first)
+    rows = [[name, f"{found['median']:.0f}", f"{found['worst']:.0f}"] for name, found in result["frames"].items()]
+    print_table(f"Frames a second while the map is dragged, {LEAST_FRAMES} asked", ["map", "median", "worst"], rows)
     tell_memory([result["memory_mb"]])
 
 
@@ -71,7 +89,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
 
     Returns:
         ``exchanges``: list of ``Exchange`` as dictionaries by name of the interaction; ``after_mb``: memory after each;
-        ``first``: the exchange of each page opened first; ``memory_mb``: two numbers.
+        ``first``: the exchange of each page opened first; ``frames``: of the map, a second; ``memory_mb``: two numbers.
     """
     relay = Relay(server_port)
     wire = Wire(page, relay)
@@ -85,17 +103,20 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
     def note(name: str, found: list[Exchange]) -> None:
         measured[name], after[name] = found, process.memory_info().rss / 1e6
 
+    frames = {}
     for name in PAGES:
         note(f"open {name}", [_open_from_another(page, wire, name) for _ in range(repeats)])
         if name in _ACTIONS:
             _settle(page)
             note(_ACTIONS[name][0], [_act(page, wire, name, turn, num_masks) for turn in range(repeats + 1)][1:])
             _settle(page)
+        if name == "Clusters":
+            frames = _frames(page)
     exchanges = {name: [vars(exchange) for exchange in found] for name, found in measured.items()}
     memory = _memory(page, wire, process, num_masks)
     relay.close()
     first_time = {name: vars(exchange) for name, exchange in first.items()}
-    return {"exchanges": exchanges, "after_mb": after, "first": first_time, "memory_mb": memory}
+    return {"exchanges": exchanges, "after_mb": after, "first": first_time, "frames": frames, "memory_mb": memory}
 
 
 def measure_memory(page: Any, server_port: int, process: psutil.Process, num_masks: int) -> tuple[float, float]:
@@ -160,13 +181,38 @@ def _lasso(page: Any, turn: int, num_masks: int) -> None:
     box = page.locator("canvas.over").bounding_box()
     left = box["x"] + box["width"] * (0.12 + 0.06 * (turn % 5))
     top = box["y"] + box["height"] * (0.1 + 0.03 * (turn % 4))
-    share = min(1.0, LASSO_MASKS / (num_masks / 3)) ** 0.5
+    share = min(1.0, LASSO_MASKS / (num_masks / 5)) ** 0.5
     width, height = 0.42 * box["width"] * share, 0.5 * box["height"] * share
     page.mouse.move(left, top)
     page.mouse.down()
     for x, y in ((width, 0), (width, height), (0, height), (0, 0.1 * height)):
         page.mouse.move(left + x, top + y, steps=6)
     page.wait_for_timeout(300)  # what the pointer met on its way is answered
+
+
+def _frames(page: Any) -> dict[str, dict[str, float]]:
+    """Frames a second while the map is dragged, with a selection and zoomed in: median and worst."""
+    found = {"with a selection": _drag(page)}
+    page.keyboard.press("+")
+    page.keyboard.press("+")
+    found["zoomed"] = _drag(page)
+    page.keyboard.press("0")
+    page.keyboard.press("Escape")
+    page.wait_for_timeout(1000)
+    found["whole"] = _drag(page)
+    return found
+
+
+def _drag(page: Any) -> dict[str, float]:
+    canvas = page.locator("canvas.over")
+    box = canvas.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + 200)
+    page.mouse.down(button="middle")
+    moments = canvas.evaluate(_DRAG, FRAMES)
+    page.mouse.up(button="middle")
+    taken = sorted(after - before for before, after in pairwise(moments))
+    page.keyboard.press("0")
+    return {"median": 1000 / statistics.median(taken), "worst": 1000 / taken[-1]}
 
 
 def _release(page: Any, _turn: int) -> None:

@@ -342,7 +342,8 @@ class Scatter {
     const terms = new Set(this.selection.text.split("~"));
     for (const button of this.find(".legend").querySelectorAll("button"))
       button.setAttribute("aria-pressed", String(terms.has(button.dataset.selection)));
-    const count = this.selected ? this.selected.reduce((sum, bit) => sum + bit, 0) : 0;
+    let count = 0;
+    for (const bit of this.selected ?? []) count += bit;
     this.over.setAttribute("aria-label", `${this.data.label}, ${count} of them selected`);
   }
 

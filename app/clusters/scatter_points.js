@@ -1,12 +1,15 @@
 // Points of a map: painting them into pixels, and finding the one under the pointer. Places are on the grid of SIDE.
 const CELLS = 128; // of the index, along each side
 const FADED = 0.16; // opacity of what is not selected
+const HIDDEN = 24; // of 256: where a dot would show no more than so of itself it is not painted
 
 // 0 or 1 for each point; null if there is no selection.
 function unpackBits(base64, count) {
   if (!base64) return null;
-  const packed = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
-  return Uint8Array.from({ length: count }, (_, i) => (packed[i >> 3] >> (7 - (i & 7))) & 1);
+  const packed = atob(base64),
+    bits = new Uint8Array(count);
+  for (let i = 0; i < count; i += 1) bits[i] = (packed.charCodeAt(i >> 3) >> (7 - (i & 7))) & 1;
+  return bits;
 }
 
 function rgbOf(text) {
@@ -14,7 +17,6 @@ function rgbOf(text) {
   return (text.match(/[\d.]+/g) || [0, 0, 0]).slice(0, 3).map(Number);
 }
 
-const pack = ([red, green, blue]) => ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0;
 const mix = (one, other, share) => one.map((part, i) => Math.round(part + (other[i] - part) * share));
 
 // A rim that parts a dot from its neighbours; a dark one on a dark ground gets a light rim, else nobody would see it.
@@ -53,7 +55,8 @@ function boundsOf(places) {
 
 // Photos often come in series: drawn in their order, the last ones would cover the others. The same order each time.
 function shuffled(count) {
-  const order = Uint32Array.from({ length: count }, (_, i) => i);
+  const order = new Uint32Array(count);
+  for (let i = 0; i < count; i += 1) order[i] = i;
   let state = 12345;
   for (let i = count - 1; i > 0; i -= 1) {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -62,6 +65,18 @@ function shuffled(count) {
   }
   return order;
 }
+
+// x, y, x, y, ... in the order of drawing: read one after the other in each frame.
+function placesInOrder(places, order) {
+  const found = new Uint16Array(places.length);
+  for (let step = 0; step < order.length; step += 1) {
+    found[2 * step] = places[2 * order[step]];
+    found[2 * step + 1] = places[2 * order[step] + 1];
+  }
+  return found;
+}
+
+const equalTo = (codes, code) => Uint8Array.from(codes, (each) => Number(each === code));
 
 // Pixels of a dot: smaller where there are many, larger as the map is zoomed.
 const dotRadius = (count, zoom) => Math.max(1.3, Math.min(5.5, 13 * count ** -0.19)) * Math.min(2.5, zoom ** 0.35);
@@ -72,6 +87,8 @@ class PointSet {
     this.count = this.places.length >> 1;
     this.bounds = boundsOf(this.places);
     this.order = shuffled(this.count);
+    this.arranged = new Map();
+    this.inOrder = placesInOrder(this.places, this.order);
     this.index();
   }
 
@@ -103,58 +120,101 @@ class PointSet {
       .map(([, i]) => i);
   }
 
+  // Values of the points in the order of drawing, put so once.
+  drawn(name, values) {
+    const before = this.arranged.get(name);
+    if (before?.values === values) return before.inOrder;
+    const inOrder = Uint8Array.from(this.order, (i) => values[i]);
+    this.arranged.set(name, { values, inOrder });
+    return inOrder;
+  }
+
   // Paint all points. look: {codes, palette, selected, code, ground, zoom}; to: grid to pixels, as [scale, left, top].
   paint(canvas, look, to, ratio) {
     const context = canvas.getContext("2d"),
       { width, height } = canvas;
     if (!width || !height) return;
-    if (this.image?.width !== width || this.image.height !== height)
+    if (this.image?.width !== width || this.image.height !== height) {
       this.image = context.createImageData(width, height);
-    const pixels = new Uint32Array(this.image.data.buffer);
-    const { codes, selected, code, palette } = look,
+      this.light = newLight(width, height);
+    }
+    const { codes, code, palette } = look,
       ground = rgbOf(look.ground),
       dark = ground[0] + ground[1] + ground[2] < 384;
     const radius = dotRadius(this.count, look.zoom) * ratio,
       rim = Math.min(1, radius / (3 * ratio)) * ratio;
     const style = {
       stencil: dotStencil(radius - rim / 2, rim),
-      codes,
-      fills: palette.map((color) => pack(rgbOf(color))),
-      rims: palette.map((color) => pack(rimOf(rgbOf(color), ground, dark))),
+      codes: this.drawn("codes", codes),
+      fills: palette.flatMap(rgbOf),
+      rims: palette.flatMap((color) => rimOf(rgbOf(color), ground, dark)),
     };
-    const isBright = code === null ? selected && ((i) => selected[i] === 1) : (i) => codes[i] === code;
-    pixels.fill(pack(ground));
-    if (isBright) paintDots({ pixels, width, height }, this, to, style, FADED, (i) => !isBright(i));
-    paintDots({ pixels, width, height }, this, to, style, 1, isBright);
+    const bright = code === null ? look.selected && this.drawn("marks", look.selected) : equalTo(style.codes, code);
+    clearLight(this.light);
+    paintDots(this.light, this.inOrder, to, style, 1, bright, 1);
+    if (bright) paintDots(this.light, this.inOrder, to, style, FADED, bright, 0);
+    showLight(this.light, ground, new Uint32Array(this.image.data.buffer));
     context.putImageData(this.image, 0, 0);
   }
 }
 
-// Blend the dots of points into pixels; those that do not lie wholly in the picture are left out.
-function paintDots({ pixels, width, height }, { places, order }, [scale, left, top], style, opacity, isWanted) {
-  const { codes, fills, rims } = style,
+// What is seen so far of dots that are painted from the top one down: sums of color times 256, and how much of what lies
+// below is still seen, 256 for all of it. Where dots lie thick, those below are not painted: a million cost little more
+// than those that show.
+function newLight(width, height) {
+  const [red, green, blue, left] = Array.from({ length: 4 }, () => new Uint16Array(width * height));
+  return { width, height, red, green, blue, left, done: new Uint8Array(width * height) };
+}
+
+function clearLight({ red, green, blue, left }) {
+  for (const sums of [red, green, blue]) sums.fill(0);
+  left.fill(256);
+}
+
+function showLight({ red, green, blue, left }, ground, pixels) {
+  const [groundRed, groundGreen, groundBlue] = ground;
+  for (let spot = 0; spot < left.length; spot += 1) {
+    const below = left[spot],
+      highest = ((blue[spot] + groundBlue * below) & 0xff00) << 8,
+      low = (green[spot] + groundGreen * below) & 0xff00;
+    pixels[spot] = (0xff000000 | highest | low | ((red[spot] + groundRed * below) >> 8)) >>> 0;
+  }
+}
+
+// Add the dots of points, or of those whose mark is ``wanted``; those that do not lie wholly in the picture are left out.
+// Places, codes and marks are in the order of drawing; colors are red, green, blue, red, ...
+function paintDots(light, places, [scale, leftmost, top], style, opacity, marks, wanted) {
+  const { width, height, red, green, blue, left, done } = light,
+    { codes, fills, rims } = style,
     { reach, cells } = style.stencil;
   const offsets = Int32Array.from(cells, ({ dx, dy }) => dy * width + dx);
   const inner = Uint16Array.from(cells, (cell) => Math.round(256 * cell.inner * opacity));
   const outer = Uint16Array.from(cells, (cell) => Math.round(256 * (cell.outer - cell.inner) * opacity));
-  for (let step = 0; step < order.length; step += 1) {
-    const i = order[step];
-    if (isWanted && !isWanted(i)) continue;
-    const x = Math.round(places[2 * i] * scale + left),
-      y = Math.round(places[2 * i + 1] * scale + top);
+  const hidden = HIDDEN * opacity;
+  done.fill(0);
+  for (let i = codes.length - 1; i >= 0; i -= 1) {
+    if (marks !== null && marks[i] !== wanted) continue;
+    const x = (places[2 * i] * scale + leftmost + 0.5) | 0,
+      y = (places[2 * i + 1] * scale + top + 0.5) | 0;
     if (x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
-    const at = y * width + x,
-      fill = fills[codes[i]],
-      edge = rims[codes[i]];
+    const at = y * width + x;
+    if (done[at]) continue;
+    const color = 3 * codes[i],
+      [fillRed, fillGreen, fillBlue] = [fills[color], fills[color + 1], fills[color + 2]],
+      [rimRed, rimGreen, rimBlue] = [rims[color], rims[color + 1], rims[color + 2]];
+    let most = 0;
     for (let cell = 0; cell < offsets.length; cell += 1) {
       const spot = at + offsets[cell],
-        below = pixels[spot],
-        a = inner[cell],
-        b = outer[cell],
-        rest = 256 - a - b;
-      const redBlue = ((below & 0xff00ff) * rest + (fill & 0xff00ff) * a + (edge & 0xff00ff) * b) / 256;
-      const green = ((below & 0x00ff00) * rest + (fill & 0x00ff00) * a + (edge & 0x00ff00) * b) / 256;
-      pixels[spot] = (0xff000000 | (redBlue & 0xff00ff) | (green & 0x00ff00)) >>> 0;
+        seen = left[spot];
+      if (!seen) continue;
+      const a = (inner[cell] * seen) >> 8,
+        b = (outer[cell] * seen) >> 8;
+      red[spot] += fillRed * a + rimRed * b;
+      green[spot] += fillGreen * a + rimGreen * b;
+      blue[spot] += fillBlue * a + rimBlue * b;
+      left[spot] = seen - a - b;
+      most = Math.max(most, ((inner[cell] + outer[cell]) * left[spot]) >> 8);
     }
+    if (most <= hidden) done[at] = 1; // what the next dot at this very place would add
   }
 }

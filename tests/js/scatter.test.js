@@ -26,7 +26,9 @@ const { SIDE, PointSet, ...map } = load(
       "dotStencil",
       "dotRadius",
       "paintDots",
-      "pack",
+      "newLight",
+      "clearLight",
+      "showLight",
     ],
   ],
   { atob },
@@ -161,15 +163,74 @@ test("dots are smaller where there are more, and larger as the map is zoomed", (
 });
 
 test("a dot is painted at its place in its color; a faded one lets the ground through, one beyond the edge is left out", () => {
-  const paint = (opacity, isWanted) => {
-    const picture = { pixels: new Uint32Array(400).fill(map.pack([0, 0, 0])), width: 20, height: 20 };
-    const style = { stencil: map.dotStencil(2, 1), codes: [0, 1, 0], fills: [map.pack([200, 0, 0]), 0], rims: [0, 0] };
-    map.paintDots(picture, { places: [10, 8, 4, 4, 19, 19], order: [0, 1, 2] }, [1, 0, 0], style, opacity, isWanted);
-    return (x, y) => picture.pixels[20 * y + x] & 0xff;
+  const paint = (opacity, marks, ground = [0, 0, 0]) => {
+    const light = map.newLight(20, 20),
+      pixels = new Uint32Array(400),
+      places = [10, 8, 4, 4, 19, 19];
+    const [fills, rims] = [[200, 0, 0, 0, 0, 0], Array(6).fill(0)];
+    const style = { stencil: map.dotStencil(2, 1), codes: [0, 1, 0], fills, rims };
+    map.clearLight(light);
+    map.paintDots(light, places, [1, 0, 0], style, opacity, marks, 1);
+    map.showLight(light, ground, pixels);
+    return (x, y) => pixels[20 * y + x] & 0xff;
   };
-  const red = paint(1, (i) => i !== 1);
-  assert.deepEqual([red(10, 8), red(4, 4), red(19, 19)], [200, 0, 0]);
+  const red = paint(1, [1, 0, 1], [60, 0, 0]);
+  assert.deepEqual([red(10, 8), red(4, 4), red(19, 19)], [200, 60, 60]);
+  assert.equal(paint(1, null, [60, 0, 0])(4, 4), 0);
   assert.ok(paint(0.16, null)(10, 8) < 50);
+});
+
+// All dots, one over the other, as no map of many could be painted in time.
+function paintedOver(ground, [width, height], places, scale, style, passes) {
+  const pixels = Array.from({ length: width * height }, () => [...ground]);
+  const { reach, cells } = style.stencil;
+  for (const { opacity, isWanted } of passes) {
+    for (let i = 0; i < style.codes.length; i += 1) {
+      const [x, y] = [0, 1].map((axis) => Math.round(places[2 * i + axis] * scale)),
+        [fill, rim] = [style.fills, style.rims].map((colors) => colors.slice(3 * style.codes[i]));
+      if (!isWanted(i) || x < reach || y < reach || x >= width - reach || y >= height - reach) continue;
+      for (const cell of cells) {
+        const [a, b] = [cell.inner * opacity, (cell.outer - cell.inner) * opacity],
+          spot = (y + cell.dy) * width + x + cell.dx;
+        pixels[spot] = pixels[spot].map((value, part) => value * (1 - a - b) + fill[part] * a + rim[part] * b);
+      }
+    }
+  }
+  return pixels;
+}
+
+test("painting from the top dot down shows what painting all, one over the other, does", () => {
+  let state = 11;
+  const random = (most) => (state = (state * 48271) % 2147483647) % most;
+  const [width, height, count] = [90, 70, 2500],
+    scale = width / SIDE,
+    ground = [250, 252, 253];
+  const places = Uint16Array.from({ length: 2 * count }, () => random(SIDE));
+  const codes = Uint8Array.from({ length: count }, () => random(3));
+  const style = {
+    ...{ stencil: map.dotStencil(1.1, 0.4), codes },
+    fills: [220, 40, 40, 40, 200, 60, 60, 80, 230],
+    rims: [120, 30, 32, 30, 114, 48, 40, 54, 133],
+  };
+  for (const marks of [null, Uint8Array.from({ length: count }, () => Number(random(4) === 0))]) {
+    const light = map.newLight(width, height),
+      pixels = new Uint32Array(width * height);
+    map.clearLight(light);
+    map.paintDots(light, places, [scale, 0, 0], style, 1, marks, 1);
+    if (marks) map.paintDots(light, places, [scale, 0, 0], style, 0.16, marks, 0);
+    map.showLight(light, ground, pixels);
+    const passes = marks
+      ? [
+          { opacity: 0.16, isWanted: (i) => !marks[i] },
+          { opacity: 1, isWanted: (i) => marks[i] },
+        ]
+      : [{ opacity: 1, isWanted: () => true }];
+    const off = paintedOver(ground, [width, height], places, scale, style, passes).map((pixel, spot) =>
+      Math.max(...pixel.map((value, part) => Math.abs(value - ((pixels[spot] >> (8 * part)) & 255)))),
+    );
+    assert.ok(Math.max(...off) < 32, `off by ${Math.max(...off)} of 255`);
+    assert.ok(off.reduce((sum, value) => sum + value) / off.length < 1.5);
+  }
 });
 
 // A map without a page: what it draws is noted, and flush() lets the next frame come.
