@@ -10,10 +10,12 @@ from urllib.parse import unquote, urlsplit
 import numpy as np
 
 from maskdistill.datasets import coco, voc, voc_labels
+from maskdistill.datasets.addresses import is_address, without_secrets
 from maskdistill.datasets.coco_folders import find_jsons, find_unused_json
 from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.manifest import is_manifest, open_manifest
+from maskdistill.datasets.opened_addresses import open_address
 from maskdistill.datasets.records import (
     IGNORE_INDEX,
     LabelValues,
@@ -55,7 +57,8 @@ def open_source(
     Args:
         spec: ``"sample"``, ``"sample-views"`` (for folders of these names write ./sample or give a ``Path``), a folder
             in VOC's layout, a COCO json or a folder with one as a tool exports it, a list of photos
-            (``datasets.manifest``), tar files (``datasets.shards``), any folder of pictures, one picture.
+            (``datasets.manifest``), tar files (``datasets.shards``), the address of a list or of tar files
+            (``datasets.opened_addresses``), any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
         seen: Where a run keeps what the photos of a list or of tar files were (``open_manifest``).
 
@@ -74,6 +77,8 @@ def open_source(
         return open_sample(on_progress=on_progress)
     if spec == "sample-views":
         return open_sample_views(on_progress=on_progress)
+    if not isinstance(spec, Path) and is_address(spec.strip()):
+        return open_address(spec.strip(), on_progress=on_progress, seen=seen)
     path = confine(path_of(spec), DatasetError)
     try:
         return _open_path(path, on_progress, seen)
@@ -99,7 +104,8 @@ def path_of(spec: str | Path) -> Path:
         text = text[1:-1]
     address = urlsplit(text) if re.match(r"[A-Za-z][A-Za-z0-9+.-]*://", text) and not os.path.exists(text) else None
     if address is not None and (address.scheme.lower() != "file" or address.netloc not in ("", "localhost")):
-        raise DatasetError(f"{_short(text)} lies on another machine. Copy the photos here and give their folder.")
+        shown = _short(without_secrets(text))
+        raise DatasetError(f"{shown} lies on another machine. Copy the photos here and give their folder.")
     try:
         return Path(unquote(address.path) if address is not None else text).expanduser().absolute()
     except RuntimeError as error:

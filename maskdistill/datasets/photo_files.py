@@ -1,4 +1,4 @@
-"""The one place where the bytes of a photo are opened: a file of its own, or a piece of a larger one."""
+"""The one place where the bytes of a photo are opened: a file, a piece of one, an object on another machine."""
 
 import errno
 import io
@@ -7,7 +7,9 @@ import stat
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from maskdistill.datasets.addresses import is_address
 from maskdistill.datasets.records import Place
+from maskdistill.datasets.remote import SIZE_VARIABLE, RemoteError, fetch, open_piece
 from maskdistill.datasets.spliced_file import splice
 from maskdistill.errors import DatasetError, printable
 from maskdistill.roots import OutsideRootsError, may_read, open_inside
@@ -45,6 +47,8 @@ def open_photo_file(path: Path, place: Place | None = None) -> BinaryIO:
     """
     if place is None:
         return open_regular(path)
+    if is_address(place.file):
+        return _open_remote(path, place)
     file = open_regular(Path(place.file))
     try:
         if place.start + place.size > size_of(file):
@@ -53,6 +57,17 @@ def open_photo_file(path: Path, place: Place | None = None) -> BinaryIO:
     except BaseException:
         file.close()
         raise
+
+
+def _open_remote(path: Path, place: Place) -> BinaryIO:
+    for _ in range(2):
+        try:
+            return fetch(place.file).open("rb") if place.size < 0 else open_piece(place.file, place.start, place.size)
+        except RemoteError as error:
+            raise UnreadablePhotoError(path, error.reason) from error
+        except FileNotFoundError:  # it went from the cache just now
+            continue
+    raise UnreadablePhotoError(path, f"The cache is too small to keep it; raise {SIZE_VARIABLE}.")
 
 
 def open_regular(path: Path) -> BinaryIO:

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
+from maskdistill.datasets.addresses import is_address, public
 from maskdistill.datasets.records import Photo, Place
 from maskdistill.datasets.views import ViewRecipe
 
@@ -91,6 +92,13 @@ def have_places(photos: Sequence[Photo]) -> bool:
     if isinstance(photos, PhotoTable):
         return photos.has_places
     return any(photo.place is not None for photo in photos)
+
+
+def written_place(place: Place | None) -> Place | None:
+    """A place as it may be written: an address without what may be secret."""
+    if place is None or not is_address(place.file):
+        return place
+    return Place(public(place.file), place.start, place.size)
 
 
 def place_cells(places: Sequence[Place | None]) -> dict[str, list[Any]]:

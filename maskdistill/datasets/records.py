@@ -29,11 +29,11 @@ _SPLIT_ALIASES = {"trainaug": ("train",), "trainval": ("train", "val")}
 
 @dataclass(frozen=True)
 class Place:
-    """Where the bytes of a photo stand that is no file of its own."""
+    """Where the bytes of a photo stand that is no file of this machine: in a larger one, or on another machine."""
 
-    file: str  # path of the larger file
-    start: int  # bytes before the photo's
-    size: int  # bytes
+    file: str  # path of the larger file, or an address
+    start: int = 0  # bytes before the photo's
+    size: int = -1  # bytes; -1 for all that there are
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Photo:
     """One usable photo of a source."""
 
     id: str  # unique in the source; does not change when the source's folder is moved or renamed
-    path: Path  # the file; of a photo inside another file the path of that, and the name in it
+    path: Path  # the file; of a photo with a place that of the larger file and the name in it, or how it is shown
     height: int  # pixels, upright (after EXIF orientation, and after the view if there is one)
     width: int  # pixels, likewise
     digest: str  # fingerprint of the file's content, independent of its place

@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from maskdistill import roots
+from maskdistill.datasets.addresses import is_address, public
 from maskdistill.datasets.photo_table import PLACE_COLUMNS, as_place, place_cells
 from maskdistill.datasets.records import LeftOut, Photo, Place, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, scan_files
@@ -56,8 +57,12 @@ class ListState:
     roots: tuple[str, ...]  # folders that may be used; what lies outside is left out
 
     @classmethod
-    def of(cls, path: Path) -> Self:
+    def of(cls, path: Path, name: str = "") -> Self:
         """The state of a list's file.
+
+        Args:
+            path: The file.
+            name: What it is known by, if that is not the path.
 
         Raises:
             OSError: If it cannot be read.
@@ -66,7 +71,7 @@ class ListState:
             state = hashlib.blake2b(digest_size=16)
             while some := file.read(_BLOCK):
                 state.update(some)
-        return cls(os.fspath(path), state.hexdigest(), tuple(map(str, roots.roots())))
+        return cls(name or os.fspath(path), state.hexdigest(), tuple(map(str, roots.roots())))
 
 
 @dataclass(frozen=True)
@@ -78,11 +83,25 @@ class SeenFiles:
     rows: pa.Table  # ``SCHEMA``; null in ``height``, ``width`` and ``digest`` where there is a ``reason``
     outside: tuple[LeftOut, ...] = ()  # what the list names, or the archives hold, that was not even looked at
     is_new: bool = True  # whether it differs from what was read from the file
+    is_cut: bool = False  # whether secret parts of addresses were not written, so that the list must be read again
+
+    @property
+    def is_private(self) -> bool:
+        """Whether an address holds what must not be written."""
+        places = self.rows["place_file"].drop_null().unique().to_pylist()
+        return any(file != public_bytes(file) for file in places)
 
     @property
     def photos(self) -> pa.Table:
         """The rows of the files that can be used."""
         return self.rows.filter(self.rows["digest"].is_valid())
+
+    @property
+    def _is_remote(self) -> np.ndarray:
+        """(N,) bool: which are objects on other machines, of which nobody asks whether they changed."""
+        files = pc.fill_null(self.rows["place_file"], b"").combine_chunks().dictionary_encode()
+        each = np.array([is_address(os.fsdecode(file)) for file in files.dictionary.to_pylist()], bool)
+        return np.asarray(each[files.indices.to_numpy()])
 
     @property
     def skipped(self) -> tuple[LeftOut, ...]:
@@ -102,7 +121,10 @@ class SeenFiles:
         each = stamp_files(files.dictionary.to_pylist(), on_progress)  # a file that holds many photos is asked once
         now = each[files.indices.to_numpy()]
         before = np.stack([self.rows[name].fill_null(_UNSURE).to_numpy() for name in _STAMPS], axis=1)
-        stale = np.flatnonzero((now != before).any(axis=1))
+        differs = (now != before).any(axis=1)
+        if self.rows["place_file"].null_count < self.rows.num_rows:
+            differs |= self._is_remote & self.rows["digest"].is_null().to_numpy()  # what failed is tried again
+        stale = np.flatnonzero(differs)
         if not len(stale):
             return self
         unsettled = (now[:, 1:3] > began - _SETTLED_NS).any(axis=1)
@@ -122,10 +144,19 @@ class SeenFiles:
 
     def write(self, path: Path) -> None:
         """Replace the file that ``read_seen`` reads."""
-        state = {"version": VERSION, "list": self.state.path, "digest": self.state.digest, "root": str(self.root)}
+        state: dict[str, Any] = {
+            "version": VERSION,
+            "list": self.state.path,
+            "digest": self.state.digest,
+            "root": str(self.root),
+        }
         outside = [[os.fspath(item.path), item.reason, item.what] for item in self.outside]
+        state["private"] = self.is_private
         text = json.dumps({**state, "roots": self.state.roots, "outside": outside})
         table = self.rows.replace_schema_metadata({_KEY: text.encode()})
+        if self.is_private:
+            files = [public_bytes(file) for file in self.rows["place_file"].to_pylist()]
+            table = table.set_column(SCHEMA.get_field_index("place_file"), "place_file", pa.array(files, pa.binary()))
         replace_atomically(
             path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         )
@@ -140,9 +171,22 @@ def read_seen(path: Path) -> SeenFiles | None:
             return None
         state = ListState(known["list"], known["digest"], tuple(known["roots"]))
         outside = tuple(LeftOut(Path(place), *rest) for place, *rest in known["outside"])
-        return SeenFiles(state, Path(known["root"]), table.replace_schema_metadata(None), outside, is_new=False)
+        return SeenFiles(
+            state,
+            Path(known["root"]),
+            table.replace_schema_metadata(None),
+            outside,
+            is_new=False,
+            is_cut=known["private"],
+        )
     except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
         return None
+
+
+def public_bytes(file: bytes | None) -> bytes | None:
+    """A cell of ``place_file`` as it may be written."""
+    text = os.fsdecode(file or b"")
+    return os.fsencode(public(text)) if is_address(text) else file
 
 
 def unread_rows(

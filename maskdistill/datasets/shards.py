@@ -7,12 +7,14 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice, product
 from pathlib import Path, PurePosixPath
+from typing import BinaryIO
 
-from maskdistill.datasets.photo_files import UnreadablePhotoError, open_regular
+from maskdistill.datasets.addresses import public
+from maskdistill.datasets.photo_files import UnreadablePhotoError, open_photo_file, open_regular
 from maskdistill.datasets.picture_kinds import is_picture_name, suffix_of
 from maskdistill.datasets.records import LeftOut, PhotoSource, Place, ProgressCallback
 from maskdistill.datasets.scanning import natural_key, require_photos
@@ -100,7 +102,13 @@ def expand_braces(text: str) -> Iterator[str]:
 
 
 def open_shards(
-    path: Path, shards: Sequence[Path], *, on_progress: ProgressCallback | None = None, seen: Path | None = None
+    path: Path,
+    shards: Sequence[Path],
+    *,
+    on_progress: ProgressCallback | None = None,
+    seen: Path | None = None,
+    addresses: Mapping[Path, str] | None = None,
+    name: str = "",
 ) -> PhotoSource:
     """Photos of tar files, in the order of the shards and in that of each.
 
@@ -114,6 +122,8 @@ def open_shards(
         shards: As of ``find_shards``.
         on_progress: Called with the number of photos done and in total.
         seen: As of ``open_manifest``: shards that are the same are not indexed again, nor their photos read.
+        addresses: Where shards are that lie on other machines, by how they are shown; another one once it changed.
+        name: What the source is called, if that is not the path.
 
     Raises:
         DatasetError: If a shard is compressed, or no photo can be used.
@@ -121,18 +131,19 @@ def open_shards(
     from maskdistill.datasets.photo_table import PhotoTable  # with pyarrow, which other sources do without
     from maskdistill.datasets.seen_files import ListState, SeenFiles, read_seen, unread_rows
 
-    state = ListState(os.fspath(path), _digest(shards), tuple(map(str, roots())))
+    addresses = addresses or {}
+    state = ListState(name or os.fspath(path), _digest(shards, addresses), tuple(map(str, roots())))
     known = read_seen(seen) if seen is not None else None
-    if known is None or known.state != state:
-        index = _index(shards)
-        ids, paths, splits, places = _columns(index)
-        unread = unread_rows(ids, paths, splits, places)
-        rows = unread if known is None else known.carried_over(unread)
+    if known is None or known.state != state or known.is_cut:
+        index = _index(shards, addresses)
+        unread = unread_rows(*_columns(index, addresses))
+        # Of what lies elsewhere nobody asks photo by photo whether it changed.
+        rows = unread if known is None or addresses else known.carried_over(unread)
         known = SeenFiles(state, _root_of(shards), rows, (*index.left_out, *_on_labels(index)))
     found = known.looked_again(on_progress)
     photos, skipped = PhotoTable(found.photos), found.skipped
     require_photos(path, photos, tuple(item for item in skipped if item.what == "photo"))
-    return PhotoSource("folder", str(path), found.root, photos, skipped, seen=found)
+    return PhotoSource("folder", name or str(path), found.root, photos, skipped, seen=found)
 
 
 def _in_folder(folder: Path) -> tuple[Path, ...]:
@@ -152,11 +163,14 @@ def _in_folder(folder: Path) -> tuple[Path, ...]:
     return tuple(sorted(tars, key=lambda file: natural_key(file.name)))
 
 
-def _digest(shards: Sequence[Path]) -> str:
+def _digest(shards: Sequence[Path], addresses: Mapping[Path, str]) -> str:
     """Of the state of all shards; of one that was changed just now it is never the same twice."""
     now = time.time_ns()
     state: list[list[object]] = []
     for shard in shards:
+        if shard in addresses:
+            state.append([str(shard), public(addresses[shard])])
+            continue
         try:
             found = shard.stat()
         except OSError:
@@ -168,13 +182,11 @@ def _digest(shards: Sequence[Path]) -> str:
     return hashlib.blake2b(json.dumps(state).encode(), digest_size=16).hexdigest()
 
 
-def _index(shards: Sequence[Path]) -> _Index:
+def _index(shards: Sequence[Path], addresses: Mapping[Path, str]) -> _Index:
     index = _Index()
     for shard in shards:
         try:
-            if not is_inside(shard):
-                raise UnreadablePhotoError(shard, "It leads out of the folders that this server may use.")
-            with open_regular(shard) as file:
+            with _open(shard, addresses) as file:
                 if packed := compression_of(file):
                     raise DatasetError(
                         f"{shard} is compressed ({packed}), so that no photo in it can be found by its place. Photos "
@@ -188,6 +200,14 @@ def _index(shards: Sequence[Path]) -> _Index:
         if len(index.members) > MAX_PHOTOS:
             raise DatasetError(f"These shards hold more than {MAX_PHOTOS:,} photos. Give parts of them.")
     return index
+
+
+def _open(shard: Path, addresses: Mapping[Path, str]) -> BinaryIO:
+    if shard in addresses:
+        return open_photo_file(shard, Place(addresses[shard]))
+    if not is_inside(shard):
+        raise UnreadablePhotoError(shard, "It leads out of the folders that this server may use.")
+    return open_regular(shard)
 
 
 def _pictures(index: _Index, shard: Path, members: Iterator[TarMember]) -> list[TarMember]:
@@ -249,7 +269,9 @@ def _rank(name: str) -> int:
     return _ORDER.index(suffix) if suffix in _ORDER else len(_ORDER)
 
 
-def _columns(index: _Index) -> tuple[list[str], list[bytes], list[str | None], list[Place | None]]:
+def _columns(
+    index: _Index, addresses: Mapping[Path, str]
+) -> tuple[list[str], list[bytes], list[str | None], list[Place | None]]:
     """Ids, paths, splits and places."""
     keys = [_stem(member.name) for _, member in index.members]
     counts = Counter(keys)
@@ -261,7 +283,9 @@ def _columns(index: _Index) -> tuple[list[str], list[bytes], list[str | None], l
         names = [f"{shard.name}/{key}" for key, (shard, _) in zip(keys, index.members, strict=True)]
     ids = [name.encode("utf-8", "backslashreplace").decode() for name in names]
     paths = [os.fsencode(member_path(shard, member)) for shard, member in index.members]
-    places: list[Place | None] = [Place(os.fspath(shard), item.start, item.size) for shard, item in index.members]
+    places: list[Place | None] = [
+        Place(addresses.get(shard) or os.fspath(shard), item.start, item.size) for shard, item in index.members
+    ]
     return ids, paths, [splits[shard] for shard, _ in index.members], places
 
 

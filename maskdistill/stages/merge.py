@@ -9,7 +9,7 @@ import pandas as pd
 
 from maskdistill import __version__
 from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.photo_table import PLACE_COLUMNS, have_places, paths_of
+from maskdistill.datasets.photo_table import PLACE_COLUMNS, have_places, paths_of, written_place
 from maskdistill.files import write_json
 from maskdistill.storage.mask_tables import MOST_IN_JSON, mask_table
 from maskdistill.storage.run_folder import Run, path_bytes_of, write_images, write_table
@@ -49,7 +49,7 @@ def _known_places(known: pd.DataFrame, source: PhotoSource) -> bool:
     """Whether photos inside larger files still stand where images.parquet says."""
     if not have_places(source.photos):
         return not {*PLACE_COLUMNS} & {*known.columns}
-    return places_of(known)[: len(source.photos)] == [photo.place for photo in source.photos]
+    return places_of(known)[: len(source.photos)] == [written_place(photo.place) for photo in source.photos]
 
 
 def write_masks(path: Path, coco_path: Path, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:

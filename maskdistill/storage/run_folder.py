@@ -16,7 +16,7 @@ import pandas as pd
 from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.photo_table import place_cells
+from maskdistill.datasets.photo_table import place_cells, written_place
 from maskdistill.errors import ConfigError, RunError, printable
 from maskdistill.files import rename_aside, replace_atomically, write_json
 from maskdistill.storage.read_files import (
@@ -429,7 +429,7 @@ def write_images(
     photos, skipped = list(source.photos), source.skipped_photos
     ids = [photo.id for photo in photos]
     none: list[Any] = [None] * len(skipped)
-    places = [photo.place for photo in photos]
+    places = [written_place(photo.place) for photo in photos]
     columns: dict[str, list[Any]] = {
         "id": ids + [printable(item.path) for item in skipped],
         **_path_cells([photo.path for photo in photos] + [item.path for item in skipped]),

@@ -18,6 +18,7 @@ from typing import Any, Self
 
 from filelock import FileLock, Timeout
 
+from maskdistill.datasets.addresses import without_secrets
 from maskdistill.errors import RunError
 from maskdistill.files import remove_leftovers, require_writable
 
@@ -45,7 +46,7 @@ class Holder:
             command = f"job {arguments[-1]} of the app"
         else:
             name = program.parent.name if program.name == "__main__.py" else program.name
-            command = shlex.join([name, *arguments])
+            command = without_secrets(shlex.join([name, *arguments]))
         return cls(command, os.getpid(), socket.gethostname(), time.time())
 
     @classmethod

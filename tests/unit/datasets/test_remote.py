@@ -1,0 +1,326 @@
+"""Photos on other machines: fetched with patience, kept within bounds, and no signature of theirs written anywhere."""
+
+import io
+import json
+import sys
+import tarfile
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from maskdistill.datasets import addresses, open_source, read_photo, remote
+from maskdistill.datasets.photo_table import written_place
+from maskdistill.datasets.remote import RemoteError, cache_folder, fetch, open_piece
+from maskdistill.errors import ConfigError, DatasetError
+from maskdistill.storage.run_folder import Run, write_images
+from maskdistill.storage.run_photos import photos_of
+
+SECRET = "SECRETSIGNATURE"
+
+
+def picture(value, size=(20, 30)):
+    buffer = io.BytesIO()
+    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Handler(SimpleHTTPRequestHandler):
+    """Serves a folder; knows ranges unless told otherwise, and fails as often as told."""
+
+    ranges = True
+
+    def do_GET(self):
+        self.server.asked.append((self.command, self.path))
+        if self.server.broken > 0:
+            self.server.broken -= 1
+            if self.server.how == "cut":
+                self.send_response(200)
+                self.send_header("Content-Length", "1000")
+                self.end_headers()
+                self.wfile.write(b"x" * 10)
+                self.close_connection = True
+                return
+            self.send_error(self.server.how)
+            return
+        path = Path(self.translate_path(self.path))
+        wanted = self.headers.get("Range")
+        if self.command == "HEAD" or wanted is None or not self.ranges or not path.is_file():
+            super().do_HEAD() if self.command == "HEAD" else super().do_GET()
+            return
+        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
+        content = path.read_bytes()[first : last + 1]
+        self.send_response(206)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def served(tmp_path, monkeypatch):
+    """(folder, its address, the server) with an empty cache."""
+    folder = tmp_path / "served"
+    folder.mkdir()
+    monkeypatch.setenv(remote.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.setattr(remote, "_PATIENCE", 0.001)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    server.asked, server.broken, server.how = [], 0, 503
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield folder, f"http://127.0.0.1:{server.server_port}", server
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def test_list_on_another_machine(served):
+    folder, address, server = served
+    (folder / "d").mkdir()
+    for number in range(3):
+        (folder / "d" / f"{number}.png").write_bytes(picture(number * 20))
+    pd.DataFrame({"path": ["d/0.png", "d/1.png", f"{address}/d/2.png", "d/gone.png", "../up.png"]}).to_csv(
+        folder / "photos.csv"
+    )
+    source = open_source(f"{address}/photos.csv")
+    assert [photo.id for photo in source.photos] == ["d/0", "d/1", "d/2"]
+    assert source.spec == f"{address}/photos.csv"
+    assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == [0, 20, 40]
+    reasons = [item.reason for item in source.skipped]
+    assert "There is no such object (HTTP 404)." in reasons
+    assert "no path that may be used" in reasons[0]
+    assert len([path for _, path in server.asked if path.endswith("1.png")]) == 1, "it was kept"
+
+
+def test_local_list_of_photos_here_and_there(served, tmp_path):
+    folder, address, _ = served
+    (folder / "a.png").write_bytes(picture(10))
+    (tmp_path / "b.png").write_bytes(picture(20))
+    listed = tmp_path / "photos.txt"
+    listed.write_text(f"{address}/a.png\tval\nb.png\n")
+    source = open_source(listed)
+    assert [photo.split for photo in source.photos] == ["val", None]
+    assert len({photo.id for photo in source.photos}) == 2
+    assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == [10, 20]
+
+
+def test_what_was_read_is_not_asked_for_again_and_what_failed_is(served, tmp_path):
+    folder, address, server = served
+    (folder / "a.png").write_bytes(picture(10))
+    listed = tmp_path / "photos.txt"
+    listed.write_text(f"{address}/a.png\n{address}/late.png\n")
+    first = open_source(listed)
+    first.seen.write(tmp_path / "seen.parquet")
+    (folder / "late.png").write_bytes(picture(30))
+    server.asked.clear()
+    again = open_source(listed, seen=tmp_path / "seen.parquet")
+    assert [photo.path.name for photo in again.photos] == ["a.png", "late.png"]
+    assert [path for _, path in server.asked] == ["/late.png"]
+
+
+@pytest.mark.parametrize("how", [503, 500, 429, "cut"])
+def test_passing_trouble_is_waited_out(served, how):
+    folder, address, server = served
+    (folder / "a.png").write_bytes(picture(10))
+    server.broken, server.how = 3, how
+    assert fetch(f"{address}/a.png").read_bytes() == picture(10)
+    server.broken = 4
+    with pytest.raises(RemoteError, match="it was tried 4 times"):
+        fetch(f"{address}/b.png")
+
+
+@pytest.mark.parametrize("code", [401, 403, 404])
+def test_final_answers_are_not_asked_for_again(served, code):
+    _, address, server = served
+    server.broken, server.how = 9, code
+    with pytest.raises(RemoteError, match=f"HTTP {code}"):
+        fetch(f"{address}/a.png?X-Amz-Signature={SECRET}")
+    assert len(server.asked) == 1
+
+
+def test_no_server(served):
+    with pytest.raises(RemoteError, match="cannot be reached") as found:
+        fetch(f"http://127.0.0.1:1/a.png?sig={SECRET}")
+    assert SECRET not in str(found.value)
+
+
+def test_web_page_in_place_of_a_photo_is_skipped(served, tmp_path):
+    folder, address, _ = served
+    (folder / "a.png").write_bytes(b"<html>please log in</html>")
+    (folder / "b.png").write_bytes(picture(1))
+    listed = tmp_path / "photos.txt"
+    listed.write_text(f"{address}/a.png\n{address}/b.png\n")
+    assert "web page" in open_source(listed).skipped[0].reason
+
+
+@pytest.mark.parametrize("ranges", [True, False])
+def test_tar_files_on_another_machine(served, monkeypatch, ranges):
+    folder, address, server = served
+    monkeypatch.setattr(Handler, "ranges", ranges)
+    for shard in range(2):
+        with tarfile.open(folder / f"train-{shard:03d}.tar", "w") as tar:
+            for number in range(2):
+                content = picture(shard * 100 + number * 30)
+                info = tarfile.TarInfo(f"{shard}/{number}.png")
+                info.size = len(content)
+                tar.addfile(info, io.BytesIO(content))
+    source = open_source(f"{address}/train-{{000..002}}.tar")
+    assert [photo.id for photo in source.photos] == ["0/0", "0/1", "1/0", "1/1"]
+    assert [photo.split for photo in source.photos] == ["train"] * 4
+    assert [item.path.name for item in source.skipped] == ["train-002.tar"]
+    values = [0, 30, 100, 130]
+    assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == values
+    for path in cache_folder().glob("*/*"):
+        path.unlink()
+    server.asked.clear()
+    assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == values
+    assert len(server.asked) == 4
+    kept = sum(path.stat().st_size for path in cache_folder().glob("*/*"))
+    assert kept == sum(photo.place.size for photo in source.photos), "pieces, not whole archives"
+
+
+def test_tar_that_changed_is_indexed_again(served, tmp_path):
+    folder, address, _ = served
+    seen = tmp_path / "seen.parquet"
+    for value in (10, 20):
+        with tarfile.open(folder / "x.tar", "w") as tar:
+            for number in range(value // 10):
+                info = tarfile.TarInfo(f"{number}.png")
+                info.size = len(picture(value))
+                tar.addfile(info, io.BytesIO(picture(value)))
+        source = open_source(f"{address}/x.tar", seen=seen)
+        source.seen.write(seen)
+        assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == [value] * (value // 10)
+
+
+def test_signatures_are_written_nowhere(served, tmp_path, monkeypatch, capsys):
+    folder, address, server = served
+    names = ["a.png", "b.png"]
+    for number, name in enumerate(names):
+        (folder / name).write_bytes(picture(number))
+    query = f"X-Amz-Signature={SECRET}"
+    signed = [f"{address}/{name}?{query}" for name in [*names, "gone.png"]]
+    (folder / "photos.txt").write_text(
+        "\n".join([*signed, f"{address.replace('//', f'//me:{SECRET}@')}/../x.png?{query}"])
+    )
+    run = Run(tmp_path / "run")
+    source = open_source(f"{address}/photos.txt?{query}", seen=run.seen_path)
+    assert f"/a.png?{query}" in [path for _, path in server.asked], "it is asked for with its signature"
+    run.path.mkdir()
+    source.seen.write(run.seen_path)
+    write_images(run, source)
+    run.write_info({"data": source.spec})
+    for path in run.path.rglob("*"):
+        assert SECRET.encode() not in path.read_bytes(), path
+    for table in (run.images_path, run.seen_path):
+        assert SECRET not in pd.read_parquet(table).to_string()
+    assert SECRET not in json.dumps([source.spec, [item.reason for item in source.skipped], str(source.skipped)])
+    assert [photo.place for photo in photos_of(run)] == [written_place(photo.place) for photo in source.photos]
+    assert np.asarray(read_photo(photos_of(run)[1])).mean() == 1, "the cache has it, whatever the signature was"
+    for path in cache_folder().glob("*/*"):
+        path.unlink()
+    again = open_source(f"{address}/photos.txt?{query}", seen=run.seen_path)
+    assert again.fingerprint == source.fingerprint
+    server.asked.clear()
+    read_photo(again.photos[0])
+    assert server.asked == [("GET", f"/a.png?{query}")], "the signature comes from the list"
+
+
+def test_cache_keeps_its_bounds_and_drops_what_was_used_longest_ago(served, monkeypatch):
+    folder, address, _ = served
+    for number in range(10):
+        (folder / f"{number}").write_bytes(b"x" * 1000)
+    monkeypatch.setenv(remote.SIZE_VARIABLE, "0.0000045")  # 4,500 bytes
+    monkeypatch.setattr(remote, "_shelf", remote._Shelf())
+    monkeypatch.setattr(remote, "_TOUCH_AFTER", -1.0)
+    for number in range(10):
+        fetch(f"{address}/{number}")
+        fetch(f"{address}/0")
+        assert sum(path.stat().st_size for path in cache_folder().glob("*/*")) <= 4500
+    assert remote.kept_path(f"{address}/0").exists()
+    assert not remote.kept_path(f"{address}/1").exists()
+    (folder / "large").write_bytes(b"x" * 9000)
+    with pytest.raises(RemoteError, match="larger than the cache"):
+        fetch(f"{address}/large")
+
+
+@pytest.mark.parametrize("value", ["none", "0", "-1", "inf", "nan"])
+def test_size_of_the_cache_that_is_no_size(monkeypatch, value):
+    monkeypatch.setenv(remote.SIZE_VARIABLE, value)
+    with pytest.raises(ConfigError, match=remote.SIZE_VARIABLE):
+        remote.cache_bytes()
+
+
+def test_server_for_some_folders_opens_no_address(served, tmp_path, monkeypatch):
+    folder, address, server = served
+    (folder / "a.png").write_bytes(picture(1))
+    monkeypatch.setenv("MASKDISTILL_ROOTS", str(tmp_path))
+    (tmp_path / "photos.txt").write_text(f"{address}/a.png\n")
+    for spec in (f"{address}/photos.txt", str(tmp_path / "photos.txt")):
+        with pytest.raises(DatasetError):
+            open_source(spec)
+    with pytest.raises(RemoteError, match="own folders only"):
+        fetch(f"{address}/a.png")
+    assert server.asked == []
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("a.png", "is one photo"), ("folder/", "cannot be searched"), ("no.txt", "404.*Check the address")],
+)
+def test_addresses_of_other_things(served, name, said):
+    with pytest.raises(DatasetError, match=said):
+        open_source(f"{served[1]}/{name}")
+
+
+@pytest.fixture
+def store(served, monkeypatch):
+    """fsspec's file system in memory, taken for a store."""
+    fsspec = pytest.importorskip("fsspec", reason="an extra")
+    monkeypatch.setattr(addresses, "SCHEMES", [*addresses.SCHEMES, "memory"])
+    system = fsspec.filesystem("memory")
+    yield system
+    system.store.clear()
+
+
+def test_store_of_fsspec(store, tmp_path):
+    store.pipe({"/bucket/a.png": picture(10), "/bucket/list.txt": b"a.png\ngone.png\nmemory://bucket/a.png"})
+    source = open_source("memory://bucket/list.txt")
+    assert [photo.id for photo in source.photos] == ["a"]
+    assert source.skipped[0].reason == "There is no such object."
+    assert np.asarray(read_photo(source.photos[0])).mean() == 10
+    store.pipe("/bucket/x.bin", bytes(range(100)))
+    with open_piece("memory://bucket/x.bin", 10, 5) as file:
+        assert file.read() == bytes(range(10, 15))
+
+
+def test_trouble_of_a_store_is_told_without_its_words(store, monkeypatch):
+    def fail(*_, **__):
+        raise RuntimeError(f"denied for key {SECRET}")
+
+    monkeypatch.setattr(type(store), "open", fail)
+    with pytest.raises(RemoteError, match="RuntimeError.*4 times") as found:
+        fetch("memory://bucket/a.png")
+    assert SECRET not in str(found.value)
+
+
+def test_missing_package_is_one_sentence(served, monkeypatch):
+    monkeypatch.setitem(sys.modules, "fsspec", None)
+    with pytest.raises(ConfigError, match=r"Install it: pip install 'maskdistill\[remote\]'"):
+        open_source("s3://bucket/list.txt")
+
+
+def test_nothing_else_imports_fsspec(served):
+    root = Path(remote.__file__).parents[1]
+    found = [path.name for path in root.rglob("*.py") if "import fsspec" in path.read_text(encoding="utf-8")]
+    assert found == ["remote.py"]
