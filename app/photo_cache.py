@@ -37,6 +37,17 @@ def source(spec: str, on_progress: ProgressCallback | None = None) -> PhotoSourc
     return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress))
 
 
+def renewed(spec: str) -> PhotoSource:
+    """A source of photos, looked at again; those who ask after that get what was found.
+
+    Raises:
+        DatasetError: If there is nothing to use.
+        ConfigError: If nobody may read it.
+    """
+    rescan(spec)
+    return source(spec)
+
+
 def rescan(spec: str) -> None:
     """Look at the files again the next time."""
     _sources().drop(spec)

@@ -3,6 +3,7 @@
 import json
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from app import cache, photo_cache
 from app.stage_names import switched_off
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
-from maskdistill.errors import MaskDistillError
+from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.features.registry import choose_backbone
 from maskdistill.review import decisions
 from maskdistill.stages import status
@@ -39,7 +40,10 @@ def stage_states(run: Run) -> list[StageState]:
 
 @st.cache_data(ttl=_TTL, max_entries=32, show_spinner=False)
 def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
-    return status.stage_states(Run(path))
+    run, source = Run(path), None
+    with suppress(DatasetError, ConfigError, RunError):  # which the states tell of
+        source = photo_cache.renewed(run.info()["data"])
+    return status.stage_states(run, source=source)
 
 
 def judging_states(run: Run, photos: Sequence[Photo]) -> list[StageState]:
