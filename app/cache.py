@@ -1,15 +1,19 @@
 """One way to keep what the library makes: bounded, keyed by ids and states of files, never by arrays, guarded."""
 
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, field
-from functools import wraps
+from functools import partial, wraps
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any, TypeVar
 
+from maskdistill.machine import give_back_memory
+
 _Made = TypeVar("_Made")
+_SLOW = 0.5  # seconds: whatever takes longer has read much, most of which it needs no more
 
 
 def stamp(paths: Iterable[Path]) -> str:
@@ -39,7 +43,7 @@ class Shelf:
             if key in self._items:
                 self._items.move_to_end(key)
                 return self._items[key]
-        item = make()
+        item = _make_and_tidy(make)
         with self._lock:
             self._items[key] = item
             while len(self._items) > self._size:
@@ -74,12 +78,20 @@ def newest(size: int) -> Callable[[Callable[..., _Made]], Callable[..., _Made]]:
             with found.lock:
                 if not found.made or found.made[0] != state:
                     found.made = None
-                    found.made = state, make(place, state, *others)
+                    found.made = state, _make_and_tidy(partial(make, place, state, *others))
                 return found.made[1]
 
         return get
 
     return decorate
+
+
+def _make_and_tidy(make: Callable[[], _Made]) -> _Made:
+    start = time.monotonic()
+    made = make()
+    if time.monotonic() - start > _SLOW:
+        give_back_memory()
+    return made
 
 
 @dataclass

@@ -16,6 +16,7 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError, RunError
 from maskdistill.features.registry import choose_backbone
+from maskdistill.machine import give_back_memory
 from maskdistill.review import decisions
 from maskdistill.stages import status
 from maskdistill.stages.chain import Plan
@@ -43,7 +44,9 @@ def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
     run, source = Run(path), None
     with suppress(DatasetError, ConfigError, RunError):  # which the states tell of
         source = photo_cache.renewed(run.info()["data"])
-    return status.stage_states(run, source=source)
+    states = status.stage_states(run, source=source)
+    give_back_memory()  # which reads all files of a run
+    return states
 
 
 def judging_states(run: Run, photos: Sequence[Photo]) -> list[StageState]:

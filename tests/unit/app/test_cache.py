@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from app import cache
 from app.cache import newest, stamp
 
 
@@ -75,3 +76,16 @@ def test_stamp_changes_as_files_come_change_and_go(tmp_path):
     paths[0].unlink()
     assert stamp(paths) == seen[0]
     assert len(set(seen)) == 3
+
+
+def test_what_took_long_gives_back_the_memory_that_it_needs_no_more(monkeypatch):
+    given = []
+    monkeypatch.setattr(cache, "give_back_memory", lambda: given.append("back"))
+    get = newest(1)(lambda place, state: state)
+    get("a", 0)
+    assert not given
+    monkeypatch.setattr(cache, "_SLOW", -1)
+    get("a", 1)
+    get("a", 1)
+    cache.Shelf(2).get("b", lambda: "made")
+    assert given == ["back", "back"]
