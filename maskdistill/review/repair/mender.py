@@ -30,6 +30,16 @@ SURE, AGREES, LEAST_SURE = 0.3, 0.4, 0.1  # a mask's weight: in any case, by its
 EDGE = 0.02  # share of a changed cell from which the CRF may change a pixel beside it
 NEW_LIKE = 0.5  # likeness to the click from which a cell counts as the object's, before tokens are compared
 _LAST = 16  # masks with some clicks that are remembered, so that a further click costs one step
+_STARTS = 2  # masks before any click that are remembered
+
+
+@dataclass(frozen=True)
+class _Start:
+    """A mask before any click, which nobody changes."""
+
+    mask: np.ndarray  # (H, W) bool
+    signed: np.ndarray  # (h, w) float32, of the cells, from -1 outside to 1 inside
+    drawn: np.ndarray  # (H, W) bool, what these cells make of it
 
 
 @dataclass(frozen=True)
@@ -57,6 +67,7 @@ class Mender:
         self._photo = photo
         self.size = self._seen.size  # height, width in pixels
         self._after = lru_cache(_LAST)(self._take_step)
+        self._start_of = lru_cache(_STARTS)(self._start)
 
     def mend(self, mask: np.ndarray, clicks: Sequence[Click], *, crf: bool = False) -> np.ndarray:
         """The mask after all clicks.
@@ -124,20 +135,24 @@ class Mender:
     def _take_step(self, packed: bytes, clicks: tuple[Click, ...]) -> _Step:
         if not clicks:
             return _Step(packed)
-        before = self._after(packed, clicks[:-1])
-        mask, found = self._unpack(packed), self._unpack(before.bits)
+        start, before = self._start_of(packed), self._after(packed, clicks[:-1])
+        found = self._unpack(before.bits)
         kernels = (*before.kernels, self._kernel(found, clicks[-1]))
-        signed = self._seen.to_grid(mask)
-        drawn = self._seen.to_pixels(signed) > 0
         for _ in range(2):  # the second time the tokens are compared with what the clicks made of the mask
-            belief = self._listen(self._prior(signed, found), kernels, clicks)
+            belief = self._listen(self._prior(start.signed, found), kernels, clicks)
             fine = self._seen.to_pixels(belief) > 0
-            found = self._limit(mask, np.where(fine != drawn, fine, mask), clicks)
+            turned = fine ^ start.drawn  # elsewhere the mask stays, to the pixel
+            found = self._limit(start.mask, (fine & turned) | (start.mask & ~turned), clicks)
         return _Step(np.packbits(found).tobytes(), kernels)
+
+    def _start(self, packed: bytes) -> _Start:
+        mask = self._unpack(packed)
+        signed = self._seen.to_grid(mask)
+        return _Start(mask, signed, self._seen.to_pixels(signed) > 0)
 
     def _unpack(self, bits: bytes) -> np.ndarray:
         pixels = np.unpackbits(np.frombuffer(bits, np.uint8), count=self.size[0] * self.size[1])
-        return pixels.reshape(self.size).astype(bool)
+        return pixels.reshape(self.size).view(bool)
 
     def _kernel(self, mask: np.ndarray, click: Click) -> np.ndarray:
         """How much each cell follows a click, (h, w) float32 in [0, 1]."""
@@ -145,11 +160,11 @@ class Mender:
         likeness = self._seen.log_likeness(cell)
         if click.everywhere:
             return np.exp(likeness)
-        shorter, inside = min(self._seen.grid), self._seen.to_grid(mask) > 0
+        shorter = min(self._seen.grid)
         if mask[click.pixel(self.size)] == click.adds:
             way = KNOWN_WAY * shorter
         else:
-            way = max(_way_to_border(inside, cell), LEAST_WAY * shorter)
+            way = max(_way_to_border(self._seen.to_grid(mask) > 0, cell), LEAST_WAY * shorter)
         return np.exp(likeness - self._seen.squared_distance(cell) / (2 * (REACH_IN_WAYS * way) ** 2))
 
     def _prior(self, signed: np.ndarray, current: np.ndarray) -> np.ndarray:
@@ -169,17 +184,13 @@ class Mender:
         """Of what changed, the parts at a click that asks for such a change; all of it for a click everywhere."""
         kept = mask.copy()
         for adds in (True, False):
-            changed = found & ~mask if adds else mask & ~found
             asking = [click for click in clicks if click.adds == adds]
-            pixels = [click.pixel(self.size) for click in asking]
-            if asking and not any(click.everywhere for click in asking):
-                changed[tuple(np.array(pixels).T)] = True
-                labels, _ = ndimage.label(changed)
-                chosen = np.zeros(int(labels.max()) + 1, dtype=bool)
-                chosen[[labels[pixel] for pixel in pixels]] = True
-                changed = chosen[labels]
-            if asking:
-                kept[changed] = adds
+            if not asking:
+                continue
+            changed = found & ~mask if adds else mask & ~found
+            if not any(click.everywhere for click in asking):
+                changed = _parts_at(changed, [click.pixel(self.size) for click in asking])
+            kept[changed] = adds
         for click in clicks:
             kept[click.pixel(self.size)] = click.adds
         return kept
@@ -194,6 +205,20 @@ class Mender:
     def _check(self, mask: np.ndarray) -> None:
         if mask.shape != self.size or mask.dtype != np.bool_:
             raise ShapeError("mask", f"{self.size}, of type bool", (*mask.shape, str(mask.dtype)))
+
+
+def _parts_at(changed: np.ndarray, pixels: Sequence[tuple[int, int]]) -> np.ndarray:
+    """The connected parts of a mask at some pixels, and these themselves."""
+    found, changed = np.zeros_like(changed), changed.copy()
+    rows, cols = np.array(pixels).T
+    changed[rows, cols] = True
+    spans = (np.flatnonzero(changed.any(axis=1)), np.flatnonzero(changed.any(axis=0)))
+    box = tuple(slice(span[0], span[-1] + 1) for span in spans)  # the rest of the photo need not be labelled
+    labels, number = ndimage.label(changed[box])
+    chosen = np.zeros(number + 1, dtype=bool)
+    chosen[labels[rows - box[0].start, cols - box[1].start]] = True
+    found[box] = chosen[labels]
+    return found
 
 
 def _way_to_border(inside: np.ndarray, cell: tuple[int, int]) -> float:
