@@ -17,7 +17,7 @@ _KEYS = (
     ("0", "move it to any other cluster"),
     ("S", "skip: it comes again when nothing else is left"),
     ("E", "mend the mask: another shape, by clicks"),
-    ("U", "undo your last action"),
+    ("U", "undo your last decision or mended mask; what you changed on Clusters is undone there"),
     ("⇧ U", "redo"),
     ("←  →", "previous mask, and next mask without a decision"),
     ("H", "hide the mask while held"),

@@ -1,4 +1,4 @@
-"""Undo and Redo of what people decided about clusters."""
+"""Undo and Redo of what a person decided about clusters, or mended: one history of what counts from here on."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,6 +11,9 @@ from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope, Step
 from maskdistill.storage.run_folder import Run
 
+_SCOPES = (Scope.CLUSTERS, Scope.MASKS)
+_COVERS = "Your changes of clusters and mended masks, the latest first. What you decided in Audit is undone there."
+
 
 def draw(run: Run, place: str) -> None:
     """The buttons, each with what it would do; nothing while there is neither.
@@ -22,15 +25,15 @@ def draw(run: Run, place: str) -> None:
     Raises:
         RunError: If the run's database cannot be read.
     """
-    reviewer, scope = selection.reviewer(), Scope.CLUSTERS
+    reviewer = selection.reviewer()
     with st.container(horizontal=True, gap="small", width="content", horizontal_alignment="right"):
-        last = decisions.next_undo(run, reviewer, scope=scope)
+        last = decisions.next_undo(run, reviewer, scope=_SCOPES)
         if last is not None:
-            undo = partial(decisions.undo, run, reviewer, scope=scope, expected=last.id)
+            undo = partial(decisions.undo, run, reviewer, scope=_SCOPES, expected=last.id)
             _button(place, "Undo", last, ":material/undo:", undo)
-        undone = decisions.next_redo(run, reviewer, scope=scope)
+        undone = decisions.next_redo(run, reviewer, scope=_SCOPES)
         if undone is not None:
-            redo = partial(decisions.redo, run, reviewer, scope=scope, expected=undone.id)
+            redo = partial(decisions.redo, run, reviewer, scope=_SCOPES, expected=undone.id)
             _button(place, "Redo", undone, ":material/redo:", redo)
 
 
@@ -41,6 +44,7 @@ def _button(place: str, label: str, step: Step, icon: str, action: Callable[[], 
         icon=icon,
         key=f"clusters:{label}:{place}",
         type="tertiary",
+        help=_COVERS,
         on_click=change_run,
         args=(action,),
     )

@@ -14,8 +14,10 @@ from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.jobs import JobState, Submitted, list_jobs
 from maskdistill.jobs.processes import ProcessId
+from maskdistill.masks import decode_mask, encode_mask
 from maskdistill.review import decisions
-from maskdistill.review.decisions import Scope
+from maskdistill.review.decisions import Action, Mark, MaskChange, Scope, Tool
+from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
@@ -200,6 +202,31 @@ def test_undo_button_does_not_undo_what_another_tab_did_meanwhile(open_page, edi
     assert "of another tab" in texts(app)
     app.button(key="clusters:Undo:top").click().run()
     assert decisions.read_classes(editable_run).names == {1: "shown"}
+
+
+def test_undo_takes_back_mended_masks_and_changes_of_clusters_in_their_order_and_leaves_what_the_audit_decided(
+    open_page, editable_run
+):
+    codes = MaskCodes.open(editable_run)
+    mask_id = int(codes.ids[0])
+    before, photo = codes.code(mask_id), editable_run.masks().set_index("mask_id")["image_id"].at[mask_id]
+    after = encode_mask(~decode_mask(before))
+    decisions.repair(editable_run, "tess", photo, [MaskChange(mask_id, before, after)], tool=Tool.CLICK)
+    decisions.rename(editable_run, "tess", 1, "cup")
+    accepted = Mark(mask_id, photo, tuple(codes.box(mask_id)), Action.ACCEPT)
+    decisions.decide(editable_run, "tess", [accepted], scope=Scope.LABELS)
+    app = open_clusters(open_page)
+    for names, mended in (({}, 1), ({}, 0)):
+        app.button(key="clusters:Undo:top").click().run()
+        assert not app.exception
+        assert decisions.read_classes(editable_run).names == names
+        assert len(decisions.read_repairs(editable_run).forms) == mended
+    assert not any(label.startswith("Undo") for label in labels(app))
+    assert decisions.next_undo(editable_run, "tess", scope=Scope.LABELS) is not None
+    for name, mended in (({}, 1), ({1: "cup"}, 1)):
+        app.button(key="clusters:Redo:top").click().run()
+        assert decisions.read_classes(editable_run).names == name
+        assert len(decisions.read_repairs(editable_run).forms) == mended
 
 
 def test_numbers_of_a_clustering_that_was_replaced_meanwhile_move_nothing(open_page, editable_run):
