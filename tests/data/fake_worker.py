@@ -109,12 +109,14 @@ def count(run):
 
 
 def set_clock(run):
-    """Work on while somebody sets the clock."""
+    """Work on while somebody sets the clock, until there is a file that says it is enough."""
     now = time.time
     for shift in (86400, -86400):
         time.time = lambda shift=shift: now() + shift
         (run / "ready").touch()
         time.sleep(0.5)
+    while not (run / "enough").exists():
+        time.sleep(0.05)
 
 
 def eat(run):

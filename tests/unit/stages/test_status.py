@@ -2,7 +2,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pandas as pd
@@ -310,11 +309,8 @@ def test_file_of_weights_is_compared_without_torch(run, tmp_path):
     plan = Plan(run, open_source(run.info()["data"]), config)  # asks timm
     for name in OF_EVERY_RUN:
         write_json(run.stage_path(name), {"fingerprint": plan.key(name), "made_from": plan.made_from(name)})
-    began = time.monotonic()
-    process = subprocess.run(
-        [sys.executable, "-c", STATUS, str(run.path)], capture_output=True, text=True, timeout=60, check=True
-    )
-    assert time.monotonic() - began < 20  # about one second on an idle machine
+    command = [sys.executable, "-c", STATUS, str(run.path)]
+    process = subprocess.run(command, capture_output=True, text=True, check=True)
     texts, loaded = json.loads(process.stdout)
     assert loaded == []
     assert all(text.startswith("done") for text in texts.values())

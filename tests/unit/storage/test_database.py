@@ -1,7 +1,6 @@
 import multiprocessing
 import sqlite3
 import threading
-import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
@@ -120,9 +119,7 @@ def test_writer_waits_for_another_and_says_if_it_takes_too_long(run, monkeypatch
 def test_reader_does_not_wait_for_a_writer(run):
     with writing(run) as db:
         db.execute("INSERT INTO notes VALUES ('second')")
-        began = time.monotonic()
-        assert notes(run) == ["first"]
-        assert time.monotonic() - began < 5
+        assert notes(run) == ["first"]  # one that waited would be told that it is locked
 
 
 def test_connection_that_is_kept(run):
