@@ -6,31 +6,51 @@ Ground truth plays the auditor, and is read here alone. In ``--data``, a VOC fol
 is mended towards the connected region of one class, or all objects together, that it overlaps best. In ``--scenes``,
 a COCO file with instances, every mask that overlaps an object by an IoU of 0.3 is mended towards it (an auditor would
 reject the others), each object at most once. "From one click" begins with no mask: the first click makes a new one.
+Other shapes, which the editor offers, are told by the best of the first ones, picked by ground truth.
 """
 
 import argparse
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
+from PIL import Image
 
 from benchmarks.masks import add_options, made_masks, make_stage
 from benchmarks.report import print_table, write_report
 from benchmarks.simulated_clicks import GOALS, SHOWN, Answer, Case, Played, play, summarise
-from maskdistill.config import load_preset
+from maskdistill.config import ProposalConfig, load_preset
 from maskdistill.datasets import IGNORE_INDEX, Photo, PhotoSource, read_label, read_objects, read_photo
 from maskdistill.evaluation.region_metrics import MIN_REGION, object_regions
 from maskdistill.features.patch_tokens import FreshTokens
 from maskdistill.masks import mask_iou
-from maskdistill.review.repair import Click, Mender
+from maskdistill.review.repair import Click, Mender, alternatives, other_cuts
+from maskdistill.review.repair.other_shapes import MOST
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
 LEAST_IOU = 0.3  # of a mask with an object of a scene, for it to be mended
 CLICK_RADIUS = 5  # pixels of the disc that grab-cut is sure of
 GRAB_CUT_ROUNDS = 1  # on train photos more make it worse: the colours of a whole scene take the mask away
+OFFERED = (3, MOST)  # other shapes of which the best is told
 HEADER = ("", "masks", *(f"{clicks} clicks" for clicks in SHOWN), *(f"to {goal:.2f}" for goal in GOALS), "ms a click")
+
+
+@dataclass(frozen=True)
+class Offer:
+    """Other shapes of a mask."""
+
+    iou: float  # of the mask itself with the object
+    shapes: Sequence[tuple[float, str]]  # IoU and origin of each, in the order that they are offered in
+    seconds: float  # of processor time
+
+    def best(self, count: int) -> tuple[float, str]:
+        """IoU and origin of the best of the mask and the first so many shapes."""
+        return max([(self.iou, "the mask itself"), *self.shapes[:count]], key=lambda item: item[0])
 
 
 def main() -> None:
@@ -45,21 +65,25 @@ def main() -> None:
         options.data, options.run = data, runs and runs / name
         with made_masks(options) as (run, source, about):
             make_stage(run, options)
-            found = measure(run, source, cases_of, options)
+            found, offers = measure(run, source, cases_of, options)
         result[name] = {**about, **{kind: summarise(games) for kind, games in found.items()}}
+        result[name]["other_shapes"] = shapes = summarise_offers(offers)
         rows = [_row(kind, result[name][kind]) for kind in found]
         print_table(f"{data}: mean IoU after so many clicks, and clicks needed (share never reached)", HEADER, rows)
+        best = ", ".join(f"of the first {count} {shapes['iou'][str(count)]:.3f}" for count in OFFERED)
+        print(f"  mask {shapes['iou']['0']:.3f}, or the best {best}; to find them: {shapes['ms']:.0f} ms")
+        print(f"  masks of which the best is: {shapes['origins']}")
     write_report(options.json, result)
 
 
 def measure(
     run: Run, source: PhotoSource, cases_of: Callable[..., Iterator[Case]], options: argparse.Namespace
-) -> dict[str, list[Played]]:
-    """What became of every mask, by kind of tool."""
+) -> tuple[dict[str, list[Played]], list[Offer]]:
+    """What became of every mask, by kind of tool, and what other shapes there were of it."""
     config = load_preset(options.preset).with_overrides(options.set)
     fresh, codes, found = FreshTokens(config.features), MaskCodes.open(run), dict[str, list[Played]]()
-    masks = run.masks()
-    for photo in source.photos:
+    masks, offers = run.masks(), list[Offer]()
+    for number, photo in enumerate(source.photos):
         if photo.split not in (None, options.split) and options.split != "all":
             continue
         ids = masks.loc[masks["image_id"] == photo.id, "mask_id"].tolist()
@@ -69,11 +93,29 @@ def measure(
         pixels, mender = np.asarray(read_photo(photo).convert("RGB")), _mender(fresh, photo)
         tools: dict[str, Answer] = {"clicks": mender.mend, "grab-cut": GrabCut(pixels)}
         for case in cases:
+            offers.append(offer(run, number, case, pixels, mender, config.proposals))
             for kind, answer in tools.items():
                 found.setdefault(kind, []).append(play(case, answer))
             nothing = Case(np.zeros(case.mask.shape, bool), case.target, case.counts)
             found.setdefault("from one click", []).append(play(nothing, from_one_click(mender)))
-    return found
+    return found, offers
+
+
+def offer(run: Run, number: int, case: Case, pixels: np.ndarray, mender: Mender, config: ProposalConfig) -> Offer:
+    """The other shapes of a mask, as the editor finds them."""
+    began = time.process_time()
+    cuts = other_cuts(mender.tokens, case.mask, config)
+    more = (("other_tau", cut) for cut in cuts)
+    shapes = alternatives(run, number, case.mask, Image.fromarray(pixels), more=more)
+    seconds = time.process_time() - began
+    return Offer(case.iou(case.mask), [(case.iou(item.mask), item.origin) for item in shapes], seconds)
+
+
+def summarise_offers(offers: Sequence[Offer]) -> dict[str, Any]:
+    """Mean IoU of the mask and of the best of the first shapes beside it, milliseconds, and whose the best ones are."""
+    ious = {str(count): float(np.mean([item.best(count)[0] for item in offers])) for count in (0, *OFFERED)}
+    origins = Counter(item.best(MOST)[1] for item in offers)
+    return {"iou": ious, "ms": 1000 * float(np.median([item.seconds for item in offers])), "origins": dict(origins)}
 
 
 def msrc_cases(source: PhotoSource, photo: Photo, masks: Sequence[np.ndarray]) -> Iterator[Case]:

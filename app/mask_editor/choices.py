@@ -7,10 +7,11 @@ from PIL import Image
 
 from app import photo_cache
 from app.mask_editor.shapes import resized
+from app.run_context import run_config
 from app.run_view import RunView, repairs_of
 from maskdistill.masks import bounding_box, decode_mask, mask_iou
 from maskdistill.pictures import drawing
-from maskdistill.review.repair import alternatives
+from maskdistill.review.repair import Mender, alternatives, other_cuts
 from maskdistill.review.repair.other_shapes import MOST, SAME, Origin
 
 _SIDE = 208  # pixels of a small picture's longer side
@@ -20,6 +21,8 @@ _NAMES: dict[Origin, str] = {
     "mask": "a mask of the run",
     "cut": "as cut",
     "pool": "repeated cuts",
+    "second_view": "second look",
+    "other_tau": "cut with another τ",
     "stage1": "stage 1",
     "prediction": "final model",
     "instance": "single object",
@@ -35,9 +38,7 @@ class OtherShape:
     src: str  # a small picture of it as a data URL
 
 
-def find_choices(
-    run_view: RunView, number: int, mask_id: int, mask: np.ndarray, size: tuple[int, int]
-) -> list[OtherShape]:
+def find_choices(run_view: RunView, number: int, mask_id: int, mask: np.ndarray, mender: Mender) -> list[OtherShape]:
     """Other shapes of a mask, at most nine: the one before it was mended, then those most like it.
 
     Args:
@@ -45,19 +46,21 @@ def find_choices(
         number: Of the photo.
         mask_id: The mask.
         mask: (H, W) bool at the photo's size, as it is now.
-        size: height, width in pixels of the editor's copy of the photo.
+        mender: Of the editor's copy of the photo.
 
     Raises:
         RunError: If a file of the run is damaged.
     """
     image = photo_cache.pixels(run_view.photos[number])
-    found = [(_NAMES[item.origin], item.mask) for item in alternatives(run_view.run, number, mask, image)]
+    cuts = other_cuts(mender.tokens, mask, run_config(run_view.info).proposals)
+    shapes = alternatives(run_view.run, number, mask, image, more=(("other_tau", cut) for cut in cuts))
+    found = [(_NAMES[item.origin], item.mask) for item in shapes]
     form = repairs_of(run_view).by_shown.get(mask_id)
     if form is not None and form.own is not None:
         own = decode_mask(form.own)
         found = [(_BEFORE, own), *(item for item in found if mask_iou(own, item[1]) < SAME)]
-    start = resized(mask, size)
-    small = [(name, resized(shape, size)) for name, shape in found[:MOST]]
+    start = resized(mask, mender.size)
+    small = [(name, resized(shape, mender.size)) for name, shape in found[:MOST]]
     return [OtherShape(name, shape, _picture(image, shape, start)) for name, shape in small if shape.any()]
 
 

@@ -183,7 +183,7 @@ def _begin(run_view: RunView, wanted: str, reviewer: str) -> EditSession:
     small = {id: resized(decode_mask(mask.code), ready.mender.size) for id, mask in others.items()}
     choices = []
     if target is not None:
-        choices = find_choices(run_view, number, target.mask_id, decode_mask(target.code), ready.mender.size)
+        choices = find_choices(run_view, number, target.mask_id, decode_mask(target.code), ready.mender)
     subject = Subject(ready.mender, ready.scale, small, [choice.mask for choice in choices])
     pictures = tuple((choice.src, choice.name) for choice in choices)
     return EditSession(run_view.run, reviewer, photo, subject, target, others, pictures)

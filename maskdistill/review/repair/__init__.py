@@ -7,6 +7,7 @@ reads what a run holds of a photo; nothing uses ground truth.
 from maskdistill.review.repair.brush import paint
 from maskdistill.review.repair.clicks import Click
 from maskdistill.review.repair.mender import Mender
+from maskdistill.review.repair.other_cuts import other_cuts
 from maskdistill.review.repair.other_shapes import Alternative, alternatives, rank_alternatives
 from maskdistill.review.repair.preview import Preview, make_preview
 from maskdistill.review.repair.shapes import erase_component, fill_holes, keep_component, merge, smooth
@@ -22,6 +23,7 @@ __all__ = [
     "keep_component",
     "make_preview",
     "merge",
+    "other_cuts",
     "paint",
     "rank_alternatives",
     "smooth",

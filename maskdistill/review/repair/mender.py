@@ -69,6 +69,11 @@ class Mender:
         self._after = lru_cache(_LAST)(self._take_step)
         self._start_of = lru_cache(_STARTS)(self._start)
 
+    @property
+    def tokens(self) -> np.ndarray:
+        """(rows, cols, C) float32 unit vectors of the patches that are no padding; not to be changed."""
+        return self._seen.tokens
+
     def mend(self, mask: np.ndarray, clicks: Sequence[Click], *, crf: bool = False) -> np.ndarray:
         """The mask after all clicks.
 

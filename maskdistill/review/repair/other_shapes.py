@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ from scipy import ndimage
 
 from maskdistill.masks import mask_iou
 from maskdistill.proposals.pool import Pool, common_grid, shapes_on, suppress
-from maskdistill.proposals.pool_masks import score_views, sharpen
+from maskdistill.proposals.pool_masks import find_view, score_views, sharpen
 from maskdistill.proposals.refinement import resize_map
 from maskdistill.proposals.tree import pairwise_iou
 from maskdistill.pseudo_labels.label_maps import read_label_png
@@ -20,7 +21,8 @@ from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore
 from maskdistill.storage.run_folder import FINAL_KINDS, Run
 
-Origin = Literal["mask", "cut", "pool", "stage1", "prediction", "instance"]
+Origin = Literal["mask", "cut", "pool", "second_view", "other_tau", "stage1", "prediction", "instance"]
+Shape = tuple[Origin, np.ndarray]  # (H, W) bool
 
 MOST = 9  # as many as there are digits
 SAME = 0.95  # IoU from which two shapes are one
@@ -39,12 +41,18 @@ class Alternative:
 
 
 def alternatives(
-    run: Run, number: int, mask: np.ndarray, image: Image.Image | None = None, limit: int = MOST
+    run: Run,
+    number: int,
+    mask: np.ndarray,
+    image: Image.Image | None = None,
+    limit: int = MOST,
+    *,
+    more: Iterable[Shape] = (),
 ) -> list[Alternative]:
     """What a run holds of a photo at the place of a mask, most like the mask first.
 
-    The masks of the photo that count, those as cut, the candidates of the repeated cuts, what the first model draws,
-    the final prediction's region, and the single objects; those that the run has.
+    The masks of the photo that count, those as cut, what the first model draws, the final prediction's region, the
+    single objects, and the candidates of the repeated cuts in both views; those that the run has.
 
     Args:
         run: The run.
@@ -52,16 +60,15 @@ def alternatives(
         mask: (H, W) bool, at the photo's size.
         image: The photo, whose edges the candidates follow, at any size; None leaves them interpolated.
         limit: Alternatives at most.
+        more: Other shapes, as those of ``other_cuts``.
 
     Raises:
         RunError: If a file of the run is damaged.
     """
-    return rank_alternatives(mask, _shapes(run, number, mask, image), limit)
+    return rank_alternatives(mask, chain(_shapes(run, number, mask, image), more), limit)
 
 
-def rank_alternatives(
-    mask: np.ndarray, shapes: Iterable[tuple[Origin, np.ndarray]], limit: int = MOST
-) -> list[Alternative]:
+def rank_alternatives(mask: np.ndarray, shapes: Iterable[Shape], limit: int = MOST) -> list[Alternative]:
     """Shapes of the object that a mask is of, most like the mask first, without doubles.
 
     Args:
@@ -77,7 +84,7 @@ def rank_alternatives(
     return sorted(found, key=lambda item: -item.overlap)[:limit]
 
 
-def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> Iterator[tuple[Origin, np.ndarray]]:
+def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> Iterator[Shape]:
     files: tuple[tuple[Origin, Path], ...] = (
         ("mask", run.codes_path),
         ("cut", run.proposals_path),
@@ -93,7 +100,7 @@ def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) 
         shape = _predicted(run, (kind,) if isinstance(kind, str) else kind, number, mask)
         if shape is not None:
             yield "stage1" if kind == "stage1" else "prediction", shape
-    yield from (("pool", shape) for shape in _of_pool(run, number, mask, image))
+    yield from _of_pool(run, number, mask, image)
 
 
 def _boxes_meet(box: tuple[int, int, int, int], mask: np.ndarray) -> bool:
@@ -118,7 +125,7 @@ def _predicted(run: Run, kinds: Sequence[str], number: int, mask: np.ndarray) ->
     return max((parts == part for part in touched), key=lambda part: mask_iou(part, mask))
 
 
-def _of_pool(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> list[np.ndarray]:
+def _of_pool(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> list[Shape]:
     """The candidates most like the mask, no two of them nearly the same."""
     store = PoolStore(run.pool)
     if not store.path(number).is_file():
@@ -135,4 +142,5 @@ def _of_pool(run: Run, number: int, mask: np.ndarray, image: Image.Image | None)
     best = np.argsort(-worth, kind="stable")[: 10 * _POOL]  # enough to choose from
     kept = best[suppress(pairwise_iou(shapes[best], shapes[best]), worth[best], POOL_SAME, _POOL)]
     size = (mask.shape[0], mask.shape[1])
-    return [item.mask for item in sharpen(kept.tolist(), pools, known, image, size)]
+    found = sharpen(kept.tolist(), pools, known, image, size)
+    return [("second_view" if find_view(pools, item.number)[0] else "pool", item.mask) for item in found]

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
+from app.mask_editor import choices
 from app.mask_editor.edit_session import EditSession, PhotoMask
 from app.mask_editor.shapes import MOST_STEPS, Subject, apply_steps, enlarge, resized
 from app.mask_editor.subject import edited_photo
@@ -240,3 +241,26 @@ def test_a_mask_that_went_into_another_cannot_be_mended(editable_run, open_page)
     app = open_page("audit", run="tiny", edit=str(second))
     assert not app.exception
     assert any("joined the two" in item.value for item in app.warning)
+
+
+def test_cuts_with_another_threshold_are_offered_beside_what_the_run_holds(editable_run, monkeypatch):
+    run_view = read_run_view(editable_run)
+    mask_id = int(run_view.frame["mask_id"].iat[0])
+    mask = decode_mask(shape_of(run_view, mask_id))
+    mender = edited_photo(run_view, int(run_view.frame["image"].iat[0])).mender
+    other = np.zeros_like(mask)
+    rows, cols = np.nonzero(mask)
+    other[rows[: 2 * len(rows) // 3], cols[: 2 * len(rows) // 3]] = True
+    monkeypatch.setattr(choices, "other_cuts", lambda _tokens, _mask, _config: iter([other]))
+    found = choices.find_choices(run_view, 0, mask_id, mask, mender)
+    assert "cut with another τ" in [choice.name for choice in found]
+    assert all(choice.mask.shape == mender.size for choice in found)
+
+
+def test_other_shapes_come_by_the_settings_and_tokens_of_the_run(editable_run):
+    run_view = read_run_view(editable_run)
+    for mask_id in run_view.frame.loc[run_view.frame["image"] == 0, "mask_id"].tolist():
+        mask = decode_mask(shape_of(run_view, mask_id))
+        found = choices.find_choices(run_view, 0, mask_id, mask, edited_photo(run_view, 0).mender)
+        assert len(found) <= 9
+        assert all(choice.src.startswith("data:image/jpeg") and choice.mask.any() for choice in found)
