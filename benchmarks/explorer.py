@@ -2,7 +2,8 @@
 
 Does what a person does: opens pages, draws lassos, moves a threshold, judges masks by key. Each time is the server's,
 from the message that asks to the end of the answer; "browser" adds what Chromium needs to take the answer in, and
-"settled" is when the rest has come too, as the pictures that are sent ahead (``benchmarks.wire``). Run it by
+"settled" is when the rest has come too, as the pictures that are sent ahead; "processor" is what the server itself
+worked, on all cores, which other work on the machine changes little (``benchmarks.wire``). Run it by
 ``benchmarks.pages``.
 """
 
@@ -62,7 +63,8 @@ def tell(result: dict[str, Any], num_masks: int) -> None:
         [*_row(name, exchanges, num_masks), f"{result['after_mb'][name]:.0f}"]
         for name, exchanges in result["exchanges"].items()
     ]
-    head = ["interaction", "median ms", "95th %", "asked", "browser ms", "settled ms", "kB to browser", "kB to server"]
+    times = ["median ms", "95th %", "asked", "processor ms", "browser ms", "settled ms"]
+    head = ["interaction", *times, "kB to browser", "kB to server"]
     print_table(f"Server time at {num_masks:,} masks, and its memory after it", [*head, "MB"], rows)
     first = [[name, f"{exchange['answered']:.0f}"] for name, exchange in result["first"].items()]
     print_table("The first time on this server, what is read once a run with it", ["page", "ms"], first)
@@ -92,7 +94,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
         ``first``: the exchange of each page opened first; ``frames``: of the map, a second; ``memory_mb``: two numbers.
     """
     relay = Relay(server_port)
-    wire = Wire(page, relay)
+    wire = Wire(page, relay, process)
     first = {"Clusters": _arrive(page, wire, relay)}
     for name in PAGES:  # imports, and what is read once a server
         found = _open(page, wire, name)
@@ -122,7 +124,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
 def measure_memory(page: Any, server_port: int, process: psutil.Process, num_masks: int) -> tuple[float, float]:
     """MB of a fresh server after 20 and 200 interactions, after each page was open once."""
     relay = Relay(server_port)
-    wire = Wire(page, relay)
+    wire = Wire(page, relay, process)
     _arrive(page, wire, relay)
     for name in MEASURED_PAGES:
         _open(page, wire, name)
@@ -249,5 +251,7 @@ def _row(name: str, exchanges: list[dict[str, float]], num_masks: int) -> list[s
     at_95 = of["answered"][round(0.95 * (len(exchanges) - 1))]
     answered, shown, settled = (f"{statistics.median(of[way]):.0f}" for way in ("answered", "shown", "settled"))
     received, sent = (statistics.median(of[way]) / 1e3 for way in ("received", "sent"))
+    worked = statistics.mean(of["worked"])
     asked = str(LIMITS[name][num_masks >= MANY])
-    return [name, answered, f"{at_95:.0f}", asked, shown, settled, f"{received:.0f}", f"{sent:.1f}"]
+    times = [answered, f"{at_95:.0f}", asked, f"{worked:.0f}", shown, settled]
+    return [name, *times, f"{received:.0f}", f"{sent:.1f}"]

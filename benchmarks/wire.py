@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import psutil
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 
 from benchmarks.relay import Passed, Relay
@@ -28,6 +29,7 @@ class Exchange:
     settled: float  # milliseconds at the door until the last message, with all that is sent ahead after the answer
     received: int  # bytes to the browser
     sent: int  # bytes to the server
+    worked: float = 0.0  # milliseconds of the server's processor, until all is said; whatever else the machine does
 
 
 @dataclass
@@ -36,6 +38,7 @@ class Wire:
 
     page: Any
     relay: Relay
+    server: psutil.Process | None = None
     _frames: list[tuple[str, float, bytes]] = field(default_factory=list)  # in the browser
 
     def __post_init__(self) -> None:
@@ -52,8 +55,10 @@ class Wire:
         """
         self._frames.clear()
         self.relay.passed.clear()
+        before = self._worked()
         action()
         self._wait()
+        worked = self._worked() - before
         passed = list(self.relay.passed)
         asked = next(message.moment for message in passed if message.way == "up")
         ends = [message.moment for message in passed if _ends_script(message)]
@@ -66,7 +71,14 @@ class Wire:
             1000 * (ends[-1] - asked),
             sum(message.size for message in told if message.way == "down"),
             sum(message.size for message in told if message.way == "up"),
+            worked,
         )
+
+    def _worked(self) -> float:
+        if self.server is None:
+            return 0.0
+        times = self.server.cpu_times()
+        return 1000 * float(times.user + times.system)
 
     def _note(self, way: str, event: dict[str, Any]) -> None:
         frame = event["response"]
