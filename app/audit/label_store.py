@@ -56,7 +56,10 @@ class ReviewerLabels:
 
 @lru_cache(maxsize=8)
 def _no_labels(num_masks: int) -> ReviewerLabels:
-    return ReviewerLabels(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
+    none = ReviewerLabels(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
+    for values in (none.labels, none.skipped, none.step):
+        values.flags.writeable = False  # shared by all who have given none
+    return none
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
 from app.audit.queue import QueueSettings, audit_pool, queue_of
 from app.audit.review_session import NUM_CARDS, NUM_UPCOMING, ReviewSession
+from app.images.crops import crop_url
 from app.run_view import read_run_view
 from maskdistill.errors import DatasetError, RunError
 from maskdistill.review import decisions
@@ -614,3 +615,26 @@ class TestLabelStore:
         other.decide("Bob", [6], Action.REJECT)
         store.refresh()
         assert np.flatnonzero(store.labels.differ(("Ann", "Bob"))).tolist() == [6]
+
+
+def test_two_who_have_decided_nothing_share_labels_that_neither_can_change(open_review):
+    first, second = open_review("ann"), open_review("bob")
+    none = [review.store.labels.of_reviewer(review.settings.reviewer) for review in (first, second)]
+    assert none[0] is none[1]
+    with pytest.raises(ValueError, match="read-only"):
+        none[0].labels[0] = ACCEPTED
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(lambda review: review.answer(), (first, second)))
+    first.store.decide("ann", [first.at], Action.ACCEPT)
+    labels = first.store.labels
+    assert (labels.of_reviewer("ann").labels != NO_LABEL).sum() == 1
+    assert not labels.of_reviewer("bob").labels.any()
+
+
+def test_crops_beside_the_keys_are_of_the_masks_nearest_to_the_centres(open_review):
+    cards = open_review().cards
+    cluster, frame = cards.labels.decision_view.cluster, cards.run_view.frame
+    ids = np.unique(cluster[cluster > 0]).tolist()
+    nearest = [frame["distance"].where(cluster == number).idxmin() for number in ids]
+    wanted = [crop_url(cards.run_view, int(frame["mask_id"].iat[row])) for row in nearest]
+    assert cards.examples([*ids, max(ids) + 3]) == [*wanted, ""]

@@ -10,6 +10,7 @@ import pytest
 from jobs_data import add_row
 
 from app import stage_jobs
+from app.filter import histograms
 from app.filter.data import read_candidates, result_of, verdict_on_show
 from app.mask_detail.facts import verdict_by
 from app.run_context import run_config
@@ -18,7 +19,7 @@ from maskdistill.config import FilterConfig
 from maskdistill.errors import RunError
 from maskdistill.jobs import Submitted
 from maskdistill.jobs.processes import ProcessId
-from maskdistill.pseudo_labels.filter import REJECTED, filter_masks
+from maskdistill.pseudo_labels.filter import REJECTED, THRESHOLDS, filter_masks
 from maskdistill.pseudo_labels.filter_presets import presets
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions
@@ -312,3 +313,24 @@ def test_sessions_that_ask_for_the_same_thresholds_get_the_same_result(finished_
         results = list(sessions.map(lambda one: result_of(found, one), configs))
     for one, result in zip(configs, results, strict=True):
         np.testing.assert_array_equal(result.kept, filter_masks(found.signals, one).kept)
+
+
+def test_two_sessions_count_from_what_is_read_once(finished_run):
+    run_view, axis = read_run_view(finished_run), histograms._AXES["score"]
+    moved = next(item for item in THRESHOLDS if item.field == "min_score")
+
+    def count(least):
+        candidates, config = read_candidates(run_view), FilterConfig(min_agreement=least, empty_photos="none")
+        return candidates, histograms._handle(candidates, config, axis, moved)["masks"]
+
+    shares = (0.0, 0.9)
+    with ThreadPoolExecutor(2) as sessions:
+        (one, first), (other, second) = sessions.map(count, shares)
+    assert one is other
+    for share, found in zip(shares, (first, second), strict=True):
+        configs = [
+            FilterConfig(min_agreement=share, min_score=stop, empty_photos="none") for stop in axis.stops.tolist()
+        ]
+        kept = [int(filter_masks(one.signals, config).kept.sum()) for config in configs]
+        assert found == (kept if len(set(kept)) > 1 else kept[:1])
+    assert len(first) > 1
