@@ -6,11 +6,11 @@
     python -m benchmarks.scale shards  --data ../shared/data/msrc [--sizes 96]
 
 Photos are those of the data, again and again under names of their own. ``photos`` runs every stage at each size and
-tells seconds a photo and the most memory that the process and its workers held. ``engines`` runs two workers here and
-two on a Ray cluster of this machine, in turn; what both need to start is left out by the difference of the two sizes.
-``kills`` ends a worker, a node, or the command itself, in turn, at random moments of a run on two nodes of this
-machine, and compares the end with an undisturbed local run. ``shards`` does that with each stage shared by two. Exit
-code 1 where files differ.
+tells the time of a core that a photo took, and the most memory that the process and its workers held. ``engines`` runs
+two workers here and two on a Ray cluster of this machine, in turn; what both need to start is left out by the
+difference of the two sizes. ``kills`` ends a worker, a node, or the command itself, in turn, at random moments of a run
+on two nodes of this machine, and compares the end with an undisturbed local run. ``shards`` does that with each stage
+shared by two. Exit code 1 where files differ.
 """
 
 import argparse
@@ -26,7 +26,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import psutil
@@ -49,14 +49,9 @@ class Timing:
     """One run: when each stage ended, and what it held."""
 
     ends: dict[str, float] = field(default_factory=dict)  # seconds from the start
+    cores: dict[str, float] = field(default_factory=dict)  # seconds of a core, by stage: what others do counts little
     peak: dict[str, float] = field(default_factory=dict)  # MB of the process and its children, by stage
     seconds: float = 0.0
-
-    def stages(self) -> dict[str, float]:
-        """Seconds of each stage."""
-        names = list(self.ends)
-        before = [0.0, *self.ends.values()]
-        return {name: self.ends[name] - before[index] for index, name in enumerate(names)}
 
 
 def main() -> int:
@@ -82,15 +77,20 @@ def of_photos(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         print(f"{size} photos: {timings[size].seconds:.0f} s", flush=True)
     largest, one_smaller = options.sizes[-1], options.sizes[-2] if len(options.sizes) > 1 else options.sizes[-1]
     rows = []
-    for name in timings[largest].stages():
-        each = {size: timing.stages().get(name, 0.0) / size * 1000 for size, timing in timings.items()}
+    for name in timings[largest].cores:
+        each = {size: timing.cores.get(name, 0.0) / size * 1000 for size, timing in timings.items()}
         ratio = each[largest] / each[one_smaller] if each[one_smaller] else float("nan")
         memory = [f"{timing.peak.get(name, 0):.0f}" for timing in timings.values()]
         rows.append([name, *(f"{value:.1f}" for value in each.values()), f"{ratio:.2f}", *memory])
     sizes = [f"{size:,}" for size in timings]
-    header = ["stage", *(f"ms a photo, {size}" for size in sizes), "last / before", *(f"MB, {size}" for size in sizes)]
+    header = [
+        "stage",
+        *(f"core-ms a photo, {size}" for size in sizes),
+        "last / before",
+        *(f"MB, {size}" for size in sizes),
+    ]
     print_table("Cost of a photo", header, rows)
-    return {"timings": {size: {"ends": timing.ends, "peak": timing.peak} for size, timing in timings.items()}}
+    return {"timings": {size: asdict(timing) for size, timing in timings.items()}}
 
 
 def of_engines(options: argparse.Namespace, folder: Path) -> dict[str, object]:
@@ -193,8 +193,8 @@ def run_timed(words: Sequence[str]) -> Timing:
     process = subprocess.Popen(
         words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=os.environ | RAY
     )
-    held: list[tuple[float, float]] = []
-    watcher = threading.Thread(target=_watch, args=(process.pid, began, held), daemon=True)
+    seen: list[tuple[float, float, float]] = []  # moment, MB held, seconds of a core so far
+    watcher = threading.Thread(target=_watch, args=(process.pid, began, seen), daemon=True)
     watcher.start()
     said = []
     for line in process.stderr or ():
@@ -204,22 +204,26 @@ def run_timed(words: Sequence[str]) -> Timing:
             timing.ends[match[1]] = time.monotonic() - began
     if process.wait():
         raise SystemExit("".join(said[-20:]))
-    timing.seconds, before = time.monotonic() - began, 0.0
+    timing.seconds, before, spent = time.monotonic() - began, 0.0, 0.0
     for name, end in timing.ends.items():
-        timing.peak[name] = max((memory for moment, memory in held if before <= moment <= end), default=0.0)
-        before = end
+        during = [(memory, cores) for moment, memory, cores in seen if before <= moment <= end]
+        timing.peak[name] = max((memory for memory, _ in during), default=0.0)
+        until = max((cores for _, cores in during), default=spent)
+        timing.cores[name], before, spent = until - spent, end, until
     return timing
 
 
-def _watch(pid: int, began: float, held: list[tuple[float, float]]) -> None:
+def _watch(pid: int, began: float, seen: list[tuple[float, float, float]]) -> None:
     with contextlib.suppress(psutil.Error):
         process = psutil.Process(pid)
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
-            total = 0
+            memory, cores = 0, 0.0
             for item in [process, *process.children(recursive=True)]:
                 with contextlib.suppress(psutil.Error):
-                    total += item.memory_info().rss
-            held.append((time.monotonic() - began, total / 2**20))
+                    times = item.cpu_times()
+                    memory += item.memory_info().rss
+                    cores += times.user + times.system + times.children_user + times.children_system
+            seen.append((time.monotonic() - began, memory / 2**20, cores))
             time.sleep(PERIOD)
 
 
