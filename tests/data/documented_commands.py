@@ -34,8 +34,10 @@ class Plan:
 _NETWORK = Plan(why_not="needs a package index")
 _DOCKER = Plan(why_not="needs a Docker daemon and base images")
 _CI = Plan(why_not=".ci/run runs it on a clean clone")
-_RAY = Plan(why_not="needs ray; tests/unit/stages/test_ray_pool.py does it where there is one")
+_RAY = Plan(why_not="needs ray; tests/slow/test_cluster.py does it where there is one")
 _LAUNCHER = Plan(why_not="wants two machines; tests/unit/stages/test_train_processes.py does it on one")
+_KUBERNETES = Plan(why_not="wants a Kubernetes cluster")
+_ON_KUBERNETES = "maskdistill run --data /data/photos --run /data/RUN --engine ray --address auto"
 _RANK = "-m maskdistill.stages.train_processes RUN stage2"
 _MEASURED = Plan(help_only=True)  # takes minutes to hours on photos with ground truth
 RUN = "runs/first"
@@ -139,7 +141,11 @@ COMMANDS: dict[str, Plan] = {
     "maskdistill run --data photos/ --run RUN --engine ray --address FIRST:6379": _RAY,
     "ray start --head --port 6379 --include-dashboard=false": _RAY,
     "ray start --address FIRST:6379": _RAY,
+    "ray start --head --num-cpus=2 --include-dashboard=false --object-store-memory=200000000": _RAY,
+    "RAY_ADDRESS=auto maskdistill run --data photos/ --run RUN --engine ray": _RAY,
     "ray stop": _RAY,
+    "kubectl apply -f cluster.yaml": _KUBERNETES,
+    f"kubectl exec -it svc/CLUSTER-head-svc -- {_ON_KUBERNETES}": _KUBERNETES,
     f"accelerate launch --multi_gpu --num_machines 2 --num_processes 8 {_RANK}": _LAUNCHER,
     f"torchrun --nnodes 2 --nproc-per-node 4 {_RANK}": _LAUNCHER,
     "maskdistill propose --data photos/ --run RUN --shard 3/16": Plan(
