@@ -143,6 +143,14 @@ COMMANDS: dict[str, Plan] = {
     "ray start --address FIRST:6379": _RAY,
     "ray start --head --num-cpus=2 --include-dashboard=false --object-store-memory=200000000": _RAY,
     "RAY_ADDRESS=auto maskdistill run --data photos/ --run RUN --engine ray": _RAY,
+    "pip install 'maskdistill[ray]'": _NETWORK,
+    "maskdistill run --until proposals": Plan(
+        run=f"maskdistill run --run {RUN} --until proposals", prints="Nothing to do"
+    ),
+    "maskdistill export --format coco --what proposals": Plan(
+        run=f"maskdistill export --run {RUN} --format coco --what proposals --out proposals/",
+        makes=("proposals/*.json",),
+    ),
     "ray stop": _RAY,
     "kubectl apply -f cluster.yaml": _KUBERNETES,
     f"kubectl exec -it svc/CLUSTER-head-svc -- {_ON_KUBERNETES}": _KUBERNETES,
