@@ -45,6 +45,7 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
         quiet=options.quiet,
         on_finished=record_speed,
         on_search=None if options.quiet else tell_search(),
+        on_disk=Options.on_disk if options.quiet else _say,
     )
     sentences: dict[str, str] = {}
 
@@ -59,6 +60,10 @@ def _run(options: argparse.Namespace, wanted: Sequence[str]) -> str:
     backbone = run.info()["backbone"]
     sys.stderr.write(f"Weights: {backbone['name']}, because {backbone['reason']}. {backbone['weights']}\n")
     return _result(run, sentences)
+
+
+def _say(sentence: str) -> None:
+    sys.stderr.write(f"{sentence}\n")
 
 
 def tell_search() -> ProgressCallback:

@@ -20,6 +20,7 @@ from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.review.decisions import class_digest, repairs_digest
 from maskdistill.stages.context import Context
+from maskdistill.stages.disk_needs import find_needs, require_disk
 from maskdistill.stages.imported import without_own_masks
 from maskdistill.stages.photo_work import LeftToOthersError, Share
 from maskdistill.stages.pool import EngineName, Workers
@@ -77,6 +78,7 @@ class Options:
     quiet: bool = False
     on_finished: OnFinished = lambda *_: None  # called after a stage that was worked on from beginning to end
     on_search: ProgressCallback | None = None  # called while the photos are looked for and inspected
+    on_disk: Callable[[str], None] = logger.info  # called with a sentence on how much disk the work will take
     source: PhotoSource | None = None  # the photos, where they are open already
     brought: BroughtMasks | None = None  # masks made elsewhere that the run has from now on
 
@@ -150,6 +152,8 @@ def run_stages(
         workers=options.workers,
         quiet=options.quiet,
         brought=options.brought,
+        stages=needed,
+        on_disk=options.on_disk,
     ) as summary:
         on_stage("proposals", summary.sentence)
         if not summary.complete:
@@ -159,8 +163,12 @@ def run_stages(
             options.on_finished(run, "proposals", settled, summary.seconds, summary.num_new)
         if "embeddings" in needed and settled.clusters.support:
             _embed_support(run, settled, options)
+        plan = Plan(run, source, settled)
+        if not summary.num_new:
+            plan.require_disk(needed[1:], options.on_disk)
         mended: set[Path] = set()
-        while not _do_all(needed[1:], Plan(run, source, settled), options, on_stage, mended):
+        while not _do_all(needed[1:], plan, options, on_stage, mended):
+            plan = Plan(run, source, settled)
             logger.info("Once more from the stage that makes it.")
 
 
@@ -228,6 +236,19 @@ class Plan:
         if name == "repairs" and not self.is_mended:
             return not self.run.repairs.path.exists()
         return is_finished(self.run, name, self.key(name))
+
+    def require_disk(self, names: Sequence[str], tell: Callable[[str], None]) -> None:
+        """Say how much disk those of the stages will take that were never made, and refuse where there is less.
+
+        Raises:
+            RunError: If too little is free.
+        """
+        missing = [name for name in names if not self.run.stage_path(name).is_file()]
+        tokens = token_folder(self.run, self.source, self.config, self._choice)
+        if missing:
+            require_disk(
+                self.run, find_needs(self.source, self.config, self._choice.spec, missing, tokens=tokens), tell
+            )
 
     def context(self, name: str, options: Options) -> Context:
         """What the stage's work is given."""

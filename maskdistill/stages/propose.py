@@ -5,7 +5,7 @@ import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,6 +19,7 @@ from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
 from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+from maskdistill.stages.disk_needs import find_needs, require_disk
 from maskdistill.stages.imported import worker_of, write_brought
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.photo_work import BEGIN_PATIENCE, MERGE_PATIENCE
@@ -85,6 +86,8 @@ def hold_masks(
     workers: Workers = HERE,
     quiet: bool = False,
     brought: BroughtMasks | None = None,
+    stages: Sequence[str] = (STAGE,),
+    on_disk: Callable[[str], None] = logger.info,
 ) -> Iterator[ProposeSummary]:
     """Make the masks of every photo of the source that this shard takes, and merge once all shards are there.
 
@@ -102,10 +105,13 @@ def hold_masks(
         quiet: No progress on standard error.
         brought: Masks made elsewhere, which the run has from now on; None goes on with its own, or with those that it
             was given before.
+        stages: All that will be made in the run, whose disk is asked for before the masks are begun.
+        on_disk: Called with a sentence on how much that will be.
 
     Raises:
         ConfigError: If a setting cannot work here.
         RunBusyError: If another process is at work on the run, other than a shard of the same masks.
+        RunError: If there is too little disk.
     """
     started = time.monotonic()
     if config.crf.enabled and not crf_available():
@@ -128,10 +134,12 @@ def hold_masks(
             _restore(run, source, config, preset, imported)
             yield _summarise(run, source, 0, time.monotonic() - started)
             return
+        tokens = token_folder(run, source, config, choice) if config.features.store else None
+        progress = run.parts_path(STAGE, key)
+        require_disk(run, find_needs(source, config, choice.spec, stages, tokens=tokens, parts=progress), on_disk)
         _begin(run, source, config, choice, requested, preset, imported)
         if shard is not None:
             of_run.close()  # the others may begin
-        tokens = token_folder(run, source, config, choice) if config.features.store else None
         pool = run.pool_path(key) if config.proposals.makes_pool else None
         options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
