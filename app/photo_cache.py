@@ -1,6 +1,7 @@
 """Photos and the transformer that reads them, kept for all sessions: sources, pixels, pictures, live masks."""
 
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import streamlit as st
@@ -28,13 +29,18 @@ def _sources() -> Shelf:
     return Shelf(size=4)
 
 
-def source(spec: str, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def source(spec: str, on_progress: ProgressCallback | None = None, seen: Path | None = None) -> PhotoSource:
     """A source of photos, inspected once per server.
+
+    Args:
+        spec: As ``open_source`` takes it.
+        on_progress: Called while photos are looked for and read.
+        seen: Where a run keeps what the photos were (``Run.seen_path``).
 
     Raises:
         DatasetError: If there is nothing to use.
     """
-    return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress))
+    return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress, seen=seen))
 
 
 def renewed(spec: str) -> PhotoSource:

@@ -41,7 +41,7 @@ def open_run_context(on_progress: ProgressCallback | None = None) -> RunContext:
     if run is None:
         return RunContext(None, photo_cache.source(chosen.data, on_progress), load_preset(PRESET))
     info = run.info()
-    source = photo_cache.source(info["data"], on_progress)
+    source = photo_cache.source(info["data"], on_progress, run.seen_path)
     scores, problems = _results(run)
     return RunContext(run, source, run_config(info), scores, problems)
 

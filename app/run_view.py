@@ -201,7 +201,7 @@ def _look_up_truth(run: Run) -> None:
         return
     try:
         with widgets.scan_progress("Comparing masks with ground truth") as on_progress:
-            make_truth(run, GroundTruth(photo_cache.source(run.info()["data"])), on_progress)
+            make_truth(run, GroundTruth(photo_cache.source(run.info()["data"], seen=run.seen_path)), on_progress)
     except (DatasetError, OSError) as error:  # such as a run that may only be read
         session.notify(f"Ground truth is left out. {error}")
 

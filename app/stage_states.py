@@ -78,7 +78,7 @@ def stages_to_make(
     Raises:
         MaskDistillError: If the photos, the weights or the run cannot be used.
     """
-    photo_cache.source(run.info()["data"], on_progress)
+    photo_cache.source(run.info()["data"], on_progress, run.seen_path)
     return _stages_to_make(run.path, _stamp(run), json.dumps(config.to_dict()), tuple(wanted))
 
 
@@ -112,7 +112,7 @@ def _time_needed(path: Path, stamp: Any, config: str, stages: tuple[str, ...]) -
 def _photos_of(run: Run) -> PhotoSource:
     """The photos of the run's source that it uses."""
     info = run.info()
-    source, limit = photo_cache.source(info["data"]), info.get("limit", 0)
+    source, limit = photo_cache.source(info["data"], seen=run.seen_path), info.get("limit", 0)
     return source.limited(limit) if limit else source
 
 

@@ -182,7 +182,7 @@ def _draw_predictions(run: Run, epochs: Sequence[Epoch], job: Job | None, is_new
         st.markdown(f":small[**Predictions of {label_of(stage)}**]")
     agreement = {item.epoch: item.agreement for item in epochs if item.stage == stage and item.agreement is not None}
     try:
-        source = photo_cache.source(run.info()["data"])
+        source = photo_cache.source(run.info()["data"], seen=run.seen_path)
     except MaskDistillError:
         source = None
     epoch_player(found[stage], source, agreement, key=f"predictions:{stage}")

@@ -46,7 +46,7 @@ def open_manifest(
     Raises:
         DatasetError: If it cannot be read, has no column of paths, or names no usable photo.
     """
-    from maskdistill.datasets.photo_table import PhotoTable  # with pyarrow, which other sources do without
+    from maskdistill.datasets.photo_table import photos_of_rows  # with pyarrow, which other sources do without
     from maskdistill.datasets.seen_files import ListState, read_seen
 
     shown = public(address)
@@ -55,7 +55,7 @@ def open_manifest(
     if known is None or known.state != state or known.is_cut:
         known = _read_list(path, state, known, address)
     found = known.looked_again(on_progress)
-    photos, skipped = PhotoTable(found.photos), found.skipped
+    photos, skipped = photos_of_rows(found.photos), found.skipped
     require_photos(shown_path(address) if address else path, photos, skipped)
     return PhotoSource("folder", shown or str(path), found.root, photos, skipped, seen=found)
 

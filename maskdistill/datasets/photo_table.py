@@ -14,6 +14,7 @@ if TYPE_CHECKING:  # pyarrow is imported by those who have such a table
 
 PLACE_COLUMNS = ("place_file", "place_start", "place_size")  # null where the photo is a file of its own
 COLUMNS = ("id", "path", "height", "width", "digest", "split", *PLACE_COLUMNS)  # those of ``Photo``, paths as bytes
+FEW = 50_000  # photos up to which objects cost little, and are quicker to go through again and again
 _AT_ONCE = 10_000  # photos that are taken out of the columns together
 
 
@@ -68,6 +69,12 @@ class PhotoTable(Sequence[Photo]):
         cells = zip(*(rows[name].to_pylist() for name in COLUMNS), strict=True)
         for id, path, height, width, digest, split, *place in cells:
             yield Photo(id, Path(os.fsdecode(path)), height, width, digest, split, place=as_place(*place))
+
+
+def photos_of_rows(rows: "pa.Table") -> Sequence[Photo]:
+    """The photos of a table: a tuple where they are few, a ``PhotoTable`` where they are many."""
+    table = PhotoTable(rows)
+    return tuple(table) if len(table) <= FEW else table
 
 
 def as_place(file: bytes | None, start: int | None, size: int | None) -> Place | None:

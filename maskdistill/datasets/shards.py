@@ -128,7 +128,7 @@ def open_shards(
     Raises:
         DatasetError: If a shard is compressed, or no photo can be used.
     """
-    from maskdistill.datasets.photo_table import PhotoTable  # with pyarrow, which other sources do without
+    from maskdistill.datasets.photo_table import photos_of_rows  # with pyarrow, which other sources do without
     from maskdistill.datasets.seen_files import ListState, SeenFiles, read_seen, unread_rows
 
     addresses = addresses or {}
@@ -141,7 +141,7 @@ def open_shards(
         rows = unread if known is None or addresses else known.carried_over(unread)
         known = SeenFiles(state, _root_of(shards), rows, (*index.left_out, *_on_labels(index)))
     found = known.looked_again(on_progress)
-    photos, skipped = PhotoTable(found.photos), found.skipped
+    photos, skipped = photos_of_rows(found.photos), found.skipped
     require_photos(path, photos, tuple(item for item in skipped if item.what == "photo"))
     return PhotoSource("folder", name or str(path), found.root, photos, skipped, seen=found)
 

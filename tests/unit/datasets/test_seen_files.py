@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from maskdistill.datasets import open_source, scanning, seen_files
+from maskdistill.datasets import open_source, photo_table, scanning, seen_files
 from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.seen_files import ListState, read_seen, stamp_files
 
@@ -167,10 +167,12 @@ def test_stamps_are_the_same_by_one_thread_and_by_many(tmp_path, monkeypatch):
     assert done[-1] == (30, 30)
 
 
-def test_table_of_photos_is_a_sequence(listed):
+def test_many_photos_are_a_table_which_is_a_sequence(listed, monkeypatch):
+    whole = open_source(listed).photos
+    assert isinstance(whole, tuple)
+    monkeypatch.setattr(photo_table, "FEW", 2)
     photos = open_source(listed).photos
     assert isinstance(photos, PhotoTable)
-    whole = tuple(photos)
     assert photos == whole
     assert (photos[1], photos[-1], photos[1:]) == (whole[1], whole[-1], whole[1:])
     assert photos[1] in photos

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from maskdistill.datasets import open_source, read_photo, scanning, seen_files, shards
+from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.datasets.shards import expand_braces, find_shards
 from maskdistill.datasets.tar_index import list_members
@@ -62,7 +63,7 @@ def test_folder_of_tars(folder):
     values = [np.asarray(read_photo(photo)).mean() for photo in source.photos]
     assert values == pytest.approx([10, 20, 30, 40, 50], abs=2)
     assert [digest_file(photo.path, photo.place) == photo.digest for photo in source.photos] == [True] * 5
-    assert pickle.loads(pickle.dumps(tuple(source.photos))) == source.photos
+    assert pickle.loads(pickle.dumps(source.photos)) == source.photos == tuple(PhotoTable(source.seen.photos))
 
 
 @pytest.mark.parametrize("kind", ["TIFF", "BMP", "WEBP", "PNG", "JPEG", "AVIF"])
