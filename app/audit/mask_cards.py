@@ -106,18 +106,19 @@ class Cards:
         sign = "skip" if shown == NO_LABEL and own.skipped[row] else _sign(shown)
         return {"sign": sign, "text": "; ".join(texts)}
 
-    def progress(self, queue: np.ndarray, done: np.ndarray) -> dict[str, Any]:
-        """How much of the queue is done, with which labels, and how long the rest will take."""
+    def progress(self, rows: np.ndarray, done: np.ndarray) -> dict[str, Any]:
+        """How much of the queue's rows, in whatever order, is done, with which labels; how long the rest will take."""
         labels = self.labels
         own = labels.of_reviewer(self.settings.reviewer)
         counted = (own if self.settings.second_opinion else labels.everyone).labels
-        tally = count_labels(np.where(done, counted, NO_LABEL)[queue], own.skipped[queue])
-        num_done = int(np.count_nonzero(done[queue]))
+        done = done[rows]
+        tally = count_labels(np.where(done, counted[rows], NO_LABEL), own.skipped[rows])
+        num_done = int(np.count_nonzero(done))
         pace = measure_pace(np.array(own.times[-_RECENT:]))
-        left = len(queue) - num_done
+        left = len(rows) - num_done
         return {
             "done": num_done,
-            "total": len(queue),
+            "total": len(rows),
             "accepted": tally.accepted,
             "rejected": tally.rejected,
             "relabelled": tally.relabelled,

@@ -18,7 +18,7 @@ _MOST_CLUSTERS = 3
 def draw_rejected(review: ReviewSession) -> None:
     """Clusters most of whose decided masks were rejected, each with a button that rejects the rest."""
     labels = review.store.labels
-    tallies = most_rejected(labels.everyone.labels[review.queue], labels.decision_view.cluster[review.queue])
+    tallies = most_rejected(labels.everyone.labels[review.rows], labels.decision_view.cluster[review.rows])
     tallies = [tally for tally in tallies if len(tally.rows)][:_MOST_CLUSTERS]
     if not tallies:
         return
@@ -38,7 +38,7 @@ def _offer_rest(review: ReviewSession, tally: ClusterTally) -> None:
             key=f"audit confirm {tally.cluster}",
             type="primary",
             on_click=review.reject_rest,
-            args=(review.queue[tally.rows], cluster, review.store.labels.seen),
+            args=(review.rows[tally.rows], cluster, review.store.labels.seen),
         )
 
 

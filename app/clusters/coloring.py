@@ -1,11 +1,13 @@
 """What the points of the map can be colored by. The colors of a mode stay the same whatever is selected."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
+from pathlib import Path
 
 import numpy as np
 
+from app import cache
 from app.clusters import mask_selection
-from app.clusters.alternatives import alternative_title, alternatives_of
+from app.clusters.alternatives import alternative_title, alternatives_of, alternatives_stamp
 from app.clusters.alternatives_stats import alternative_stats, colors_of
 from app.clusters.scatter import Coloring, ColorScale, LegendEntry
 from app.run_view import DecisionView, RunView
@@ -41,6 +43,15 @@ def coloring(mode: str, run_view: RunView, decisions_now: DecisionView, points: 
         decisions_now: What people decided.
         points: The map.
     """
+    state = (run_view.stamp, decisions_now.version, alternatives_stamp(run_view))
+    return _coloring((run_view.run.path, mode, points.title), state, run_view, decisions_now, points)
+
+
+@cache.newest(12)
+def _coloring(
+    place: tuple[Path, str, str], state: Hashable, run_view: RunView, decisions_now: DecisionView, points: PointMap
+) -> Coloring:
+    mode = place[1]
     if mode == "score":
         return _by_score(run_view, points)
     alternative = alternatives_of(run_view).get(mode)

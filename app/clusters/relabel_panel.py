@@ -46,7 +46,7 @@ def draw(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -
 
 def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -> None:
     assert decisions_now.classes is not None  # the masks are of its clusters
-    numbers = [_NEW, *(int(number) for number in np.unique(decisions_now.classes.assigned) if number > 0)]
+    numbers = [_NEW, *(int(number) for number in np.flatnonzero(np.bincount(decisions_now.classes.assigned)) if number)]
     target = st.selectbox(
         "Into",
         numbers,
@@ -83,7 +83,7 @@ def _mark(
     run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray, action: Action, cluster: int | None = None
 ) -> None:
     rows, frame = run_view.table.rows_of(mask_ids), run_view.frame
-    boxes = frame[["x", "y", "w", "h"]].to_numpy()[rows].tolist()
+    boxes = frame[["x", "y", "w", "h"]].take(rows).to_numpy().tolist()
     images = frame["image_id"].to_numpy()[rows].tolist()
     marks = [
         Mark(mask_id, image, tuple(box), action, cluster)

@@ -54,7 +54,8 @@ def _draw_selection(
 ) -> None:
     _head(run_view, decisions_now, selected, num_off_map)
     ids = run_view.frame["mask_id"].to_numpy()[selected.rows]
-    marked = np.intersect1d(_marked(selected.text), ids).astype(np.int64).tolist()
+    marks = _marked(selected.text)
+    marked = np.intersect1d(marks, ids).astype(np.int64).tolist() if marks else []
     relabel_panel.draw(run_view, decisions_now, np.array(marked) if marked else ids)
     _crops(run_view, decisions_now, selected, marked)
 

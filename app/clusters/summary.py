@@ -1,11 +1,13 @@
 """Figures of the selected masks beside those of all masks, as HTML; no Streamlit in here."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from html import escape
+from pathlib import Path
 
 import numpy as np
 
+from app import cache
 from app.clusters import mask_selection
 from app.run_view import DecisionView, RunView
 from maskdistill.pictures import colors
@@ -47,53 +49,81 @@ def summarize(run_view: RunView, decisions_now: DecisionView, rows: np.ndarray) 
     """Figures of the masks in these rows of the table."""
     frame, fields = run_view.frame, mask_selection.selection_data(run_view, decisions_now).fields
     cluster = fields["cluster"]
-    counts, all_counts = (np.bincount(values, minlength=int(cluster.max()) + 1) for values in (cluster[rows], cluster))
+    whole = _whole(run_view.run.path, (run_view.stamp, decisions_now.version), run_view, fields)
+    counts = np.bincount(cluster[rows], minlength=len(whole.clusters))
     largest = [int(number) for number in np.argsort(-counts, kind="stable")[:_MOST] if counts[number]]
     return SelectionSummary(
         num_masks=len(rows),
-        num_photos=len(np.unique(frame["image"].to_numpy()[rows])),
+        num_photos=int(np.count_nonzero(np.bincount(frame["image"].to_numpy()[rows]))),
         shares=tuple(
-            Share(number, counts[number] / len(rows), all_counts[number] / len(cluster)) for number in largest
+            Share(number, counts[number] / len(rows), whole.clusters[number] / len(cluster)) for number in largest
         ),
         num_clusters=int(np.count_nonzero(counts[1:])),
-        measures=tuple(filter(None, _measures(run_view, fields["kept"], rows))),
+        measures=tuple(filter(None, _measures(run_view, fields["kept"], rows, whole))),
     )
 
 
-def _measures(run_view: RunView, kept: np.ndarray, rows: np.ndarray) -> list[Measure | None]:
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """The same figures of all masks; NaN where none is known."""
+
+    clusters: np.ndarray  # (K + 1,) masks of each cluster
+    kept: float
+    score: float
+    quality: float
+    truth: np.ndarray  # (C,) masks of each class of the ground truth
+
+
+@cache.newest(4)
+def _whole(path: Path, state: Hashable, run_view: RunView, fields: Mapping[str, np.ndarray]) -> _Whole:
     frame = run_view.frame
+    truth = frame["truth"].to_numpy()
+    return _Whole(
+        np.bincount(fields["cluster"]),
+        _share_of_kept(fields["kept"]),
+        _known_mean(frame["score"].to_numpy()),
+        _known_mean(frame["quality"].to_numpy()),
+        np.bincount(truth[truth >= 0]),
+    )
+
+
+def _measures(run_view: RunView, kept: np.ndarray, rows: np.ndarray, whole: _Whole) -> list[Measure | None]:
+    score, quality = (run_view.frame[name].to_numpy()[rows] for name in ("score", "quality"))
+    kept_help = "share of the judged masks that the filter keeps"
+    score_help = "mean probability that stage 1 gives the mask's class in it"
     return [
-        _share_kept(kept, rows),
-        _mean("Score", frame["score"].to_numpy(), rows, "mean probability that stage 1 gives the mask's class in it"),
-        _mean("Proposal", frame["quality"].to_numpy(), rows, "mean score of the proposals, before any model"),
-        _main_truth(run_view, rows),
+        _measure("Kept", _share_of_kept(kept[rows]), whole.kept, "{:.0%}", kept_help),
+        _measure("Score", _known_mean(score), whole.score, "{:.2f}", score_help),
+        _measure(
+            "Proposal", _known_mean(quality), whole.quality, "{:.2f}", "mean score of the proposals, before any model"
+        ),
+        _main_truth(run_view, rows, whole),
     ]
 
 
-def _share_kept(kept: np.ndarray, rows: np.ndarray) -> Measure | None:
-    own, whole = (part[part > 0] == 1 for part in (kept[rows], kept))
-    if not len(own) or not len(whole):
+def _measure(name: str, own: float, whole: float, form: str, help_text: str) -> Measure | None:
+    known = np.isfinite(own) and np.isfinite(whole)
+    return Measure(name, form.format(own), form.format(whole), help_text) if known else None
+
+
+def _share_of_kept(kept: np.ndarray) -> float:
+    counts = np.bincount(kept, minlength=2)
+    judged = int(counts[1:].sum())
+    return float(counts[1] / judged) if judged else float("nan")
+
+
+def _known_mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float("nan")
+
+
+def _main_truth(run_view: RunView, rows: np.ndarray, whole: _Whole) -> Measure | None:
+    own = run_view.frame["truth"].to_numpy()[rows]
+    counts = np.bincount(own[own >= 0], minlength=len(whole.truth))
+    if not counts.any():
         return None
-    return Measure(
-        "Kept", f"{own.mean():.0%}", f"{whole.mean():.0%}", "share of the judged masks that the filter keeps"
-    )
-
-
-def _mean(name: str, values: np.ndarray, rows: np.ndarray, help_text: str) -> Measure | None:
-    own, whole = (part[np.isfinite(part)] for part in (values[rows], values))
-    if not len(own) or not len(whole):
-        return None
-    return Measure(name, f"{own.mean():.2f}", f"{whole.mean():.2f}", help_text)
-
-
-def _main_truth(run_view: RunView, rows: np.ndarray) -> Measure | None:
-    truth = run_view.frame["truth"].to_numpy()
-    own = truth[rows]
-    known, all_known = own[own >= 0], truth[truth >= 0]
-    if not len(known):
-        return None
-    main = int(np.bincount(known).argmax())
-    share, usual = (f"{(part == main).mean():.0%}" for part in (known, all_known))
+    main = int(counts.argmax())
+    share, usual = (f"{part[main] / part.sum():.0%}" for part in (counts, whole.truth))
     name = run_view.table.truth_names[main]
     return Measure(f"Truth: {name}", share, usual, "the commonest ground-truth class among them; for reporting only")
 

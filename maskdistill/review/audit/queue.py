@@ -48,6 +48,8 @@ ORDER_HELP = {
     "too small or too large by as much, as far as stage 1 tells.",
 }
 
+_BLOCK = 10_000  # places of a queue that are looked at together
+
 
 def arrange(
     order: Order,
@@ -117,14 +119,25 @@ def next_open(
         At most ``count`` places: first what is open behind ``after``, then what is open before it, then what was
         skipped. The place ``after`` itself is not among them.
     """
-    open_now = ~done[queue]
-    if claimed:
-        open_now &= ~np.isin(queue, np.fromiter(claimed, np.int64, len(claimed)))
+    free = ~done
+    free[np.fromiter(claimed, np.int64, len(claimed))] = False
     if 0 <= after < len(queue):
-        open_now[after] = False
-    last = skipped[queue]
-    found: list[np.ndarray] = []
-    for places in (np.flatnonzero(open_now & ~last), np.flatnonzero(open_now & last)):
-        split = np.searchsorted(places, after, side="right")
-        found += [places[split:], places[:split]]
-    return np.concatenate(found)[:count]
+        free[queue[after]] = False
+    split = min(max(after + 1, 0), len(queue))
+    found: list[int] = []
+    for wanted in (free & ~skipped, free & skipped):
+        if wanted.any():
+            for first, last in ((split, len(queue)), (0, split)):
+                found += _first_places(queue, wanted, first, last, count - len(found))
+    return np.array(found, np.int64)
+
+
+def _first_places(queue: np.ndarray, wanted: np.ndarray, first: int, last: int, count: int) -> list[int]:
+    """At most ``count`` places from ``first`` to before ``last`` whose rows are wanted; it looks at none behind."""
+    found: list[int] = []
+    for start in range(first, last, _BLOCK):
+        if len(found) >= count:
+            break
+        block = queue[start : min(start + _BLOCK, last)]
+        found += (start + np.flatnonzero(wanted[block])[: count - len(found)]).tolist()
+    return found

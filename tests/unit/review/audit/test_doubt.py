@@ -172,3 +172,17 @@ class TestNextOpen:
 
     def test_nothing_is_left(self):
         assert self.rows(done=range(6)) == []
+
+
+@pytest.mark.parametrize("after", [-1, 0, 17, 24_999])
+def test_next_masks_of_a_long_queue_are_those_of_a_slow_loop(after):
+    generator = np.random.default_rng(3)
+    queue = generator.permutation(40_000)[:25_000]
+    done, skipped = generator.random(40_000) < 0.9996, generator.random(40_000) < 0.5
+    claimed = {int(row) for row in queue[~done[queue]][:2]}
+    places = [*range(after + 1, len(queue)), *range(after + 1)]
+    free = [place for place in places if not done[queue[place]] and queue[place] not in claimed and place != after]
+    wanted = [place for place in free if not skipped[queue[place]]] + [place for place in free if skipped[queue[place]]]
+    for count in (1, 3, 50):
+        found = next_open(queue, done, skipped, after=after, count=count, claimed=claimed)
+        assert found.tolist() == wanted[:count]
