@@ -1,10 +1,11 @@
 """Shared by the unit tests: drawn photos, and a whole run on them that is made once."""
 
 import os
+import shutil
 import sys
 
 import pytest
-from tiny_run import draw_voc, run_chain, tiny_config
+from tiny_run import NUM_TRAIN, NUM_VAL, draw_voc, run_chain, tiny_config
 
 from maskdistill.storage.run_folder import Run
 
@@ -22,6 +23,16 @@ def finished(tmp_path_factory, scene):
     path = tmp_path_factory.mktemp("finished") / "run"
     said = run_chain(path, *scene)
     return Run(path), said
+
+
+@pytest.fixture
+def val_photos(scene, tmp_path):
+    """A plain folder of the photos of the split val."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for number in range(NUM_TRAIN, NUM_TRAIN + NUM_VAL):
+        shutil.copy(scene[0] / "JPEGImages" / f"{number:02d}.png", folder)
+    return folder
 
 
 @pytest.fixture

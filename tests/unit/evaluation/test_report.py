@@ -19,16 +19,6 @@ def run(finished):
     return finished[0]
 
 
-@pytest.fixture
-def val_photos(scene, tmp_path):
-    """A plain folder of the val photos."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in VAL:
-        shutil.copy(scene[0] / "JPEGImages" / f"{number:02d}.png", folder)
-    return folder
-
-
 def same_measures(one, other):
     assert one["matching"] == other["matching"]
     assert one["confusion"] == other["confusion"]

@@ -24,16 +24,6 @@ def run(finished):
     return finished[0]
 
 
-@pytest.fixture
-def val_photos(scene, tmp_path):
-    """A plain folder of the val photos."""
-    folder = tmp_path / "photos"
-    folder.mkdir()
-    for number in VAL:
-        shutil.copy(scene[0] / "JPEGImages" / f"{number:02d}.png", folder)
-    return folder
-
-
 def test_crf_without_its_package_is_told(run, val_photos, tmp_path, monkeypatch):
     monkeypatch.setattr(predict_new, "crf_available", lambda: False)
     with pytest.raises(ConfigError, match="pip install pydensecrf2"):

@@ -78,13 +78,11 @@ def even(tmp_path_factory):
 
 
 @pytest.fixture
-def untrained(even, tmp_path, monkeypatch):
+def untrained(even, tmp_path, processes_know_the_tiny_transformer):
     """A copy before the first model."""
     run = Run(shutil.copytree(even[0].path, tmp_path / "copy"))
     shutil.rmtree(run.path / "stage1")
     run.stage_path("stage1").unlink()
-    paths = [str(ROOT / "tests" / "data"), str(ROOT)]
-    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([*paths, os.environ.get("PYTHONPATH", "")]))
     return run
 
 
@@ -157,10 +155,9 @@ class TestTogether:
             ["torch.distributed.run", "--nproc-per-node"],
         ],
     )
-    def test_a_launcher_starts_them(self, even, untrained, tmp_path, launcher):
-        script = tmp_path / "rank.py"
-        script.write_text("import tiny_vit\nfrom maskdistill.stages.train_processes import main\nmain()\n")
-        words = [sys.executable, "-m", *launcher, "2", str(script), str(untrained.path), "stage1"]
+    def test_a_launcher_starts_them(self, even, untrained, launcher):
+        module = "maskdistill.stages.train_processes"
+        words = [sys.executable, "-m", *launcher, "2", "-m", module, str(untrained.path), "stage1"]
         done = subprocess.run(words, capture_output=True, text=True, timeout=300, cwd=ROOT, check=False)
         assert done.returncode == 0, done.stderr
         assert_same_model(untrained, even[0])
@@ -169,10 +166,11 @@ class TestTogether:
     def test_ray_train_starts_them(self, even, untrained, tmp_path):
         if importlib.util.find_spec("ray") is None or importlib.util.find_spec("pyarrow") is None:
             pytest.skip("no ray: pip install -r requirements-cluster.txt")
+        environment = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"}
+        environment["PYTHONPATH"] = os.pathsep.join(filter(None, sys.path))  # Ray's own processes load no torch
         script = tmp_path / "train.py"
         script.write_text(
-            "import sys, ray\n"
-            "import tiny_vit\n"
+            "import sys, ray, tiny_vit\n"
             "from ray.train import RunConfig, ScalingConfig\n"
             "from ray.train.torch import TorchTrainer\n"
             "from maskdistill.stages.train_processes import train_rank\n"
@@ -192,7 +190,7 @@ class TestTogether:
             timeout=400,
             cwd=ROOT,
             check=False,
-            env=os.environ | {"RAY_USAGE_STATS_ENABLED": "0", "RAY_raylet_start_wait_time_s": "120"},
+            env=os.environ | environment,
         )
         assert done.returncode == 0, done.stderr[-4000:]
         assert_same_model(untrained, even[0])
