@@ -9,6 +9,7 @@ from PIL import Image
 from app import cache, widgets
 from app.components.layered_image import Layer, View
 from app.proposals.photo_view import mask_layer
+from app.proposals.run_foreground import columns_shown
 from app.run_context import RunContext
 from maskdistill.datasets import Photo
 from maskdistill.pictures import colors, drawing
@@ -52,7 +53,7 @@ def describe(context: RunContext) -> str:
 @st.cache_resource(max_entries=32, show_spinner=False)
 def _layers(path: Path, stamp: str, photo_id: str, size: tuple[int, int]) -> tuple[Layer, ...]:
     run = Run(path)
-    table = run.cut_masks()
+    table = run.cut_masks(columns_shown(run.cut_masks_path))
     table = table[table["image_id"] == photo_id].sort_values("score", ascending=False, kind="stable")
     codes = MaskCodes.open(run, "proposals")
 

@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import streamlit as st
 
 from app import session
@@ -15,10 +16,13 @@ from maskdistill.errors import MaskDistillError
 def draw_button(context: RunContext, photo: Photo) -> None:
     """A button that opens the editor on the photo's best mask, or on a new one where it has none."""
     run_view = _run_view(context)
-    if run_view is None or photo.id not in {item.id for item in run_view.photos}:
+    if run_view is None:
         return
-    frame = run_view.frame
-    mine = frame[(frame["image_id"] == photo.id) & (frame["origin"] == "proposal")]
+    number = next((number for number, item in enumerate(run_view.photos) if item.id == photo.id), None)
+    if number is None:
+        return
+    mine = run_view.frame.iloc[np.flatnonzero(run_view.frame["image"].to_numpy() == number)]
+    mine = mine[mine["origin"] == "proposal"]
     best = None if mine.empty else int(mine["mask_id"].to_numpy()[mine["quality"].to_numpy().argmax()])
     st.button(
         "Mend the run's masks" if best is not None else "Draw a mask for the run",

@@ -22,11 +22,13 @@ from maskdistill.proposals.live import live_size
 from maskdistill.review.mask_table import PART
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore
+from maskdistill.storage.read_files import columns_of
 from maskdistill.storage.run_folder import Run
 
 TITLE = "Foreground"
 _CHANCE = "Probability of foreground"
 _LEAST = 0.45  # opacity of the map, at least
+_COLUMNS = ("mask_id", "image_id", "score", "pool", "recut")
 _STATE = ("stages/foreground.json", "foreground.json", "foreground/masks.json", "foreground/masks.parquet")
 
 
@@ -107,9 +109,18 @@ def _tables(path: Path, stamp: str) -> tuple[_Masks, _Masks]:
     """As cut, and after the foreground."""
     run = Run(path)
     return (
-        _Masks(run.cut_masks(), MaskCodes.open(run, "proposals")),
-        _Masks(run.own_masks(), MaskCodes.open(run, "own")),
+        _Masks(run.cut_masks(columns_shown(run.cut_masks_path)), MaskCodes.open(run, "proposals")),
+        _Masks(run.own_masks(columns_shown(run.own_masks_path)), MaskCodes.open(run, "own")),
     )
+
+
+def columns_shown(path: Path) -> list[str]:
+    """The columns of a table of masks that the page shows; the codes are not read with them.
+
+    Raises:
+        RunError: If the file is missing or damaged.
+    """
+    return [name for name in columns_of(path) if name in _COLUMNS or name.startswith(PART)]
 
 
 def foreground_view(found: RunForeground) -> View:

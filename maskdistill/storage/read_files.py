@@ -156,11 +156,13 @@ def columns_of(path: Path) -> list[str]:
     """Names of the columns of a Parquet file, by its end alone.
 
     Raises:
-        FileNotFoundError: If there is none.
-        DamagedFileError: If it cannot be read.
+        RunError: If there is none, or it cannot be read.
     """
-    with reading(path):
-        return list(pq.read_schema(path).names)
+    try:
+        with reading(path):
+            return list(pq.read_schema(path).names)
+    except FileNotFoundError as error:
+        raise MissingFileError(path) from error
 
 
 def count_rows(path: Path) -> int:

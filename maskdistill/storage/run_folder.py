@@ -373,13 +373,13 @@ class Run(LabelFolder):
         """
         return self._table(self.masks_path, columns)
 
-    def own_masks(self) -> pd.DataFrame:
+    def own_masks(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The same of the run's own masks, before people mended any."""
-        return self._table(self.own_masks_path)
+        return self._table(self.own_masks_path, columns)
 
-    def cut_masks(self) -> pd.DataFrame:
+    def cut_masks(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """The same of the masks as they were cut."""
-        return self._table(self.cut_masks_path)
+        return self._table(self.cut_masks_path, columns)
 
     def clusters(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """mask_id, cluster, distance, margin, fitted: one row a mask that has a vector.

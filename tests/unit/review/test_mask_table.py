@@ -105,3 +105,9 @@ def test_columns_do_not_depend_on_how_far_the_run_is(run, table, tmp_path):
 def test_numbers_are_whole_where_they_count(table):
     for name in ("mask_id", "image", "cluster", "vector", "label", "truth", "x", "y", "w", "h"):
         assert np.issubdtype(table.frame[name].dtype, np.integer), name
+
+
+def test_masks_of_a_photo_share_the_text_of_its_id(run, table):
+    ids = table.frame["image_id"].to_numpy()
+    assert ids.dtype == object
+    assert len({id(text) for text in ids}) == len(set(ids))
