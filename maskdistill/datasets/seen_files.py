@@ -165,9 +165,11 @@ class SeenFiles:
 def read_seen(path: Path) -> SeenFiles | None:
     """What ``SeenFiles.write`` wrote; None if there is none, or it cannot be used: then everything is read anew."""
     try:
+        if not path.is_file():  # to open a pipe would wait for whoever writes into it
+            return None
         table = pq.read_table(path, page_checksum_verification=True)
         known: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-        if known.get("version") != VERSION or not table.schema.equals(SCHEMA):
+        if known.get("version") != VERSION or not table.schema.equals(SCHEMA) or not _is_sound(table):
             return None
         state = ListState(known["list"], known["digest"], tuple(known["roots"]))
         outside = tuple(LeftOut(Path(place), *rest) for place, *rest in known["outside"])
@@ -179,8 +181,19 @@ def read_seen(path: Path) -> SeenFiles | None:
             is_new=False,
             is_cut=known["private"],
         )
-    except (OSError, ValueError, KeyError, TypeError, pa.ArrowException):
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, pa.ArrowException):
         return None
+
+
+def _is_sound(table: pa.Table) -> bool:
+    """Whether each row is a photo with all that makes one, or has a reason why it is none."""
+    table.validate(full=True)
+    photos = table.filter(table["digest"].is_valid())
+    lacks = sum(table[name].null_count for name in ("id", "path", *_STAMPS))
+    lacks += sum(photos[name].null_count for name in ("height", "width"))
+    lacks += table.filter(table["digest"].is_null())["reason"].null_count
+    smallest = pc.min(pc.min_element_wise(photos["height"], photos["width"])).as_py()
+    return lacks == 0 and (smallest is None or smallest > 0)
 
 
 def public_bytes(file: bytes | None) -> bytes | None:

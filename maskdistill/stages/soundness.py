@@ -27,7 +27,7 @@ from maskdistill.storage.read_files import (
     state_of_file,
 )
 from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
-from maskdistill.storage.run_layout import RUN_FILES
+from maskdistill.storage.run_layout import CODE_COLUMNS, RUN_FILES
 from maskdistill.storage.run_photos import check_photos
 from maskdistill.storage.shares import shares_of
 from maskdistill.storage.tensor_files import check_tensors
@@ -142,7 +142,7 @@ def _check_instances(run: Run) -> None:
 
 
 def _check_masks(path: Path, codes_path: Path) -> None:
-    masks, codes = read_table(path), MaskCodes.of_file(codes_path)
+    masks, codes = read_table(path, without=CODE_COLUMNS), MaskCodes.of_file(codes_path)
     _check_same(path, masks["mask_id"], codes.ids, codes_path)
 
 

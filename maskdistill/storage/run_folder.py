@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -459,7 +460,8 @@ def paths_of(images: pd.DataFrame) -> list[Path]:
 def path_bytes_of(images: pd.DataFrame) -> list[bytes]:
     """The same as the system takes them, without an object for each, which a million take long to make."""
     if "path_bytes" not in images:
-        return [os.fsencode(path) for path in images["path"].tolist()]
+        encode = str.encode if sys.getfilesystemencoding() == "utf-8" else os.fsencode  # the first is quicker
+        return list(map(encode, images["path"].tolist()))
     cells = zip(images["path"].tolist(), images["path_bytes"].tolist(), strict=True)
     return [content if isinstance(content, bytes) else os.fsencode(path) for path, content in cells]
 

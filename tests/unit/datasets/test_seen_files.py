@@ -7,6 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -135,6 +137,55 @@ def test_damaged_or_foreign_memory_is_no_memory(listed, read, damage, monkeypatc
 
 
 @pytest.mark.usefixtures("settled")
+def change(seen, **columns):
+    table = pq.read_table(seen)
+    for name, values in columns.items():
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, table.schema.field(place), pa.array(values, table.schema.field(place).type))
+    pq.write_table(table, seen)
+
+
+@pytest.mark.usefixtures("settled")
+@pytest.mark.parametrize(
+    "columns",
+    [
+        {"height": [None] * 4},
+        {"width": [0] * 4},
+        {"path": [None] * 4},
+        {"size": [None] * 4},
+        {"reason": [None] * 4},
+        {"digest": [None] * 4},
+    ],
+)
+def test_memory_without_what_makes_a_photo_is_none(listed, columns):
+    before, seen = keep(listed)
+    change(seen, **columns)
+    assert read_seen(seen) is None
+    assert open_source(listed, seen=seen) == before
+
+
+def test_pipe_or_folder_in_its_place_is_none(listed):
+    before, seen = keep(listed)
+    seen.unlink()
+    os.mkfifo(seen)
+    assert open_source(listed, seen=seen) == before
+    seen.unlink()
+    seen.mkdir()
+    assert open_source(listed, seen=seen) == before
+
+
+@pytest.mark.usefixtures("settled")
+def test_random_bytes_in_the_memory_never_change_what_is_found(listed):
+    before, seen = keep(listed)
+    whole, generator = np.frombuffer(seen.read_bytes(), np.uint8), np.random.default_rng(0)
+    for _ in range(200):
+        spoiled = whole.copy()
+        places = generator.integers(0, len(spoiled), 3)
+        spoiled[places] = generator.integers(0, 256, 3)
+        seen.write_bytes(spoiled.tobytes())
+        assert open_source(listed, seen=seen) == before
+
+
 def test_memory_of_another_list_or_of_other_roots_names_no_photo(listed, tmp_path, monkeypatch):
     _, seen = keep(listed)
     other = tmp_path / "other.csv"
