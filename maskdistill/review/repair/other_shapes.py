@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Literal
 
@@ -60,28 +59,37 @@ def alternatives(
         mask: (H, W) bool, at the photo's size.
         image: The photo, whose edges the candidates follow, at any size; None leaves them interpolated.
         limit: Alternatives at most.
-        more: Other shapes, as those of ``other_cuts``.
+        more: Other shapes, as those of ``other_cuts``; where there is room, they come behind.
 
     Raises:
         RunError: If a file of the run is damaged.
     """
-    return rank_alternatives(mask, chain(_shapes(run, number, mask, image), more), limit)
+    return rank_alternatives(mask, _shapes(run, number, mask, image), limit, behind=more)
 
 
-def rank_alternatives(mask: np.ndarray, shapes: Iterable[Shape], limit: int = MOST) -> list[Alternative]:
+def rank_alternatives(
+    mask: np.ndarray, shapes: Iterable[Shape], limit: int = MOST, *, behind: Iterable[Shape] = ()
+) -> list[Alternative]:
     """Shapes of the object that a mask is of, most like the mask first, without doubles.
 
     Args:
         mask: (H, W) bool.
         shapes: Origin and (H, W) bool of each; of two that are the same the first stays.
         limit: Alternatives at most.
+        behind: Further ones, which come after all these.
     """
+    first = _distinct(mask, shapes, ())
+    return [*first, *_distinct(mask, behind, first)][:limit]
+
+
+def _distinct(mask: np.ndarray, shapes: Iterable[Shape], known: Sequence[Alternative]) -> list[Alternative]:
+    """Those that are of the object, are not the mask itself and not known, most like the mask first."""
     found: list[Alternative] = []
     for origin, shape in shapes:
         overlap = mask_iou(mask, shape)
-        if LEAST <= overlap < SAME and all(mask_iou(shape, other.mask) < SAME for other in found):
+        if LEAST <= overlap < SAME and all(mask_iou(shape, other.mask) < SAME for other in (*known, *found)):
             found.append(Alternative(shape, origin, overlap))
-    return sorted(found, key=lambda item: -item.overlap)[:limit]
+    return sorted(found, key=lambda item: -item.overlap)
 
 
 def _shapes(run: Run, number: int, mask: np.ndarray, image: Image.Image | None) -> Iterator[Shape]:

@@ -30,6 +30,17 @@ def test_the_most_like_come_first_and_doubles_the_mask_itself_and_other_objects_
     assert len(rank_alternatives(MASK, shapes, limit=1)) == 1
 
 
+def test_further_ones_come_behind_and_only_where_they_are_others():
+    near, far = box(8, 24, 8, 28), box(8, 40, 8, 24)
+    cut = box(8, 24, 8, 26)
+    found = rank_alternatives(
+        MASK, [("pool", far)], behind=[("other_tau", far), ("other_tau", near), ("other_tau", cut)]
+    )
+    assert [item.origin for item in found] == ["pool", "other_tau", "other_tau"]
+    assert (found[1].mask == cut).all()
+    assert len(rank_alternatives(MASK, [("pool", far)], 1, behind=[("other_tau", near)])) == 1
+
+
 def test_no_mask_has_no_alternatives():
     assert rank_alternatives(np.zeros_like(MASK), [("pool", MASK)]) == []
 
