@@ -1,5 +1,6 @@
 """The web server around the pages: whom it answers, where it listens, what it says when it starts."""
 
+import os
 import socket
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from starlette.middleware import Middleware
 from streamlit import config, net_util
 
 from app.request_guard import RequestGuard
+from maskdistill.datasets.remote import ALLOW_VARIABLE
 
 _EVERYWHERE = ("", "0.0.0.0", "::")  # addresses that mean: all of this machine's
 
@@ -27,6 +29,7 @@ def guard() -> list[Middleware]:
         SystemExit: If a login is wanted, but cannot be asked for: nobody may come in without it.
     """
     _check_login()
+    os.environ.setdefault(ALLOW_VARIABLE, "off")  # for jobs too: whoever may send a link must not choose what is asked
     hosts = sorted({*own_hosts(_address()), *config.get_option("server.allowedHosts")})
     config.set_option("server.allowedHosts", hosts)  # Streamlit looks at them again for what has no page
     net_util.get_external_ip = net_util.get_internal_ip = _no_address  # Streamlit would ask a service on the internet

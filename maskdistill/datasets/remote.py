@@ -28,6 +28,7 @@ from maskdistill.roots import roots
 
 CACHE_VARIABLE = "MASKDISTILL_REMOTE_CACHE"
 SIZE_VARIABLE = "MASKDISTILL_REMOTE_CACHE_GB"
+ALLOW_VARIABLE = "MASKDISTILL_REMOTE"  # "off" where nothing may be fetched
 DEFAULT_GIGABYTES = 20.0
 Found = TypeVar("Found")
 EXTRA = "pip install 'maskdistill[remote]'"
@@ -110,6 +111,7 @@ def stamp(address: str) -> list[str]:
     Raises:
         RemoteError: As ``fetch``.
     """
+    _require_allowed(address)
     return _patiently(address, lambda: _ask_http(address) if _is_http(address) else _ask_store(address))
 
 
@@ -157,9 +159,20 @@ def _is_kept(path: Path) -> bool:
     return True
 
 
-def _fill(address: str, path: Path, download: Callable[[BinaryIO], None]) -> None:
+def _require_allowed(address: str) -> None:
+    """The app asks nobody by itself: a link, a list or a run that somebody hands over may name any address."""
     if roots():
         raise RemoteError(address, "This server opens files of its own folders only.")
+    if os.environ.get(ALLOW_VARIABLE) == "off":
+        raise RemoteError(
+            address,
+            "The app and its jobs fetch nothing from other machines: type the command in a terminal, or set "
+            f"{ALLOW_VARIABLE}=on where the app starts.",
+        )
+
+
+def _fill(address: str, path: Path, download: Callable[[BinaryIO], None]) -> None:
+    _require_allowed(address)
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:

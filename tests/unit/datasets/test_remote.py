@@ -2,6 +2,8 @@
 
 import io
 import json
+import os
+import subprocess
 import sys
 import tarfile
 import threading
@@ -73,6 +75,7 @@ def served(tmp_path, monkeypatch):
     folder = tmp_path / "served"
     folder.mkdir()
     monkeypatch.setenv(remote.CACHE_VARIABLE, str(tmp_path / "cache"))
+    monkeypatch.delenv(remote.ALLOW_VARIABLE, raising=False)
     monkeypatch.setattr(remote, "_PATIENCE", 0.001)
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
     server.asked, server.broken, server.how = [], 0, 503
@@ -274,6 +277,23 @@ def test_server_for_some_folders_opens_no_address(served, tmp_path, monkeypatch)
     assert server.asked == []
 
 
+def test_where_nothing_may_be_fetched_only_the_cache_is_read(served, tmp_path, monkeypatch):
+    folder, address, server = served
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(picture(7))
+    fetch(f"{address}/a.png")
+    server.asked.clear()
+    monkeypatch.setenv(remote.ALLOW_VARIABLE, "off")
+    (tmp_path / "photos.txt").write_text(f"{address}/a.png\n{address}/b.png\n")
+    source = open_source(tmp_path / "photos.txt")
+    assert [photo.path.name for photo in source.photos] == ["a.png"]
+    assert "fetch nothing from other machines" in source.skipped[0].reason
+    for spec in ("photos.txt", "x.tar"):
+        with pytest.raises(DatasetError, match="fetch nothing"):
+            open_source(f"{address}/{spec}")
+    assert server.asked == []
+
+
 @pytest.mark.parametrize(
     ("name", "said"),
     [("a.png", "is one photo"), ("folder/", "cannot be searched"), ("no.txt", "404.*Check the address")],
@@ -324,3 +344,14 @@ def test_nothing_else_imports_fsspec(served):
     root = Path(remote.__file__).parents[1]
     found = [path.name for path in root.rglob("*.py") if "import fsspec" in path.read_text(encoding="utf-8")]
     assert found == ["remote.py"]
+
+
+def test_the_server_of_the_pages_forbids_it_for_itself_and_its_jobs():
+    code = "import os\nfrom app import server\nserver.guard()\nprint(os.environ['MASKDISTILL_REMOTE'])"
+    for given, wanted in ((None, "off"), ("on", "on")):
+        environment = {name: value for name, value in os.environ.items() if name != remote.ALLOW_VARIABLE}
+        if given is not None:
+            environment[remote.ALLOW_VARIABLE] = given
+        environment["PYTHONPATH"] = os.pathsep.join([str(Path(remote.__file__).parents[2]), *sys.path])
+        said = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        assert said.stdout.split()[-1] == wanted
