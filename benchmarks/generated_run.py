@@ -177,15 +177,16 @@ def _write_proposals(
 ) -> None:
     names = ("view_agreement", "eigengap", "stability", "contrast", "area", "border")
     results = []
+    parts = generator.beta(5, 2, (*chosen.shape, len(names))).round(6)
+    scores = parts.mean(axis=2).round(6)
     for number in range(len(source.photos)):
         count = MASKS_A_PHOTO - (number < round(TRAIN_SHARE * len(source.photos)))  # the model sees one more there
-        parts = generator.beta(5, 2, (count, len(names))).round(6)
         annotations = [
             {
                 **_annotation(number, rank, shapes[chosen[number, rank]]),
                 "category_id": 1,
-                "score": float(parts[rank].mean().round(6)),
-                "parts": dict(zip(names, parts[rank].tolist(), strict=True)),
+                "score": float(scores[number, rank]),
+                "parts": dict(zip(names, parts[number, rank].tolist(), strict=True)),
             }
             for rank in range(count)
         ]
@@ -205,7 +206,7 @@ def _annotation(number: int, rank: int, shape: Shape) -> dict[str, Any]:
 
 
 def _write_clusters(run: Run, generator: np.random.Generator) -> None:
-    ids = run.masks()["mask_id"].to_numpy()
+    ids = run.masks(("mask_id",))["mask_id"].to_numpy()
     labels = np.concatenate([np.arange(NUM_CLASSES), generator.integers(NUM_CLASSES, size=len(ids) - NUM_CLASSES)])
     centres = generator.normal(size=(NUM_CLASSES, DIMENSIONS))
     vectors = centres[labels] + 0.9 * generator.normal(size=(len(ids), DIMENSIONS))
@@ -246,7 +247,7 @@ def _write_candidates(
     """What a first model says of the masks of the train split, and one object a photo that it sees itself."""
     num_train = round(TRAIN_SHARE * len(source.photos))
     clusters = run.clusters().set_index("mask_id")
-    masks = run.masks().set_index("mask_id")
+    masks = run.masks(("mask_id", "score")).set_index("mask_id")
     ids = (np.arange(num_train)[:, None] * MASKS_PER_PHOTO + np.arange(MASKS_A_PHOTO)).ravel()
     proposed = ids % MASKS_PER_PHOTO < MASKS_A_PHOTO - 1
     label = generator.integers(1, NUM_CLASSES + 1, len(ids))
@@ -256,7 +257,7 @@ def _write_candidates(
     measured = {name: np.where(proposed, generator.beta(4, 2, len(ids)), np.nan) for name in ("iou", "agreement")}
     table = {
         "mask_id": ids,
-        "image_id": [source.photos[number].id for number in ids // MASKS_PER_PHOTO],
+        "image_id": np.array([photo.id for photo in source.photos])[ids // MASKS_PER_PHOTO],
         "image": ids // MASKS_PER_PHOTO,
         "origin": np.where(proposed, "proposal", "stage1"),
         "cluster": cluster,
@@ -278,7 +279,8 @@ def _write_candidates(
     ]
     images = [{"id": number, "file_name": "", "height": SIZE[0], "width": SIZE[1]} for number in range(num_train)]
     categories = [{"id": number, "name": f"cluster {number}"} for number in range(1, NUM_CLASSES + 1)]
-    write_json(run.candidate_masks_path, {"images": images, "annotations": annotations, "categories": categories})
+    coco = {"images": images, "annotations": annotations, "categories": categories}
+    write_json(run.candidate_masks_path, coco, indent=None)
 
 
 def _write_label_maps(run: Run, source: PhotoSource, drawn: list[np.ndarray], generator: np.random.Generator) -> None:
@@ -326,7 +328,7 @@ def _measure(drawn: list[np.ndarray], maps: list[np.ndarray], source: PhotoSourc
 
 
 def _report(run: Run, source: PhotoSource, counted: dict[str, Any]) -> dict[str, Any]:
-    kept = run.kept()
+    kept = run.kept(("mask_id", "kept", "rule"))
     models = {name: counted[name] for name in ("stage1", "stage2")}
     return {
         "ground_truth": True,
@@ -336,7 +338,7 @@ def _report(run: Run, source: PhotoSource, counted: dict[str, Any]) -> dict[str,
         "counts": {
             "photos": len(source.photos),
             "training_photos": round(TRAIN_SHARE * len(source.photos)),
-            "masks": len(run.masks()),
+            "masks": len(run.masks(("mask_id",))),
             "candidates": len(kept),
             "kept": int(kept["kept"].sum()),
             "rules": kept["rule"].value_counts().to_dict(),
