@@ -23,7 +23,7 @@ from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import DamagedFileError, read_array, read_json_if_there
+from maskdistill.storage.read_files import DamagedFileError, let_go, read_array, read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 from maskdistill.storage.run_photos import photos_of
 
@@ -249,6 +249,9 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
             problems.append(str(error))
             return None
 
+    pca = None if vectors is None else pca_map(vectors)
+    if vectors is not None:
+        let_go(vectors)
     return RunView(
         run=run,
         stamp=stamp,
@@ -258,7 +261,7 @@ def _read_run_view(path: Path, stamp: str) -> RunView:
         thumbs=run.thumbs,
         vectors=vectors,
         umap=_fitting(optional(_mapped, "umap_xy.npy"), vectors),
-        pca=None if vectors is None else pca_map(vectors),
+        pca=pca,
         clusters=read_json_if_there(run.path / "clusters.json"),
         metrics=optional(read_json_if_there, "metrics.json"),
         problems=tuple(problems),

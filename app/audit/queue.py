@@ -13,6 +13,7 @@ from app.mask_detail.facts import filter_record
 from app.run_view import RunView, repairs_of
 from maskdistill.review.audit import ClusterCentres, Doubts, Order, arrange, measure_doubt, measure_likeness
 from maskdistill.review.audit.agreement import NO_LABEL
+from maskdistill.storage.read_files import let_go
 
 _COLUMNS = [
     *("image", "cluster", "score", "iou", "agreement", "distance", "area", "border"),
@@ -124,7 +125,9 @@ def _chosen(run_view: RunView, labels: ReviewLabels, settings: QueueSettings, po
 def _centres(path: Path, key: tuple[str, str], run_view: RunView, cluster: np.ndarray) -> ClusterCentres:
     if run_view.vectors is None:
         return ClusterCentres.of(cluster)
-    return ClusterCentres.of(cluster[run_view.row_of_vector], run_view.vectors)
+    centres = ClusterCentres.of(cluster[run_view.row_of_vector], run_view.vectors)
+    let_go(run_view.vectors)
+    return centres
 
 
 def centres_of(run_view: RunView, labels: ReviewLabels) -> ClusterCentres:

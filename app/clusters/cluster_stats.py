@@ -11,6 +11,7 @@ from app.clusters import mask_selection
 from app.run_view import DecisionView, RunView
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.kmeans import Clustering
+from maskdistill.storage.read_files import let_go
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ def _stats(path: Path, key: tuple[str, int], run_view: RunView, decisions_now: D
     clustering = Clustering.from_labels(vectors, labels)
     distance[rows], margin[rows] = clustering.distances, clustering.margins
     described = cluster_table(clustering, vectors)
+    let_go(np.asarray(run_view.vectors))
     table = [
         _row(run_view, decisions_now, number, rows[labels == place], described[place], rows)
         for place, number in enumerate(numbers.tolist())

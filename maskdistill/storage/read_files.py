@@ -6,6 +6,7 @@ with it, the stage that makes it and the command that makes it anew. What a file
 
 import json
 import math
+import mmap
 import os
 import shlex
 import stat
@@ -199,6 +200,17 @@ def read_array(path: Path, *, ndim: int | None = None, mapped: bool = True, fini
     if problem:
         raise DamagedFileError(path, problem)
     return values
+
+
+def let_go(values: np.ndarray) -> None:
+    """Let what was read of a mapped array leave memory; it is read again where it is needed. Others stay as is."""
+    base: Any = values
+    while isinstance(base, np.ndarray):
+        mapped = getattr(base, "_mmap", None)  # as numpy.memmap keeps it
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
+            return
+        base = base.base
 
 
 def read_arrays(path: Path, *, names: Sequence[str] = (), finite: bool = True) -> dict[str, np.ndarray]:
