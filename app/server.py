@@ -1,5 +1,6 @@
 """The web server around the pages: whom it answers, where it listens, what it says when it starts."""
 
+import asyncio
 import os
 import socket
 import sys
@@ -18,7 +19,9 @@ from streamlit import config, net_util
 
 from app.request_guard import RequestGuard
 from maskdistill.datasets.remote import ALLOW_VARIABLE
+from maskdistill.machine import give_back_memory
 
+_TIDY_EVERY, _GROWN = 20.0, 1.02  # seconds, and by how much the server must have grown
 _EVERYWHERE = ("", "0.0.0.0", "::")  # addresses that mean: all of this machine's
 
 
@@ -52,7 +55,7 @@ def is_for_this_machine_only(address: str) -> bool:
 
 @asynccontextmanager
 async def started(_app: st.App) -> AsyncIterator[dict[str, Any]]:
-    """Around the server's life: says where it listens."""
+    """Around the server's life: says where it listens, and keeps it small."""
     address = _address()
     shown = "localhost" if address in _EVERYWHERE else f"[{address}]" if ":" in address else address
     scheme = "https" if config.get_option("server.sslCertFile") else "http"
@@ -64,7 +67,19 @@ async def started(_app: st.App) -> AsyncIterator[dict[str, Any]]:
             "docs/shared-server.md.\n"
         )
     sys.stdout.flush()
+    tidying = asyncio.create_task(_tidy())
     yield {}
+    tidying.cancel()
+
+
+async def _tidy() -> None:
+    """Give back the memory that pages freed, if the server has grown: each leaves some that the next cannot use."""
+    process, before = psutil.Process(), 0.0
+    while True:
+        await asyncio.sleep(_TIDY_EVERY)
+        if process.memory_info().rss > _GROWN * before:
+            await asyncio.to_thread(give_back_memory)
+            before = process.memory_info().rss
 
 
 def _check_login() -> None:

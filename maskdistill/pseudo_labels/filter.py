@@ -13,6 +13,7 @@ drops the mask for it, and among scores NaN is the worst. Of equal scores the on
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -86,7 +87,7 @@ class ClusterCounts(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class FilterResult:
-    """Which masks stay, and why."""
+    """Which masks stay, and why. What follows from the arrays is counted once, so they must not change afterwards."""
 
     signals: MaskSignals
     kept: np.ndarray  # (N,) bool
@@ -98,12 +99,20 @@ class FilterResult:
 
     def photos(self) -> PhotoCounts:
         """How many photos keep a mask."""
+        return self._photos
+
+    def clusters(self) -> dict[int, ClusterCounts]:
+        """How many masks each cluster keeps, by cluster."""
+        return dict(self._clusters)
+
+    @cached_property
+    def _photos(self) -> PhotoCounts:
         total = len(self.signals.photos.ids)
         kept = int(np.count_nonzero(self.signals.photos.present(self.kept)))
         return PhotoCounts(kept, total, total - kept)
 
-    def clusters(self) -> dict[int, ClusterCounts]:
-        """How many masks each cluster keeps, by cluster."""
+    @cached_property
+    def _clusters(self) -> dict[int, ClusterCounts]:
         ids, codes = self.signals.clusters
         kept = np.bincount(codes[self.kept], minlength=len(ids)).tolist()
         total = np.bincount(codes, minlength=len(ids)).tolist()
