@@ -4,13 +4,15 @@
     python -m benchmarks.scale engines --data ../shared/data/msrc [--sizes 64 256]   # needs ray, docs/cluster.md
     python -m benchmarks.scale kills   --data ../shared/data/msrc [--sizes 96] [--kills 10]  # needs ray
     python -m benchmarks.scale shards  --data ../shared/data/msrc [--sizes 96]
+    python -m benchmarks.scale tables  [--sizes 10000 100000 1000000] [--folder FOLDER]
 
 Photos are those of the data, again and again under names of their own. ``photos`` runs every stage at each size and
 tells the time of a core that a photo took, and the most memory that the process and its workers held. ``engines`` runs
 two workers here and two on a Ray cluster of this machine, in turn; what both need to start is left out by the
 difference of the two sizes. ``kills`` ends a worker, a node, or the command itself, in turn, at random moments of a run
 on two nodes of this machine, and compares the end with an undisturbed local run. ``shards`` does that with each stage
-shared by two. Exit code 1 where files differ.
+shared by two. ``tables`` filters the masks of generated runs by another threshold, and groups as many vectors as they
+have masks. Exit code 1 where files differ.
 """
 
 import argparse
@@ -31,6 +33,7 @@ from pathlib import Path
 
 import psutil
 
+from benchmarks.generated_run import kept_run
 from benchmarks.kills import compare
 from benchmarks.report import print_table, write_report
 from maskdistill.datasets import open_source
@@ -41,6 +44,28 @@ CHEAP = ("features.shorter_side=98", "predictions.crf=false", "clusters.num_clas
 PERIOD = 0.25  # seconds between two looks at the memory
 GCS_PORT = 6389
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"127.0.0.1:{GCS_PORT}"}
+# The filter of a run, as its stage does it.
+_FILTER = """
+import sys
+from maskdistill.stages.select import write_kept
+from maskdistill.storage.run_folder import Run
+run = Run(sys.argv[1])
+kept = write_kept(run, run, run.config().with_overrides(["filter.min_score=0.55"]).filter)
+sys.stderr.write(f"filter: {int(kept.kept.sum())} of {len(kept.kept)} kept\\n")
+"""
+# Consensus of vectors around 20 places in three spaces, as the stage does it once these are found.
+_GROUP = """
+import sys
+import numpy as np
+from maskdistill.clustering.find_clusters import cluster_views
+from maskdistill.config import ClusterConfig
+generator = np.random.default_rng(0)
+places = generator.normal(size=(20, 24)).astype(np.float32)
+of = generator.integers(20, size=int(sys.argv[1]))
+views = [places[of] + 0.5 * generator.normal(size=(len(of), 24)).astype(np.float32) for _ in range(3)]
+found = cluster_views(views, 20, len(of), ClusterConfig(num_classes=20), 0)[0]
+sys.stderr.write(f"clusters: {found.num_classes}, agreement {found.agreement:.2f}\\n")
+"""
 _TOLD = re.compile(rf"({'|'.join(OF_EVERY_RUN)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
 
 
@@ -60,9 +85,14 @@ def main() -> int:
     with contextlib.ExitStack() as stack:
         folder = options.folder or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="maskdistill-scale-")))
         os.environ["MASKDISTILL_RUNS"] = str(folder / "runs")
-        result = {"photos": of_photos, "engines": of_engines, "kills": of_kills, "shards": of_shards}[options.what](
-            options, folder
-        )
+        measurements = {
+            "photos": of_photos,
+            "engines": of_engines,
+            "kills": of_kills,
+            "shards": of_shards,
+            "tables": of_tables,
+        }
+        result = measurements[options.what](options, folder)
     write_report(options.json, {"benchmark": f"scale {options.what}", "data": options.data, **result})
     return int(bool(result.get("differences")))
 
@@ -170,6 +200,29 @@ def of_shards(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     return {"differences": compare(whole, shared)}
 
 
+def of_tables(options: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """Time of a core and memory of stages that read no photo, by number of masks."""
+    found: dict[int, dict[str, tuple[float, float]]] = {}
+    for size in options.sizes:
+        run = kept_run(folder / f"masks-{size}", size)
+        filtered = run_timed([sys.executable, "-c", _FILTER, str(run.path)])
+        grouped = run_timed([sys.executable, "-c", _GROUP, str(size)])
+        found[size] = {
+            "filter": (filtered.cores["filter"], filtered.peak["filter"]),
+            "clusters": (grouped.cores["clusters"], grouped.peak["clusters"]),
+        }
+        print(f"{size:,} masks: {found[size]}", flush=True)
+    rows = [
+        [stage, *(f"{found[size][stage][0] / size * 1000:.3f}" for size in found)]
+        + [f"{found[size][stage][1]:.0f}" for size in found]
+        for stage in ("filter", "clusters")
+    ]
+    sizes = [f"{size:,}" for size in found]
+    header = ["stage", *(f"core-ms a mask, {size}" for size in sizes), *(f"MB, {size}" for size in sizes)]
+    print_table("Cost of a mask", header, rows)
+    return {"tables": found}
+
+
 def command(options: argparse.Namespace, photos: Path, run: Run) -> list[str]:
     """The command of a whole run."""
     words = [sys.executable, "-m", "maskdistill", "run", "--data", str(photos), "--run", str(run.path)]
@@ -275,8 +328,8 @@ def _kill_one(title: str) -> bool:
 
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("photos", "engines", "kills", "shards"))
-    parser.add_argument("--data", required=True, help="folder of photos, VOC or COCO folder, sample")
+    parser.add_argument("what", choices=("photos", "engines", "kills", "shards", "tables"))
+    parser.add_argument("--data", default="sample", help="folder of photos, VOC or COCO folder, sample")
     parser.add_argument("--sizes", type=int, nargs="+", help="numbers of photos")
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
@@ -285,7 +338,11 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to work; a temporary one, removed at the end")
     parser.add_argument("--json", type=Path, help="write the result here")
     options = parser.parse_args()
-    sizes: Mapping[str, list[int]] = {"photos": [100, 1000, 5000], "engines": [64, 256]}
+    sizes: Mapping[str, list[int]] = {
+        "photos": [100, 1000, 5000],
+        "engines": [64, 256],
+        "tables": [10_000, 100_000, 1_000_000],
+    }
     options.sizes = options.sizes or sizes.get(options.what, [96])
     return options
 
