@@ -92,7 +92,8 @@ def openvino_network(network: Requested, pixels: Tensor, *, precision: str, weig
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        model = openvino.convert_model(network, example_input=pixels, input=[tuple(pixels.shape)])
+        traced = torch.jit.trace(network.eval(), pixels, check_trace=False)
+        model = openvino.convert_model(traced, input=[tuple(pixels.shape)])
     if weights:
         import nncf
 
