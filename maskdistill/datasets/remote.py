@@ -44,7 +44,7 @@ _MEANING = {
     404: "There is no such object",
     410: "There is no such object any more",
 }
-_ASKED = ("Content-Length", "Last-Modified", "ETag", "Date")
+_ASKED = ("Content-Range", "Content-Length", "Last-Modified", "ETag", "Date")
 _SETTLED = 3.0  # seconds after a change from which on another one shows in the time
 _BLOCK = 1024 * 1024
 _TOUCH_AFTER = 60.0  # seconds after which the use of a kept object is noted again
@@ -267,14 +267,18 @@ def _answer(address: str, headers: dict[str, str], method: str = "GET") -> Any:
 
 
 def _ask_http(address: str) -> list[str]:
-    with _answer(address, {}, "HEAD") as answer:
-        size, changed, tag, now = (answer.headers.get(name) or "" for name in _ASKED)
+    try:
+        found = _answer(address, {}, "HEAD")
+    except RemoteError:  # a signature may be for reading alone
+        found = _answer(address, {"Range": "bytes=0-0"})
+    with found as answer:
+        whole, size, changed, tag, now = (answer.headers.get(name) or "" for name in _ASKED)
     try:
         age = (parsedate_to_datetime(now) - parsedate_to_datetime(changed)).total_seconds()
     except (ValueError, TypeError):
         age = _SETTLED
     unsettled = secrets.token_hex(8) if not tag and age < _SETTLED else ""  # times are whole seconds
-    return [size, changed, tag, unsettled]
+    return [whole.rpartition("/")[2] or size, changed, tag, unsettled]
 
 
 def _store(address: str) -> tuple[Any, str]:

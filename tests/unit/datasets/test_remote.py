@@ -36,6 +36,7 @@ class Handler(SimpleHTTPRequestHandler):
     """Serves a folder; knows ranges unless told otherwise, and fails as often as told."""
 
     ranges = True
+    heads = True
 
     def do_GET(self):
         self.server.asked.append((self.command, self.path))
@@ -50,6 +51,9 @@ class Handler(SimpleHTTPRequestHandler):
                 return
             self.send_error(self.server.how)
             return
+        if self.command == "HEAD" and not self.heads:
+            self.send_error(403)
+            return
         path = Path(self.translate_path(self.path))
         wanted = self.headers.get("Range")
         if self.command == "HEAD" or wanted is None or not self.ranges or not path.is_file():
@@ -59,6 +63,8 @@ class Handler(SimpleHTTPRequestHandler):
         content = path.read_bytes()[first : last + 1]
         self.send_response(206)
         self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
+        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
         self.end_headers()
         self.wfile.write(content)
 
@@ -192,8 +198,10 @@ def test_tar_files_on_another_machine(served, monkeypatch, ranges):
     assert kept == sum(photo.place.size for photo in source.photos), "pieces, not whole archives"
 
 
-def test_tar_that_changed_is_indexed_again(served, tmp_path):
+@pytest.mark.parametrize("heads", [True, False])
+def test_tar_that_changed_is_indexed_again(served, tmp_path, monkeypatch, heads):
     folder, address, _ = served
+    monkeypatch.setattr(Handler, "heads", heads)
     seen = tmp_path / "seen.parquet"
     for value in (10, 20):
         with tarfile.open(folder / "x.tar", "w") as tar:
@@ -204,6 +212,17 @@ def test_tar_that_changed_is_indexed_again(served, tmp_path):
         source = open_source(f"{address}/x.tar", seen=seen)
         source.seen.write(seen)
         assert [np.asarray(read_photo(photo)).mean() for photo in source.photos] == [value] * (value // 10)
+
+
+def test_stamps_by_either_way_of_asking_are_the_same(served, monkeypatch):
+    folder, address, _ = served
+    (folder / "x.tar").write_bytes(b"x" * 700)
+    os.utime(folder / "x.tar", (1e9, 1e9))
+    first = remote.stamp(f"{address}/x.tar")
+    monkeypatch.setattr(Handler, "heads", False)
+    assert remote.stamp(f"{address}/x.tar") == first == ["700", first[1], "", ""]
+    (folder / "x.tar").write_bytes(b"x" * 700)
+    assert remote.stamp(f"{address}/x.tar") != remote.stamp(f"{address}/x.tar"), "it was changed just now"
 
 
 def test_signatures_are_written_nowhere(served, tmp_path, monkeypatch, capsys):
