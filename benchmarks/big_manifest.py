@@ -85,7 +85,7 @@ def generate_masks(folder: Path, source: PhotoSource, masks_a_photo: int = 1, se
     info["source"] = {"kind": source.kind, "classes": [], "has_labels": False, "label_values": "ids"}
     run.write_info({**info, "versions": {}, "limit": 0})
     if source.seen is not None:
-        source.seen.write(run.seen_path)
+        source.seen.write(run.seen_path, source.fingerprint)
     merge_results(run, source, draw_results(len(source.photos), masks_a_photo, seed))
     plan = Plan(run, source, config, BackboneChoice(SPECS[BACKBONE], ""))
     made_from = json.loads(json.dumps(plan.made_from("proposals")))

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+import zlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -27,7 +28,7 @@ from maskdistill.datasets.records import LeftOut, Photo, Place, ProgressCallback
 from maskdistill.datasets.scanning import FoundFile, scan_files
 from maskdistill.files import replace_atomically
 
-VERSION = 2  # of the file; one of another version is not used
+VERSION = 3  # of the file; one of another version is not used
 GIVEN = ("id", "path", "split", *PLACE_COLUMNS)  # columns that a list decides
 _STAMPS = ("size", "changed_ns", "entry_changed_ns", "inode")
 SCHEMA = pa.schema(
@@ -38,7 +39,7 @@ SCHEMA = pa.schema(
         *(("height", pa.int32()), ("width", pa.int32()), ("digest", pa.string()), ("reason", pa.string())),
     ]
 )
-_KEY = b"maskdistill"
+_KEY, _CHECKSUM = b"maskdistill", b"crc32"  # in the file's metadata
 _GONE = -1  # stamps of a file that is not there
 _UNSURE = -2  # time of a file that must be read again
 _SETTLED_NS = 2_000_000_000  # times of files are as coarse as this on some disks
@@ -83,6 +84,7 @@ class SeenFiles:
     rows: pa.Table  # ``SCHEMA``; null in ``height``, ``width`` and ``digest`` where there is a ``reason``
     outside: tuple[LeftOut, ...] = ()  # what the list names, or the archives hold, that was not even looked at
     is_new: bool = True  # whether it differs from what was read from the file
+    fingerprint: str = ""  # of the source of all photos, where it is known
     is_cut: bool = False  # whether secret parts of addresses were not written, so that the list must be read again
 
     @property
@@ -129,7 +131,7 @@ class SeenFiles:
             return self
         unsettled = (now[:, 1:3] > began - _SETTLED_NS).any(axis=1)
         now[unsettled, 1] = _UNSURE
-        return replace(self, rows=_read(self.rows, now, stale, on_progress), is_new=True)
+        return replace(self, rows=_read(self.rows, now, stale, on_progress), is_new=True, fingerprint="")
 
     def carried_over(self, rows: pa.Table) -> pa.Table:
         """What is known of the files of another list.
@@ -142,21 +144,28 @@ class SeenFiles:
         columns = [rows[name] if name in GIVEN else known[name] for name in SCHEMA.names]
         return pa.table(columns, schema=SCHEMA)
 
-    def write(self, path: Path) -> None:
-        """Replace the file that ``read_seen`` reads."""
-        state: dict[str, Any] = {
+    def write(self, path: Path, fingerprint: str = "") -> None:
+        """Replace the file that ``read_seen`` reads.
+
+        Args:
+            path: The file.
+            fingerprint: That of the source of all these photos, which takes seconds for a million.
+        """
+        about = {
             "version": VERSION,
             "list": self.state.path,
             "digest": self.state.digest,
+            "roots": self.state.roots,
             "root": str(self.root),
+            "private": self.is_private,
+            "fingerprint": fingerprint,
+            "outside": [[os.fspath(item.path), item.reason, item.what] for item in self.outside],
         }
-        outside = [[os.fspath(item.path), item.reason, item.what] for item in self.outside]
-        state["private"] = self.is_private
-        text = json.dumps({**state, "roots": self.state.roots, "outside": outside})
-        table = self.rows.replace_schema_metadata({_KEY: text.encode()})
+        table, text = self.rows, json.dumps(about).encode()
         if self.is_private:
-            files = [public_bytes(file) for file in self.rows["place_file"].to_pylist()]
+            files = [public_bytes(file) for file in table["place_file"].to_pylist()]
             table = table.set_column(SCHEMA.get_field_index("place_file"), "place_file", pa.array(files, pa.binary()))
+        table = table.replace_schema_metadata({_KEY: text, _CHECKSUM: str(zlib.crc32(text)).encode()})
         replace_atomically(
             path, lambda temporary: pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         )
@@ -168,8 +177,11 @@ def read_seen(path: Path) -> SeenFiles | None:
         if not path.is_file():  # to open a pipe would wait for whoever writes into it
             return None
         table = pq.read_table(path, page_checksum_verification=True)
-        known: dict[str, Any] = json.loads((table.schema.metadata or {}).get(_KEY, b"{}"))
-        if known.get("version") != VERSION or not table.schema.equals(SCHEMA) or not _is_sound(table):
+        text = table.schema.metadata[_KEY]  # whose bytes, other than those of the rows, no checksum of Parquet's guards
+        if table.schema.metadata[_CHECKSUM] != str(zlib.crc32(text)).encode():
+            return None
+        known: dict[str, Any] = json.loads(text)
+        if known["version"] != VERSION or not table.schema.equals(SCHEMA) or not _is_sound(table):
             return None
         state = ListState(known["list"], known["digest"], tuple(known["roots"]))
         outside = tuple(LeftOut(Path(place), *rest) for place, *rest in known["outside"])
@@ -179,6 +191,7 @@ def read_seen(path: Path) -> SeenFiles | None:
             table.replace_schema_metadata(None),
             outside,
             is_new=False,
+            fingerprint=known["fingerprint"],
             is_cut=known["private"],
         )
     except (OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, pa.ArrowException):

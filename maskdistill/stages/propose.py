@@ -125,7 +125,7 @@ def hold_masks(
         of_run.enter_context(alone)
         make_way(run)
         if source.seen is not None and source.seen.is_new:
-            source.seen.write(run.seen_path)
+            source.seen.write(run.seen_path, "" if source.limit else source.fingerprint)
         if brought is not None:
             write_brought(run, brought)
         if shard is not None:

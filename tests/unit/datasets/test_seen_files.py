@@ -55,7 +55,7 @@ def listed(tmp_path):
 
 def keep(listed):
     source = open_source(listed)
-    source.seen.write(listed.with_name("seen.parquet"))
+    source.seen.write(listed.with_name("seen.parquet"), source.fingerprint)
     return source, listed.with_name("seen.parquet")
 
 
@@ -69,6 +69,24 @@ def test_what_did_not_change_is_not_read_again_and_comes_out_the_same(listed, re
     assert not after.seen.is_new
     assert after.skipped == before.skipped
     assert [photo.split for photo in after.photos] == ["train"] * 3
+
+
+@pytest.mark.usefixtures("settled")
+def test_fingerprint_is_kept_for_the_very_same_photos_alone(listed, monkeypatch):
+    before, seen = keep(listed)
+    fingerprint = before.fingerprint
+    again = open_source(listed, seen=seen)
+    limited = again.limited(2)
+    with monkeypatch.context() as patch:
+        patch.setattr(photo_table, "keys_of", lambda _: pytest.fail("it was made again"))
+        assert again.fingerprint == fingerprint
+    assert limited.fingerprint == before.limited(2).fingerprint != fingerprint
+    draw(listed.with_name("0.bmp"), 99)
+    changed = open_source(listed, seen=seen)
+    assert changed.fingerprint == open_source(listed).fingerprint != fingerprint
+    draw(listed.with_name("0.bmp"))
+    listed.write_text(listed.read_text().replace("2.bmp,train\n", ""))
+    assert open_source(listed, seen=seen).fingerprint == open_source(listed).fingerprint != fingerprint
 
 
 @pytest.mark.usefixtures("settled")
@@ -177,13 +195,15 @@ def test_pipe_or_folder_in_its_place_is_none(listed):
 @pytest.mark.usefixtures("settled")
 def test_random_bytes_in_the_memory_never_change_what_is_found(listed):
     before, seen = keep(listed)
+    fingerprint = before.fingerprint
     whole, generator = np.frombuffer(seen.read_bytes(), np.uint8), np.random.default_rng(0)
     for _ in range(200):
         spoiled = whole.copy()
         places = generator.integers(0, len(spoiled), 3)
         spoiled[places] = generator.integers(0, 256, 3)
         seen.write_bytes(spoiled.tobytes())
-        assert open_source(listed, seen=seen) == before
+        found = open_source(listed, seen=seen)
+        assert (found, found.fingerprint) == (before, fingerprint)
 
 
 def test_memory_of_another_list_or_of_other_roots_names_no_photo(listed, tmp_path, monkeypatch):
