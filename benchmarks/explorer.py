@@ -8,7 +8,7 @@ worked, on all cores, which other work on the machine changes little (``benchmar
 """
 
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -79,7 +79,14 @@ def tell_memory(found: list[tuple[float, float]]) -> None:
     print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], rows)
 
 
-def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, num_masks: int) -> dict[str, Any]:
+def measure(
+    page: Any,
+    server_port: int,
+    process: psutil.Process,
+    repeats: int,
+    num_masks: int,
+    pages: Sequence[str] = PAGES,
+) -> dict[str, Any]:
     """Every interaction ``repeats`` times, after one that is not counted; and the memory after 20 and 200 of them.
 
     Args:
@@ -88,6 +95,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
         process: The app's.
         repeats: Of each interaction.
         num_masks: Of the run.
+        pages: Those that are measured; the memory is always that of ``MEASURED_PAGES``.
 
     Returns:
         ``exchanges``: list of ``Exchange`` as dictionaries by name of the interaction; ``after_mb``: memory after each;
@@ -96,7 +104,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
     relay = Relay(server_port)
     wire = Wire(page, relay, process)
     first = {"Clusters": _arrive(page, wire, relay)}
-    for name in PAGES:  # imports, and what is read once a server
+    for name in pages:  # imports, and what is read once a server
         found = _open(page, wire, name)
         first.setdefault(name, found)
     measured: dict[str, list[Exchange]] = {}
@@ -106,7 +114,7 @@ def measure(page: Any, server_port: int, process: psutil.Process, repeats: int, 
         measured[name], after[name] = found, process.memory_info().rss / 1e6
 
     frames = {}
-    for name in PAGES:
+    for name in pages:
         note(f"open {name}", [_open_from_another(page, wire, name) for _ in range(repeats)])
         if name in _ACTIONS:
             _settle(page)

@@ -1,7 +1,7 @@
 """How fast the pages answer: server time of a slider's release, and the time until a page of a fresh server is usable.
 
     python -m benchmarks.pages [--repeats 15] [--masks 50000]
-    python -m benchmarks.pages --explorer --masks 1000000 --keep FOLDER
+    python -m benchmarks.pages --explorer --masks 1000000 --keep FOLDER [--only Clusters Audit]
     python -m benchmarks.pages --memory-runs 5 [--keep FOLDER]
 
 Slider times run the real page through Streamlit's own test client: from the release to the page's last element, so
@@ -16,6 +16,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -46,7 +47,7 @@ def main() -> None:
     if not options.explorer:
         result |= _sliders_and_first_page(options.backbone, options.repeats)
     if options.masks:
-        result["explorer"] = explorer_times(options.masks, options.repeats, options.keep)
+        result["explorer"] = explorer_times(options.masks, options.repeats, options.keep, options.only)
         if result["explorer"]:
             explorer.tell(result["explorer"], options.masks)
     write_report(options.json, result)
@@ -112,13 +113,16 @@ def _first_page(opened: Any) -> float:
         return time.perf_counter() - start
 
 
-def explorer_times(num_masks: int, repeats: int, keep: Path | None = None) -> dict[str, Any] | None:
+def explorer_times(
+    num_masks: int, repeats: int, keep: Path | None = None, pages: Sequence[str] = explorer.PAGES
+) -> dict[str, Any] | None:
     """The explorer on a generated run, as ``benchmarks.explorer`` measures it; None without a browser.
 
     Args:
         num_masks: Of the run.
         repeats: Of each interaction.
         keep: Folder of the run, for the next time; None for one that goes.
+        pages: Names of those that are measured.
     """
     with browser() as opened, tempfile.TemporaryDirectory() as folder:
         if opened is None:
@@ -128,7 +132,7 @@ def explorer_times(num_masks: int, repeats: int, keep: Path | None = None) -> di
             wait_until_healthy(address)
             page = opened.new_context(viewport={"width": 1440, "height": 900}).new_page()
             page.set_default_timeout(FIRST_OPEN)
-            return explorer.measure(page, urlsplit(address).port, process, repeats, num_masks)
+            return explorer.measure(page, urlsplit(address).port, process, repeats, num_masks, pages)
 
 
 def memory_runs(count: int, keep: Path | None, num_masks: int) -> list[tuple[float, float]]:
@@ -160,6 +164,9 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--masks", type=int, default=50_000, help="of the generated run; 0 leaves the explorer out")
     parser.add_argument("--memory-runs", type=int, default=0, help="only measure the memory of so many fresh servers")
     parser.add_argument("--explorer", action="store_true", help="only measure the explorer on the generated run")
+    parser.add_argument(
+        "--only", nargs="+", choices=explorer.PAGES, default=explorer.PAGES, help="pages of the explorer"
+    )
     parser.add_argument("--keep", type=Path, help="generate the run in this folder, or use the one that is there")
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
