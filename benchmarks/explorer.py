@@ -69,7 +69,8 @@ def tell(result: dict[str, Any], num_masks: int) -> None:
     first = [[name, f"{exchange['answered']:.0f}"] for name, exchange in result["first"].items()]
     print_table("The first time on this server, what is read once a run with it", ["page", "ms"], first)
     rows = [[name, f"{found['median']:.0f}", f"{found['worst']:.0f}"] for name, found in result["frames"].items()]
-    print_table(f"Frames a second while the map is dragged, {LEAST_FRAMES} asked", ["map", "median", "worst"], rows)
+    if rows:
+        print_table(f"Frames a second while the map is dragged, {LEAST_FRAMES} asked", ["map", "median", "worst"], rows)
     tell_memory([result["memory_mb"]])
 
 
