@@ -129,7 +129,6 @@ def main() -> None:
     photos = open_source(options.data).limited(options.photos).photos
     plain = load_backbone(base.features)
     makers: dict[str, Callable[[Requested, Tensor], Network]] = {
-        "OpenVINO float32": lambda network, pixels: openvino_network(network, pixels, precision="f32"),
         "OpenVINO bfloat16": lambda network, pixels: openvino_network(network, pixels, precision="bf16"),
         "OpenVINO int8 weights": lambda network, pixels: openvino_network(
             network, pixels, precision="f32", weights="INT8_ASYM"
@@ -140,6 +139,8 @@ def main() -> None:
     backbones: dict[str, Backbone] = {"PyTorch float32": plain}
     if options.bfloat16:
         backbones["PyTorch bfloat16"] = load_backbone(replace(base.features, precision="bfloat16"))
+    if not options.only or any(part.lower() in "features.runtime=openvino" for part in options.only):
+        backbones["features.runtime=openvino"] = load_backbone(replace(base.features, runtime="openvino"))
     for name, make in makers.items():
         if not options.only or any(part.lower() in name.lower() for part in options.only):
             backbones[name] = OtherBackbone(plain, make)

@@ -17,7 +17,7 @@ from maskdistill.errors import CheckpointError, ConfigError
 from maskdistill.features.attention import use_blocked_attention
 from maskdistill.features.families import Vit, check_family, has_cls, has_heads, prepare
 from maskdistill.features.focus_weights import cached_name, load_focus_state_dict
-from maskdistill.features.forward import FeatureRequest, Features, forward_features
+from maskdistill.features.forward import FeatureRequest, Features, RunBlocks, forward_features, run_blocks
 from maskdistill.features.registry import BackboneSpec, check_reachable, choose_backbone
 from maskdistill.features.weight_files import check_state, load_weights
 from maskdistill.storage.read_files import first_line
@@ -36,6 +36,7 @@ class Backbone:
     precision: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    run: RunBlocks = field(default=run_blocks, repr=False)
 
     @property
     def patch_size(self) -> int:
@@ -94,7 +95,7 @@ class Backbone:
     def forward(self, pixels: Tensor, request: FeatureRequest) -> list[Features]:
         """One forward pass over (B, 3, H, W) normalised pixels."""
         pixels = pixels.to(self.device)
-        return forward_features(self.model, pixels, request, antialias=self.spec.antialias)
+        return forward_features(self.model, pixels, request, antialias=self.spec.antialias, run=self.run)
 
 
 def load_backbone(config: FeatureConfig) -> Backbone:
@@ -115,14 +116,24 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     """
     choice = choose_backbone(config.backbone, config.architecture)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device)
+    precision = choose_precision(config.precision, device, config.runtime)
+    if config.runtime == "openvino" and (device.type != "cpu" or precision != "float32"):
+        raise ConfigError(
+            f"features.runtime=openvino works in float32 on the CPU, this is {precision} on {device}. Set "
+            "features.device=cpu and features.precision=float32, or features.runtime=torch."
+        )
     model = _build_model(choice.spec).eval().requires_grad_(False)
     data = timm.data.config.resolve_model_data_config(model)
     model = model.to(device=device, dtype=getattr(torch, precision))
     if device.type == "cpu" and precision == "bfloat16":
         use_blocked_attention(model)
     logger.info("Backbone %s (%s) on %s in %s.", choice.spec.name, choice.reason, device, precision)
-    return Backbone(choice.spec, choice.reason, model, device, precision, data["mean"], data["std"])
+    found = Backbone(choice.spec, choice.reason, model, device, precision, data["mean"], data["std"])
+    if config.runtime == "openvino":
+        from maskdistill.features.openvino_blocks import OpenVinoBlocks
+
+        found.run = OpenVinoBlocks(model)
+    return found
 
 
 def choose_device(name: str) -> torch.device:
@@ -145,10 +156,12 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: str, device: torch.device) -> str:
-    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32."""
+def choose_precision(name: str, device: torch.device, runtime: str = "torch") -> str:
+    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32, and by OpenVINO too."""
     if name != "auto":
         return name
+    if runtime == "openvino":
+        return "float32"
     if device.type in ("cuda", "mps"):
         return "float16"
     return "bfloat16" if _mkldnn_takes_bfloat16() and _has_bfloat16_units() else "float32"

@@ -1,10 +1,10 @@
 """One forward pass through a frozen vision transformer, returning only what is requested."""
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -70,8 +70,39 @@ def array_of(values: Tensor | None) -> np.ndarray:
     return values.numpy()
 
 
+@dataclass(frozen=True)
+class BlockOutputs:
+    """What a pass through the blocks leaves, of a batch of photos."""
+
+    tokens: dict[int, Tensor]  # block -> (B, prefix + N, D) after it and the final norm
+    inputs: dict[int, Tensor]  # block -> (B, prefix + N, D), what its attention reads
+
+
+class RunBlocks(Protocol):
+    """Something that does a pass through the blocks."""
+
+    def __call__(self, model: Vit, embedded: Embedded, wanted: Sequence[int], projected: Sequence[int]) -> BlockOutputs:
+        """Tokens of the wanted blocks and inputs of the projected ones, by their numbers from 1."""
+        ...
+
+
+def run_blocks(model: Vit, embedded: Embedded, wanted: Sequence[int], projected: Sequence[int]) -> BlockOutputs:
+    """A pass by PyTorch, through no more blocks than are asked for."""
+    x, found = embedded.tokens, BlockOutputs({}, {})
+    for number, block in enumerate(model.blocks[: max((*wanted, *projected))], start=1):
+        with _captured(getattr(block, "attn", None), active=number in projected) as captured:
+            x = block(x, **embedded.options(number - 1))
+        if number in projected:
+            found.inputs[number] = captured["input"]
+        if number in wanted:
+            found.tokens[number] = model.norm(x)
+    return found
+
+
 @torch.inference_mode()
-def forward_features(model: Vit, pixels: Tensor, request: FeatureRequest, *, antialias: bool = True) -> list[Features]:
+def forward_features(
+    model: Vit, pixels: Tensor, request: FeatureRequest, *, antialias: bool = True, run: RunBlocks = run_blocks
+) -> list[Features]:
     """Run the transformer once over a batch of photos of one size.
 
     Args:
@@ -79,6 +110,7 @@ def forward_features(model: Vit, pixels: Tensor, request: FeatureRequest, *, ant
         pixels: (B, 3, H, W) normalised pixels; H and W are multiples of the patch.
         request: What to return. Blocks after the last one that is needed are not run.
         antialias: Whether the position grid is resampled with antialiasing (timm's way) or without (DINOv2's way).
+        run: What runs the blocks.
 
     Returns:
         One ``Features`` per photo. Register tokens are dropped; every token has gone through the model's final norm.
@@ -94,18 +126,15 @@ def forward_features(model: Vit, pixels: Tensor, request: FeatureRequest, *, ant
         raise ShapeError("pixels", f"(B, 3, {patch}·rows, {patch}·cols)", pixels.shape)
     grid = (pixels.shape[-2] // patch, pixels.shape[-1] // patch)
     depth = len(model.blocks)
-    wanted = {*request.token_blocks, *request.cls_blocks}
-    projected = {block for _, block in request.projections} | ({depth} if request.last_qk else set())
+    wanted = sorted({*request.token_blocks, *request.cls_blocks})
+    projected = sorted({block for _, block in request.projections} | ({depth} if request.last_qk else set()))
     embedded = embed(model, pixels.to(model.patch_embed.proj.weight.dtype), antialias=antialias)
-    x, tokens, heads = embedded.tokens, {}, {}
-    for number, block in enumerate(model.blocks[: max(wanted | projected)], start=1):
-        with _captured(getattr(block, "attn", None), active=number in projected) as captured:
-            x = block(x, **embedded.options(number - 1))
-        if number in projected:
-            rotary = embedded.positions[number - 1] if embedded.name == "rope" else None
-            heads[number] = project(block.attn, captured["input"], rotary)
-        if number in wanted:
-            tokens[number] = model.norm(x).float().cpu()
+    found = run(model, embedded, wanted, projected)
+    tokens = {number: values.float().cpu() for number, values in found.tokens.items()}
+    heads = {}
+    for number, values in found.inputs.items():
+        rotary = embedded.positions[number - 1] if embedded.name == "rope" else None
+        heads[number] = project(model.blocks[number - 1].attn, values, rotary)
     parts = _split_heads(model, heads, request, embedded)
     return [
         Features(

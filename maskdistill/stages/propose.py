@@ -224,11 +224,14 @@ def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: Backb
 def _describe_features(
     source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: set[str]
 ) -> dict[str, Any]:
+    values = {key: value for key, value in asdict(config.features).items() if key not in skip}
+    if values["runtime"] == "torch":
+        del values["runtime"]  # which runs made before did not have
     return {
         "photos": source.fingerprint,
         "num_photos": len(source.photos),
         "weights": [choice.spec.name, choice.spec.architecture, _digest_weights(choice)],
-        "features": {key: value for key, value in asdict(config.features).items() if key not in skip},
+        "features": values,
     }
 
 
@@ -262,7 +265,9 @@ def _is_back(source: PhotoSource, missed: Sequence[str]) -> bool:
 def _settle(config: RunConfig, choice: BackboneChoice, run: Run, workers: Workers) -> RunConfig:
     """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
     precision: Any = config.features.precision
-    if precision == "auto":
+    if precision == "auto" and config.features.runtime == "openvino":
+        precision = "float32"
+    elif precision == "auto":
         known = run.info()["config"]["features"] if run.exists else {}
         same = known.get("device") == config.features.device and known.get("precision", "auto") != "auto"
         precision = known["precision"] if same else ask_precision(precision, config.features.device, workers)
