@@ -19,6 +19,7 @@ from maskdistill.masks import decode_mask
 from maskdistill.storage.mask_tables import coded_table, read_annotations, read_code_columns
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_table, reading
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.text_cells import read_text_cells
 
 Which = Literal["masks", "own", "proposals", "candidates"]
 _MADE_FROM = b"checked"  # key in the file's schema: size and time of the COCO file and of the table of photos
@@ -146,7 +147,8 @@ def _read_photos(path: Path) -> list[dict[str, Any]]:
     table = read_table(images)
     table = table[table["digest"].notna()]
     with reading(images):
-        names = table["file_name"] if "file_name" in table else [Path(path).name for path in table["path"]]
+        named = "file_name" in table  # which runs of before did not have
+        names = read_text_cells(table, "file_name") if named else [Path(path).name for path in table["path"]]
         cells = zip(names, table["height"].astype(int).tolist(), table["width"].astype(int).tolist(), strict=True)
         return [
             {"id": number, "file_name": name, "height": height, "width": width}

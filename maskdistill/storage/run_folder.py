@@ -30,6 +30,7 @@ from maskdistill.storage.read_files import (
 )
 from maskdistill.storage.run_layout import CODE_COLUMNS
 from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder, RepairFolder
+from maskdistill.storage.text_cells import text_cells
 
 logger = logging.getLogger(__name__)
 
@@ -431,25 +432,19 @@ def write_images(
     ids = [photo.id for photo in photos]
     none: list[Any] = [None] * len(skipped)
     places = [written_place(photo.place) for photo in photos]
+    names = [source.file_name(photo) for photo in photos]
     columns: dict[str, list[Any]] = {
         "id": ids + [printable(item.path) for item in skipped],
-        **_path_cells([photo.path for photo in photos] + [item.path for item in skipped]),
+        **text_cells("path", [photo.path for photo in photos] + [item.path for item in skipped]),
         **{name: [getattr(photo, name) for photo in photos] + none for name in ("height", "width", "digest", "split")},
         **({} if all(place is None for place in places) else place_cells(places + none)),
         "view": [_view_text(photo.view) for photo in photos] + none,
-        "file_name": [printable(source.file_name(photo)) for photo in photos] + none,
+        **{name: cells + none for name, cells in text_cells("file_name", names).items()},
         "readable": [id not in errors for id in ids] + [False] * len(skipped),
         "reason": [errors.get(id, "") for id in ids] + [item.reason for item in skipped],
         "problem": [problems.get(id, "") for id in ids] + [""] * len(skipped),
     }
     write_table(run.images_path, pd.DataFrame(columns))
-
-
-def _path_cells(paths: Sequence[Path]) -> dict[str, list[Any]]:
-    """Paths as texts, and as bytes where these are no text: only so can the file be found again."""
-    texts = [printable(path) for path in paths]
-    odd = [None if text == str(path) else os.fsencode(path) for text, path in zip(texts, paths, strict=True)]
-    return {"path": texts, "path_bytes": odd} if any(odd) else {"path": texts}
 
 
 def paths_of(images: pd.DataFrame) -> list[Path]:
