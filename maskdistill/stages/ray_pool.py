@@ -93,6 +93,7 @@ def connect(address: str) -> Any:
     Raises:
         ConfigError: If ray is not installed, nothing answers there, or the versions of ray or Python differ.
     """
+    _take_token()
     try:
         import ray
     except ImportError as error:
@@ -109,7 +110,8 @@ def connect(address: str) -> Any:
             ray.init(address=address or "local", log_to_driver=False, logging_level=logging.WARNING, **own)
     except ConnectionError as error:
         raise ConfigError(
-            f"No Ray cluster was found at '{address}'. Start one (ray start --head), or give --address as that says."
+            f"No Ray cluster was found at '{address}'. Start one (ray start --head), or give --address as that says. "
+            "Where a cluster wants a token, this machine needs the same file ~/.ray/auth_token as the head."
         ) from error
     except (RuntimeError, ValueError) as error:
         said = " ".join(str(error).split())
@@ -123,6 +125,13 @@ def connect(address: str) -> Any:
         ) from error
     _connected["address"] = address
     return ray
+
+
+def _take_token() -> None:
+    """Clusters of newer versions want a token: Ray sends the one that lies here if it is told so before it loads."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH", "~/.ray/auth_token")).expanduser()
+    if "RAY_AUTH_TOKEN" in os.environ or token.is_file():
+        os.environ.setdefault("RAY_AUTH_MODE", "token")
 
 
 @contextmanager

@@ -53,6 +53,22 @@ class TestConnect:
         ray_pool._require_answer(address)
 
 
+@pytest.mark.parametrize(
+    ("there", "given", "expected"),
+    [(False, {}, None), (True, {}, "token"), (True, {"RAY_AUTH_MODE": "disabled"}, "disabled")],
+)
+def test_a_token_that_lies_here_is_sent(tmp_path, monkeypatch, there, given, expected):
+    path = tmp_path / "auth_token"
+    for name in ("RAY_AUTH_MODE", "RAY_AUTH_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    environment = {"RAY_AUTH_TOKEN_PATH": str(path), **given}
+    monkeypatch.setattr(os, "environ", environment)
+    if there:
+        path.write_text("0123")
+    ray_pool._take_token()
+    assert environment.get("RAY_AUTH_MODE") == expected
+
+
 def test_folder_that_a_node_does_not_see_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(ray_pool, "PATIENCE", 0)
     photo = Photo("a", tmp_path / "photos" / "a.png", 4, 4, digest="")
