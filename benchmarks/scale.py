@@ -43,7 +43,7 @@ from maskdistill.storage.run_folder import Run
 CHEAP = ("features.shorter_side=98", "predictions.crf=false", "clusters.num_classes=14")  # so that sizes can be large
 PERIOD = 0.25  # seconds between two looks at the memory
 GCS_PORT = 6389
-RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_ADDRESS": f"127.0.0.1:{GCS_PORT}"}
+RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": f"127.0.0.1:{GCS_PORT}"}
 # The filter of a run, as its stage does it.
 _FILTER = """
 import sys
@@ -298,10 +298,12 @@ def ray_node(cores: int, *, head: bool) -> Iterator[None]:
         _wait_for_nodes(process)
         yield
     finally:
-        family = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-        for item in family:
-            with contextlib.suppress(psutil.Error):
-                item.kill()
+        with contextlib.suppress(psutil.Error):  # it may have ended by itself
+            family = psutil.Process(process.pid).children(recursive=True)
+            process.kill()
+            for item in family:
+                with contextlib.suppress(psutil.Error):
+                    item.kill()
         process.wait()
 
 
