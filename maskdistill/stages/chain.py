@@ -39,12 +39,12 @@ from maskdistill.storage.run_lock import refuse_if_held
 logger = logging.getLogger(__name__)
 
 _MAX_NOTES = 5  # on ground truth, of which a report tells in full
-# The stages that use people's decisions, and a digest of these that changes with them.
 # Settings of later versions, with the value that does what was done without them: runs of before stay as they are.
 _LATER: dict[str, dict[str, Any]] = {
     "clusters": {"soft_runs": 0, "by": "vectors"},
     "projection": {"most_unfolded": 200_000},
 }
+# The stages that use people's decisions, and a digest of these that changes with them.
 _DIGESTS: dict[str, Callable[[Run], str]] = {
     "repairs": repairs_digest,
     "classes": class_digest,

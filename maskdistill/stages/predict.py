@@ -22,6 +22,7 @@ from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.photo_failures import describe_failure, is_missed
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
+from maskdistill.stages.shards import Parts
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec, leave_out
 from maskdistill.storage.run_folder import Run
 
@@ -72,10 +73,7 @@ def _remove_others(context: Context, kinds: Container[str]) -> None:
     for folder in (context.run.path / "predictions").glob("*/"):
         if folder.name not in kinds:
             shutil.rmtree(folder)
-    mine = context.run.parts_path(STAGE, context.key)
-    for folder in mine.parent.glob(f"{STAGE}-*/"):
-        if folder != mine:
-            shutil.rmtree(folder)
+    Parts(context.run.parts_path(STAGE, context.key), ()).drop_others()
 
 
 def _predict_here(context: Context, spec: WorkerSpec, tasks: Sequence[Task]) -> Generator[PhotoResult, None, None]:

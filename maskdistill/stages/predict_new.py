@@ -77,6 +77,7 @@ def predict_folder(
     spec = WorkerSpec("maskdistill.stages.predict_new:NewPhotoWorker", run.path, config, options)
     try:
         with Share(work, STAGE, key, shard or Shard()) as share:
+            parts.drop_others()
             results = do_tasks(
                 parts,
                 list(enumerate(source.photos)),

@@ -1,6 +1,7 @@
 """The photos of a run in small parts, so that a process that is killed loses little, and several can share the work."""
 
 import logging
+import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -78,6 +79,13 @@ class Parts:
     def read_all(self) -> list[dict[str, Any]]:
         """Results of all photos that have one, in order."""
         return [item for number in range(len(self.photos)) for _, item in sorted(self.read(number).items())]
+
+    def drop_others(self) -> None:
+        """Forget what the same stage did by other settings, where these would write the same files."""
+        stage = self.folder.name.rpartition("-")[0]
+        for folder in self.folder.parent.glob(f"{stage}-*/"):
+            if folder != self.folder:
+                shutil.rmtree(folder)
 
     def write(self, number: int, results: Mapping[int, dict[str, Any]]) -> None:
         """Replace the results of a part."""

@@ -171,6 +171,14 @@ class TestShares:
         predict_folder(run, str(val_photos), tmp_path / "out", stage="stage1", quiet=True)
         assert labelled == [0, 1, 2, 0, 1, 2, 3]
 
+    def test_two_models_that_were_stopped_do_not_mix(self, run, val_photos, tmp_path, monkeypatch, labelled):
+        for stage in ("stage2", "stage1"):
+            interrupt_stage(monkeypatch, "predict", 3)
+            with pytest.raises(KeyboardInterrupt):
+                predict_folder(run, str(val_photos), tmp_path / "out", stage=stage, quiet=True)
+        predict_folder(run, str(val_photos), tmp_path / "out", stage="stage2", quiet=True)
+        assert labelled == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3]
+
     def test_two_at_once_do_not_mix(self, run, val_photos, tmp_path):
         with hold_run(tmp_path / "out" / predict_new.UNFINISHED), pytest.raises(RunBusyError):
             predict_folder(run, str(val_photos), tmp_path / "out", quiet=True)
