@@ -1,5 +1,6 @@
 """The photos of a stage after the masks: what is done is kept, and several processes can share what is left."""
 
+import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
@@ -12,12 +13,14 @@ from maskdistill.stages.soundness import is_finished
 from maskdistill.stages.tasks import PhotoResult, Task
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
-from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
+from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard, is_shard_held
 
 if TYPE_CHECKING:
     from maskdistill.stages.context import Context
 
-BEGIN_PATIENCE = 5.0  # seconds that a shard waits while others begin
+logger = logging.getLogger(__name__)
+
+BEGIN_PATIENCE = 5.0  # seconds until a shard that waits asks whether it is for another of the same work
 MERGE_PATIENCE = 60.0  # seconds that the last shard waits while another last one merges
 
 Work = Callable[[list[Task]], Generator[PhotoResult, None, None]]
@@ -29,18 +32,28 @@ class LeftToOthersError(RunError):
 
 @dataclass
 class Share:
-    """One process's part of the photos, and the locks that let others do theirs meanwhile."""
+    """One process's part of the photos, and the locks that let others do theirs between ``begin`` and ``end``.
+
+    Outside of these it is alone: what is made once, such as a model that is trained, is made there, and others of the
+    same work wait for that.
+
+    Raises:
+        RunBusyError: If a process is at work on something else, or on this shard.
+    """
 
     run: Run
     stage: str
     key: str  # fingerprint of all that the stage is made from
     shard: Shard
-    _begun: bool = False
+    begun: bool = False  # whether there were photos to share
     _of_run: ExitStack = field(default_factory=ExitStack)
     _of_shard: ExitStack = field(default_factory=ExitStack)
 
     def __enter__(self) -> "Share":
-        self._of_run.enter_context(hold_run(self.run.path, masks=self.key, patience=BEGIN_PATIENCE))
+        self._wait_for_run()
+        with self._of_run as held:  # given back where another process makes this shard
+            self._of_shard.enter_context(hold_shard(self.run.path, self.key, str(self.shard)))
+            self._of_run = held.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -49,10 +62,7 @@ class Share:
 
     def begin(self) -> None:
         """What must be made by one alone is made: the others may begin."""
-        if self._begun:
-            return
-        self._begun = True
-        self._of_shard.enter_context(hold_shard(self.run.path, self.key, str(self.shard)))
+        self.begun = True
         self._of_run.close()
 
     def end(self, left: int) -> None:
@@ -67,8 +77,20 @@ class Share:
             self._of_run.enter_context(hold_run(self.run.path, masks=self.key, patience=MERGE_PATIENCE))
         except RunBusyError as error:
             raise LeftToOthersError("All photos are done; another shard goes on with them.") from error
-        if is_finished(self.run, self.stage, self.key):
-            raise LeftToOthersError("All photos are done; another shard put them together.")
+
+    def _wait_for_run(self) -> None:
+        """Hold the run, however long another shard of the same work does."""
+        told = False
+        while True:
+            try:
+                self._of_run.enter_context(hold_run(self.run.path, masks=self.key, patience=BEGIN_PATIENCE))
+                return
+            except RunBusyError:
+                if not is_shard_held(self.run.path, self.key):
+                    raise
+            if not told:
+                logger.warning("%s: another shard makes what all need; this one waits for it.", self.stage)
+            told = True
 
 
 def do_photos(
@@ -121,6 +143,8 @@ def do_tasks(
     if share:
         done = {number: _read(parts, number, task_of, made, last=True) for number in range(len(parts.photos))}
         share.end(len(parts.sizes) - sum(map(len, done.values())))
+        if is_finished(share.run, share.stage, share.key):
+            raise LeftToOthersError("All photos are done; another shard put them together.")
     return [item for number in sorted(done) for _, item in sorted(done[number].items())]
 
 

@@ -6,7 +6,7 @@ import logging
 import platform
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.stages.disk_needs import find_needs, require_disk
 from maskdistill.stages.imported import worker_of, write_brought
 from maskdistill.stages.merge import follow_move, merge_results
-from maskdistill.stages.photo_work import BEGIN_PATIENCE, MERGE_PATIENCE
+from maskdistill.stages.photo_work import LeftToOthersError, Share
 from maskdistill.stages.pool import HERE, Workers, ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
@@ -32,7 +32,7 @@ from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import Reporter, format_duration
 from maskdistill.storage.read_files import DamagedFileError, count_rows, read_json, read_json_if_there
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, fingerprint
-from maskdistill.storage.run_lock import RunBusyError, hold_run, hold_shard
+from maskdistill.storage.run_lock import hold_run
 
 logger = logging.getLogger(__name__)
 
@@ -120,16 +120,13 @@ def hold_masks(
     imported = run.imported if brought is None else brought.record
     config, choice, made_from = settle_inputs(run, source, config, workers, imported)
     key = fingerprint(made_from)
-    alone = hold_run(run.path) if shard is None else hold_run(run.path, masks=key, patience=BEGIN_PATIENCE)
-    with ExitStack() as of_shard, ExitStack() as of_run:
-        of_run.enter_context(alone)
+    share = None if shard is None else Share(run, STAGE, key, shard)
+    with share or hold_run(run.path):
         make_way(run)
         if source.seen is not None and source.seen.is_new:
             source.seen.write(run.seen_path, "" if source.limit else source.fingerprint)
         if brought is not None:
             write_brought(run, brought)
-        if shard is not None:
-            of_shard.enter_context(hold_shard(run.path, key, str(shard)))
         if is_done(run, key) and not _is_back(source, missed_photos(run, STAGE)):
             _restore(run, source, config, preset, imported)
             yield _summarise(run, source, 0, time.monotonic() - started)
@@ -138,8 +135,8 @@ def hold_masks(
         progress = run.parts_path(STAGE, key)
         require_disk(run, find_needs(source, config, choice.spec, stages, tokens=tokens, parts=progress), on_disk)
         _begin(run, source, config, choice, requested, preset, imported)
-        if shard is not None:
-            of_run.close()  # the others may begin
+        if share is not None:
+            share.begin()
         pool = run.pool_path(key) if config.proposals.makes_pool else None
         options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
         spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
@@ -147,9 +144,8 @@ def hold_masks(
             spec = worker_of(run, config, key, imported)
         parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
         new = _process(run, source, spec, shard or Shard(), parts, workers, quiet)
-        results, complete = parts.read_all(), False
-        if len(results) == len(source.photos):
-            complete = shard is None or _hold_again(of_run, run, key)
+        results = parts.read_all()
+        complete = _is_alone_again(share, len(source.photos) - len(results))
         if complete and is_done(run, key) and missed_photos(run, STAGE) == _missed(source, results):
             _restore(run, source, config, preset, imported)  # another shard was faster, or no photo is back
         elif complete:
@@ -176,13 +172,14 @@ def settle_inputs(
     return config, choice, describe_inputs(source, config, choice, imported)
 
 
-def _hold_again(held: ExitStack, run: Run, key: str) -> bool:
-    """Hold the run after its last shard; False if the other process that made it the last one too goes on with it."""
+def _is_alone_again(share: Share | None, left: int) -> bool:
+    """Whether this process is to put together what all have made."""
     try:
-        held.enter_context(hold_run(run.path, masks=key, patience=MERGE_PATIENCE))
-    except RunBusyError:
+        if share is not None:
+            share.end(left)
+    except LeftToOthersError:
         return False
-    return True
+    return not left
 
 
 def describe_inputs(

@@ -127,6 +127,11 @@ def hold_shard(run: Path, masks: str, shard: str) -> Iterator[None]:
         yield
 
 
+def is_shard_held(run: Path, masks: str) -> bool:
+    """Whether a process makes a shard of some masks."""
+    return any(_is_held(path) for path in run.glob(f".shard-{masks[:12]}-*.lock"))
+
+
 def is_run_held(run: Path) -> bool:
     """Whether a process is at work on a run, or on a shard of it."""
     return any(_is_held(path) for path in _locks(run))

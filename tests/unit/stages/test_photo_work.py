@@ -2,6 +2,7 @@
 
 import shutil
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -116,6 +117,27 @@ def test_shards_work_side_by_side_and_nothing_else_does(finished, before, scene,
     assert "12 photos by 2 models" in finish()["predictions"]
     run_chain(run.path, *scene)
     assert_same_artifacts(run, finished[0])
+
+
+def test_what_one_shard_makes_alone_the_others_wait_for(tmp_path, monkeypatch):
+    monkeypatch.setattr(photo_work, "BEGIN_PATIENCE", 0.05)
+    first, second, other = (
+        photo_work.Share(Run(tmp_path), "foreground", key, Shard(index, 2))
+        for key, index in (("same", 1), ("same", 2), ("other", 2))
+    )
+
+    def enter():
+        with second:
+            return first.begun
+
+    with ThreadPoolExecutor(1) as pool, first:
+        waiting = pool.submit(enter)
+        time.sleep(0.3)
+        assert not waiting.done()
+        with pytest.raises(RunBusyError), other:
+            pass
+        first.begin()
+        assert waiting.result(20)
 
 
 def test_what_is_missing_before_it_is_named(before, scene):
