@@ -23,6 +23,7 @@ from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions
 from maskdistill.review.mask_table import MaskTable, read_mask_table
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.read_files import DamagedFileError, let_go, read_array, read_json_if_there
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
 from maskdistill.storage.run_photos import photos_of
@@ -72,7 +73,7 @@ class RunView:
     @cached_property
     def drawn(self) -> MaskCodes | None:
         """The masks as the first model draws them; None before that stage."""
-        return MaskCodes.open(self.run, "candidates") if self.run.candidate_masks_path.is_file() else None
+        return MaskCodes.open(self.run, "candidates") if has_masks(self.run.candidate_masks_path) else None
 
     @cached_property
     def row_of_vector(self) -> np.ndarray:

@@ -37,6 +37,7 @@ from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import OF_EVERY_RUN
+from maskdistill.storage.mask_tables import as_categories, code_columns, write_masks
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 
@@ -269,7 +270,6 @@ def _write_candidates(
         "border": generator.beta(1, 9, len(ids)),
         "proposal_score": masks["score"].reindex(ids).to_numpy(),
     }
-    write_table(run.candidates_path, pd.DataFrame(table))
     annotations = [
         {**_annotation(mask_id // MASKS_PER_PHOTO, mask_id % MASKS_PER_PHOTO, shape), "category_id": value}
         | {"score": score}
@@ -278,9 +278,10 @@ def _write_candidates(
         )
     ]
     images = [{"id": number, "file_name": "", "height": SIZE[0], "width": SIZE[1]} for number in range(num_train)]
-    categories = [{"id": number, "name": f"cluster {number}"} for number in range(1, NUM_CLASSES + 1)]
-    coco = {"images": images, "annotations": annotations, "categories": categories}
-    write_json(run.candidate_masks_path, coco, indent=None)
+    classes = range(1, NUM_CLASSES + 1)
+    coco = {"images": images, "annotations": annotations, "categories": as_categories(classes)}
+    coded = pd.DataFrame(table | code_columns(annotations))
+    write_masks(run.candidate_masks_path, coded, lambda: coco, classes=classes, photos=range(num_train))
 
 
 def _write_label_maps(run: Run, source: PhotoSource, drawn: list[np.ndarray], generator: np.random.Generator) -> None:

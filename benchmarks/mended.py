@@ -24,6 +24,7 @@ from maskdistill.review.decisions import MaskChange, Scope, Tool
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.stage_list import NAMES
 from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.run_folder import Run
 
 REVIEWER = "bench"
@@ -98,7 +99,7 @@ def make(run: Run, until: str) -> dict[str, float]:
 def check_mended(run: Run, mended: dict[int, np.ndarray]) -> int:
     """How many masks are as people drew them, among those that count and among the candidates that are there."""
     masks = MaskCodes.open(run)
-    candidates = MaskCodes.open(run, "candidates") if run.candidate_masks_path.is_file() else masks
+    candidates = MaskCodes.open(run, "candidates") if has_masks(run.candidate_masks_path) else masks
     return sum(
         np.array_equal(masks.decode(mask_id), mask)
         and (mask_id not in candidates or np.array_equal(decode_mask(candidates.code(mask_id)), mask))

@@ -68,7 +68,8 @@ def _layer(item: dict[str, Any], names: LabelNames) -> Layer:
 
 def _instances_of(run: Run) -> Annotations:
     """The objects of each photo of a run, best first; none where they are not made."""
-    files = (run.instances.record_path, run.instances.codes_path, run.stage_path("instances"))
+    folder = run.instances
+    files = (folder.record_path, folder.masks_path, folder.codes_path, run.stage_path("instances"))
     return _read(run.path, stamp(files))
 
 

@@ -89,8 +89,10 @@ def export(command: argparse.ArgumentParser) -> None:
     help = "what the other tool reads; atlas: masks for Embedding Atlas; onnx: the trained model"
     command.add_argument("--format", required=True, choices=formats, help=help)
     command.add_argument("--out", required=True, type=path, help="folder for the export")
-    help = "masks of the stages, single objects of the stage instances (coco, yolo), or masks as cut (coco)"
-    command.add_argument("--what", choices=("masks", "instances", "proposals"), default="masks", help=help)
+    help = "masks of the stages, single objects of the stage instances (coco, yolo), or masks as cut or as the first "
+    help += "model draws them (coco)"
+    whats = ("masks", "instances", "proposals", "candidates")
+    command.add_argument("--what", choices=whats, default="masks", help=help)
     command.add_argument("--kept-only", action="store_true", help="only masks that the filter keeps")
     command.add_argument("--stage", choices=MODELS, default="final", help="onnx: which model")
 

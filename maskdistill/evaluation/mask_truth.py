@@ -177,7 +177,7 @@ def _masks_by_photo(run: Run, num_photos: int) -> list[list[tuple[int, MaskCodes
     found: list[list[tuple[int, MaskCodes, bool]]] = [[] for _ in range(num_photos)]
     for mask_id, image in zip(proposals.ids.tolist(), proposals.images.tolist(), strict=True):
         found[image].append((mask_id, proposals, False))
-    if run.candidate_masks_path.is_file():
+    if has_masks(run.candidate_masks_path):
         drawn = MaskCodes.open(run, "candidates")
         new = ~np.isin(drawn.ids, proposals.ids)
         for mask_id, image in zip(drawn.ids[new].tolist(), drawn.images[new].tolist(), strict=True):

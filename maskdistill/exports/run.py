@@ -30,7 +30,7 @@ from maskdistill.storage.run_folder import Run, paths_of
 from maskdistill.storage.run_photos import places_of, read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score", "object_score")
-What = Literal["masks", "instances", "proposals"]
+What = Literal["masks", "instances", "proposals", "candidates"]
 LabelOf = Callable[[ExportImage], np.ndarray | None]
 
 
@@ -73,7 +73,8 @@ def export_run(
         kept_only: Only masks that the filter keeps, and only photos that have one (VOC: a pseudo-label): the others
             hold objects that nobody has judged, so they are no examples of background.
         what: ``instances`` writes the single objects that the stage of that name finds instead (COCO, YOLO);
-            ``proposals`` the masks as they were cut, as ``proposals.json`` of a run with fewer masks is (COCO).
+            ``proposals`` the masks as they were cut, and ``candidates`` as the first model draws them, as
+            ``proposals.json`` and ``candidates.json`` of a run with fewer masks are (COCO).
         stage: Which model ``onnx`` writes, as ``load_model`` takes it.
 
     Returns:
@@ -86,11 +87,13 @@ def export_run(
     """
     if what == "instances" and (format not in ("coco", "yolo") or kept_only):
         raise ConfigError("Instances are exported as coco or yolo, and the filter judges none of them.")
-    if what == "proposals" and (format != "coco" or kept_only):
-        raise ConfigError("Proposals are exported as coco, all of them.")
+    if what in ("proposals", "candidates") and (format != "coco" or kept_only):
+        raise ConfigError(f"{what.capitalize()} are exported as coco, all of them.")
     check_folder(out)
     if what == "proposals":
-        return _export_proposals(run, out)
+        return _export_copy(run, run.proposals_path, "propose", out)
+    if what == "candidates":
+        return _export_copy(run, run.candidate_masks_path, "train-stage1", out)
     if format == "onnx":
         return _export_model(run, out, stage)
     if format == "atlas":
@@ -112,12 +115,14 @@ def export_run(
     return " ".join([summary.sentence, *content.notes, *notes])
 
 
-def _export_proposals(run: Run, out: Path) -> str:
+def _export_copy(run: Run, coco_path: Path, command: str, out: Path) -> str:
     run.info()  # raises if this is no run
-    if not has_masks(run.proposals_path):
-        raise RunError(f"{run.path} has no masks to export yet. Make them with: maskdistill propose --run {run.path}")
-    found = read_masks(run.proposals_path)
-    path = out / run.proposals_path.name
+    if not has_masks(coco_path):
+        kind = "masks" if coco_path == run.proposals_path else coco_path.stem
+        remedy = f"Make them with: maskdistill {command} --run {run.path}"
+        raise RunError(f"{run.path} has no {kind} to export yet. {remedy}")
+    found = read_masks(coco_path)
+    path = out / coco_path.name
     write_json(path, found, indent=None)
     return f"{len(found['annotations'])} masks of {len(found['images'])} photos in {path}."
 

@@ -11,14 +11,14 @@ import numpy as np
 import pandas as pd
 
 from maskdistill.datasets import Photo
-from maskdistill.files import write_json
 from maskdistill.stages.candidates_worker import PROPOSAL, Judge, Known
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec, leave_out
+from maskdistill.storage.mask_tables import as_categories, code_columns, write_masks
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import LabelFolder, write_table
+from maskdistill.storage.run_folder import LabelFolder
 
 STAGE, STAGE1 = "candidates", "stage1"
 Objects = dict[int, list[dict[str, Any]]]  # COCO annotations of the single objects, by photo
@@ -37,7 +37,7 @@ def find_candidates(context: Context) -> str:
 def write_candidates(
     context: Context, views: Iterable[tuple[int, np.ndarray]], folder: LabelFolder, origin: str
 ) -> str:
-    """Write candidates.parquet (signals, one row a mask) and candidates.json (COCO, masks as the model draws them).
+    """Write candidates.parquet: a row a mask, with signals and code; and its copy candidates.json.
 
     Args:
         context: The run.
@@ -71,23 +71,26 @@ def _prepare(context: Context, origin: str) -> tuple[Judge, list[tuple[int, Phot
 
 
 def _write(context: Context, judged: list[dict[str, Any]], folder: LabelFolder) -> str:
-    annotations = [{name: value for name, value in item.items() if name != "signals"} for item in judged]
     rows = [_row(context, item) for item in judged]
-    write_table(folder.candidates_path, pd.DataFrame(rows))
+    table = pd.DataFrame(rows, columns=None if rows else ["mask_id"]).assign(**code_columns(judged))
     used = sorted({*context.run.classes()["cluster"].tolist(), *(row["label"] for row in rows)})
-    coco = {
+    make_coco = partial(_as_coco, context, judged, used)
+    write_masks(folder.candidate_masks_path, table, make_coco, classes=used, photos=context.training_numbers)
+    new = sum(row["origin"] != PROPOSAL for row in rows)
+    kind = "single objects as candidates" if any("object_score" in row for row in rows) else "candidates"
+    return f"{len(rows)} {kind}, {new} of them where no proposal was."
+
+
+def _as_coco(context: Context, judged: list[dict[str, Any]], classes: list[int]) -> dict[str, Any]:
+    return {
         "images": [
             {"id": number, "file_name": context.photo(number).id, "height": photo.height, "width": photo.width}
             for number in context.training_numbers
             for photo in [context.photo(number)]
         ],
-        "annotations": annotations,
-        "categories": [{"id": label, "name": f"cluster {label}"} for label in used],
+        "annotations": [{name: value for name, value in item.items() if name != "signals"} for item in judged],
+        "categories": as_categories(classes),
     }
-    write_json(folder.candidate_masks_path, coco, indent=None)
-    new = sum(row["origin"] != PROPOSAL for row in rows)
-    kind = "single objects as candidates" if any("object_score" in row for row in rows) else "candidates"
-    return f"{len(rows)} {kind}, {new} of them where no proposal was."
 
 
 def _row(context: Context, item: dict[str, Any]) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from maskdistill.proposals.foreground import (
 from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_pools, make_tokens
 from maskdistill.stages.imported import STAY
-from maskdistill.stages.merge import write_masks
+from maskdistill.stages.merge import write_results
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
@@ -60,7 +60,7 @@ def find_foreground(context: Context) -> str:
     if not folder.heads_path.is_file():
         _fit(context, learnt, folds).save(folder.heads_path)
     results = _judge_photos(context, folds)
-    write_masks(folder.masks_path, folder.codes_path, context.source, results)
+    write_results(folder.codes_path, context.source, results)
     counts = {
         "photos": len(context.source.photos),
         "trained_on": len(learnt),

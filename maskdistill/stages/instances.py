@@ -24,7 +24,7 @@ from maskdistill.stages.context import Context
 from maskdistill.stages.embed import make_tokens
 from maskdistill.stages.imported import STAY
 from maskdistill.stages.instance_lessons import Lessons, start_head
-from maskdistill.stages.merge import as_coco
+from maskdistill.stages.merge import write_results
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec, leave_out
@@ -44,7 +44,7 @@ COMPARED_PHOTOS = 200  # whose scores by pool and head are compared
 
 
 def find_instances(context: Context) -> str:
-    """Make composites, train the heads, and write instances.json; where they are of no use, only why not."""
+    """Make composites, train the heads, and write the objects; where they are of no use, only why not."""
     folder = context.run.instances
     folder.drop_masks()
     if why := _why_not(context):
@@ -69,7 +69,7 @@ def find_instances(context: Context) -> str:
             head.start_path.unlink(missing_ok=True)
             shutil.rmtree(head.composites_path, ignore_errors=True)
     results = _find(context, folds)
-    write_json(folder.codes_path, _as_coco(context, results), indent=None)
+    write_results(folder.codes_path, context.source, results, range(1, context.run.num_classes + 1))
     count = sum(len(item["annotations"]) for item in results)
     judges = [folds.get(photo.digest) for photo in context.source.photos]
     counts = {"photos": len(context.source.photos), "instances": count, "folds": judges}
@@ -193,8 +193,3 @@ def _find(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     spec = WorkerSpec("maskdistill.stages.instance_worker:InstanceWorker", context.run.path, context.config, options)
     work = partial(map_photos, spec, workers=context.workers, on_crash=leave_out)
     return do_photos(context, STAGE, tasks, work)
-
-
-def _as_coco(context: Context, results: list[dict[str, Any]]) -> dict[str, Any]:
-    classes = [{"id": number, "name": f"cluster {number}"} for number in range(1, context.run.num_classes + 1)]
-    return as_coco(context.source, results) | {"categories": classes}

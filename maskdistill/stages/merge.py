@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +11,8 @@ import pandas as pd
 from maskdistill import __version__
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.photo_table import PLACE_COLUMNS, have_places, paths_of, written_place
-from maskdistill.files import write_json
-from maskdistill.storage.mask_tables import MOST_IN_JSON, mask_table
-from maskdistill.storage.run_folder import Run, path_bytes_of, write_images, write_table
+from maskdistill.storage.mask_tables import as_categories, mask_table, write_masks
+from maskdistill.storage.run_folder import Run, path_bytes_of, write_images
 from maskdistill.storage.run_photos import places_of
 
 
@@ -26,7 +26,7 @@ def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any
     """
     run.repairs.drop_masks()
     run.foreground.drop_masks()
-    write_masks(run.cut_masks_path, run.proposals_path, source, results)
+    write_results(run.proposals_path, source, results)
     write_images(run, source, *(_said(source, results, name) for name in ("error", "problem")))
 
 
@@ -52,23 +52,22 @@ def _known_places(known: pd.DataFrame, source: PhotoSource) -> bool:
     return places_of(known)[: len(source.photos)] == [written_place(photo.place) for photo in source.photos]
 
 
-def write_masks(path: Path, coco_path: Path, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:
-    """Write the table of masks, and its copy as COCO where it holds at most ``MOST_IN_JSON``.
+def write_results(
+    coco_path: Path, source: PhotoSource, results: Sequence[dict[str, Any]], classes: Sequence[int] = ()
+) -> None:
+    """``mask_tables.write_masks`` of the results of all photos.
 
     Args:
-        path: The table, which is what stages read.
-        coco_path: The copy, for other tools.
+        coco_path: The COCO file, which lies beside the table.
         source: Photos.
         results: As of ``merge_results``.
+        classes: Numbers of the classes that masks may be in; none where all are objects of one kind.
     """
-    table = mask_table(source.photos, results)
-    coco_path.unlink(missing_ok=True)
-    write_table(path, table)
-    if len(table) <= MOST_IN_JSON:
-        write_json(coco_path, as_coco(source, results), indent=None)
+    table = mask_table(source.photos, results, has_labels=bool(classes))
+    write_masks(coco_path, table, partial(as_coco, source, results, classes), classes=classes)
 
 
-def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]], classes: Sequence[int] = ()) -> dict[str, Any]:
     """The same masks as COCO."""
     return {
         "info": {"description": f"Unsupervised object masks of {source.spec}, by maskdistill {__version__}"},
@@ -77,7 +76,7 @@ def as_coco(source: PhotoSource, results: Sequence[dict[str, Any]]) -> dict[str,
             for number, photo in enumerate(source.photos)
         ],
         "annotations": [annotation for item in results for annotation in item["annotations"]],
-        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
+        "categories": as_categories(classes),
     }
 
 

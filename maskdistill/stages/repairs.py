@@ -14,7 +14,7 @@ from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.review.decisions import Form, Repairs, read_repairs
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.kept_before import keep_before, put_back
-from maskdistill.stages.merge import write_masks
+from maskdistill.stages.merge import write_results
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import Run, thumbnail_in
 
@@ -43,7 +43,7 @@ def mend_masks(context: Context) -> str:
         for number, photo in enumerate(context.source.photos)
     ]
     _write_thumbnails(context, results)
-    write_masks(run.repairs.masks_path, run.repairs.codes_path, context.source, results)
+    write_results(run.repairs.codes_path, context.source, results)
     record = count_repairs(repairs)
     write_json(run.repairs.record_path, record)
     return f"{describe_repairs(record)}."

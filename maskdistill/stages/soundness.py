@@ -43,7 +43,7 @@ _STAMPED = (
     *("clusters.parquet", "clusters.json", "space.npz", "classes.parquet", "classes.json", "candidates.parquet"),
     *("candidates.json", "candidates.arrow", "kept.parquet", "pseudo_labels.json", "rounds.json", "predictions.json"),
     *("stage1/config.json", "stage2/config.json", "instances/config.json", "instances/record.json"),
-    *("instances/model.safetensors", "instances.json", "instances.arrow"),
+    *("instances/model.safetensors", "instances.parquet", "instances.json", "instances.arrow"),
     *(f"instances/head-{number}/config.json" for number in range(1, MOST_HEADS)),
     *(f"instances/head-{number}/model.safetensors" for number in range(1, MOST_HEADS)),
     *("metrics.json", "umap_xy.npy", "stage1/model.safetensors", "stage2/model.safetensors", "stages/stage2.json"),
@@ -138,7 +138,10 @@ def _check_instances(run: Run) -> None:
     if record["used"]:
         for number in range(len(record.get("scales", ()))):
             _check_model(run.instances.head(number).path)
-        MaskCodes.of_file(run.instances.codes_path)
+        if run.instances.masks_path.is_file():  # runs of before have the COCO file alone
+            _check_masks(run.instances.masks_path, run.instances.codes_path)
+        else:
+            MaskCodes.of_file(run.instances.codes_path)
 
 
 def _check_masks(path: Path, codes_path: Path) -> None:

@@ -88,7 +88,7 @@ STAGES = (
         "maskdistill.stages.candidates:find_candidates",
         ("stage1", "instances"),
         ("candidates",),
-        artifacts=("candidates.parquet", "candidates.json"),
+        artifacts=("candidates.parquet",),
     ),
     Stage(
         "filter",

@@ -4,7 +4,7 @@ The codes are checked when the copy for quick access is made, because pycocotool
 """
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -16,7 +16,7 @@ from maskdistill.datasets.coco_masks import AnnotationError, check_total, decode
 from maskdistill.errors import RunError
 from maskdistill.files import replace_atomically
 from maskdistill.masks import decode_mask
-from maskdistill.storage.mask_tables import coded_table, read_annotations, read_code_columns
+from maskdistill.storage.mask_tables import as_categories, coded_table, read_about, read_annotations, read_code_columns
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json, read_table, reading
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.text_cells import read_text_cells
@@ -131,21 +131,33 @@ def read_masks(path: Path) -> dict[str, Any]:
     table = coded_table(path)
     if table is None:
         return dict(read_json(path))
+    about = read_about(table)
+    some = about.get("photos")
+    info = {"info": {"description": f"Unsupervised object masks, by maskdistill {__version__}"}}
     return {
-        "info": {"description": f"Unsupervised object masks, by maskdistill {__version__}"},
-        "images": _read_photos(path),
+        **(info if some is None else {}),
+        "images": _read_photos(table, some),
         "annotations": read_annotations(table),
-        "categories": [{"id": 1, "name": "object", "supercategory": "object"}],
+        "categories": as_categories(about.get("classes", ())),
     }
 
 
-def _read_photos(path: Path) -> list[dict[str, Any]]:
-    """COCO's entries of the photos; none where there is no table of them."""
+def _read_photos(path: Path, some: Collection[int] | None) -> list[dict[str, Any]]:
+    """COCO's entries of the photos, or some of them, which are named by their ids; none where no table tells them."""
     images = _images_path(path)
     if images is None:
         return []
     table = read_table(images)
     table = table[table["digest"].notna()]
+    if some is not None:
+        numbers = sorted(some)
+        if numbers and numbers[-1] >= len(table):
+            raise DamagedFileError(path, f"it is of a photo {numbers[-1]}, which {images.name} does not have")
+        rows = table[["id", "height", "width"]].iloc[numbers].itertuples(index=False)
+        return [
+            {"id": number, "file_name": id, "height": int(height), "width": int(width)}
+            for number, (id, height, width) in zip(numbers, rows, strict=True)
+        ]
     with reading(images):
         named = "file_name" in table  # which runs of before did not have
         names = read_text_cells(table, "file_name") if named else [Path(path).name for path in table["path"]]

@@ -28,7 +28,7 @@ from maskdistill.storage.read_files import (
     read_json_if_there,
     read_table,
 )
-from maskdistill.storage.run_layout import CODE_COLUMNS
+from maskdistill.storage.run_layout import HIDDEN_COLUMNS
 from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder, RepairFolder
 from maskdistill.storage.text_cells import text_cells
 
@@ -53,12 +53,12 @@ class LabelFolder:
 
     @property
     def candidates_path(self) -> Path:
-        """candidates.parquet: what the model predicts for each mask of the training photos."""
+        """candidates.parquet: what the model predicts for each mask of the training photos, and its code."""
         return self.path / "candidates.parquet"
 
     @property
     def candidate_masks_path(self) -> Path:
-        """candidates.json: COCO, the masks as the model draws them."""
+        """candidates.json: COCO, the masks as the model draws them; a copy of the table, where these are few."""
         return self.path / "candidates.json"
 
     @property
@@ -93,7 +93,7 @@ class LabelFolder:
 
     def _table(self, path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
         try:
-            return read_table(path, columns, without=CODE_COLUMNS if path.name == MASKS else ())
+            return read_table(path, columns, without=HIDDEN_COLUMNS.get(path.name, ()))
         except FileNotFoundError as error:
             raise MissingFileError(path) from error
 

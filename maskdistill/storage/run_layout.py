@@ -20,7 +20,8 @@ _NUMBER_OR_NONE = (float, None)
 # Columns of tables. "id": whole numbers from 0, each once, "rising" if in order; "count": the same, more than once;
 # "side": from 1.
 Columns = dict[str, str]
-_BOX = {f"bbox_{side}": "count" for side in "xywh"}
+BOX_COLUMNS = tuple(f"bbox_{side}" for side in "xywh")  # x, y, width, height in pixels
+_BOX = dict.fromkeys(BOX_COLUMNS, "count")
 _CLUSTERED: Columns = {
     "mask_id": "rising",
     "cluster": "class",
@@ -40,9 +41,13 @@ _CANDIDATES: Columns = {
 }
 _KEPT: Columns = {"mask_id": "id", "kept": "flag", "rule": "text", "decision": "whole", "relabel": "class"}
 
-# What masks.parquet holds of each mask besides what people look at: number, height and width of its photo, its area in
+# What a table of masks holds of each besides what people look at: number, height and width of its photo, its area in
 # pixels, COCO's compressed run-length code. Runs of earlier versions have these in the COCO file alone.
 CODE_COLUMNS = ("image", "height", "width", "pixels", "counts")
+HIDDEN_COLUMNS = {  # of tables that people are given
+    "masks.parquet": CODE_COLUMNS,
+    "candidates.parquet": tuple({*BOX_COLUMNS, *CODE_COLUMNS} - {"image"}),
+}
 LATER_COLUMNS = ("decision", "relabel", "object_score")  # that runs of earlier versions, or of other settings, lack
 
 _PHOTOS = {"photos": [COUNT]}
@@ -280,6 +285,10 @@ RUN_FILES = (
     *(RunFile(f"{stage}/samples/samples.json", stage, _SAMPLES) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/samples/*/*", stage) for stage in ("stage1", "stage2")),
     *(RunFile(f"{stage}/*", stage) for stage in ("stage1", "stage2")),
+    RunFile("instances.parquet", "instances", columns={
+        "mask_id": "id", "image_id": "text", "rank": "count", "score": "number", "area": "number", **_BOX,
+        "label": "class",
+    }),
     RunFile("instances.json", "instances", _COCO),
     RunFile("instances/record.json", "instances", {
         NEEDED: ("used",), "used": bool, "why": str, "head": str, "scales": [float], "folds": [(COUNT, None)],

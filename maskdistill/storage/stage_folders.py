@@ -117,10 +117,15 @@ class InstanceFolder:
 
     @property
     def codes_path(self) -> Path:
-        """instances.json, in the run: COCO, the objects of every photo with score and class."""
+        """instances.json, in the run: COCO, the objects of every photo; a copy of the table, where these are few."""
         return self.path.parent / "instances.json"
+
+    @property
+    def masks_path(self) -> Path:
+        """instances.parquet, in the run: the objects of every photo with score, class and code."""
+        return self.codes_path.with_suffix(".parquet")
 
     def drop_masks(self) -> None:
         """Take the objects away."""
-        for path in (self.codes_path, self.codes_path.with_suffix(".arrow")):
+        for path in (self.masks_path, self.codes_path, self.codes_path.with_suffix(".arrow")):
             path.unlink(missing_ok=True)

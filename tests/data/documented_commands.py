@@ -151,6 +151,10 @@ COMMANDS: dict[str, Plan] = {
         run=f"maskdistill export --run {RUN} --format coco --what proposals --out proposals/",
         makes=("proposals/*.json",),
     ),
+    "maskdistill export --format coco --what candidates": Plan(
+        run=f"maskdistill export --run {RUN} --format coco --what candidates --out candidates/",
+        makes=("candidates/*.json",),
+    ),
     "ray stop": _RAY,
     "kubectl apply -f cluster.yaml": _KUBERNETES,
     f"kubectl exec -it svc/CLUSTER-head-svc -- {_ON_KUBERNETES}": _KUBERNETES,

@@ -156,7 +156,7 @@ def check_mended(whole, run, damage):
         pytest.param("kept.parquet: no columns", "filter", marks=pytest.mark.slow),
         ("stages/filter.json: zeros", "filter"),
         ("predictions/stage1/00000/000000.png: cut near the end", "predictions"),
-        pytest.param("candidates.json: a folder", "candidates", marks=pytest.mark.slow),
+        pytest.param("candidates.parquet: a folder", "candidates", marks=pytest.mark.slow),
         ("masks.parquet: mask_id is the same everywhere", "proposals"),
     ],
 )

@@ -2,6 +2,7 @@ import shutil
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from maskdistill.datasets import open_source, read_label
@@ -13,7 +14,7 @@ from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.files import write_json
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import read_json, read_table_if_whole
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import photos_of, truth_of_photos
 
 LARGE = 4  # pixels, in place of the 200 of real photos
@@ -130,10 +131,10 @@ def test_of_other_masks_it_is_not_read(run):
 
 def test_what_another_first_model_saw_is_left_out(run, source):
     proposed = MaskCodes.open(run).ids
-    candidates = read_json(run.candidate_masks_path)
-    new = candidates["annotations"][0] | {"id": int(proposed[0]) + 9}
-    write_json(run.candidate_masks_path, candidates | {"annotations": [*candidates["annotations"], new]})
-    assert new["id"] in make_truth(run, GroundTruth(source)).frame["mask_id"].tolist()
+    candidates = pd.read_parquet(run.candidates_path)
+    new = int(proposed[0]) + 9
+    write_table(run.candidates_path, pd.concat([candidates, candidates.iloc[[0]].assign(mask_id=new)]))
+    assert new in make_truth(run, GroundTruth(source)).frame["mask_id"].tolist()
     redo(run, "candidates")
     assert read_truth(run).frame["mask_id"].tolist() == proposed.tolist()
     assert lacks_truth(run)

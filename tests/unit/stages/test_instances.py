@@ -4,6 +4,7 @@ import json
 import shutil
 
 import numpy as np
+import pandas as pd
 import pytest
 from tiny_run import (
     NUM_TRAIN,
@@ -21,7 +22,6 @@ from maskdistill.cli.main import main
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError
 from maskdistill.exports.run import export_run
-from maskdistill.files import write_json
 from maskdistill.masks import decode_mask, mask_iou
 from maskdistill.models.instance_finder import TWINS
 from maskdistill.models.new_instances import has_instances
@@ -36,9 +36,9 @@ from maskdistill.stages.instance_worker import CompositeWorker, InstanceWorker
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import with_needs
 from maskdistill.stages.status import stage_states
-from maskdistill.storage.mask_store import MaskCodes
+from maskdistill.storage.mask_store import MaskCodes, read_masks
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import Run, write_table
 
 ON = (
     *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
@@ -243,16 +243,38 @@ def test_auto_leaves_photos_of_one_object_alone(made, scene, settings, copy, mon
     assert "objects in" in run_chain(copy.path, scene[0], auto, wanted=WANTED)["instances"]
 
 
-@pytest.mark.parametrize("name", ["instances.json", "instances/record.json", "instances/head-1/model.safetensors"])
+@pytest.mark.parametrize("name", ["instances.parquet", "instances/record.json", "instances/head-1/model.safetensors"])
 @pytest.mark.parametrize("damage", ["deleted", "cut off"])
 def test_damaged_file_is_made_again_the_same(copy, made, scene, settings, name, damage):
     path = copy.path / name
     content = path.read_bytes()
     path.unlink() if damage == "deleted" else path.write_bytes(content[: len(content) // 2])
+    if name == "instances.parquet":
+        copy.instances.codes_path.unlink()  # whole, it would be read where there is no table
     assert find_damage(copy, "instances") is not None
     assert redone(run_chain(copy.path, scene[0], settings, wanted=WANTED)) == ["instances"]
     found, wanted = contents_of(copy), contents_of(made[0])
     assert [name for name in wanted if found[name] != wanted[name]] == []
+
+
+def test_table_gives_back_what_the_coco_file_holds(copy):
+    whole = json.loads(copy.instances.codes_path.read_text())
+    copy.instances.codes_path.unlink()
+    found = read_masks(copy.instances.codes_path)
+    assert [found[name] for name in ("annotations", "images", "categories")] == [
+        whole[name] for name in ("annotations", "images", "categories")
+    ]
+    assert find_damage(copy, "instances") is None
+
+
+def test_runs_of_before_have_the_coco_file_alone(copy, made, scene, settings):
+    before = read_masks(copy.instances.codes_path)["annotations"]
+    copy.instances.masks_path.unlink()
+    assert find_damage(copy, "instances") is None
+    assert redone(run_chain(copy.path, scene[0], settings, wanted=WANTED)) == []
+    assert read_masks(copy.instances.codes_path)["annotations"] == before
+    codes = [MaskCodes.of_file(run.instances.codes_path) for run in (copy, made[0])]
+    assert [codes[0].code(mask_id) for mask_id in codes[0].ids] == [codes[1].code(mask_id) for mask_id in codes[1].ids]
 
 
 def test_export_of_instances(made, tmp_path, capsys):
@@ -397,9 +419,8 @@ class TestCandidates:
         path = tmp_path / "run"
         shutil.copytree(judged[0].path, path)
         run = Run(path)
-        found = read_json(run.instances.codes_path)
-        found["annotations"] = [item for item in found["annotations"] if item["image_id"] != 1]
-        write_json(run.instances.codes_path, found)
+        found = pd.read_parquet(run.instances.masks_path)
+        write_table(run.instances.masks_path, found[found["image"] != 1])
         (path / "stages" / "candidates.json").unlink()
         run_chain(path, scene[0], judged[2], wanted=("candidates",))
         table = run.candidates()

@@ -11,9 +11,8 @@ import pytest
 from maskdistill.datasets import Photo, PhotoSource
 from maskdistill.errors import RunError
 from maskdistill.masks import describe_mask
-from maskdistill.stages import merge
 from maskdistill.stages.merge import merge_results
-from maskdistill.storage import mask_store
+from maskdistill.storage import mask_store, mask_tables
 from maskdistill.storage.mask_store import MaskCodes, read_masks
 from maskdistill.storage.mask_tables import coded_table, has_masks
 from maskdistill.storage.read_files import DamagedFileError
@@ -84,17 +83,17 @@ def test_people_see_the_table_without_codes(run):
 
 
 def test_many_masks_are_not_written_as_coco(run, tmp_path, monkeypatch):
-    monkeypatch.setattr(merge, "MOST_IN_JSON", 3)
+    monkeypatch.setattr(mask_tables, "MOST_IN_JSON", 3)
     other = write(tmp_path / "many")
     assert not other.proposals_path.exists()
     assert read_masks(other.proposals_path)["annotations"] == read_masks(run.proposals_path)["annotations"]
-    monkeypatch.setattr(merge, "MOST_IN_JSON", 4)
+    monkeypatch.setattr(mask_tables, "MOST_IN_JSON", 4)
     merge_results(other, PhotoSource("folder", "d", None, run_photos(run)), RESULTS)
     assert other.proposals_path.exists()
 
 
 def test_copy_of_more_masks_than_that_does_not_stay_behind(run, monkeypatch):
-    monkeypatch.setattr(merge, "MOST_IN_JSON", 3)
+    monkeypatch.setattr(mask_tables, "MOST_IN_JSON", 3)
     merge_results(run, PhotoSource("folder", "d", None, run_photos(run)), RESULTS)
     assert not run.proposals_path.exists()
 
