@@ -13,7 +13,7 @@ import pandas as pd
 from maskdistill.errors import RunError
 from maskdistill.evaluation.mask_truth import read_truth
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.read_files import DamagedFileError, columns_of, reading
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError, columns_of, reading
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.shares import own_share, shares_of
 
@@ -86,6 +86,8 @@ def read_mask_table(run: Run) -> MaskTable:
     with reading(run.images_path):
         images = images[images["digest"].notna()].reset_index(drop=True)
         images["id"]  # to be missed here rather than at the end
+    if not run.masks_path.exists():
+        raise MissingFileError(run.masks_path)
     with reading(run.masks_path):
         frame = _proposals(run)
     for path, add in (

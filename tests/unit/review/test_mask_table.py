@@ -96,6 +96,13 @@ def test_before_the_later_stages_their_columns_are_empty(run, tmp_path):
     assert frame["quality"].between(0, 1).all()
 
 
+def test_a_table_of_masks_that_is_gone_is_told_with_the_command_that_makes_it(run, tmp_path):
+    for name in ("run.json", "images.parquet", "proposals.json"):
+        shutil.copy(run.path / name, tmp_path / name)
+    with pytest.raises(RunError, match=r"^No masks.parquet in .*: maskdistill propose"):
+        read_mask_table(Run(tmp_path))
+
+
 def test_columns_do_not_depend_on_how_far_the_run_is(run, table, tmp_path):
     for name in ("run.json", "images.parquet", "masks.parquet", "proposals.json"):
         shutil.copy(run.path / name, tmp_path / name)
