@@ -29,7 +29,9 @@ def stage(command: argparse.ArgumentParser) -> None:
 
 def how(command: argparse.ArgumentParser) -> None:
     """Of every command that works on many photos: which of them, in how many processes, and where."""
-    command.add_argument("--shard", metavar="I/N", help="do the i-th of n parts; the last to finish merges")
+    command.add_argument(
+        "--shard", metavar="I/N", help="do the i-th of n parts of a stage's photos; the last to finish merges"
+    )
     command.add_argument("--workers", type=not_negative, default=0, help="processes (0: one per core)")
     command.add_argument(
         "--engine",

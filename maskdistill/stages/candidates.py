@@ -3,7 +3,8 @@
 Where ``RunConfig.judges_instances`` these are the single objects that the stage ``instances`` found.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -15,13 +16,14 @@ from maskdistill.stages.candidates_worker import PROPOSAL, Judge, Known
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
-from maskdistill.stages.tasks import WorkerSpec, leave_out
+from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec, leave_out
 from maskdistill.storage.mask_tables import as_categories, code_columns, write_masks
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder
 
 STAGE, STAGE1 = "candidates", "stage1"
 Objects = dict[int, list[dict[str, Any]]]  # COCO annotations of the single objects, by photo
+ViewsOf = Callable[[list[int]], Generator[tuple[int, np.ndarray], None, None]]
 
 
 def find_candidates(context: Context) -> str:
@@ -30,29 +32,36 @@ def find_candidates(context: Context) -> str:
     options = {"model": STAGE1, "tokens": context.tokens_path, "judge": judge}
     spec = WorkerSpec("maskdistill.stages.candidates_worker:CandidateWorker", context.run.path, context.config, options)
     work = partial(map_photos, spec, workers=context.light_workers, on_crash=leave_out)
-    annotations = [item for result in do_photos(context, STAGE, tasks, work) for item in result["annotations"]]
-    return _write(context, annotations, context.run) + why
+    return write_candidates(context, _together(do_photos(context, STAGE, tasks, work)), context.run) + why
 
 
-def write_candidates(
-    context: Context, views: Iterable[tuple[int, np.ndarray]], folder: LabelFolder, origin: str
-) -> str:
-    """Write candidates.parquet: a row a mask, with signals and code; and its copy candidates.json.
+def judge_views(context: Context, views_of: ViewsOf, origin: str) -> list[dict[str, Any]]:
+    """What another model makes of the training photos; photos that are done are kept.
 
     Args:
-        context: The run.
-        views: Number of every training photo, in any order, with the model's (K + 1, H, W) probabilities.
-        folder: Where to.
+        context: The stage at work, under whose name they are kept.
+        views_of: The number and the model's (K + 1, H, W) probabilities of each of some photos, in any order.
         origin: The model, as the origin of what no proposal was.
+
+    Returns:
+        As ``write_candidates`` takes it.
+
+    Raises:
+        LeftToOthersError: If photos are left to other shards, or another of them goes on.
     """
-    judge, tasks, why = _prepare(context, origin)
-    known = {number: items for number, _, items in tasks}
-    judged: dict[int, list[dict[str, Any]]] = {}
-    with context.reporter(STAGE, len(tasks)) as reporter:
-        for number, probabilities in views:
-            judged[number] = judge(number, probabilities, known[number])
-            reporter.advance()
-    return _write(context, [item for number in sorted(judged) for item in judged[number]], folder) + why
+    judge, tasks, _ = _prepare(context, origin)
+
+    def work(left: list[Task]) -> Generator[PhotoResult, None, None]:
+        known = {number: item for number, _, item in left}
+        with closing(views_of(list(known))) as views:
+            for number, probabilities in views:
+                yield PhotoResult(number, judge(number, probabilities, known[number]))
+
+    return _together(do_photos(context, context.reports_as, tasks, work))
+
+
+def _together(results: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return [item for result in results for item in result["annotations"]]
 
 
 def _prepare(context: Context, origin: str) -> tuple[Judge, list[tuple[int, Photo, Known]], str]:
@@ -70,7 +79,17 @@ def _prepare(context: Context, origin: str) -> tuple[Judge, list[tuple[int, Phot
     return judge, tasks, why
 
 
-def _write(context: Context, judged: list[dict[str, Any]], folder: LabelFolder) -> str:
+def write_candidates(context: Context, judged: list[dict[str, Any]], folder: LabelFolder) -> str:
+    """Write candidates.parquet: a row a mask, with signals and code; and its copy candidates.json.
+
+    Args:
+        context: The run.
+        judged: COCO annotations of the candidates with their ``signals``, the photos in order.
+        folder: Where to.
+
+    Returns:
+        A sentence on how many there are.
+    """
     rows = [_row(context, item) for item in judged]
     table = pd.DataFrame(rows, columns=None if rows else ["mask_id"]).assign(**code_columns(judged))
     used = sorted({*context.run.classes()["cluster"].tolist(), *(row["label"] for row in rows)})

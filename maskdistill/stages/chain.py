@@ -138,10 +138,14 @@ def run_stages(
     if options.shard is not None and shared and options.brought is None:
         *_, made_from = settle_inputs(run, source, config, options.workers, imported)
         if is_finished(run, "proposals", fingerprint(made_from)):
-            plan = Plan(run, source, _with_made_features(run, config))
-            name = next((name for name in shared if not plan.is_done(name)), shared[-1])
-            with Share(run, name, plan.key(name), options.shard) as share:
-                _do_share(share, _note_settings(run, config, preset, options.limit), source, options, on_stage)
+            for name in shared:
+                plan = Plan(run, source, _with_made_features(run, config))
+                if plan.is_done(name) and name != shared[-1]:
+                    continue
+                with Share(run, name, plan.key(name), options.shard) as share:
+                    _do_share(share, _note_settings(run, config, preset, options.limit), source, options, on_stage)
+                if share.begun:  # else there was no photo to share, as where the stage is switched off
+                    break
             return
     with hold_masks(
         run,

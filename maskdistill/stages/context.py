@@ -50,6 +50,11 @@ class Context:
         ids = set(table.loc[table["readable"].astype(bool), "id"])
         return [(number, photo) for number, photo in enumerate(self.source.photos) if photo.id in ids]
 
+    @property
+    def own_numbers(self) -> list[int]:
+        """Numbers of those of the readable photos that are this process's."""
+        return [number for number, _ in self.readable if self.share is None or self.share.shard.has(number)]
+
     @cached_property
     def training_numbers(self) -> list[int]:
         """Photos that training may see: the train split where there is one, else all; those with a mask only.

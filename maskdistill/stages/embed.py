@@ -1,6 +1,7 @@
 """Stage ``embeddings``: the raw vectors of every mask, one file a photo."""
 
 import shutil
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
@@ -12,10 +13,9 @@ import numpy as np
 from maskdistill.files import link_file, replace_atomically, write_json
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
-from maskdistill.stages.pool import Workers, map_photos
+from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec, leave_out
 from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
-from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json_if_there
 
 STAGE = "embeddings"
@@ -98,39 +98,40 @@ def _shapes_path(store: VectorStore, number: int) -> Path:
     return store.path(number).with_suffix(".json")
 
 
-def make_tokens(context: Context) -> None:
-    """Patch tokens of the photos that have none yet, as where the head's blocks were changed after the masks."""
-    share = context.share
-    numbers = [number for number, _ in context.readable if share is None or share.shard.has(number)]
+def make_tokens(context: Context, before_others: Sequence[int] | None = None) -> None:
+    """Patch tokens of the photos that have none yet, as where the head's blocks were changed after the masks.
+
+    Args:
+        context: The stage at work.
+        before_others: Photos whose tokens are wanted before other shards may begin: where there are any, these alone.
+    """
+    numbers = context.own_numbers
+    if context.share and before_others is not None:
+        context, numbers = replace(context, share=None), list(before_others)
     missing = context.tokens.missing(numbers)
     if not (context.tokens_path / TOKEN_INFO).is_file():  # it is written beside the tokens of any photo
         missing = missing or numbers[:1]
-    if not missing:
-        return
-    if share:
-        share.begin()
-    spec = WorkerSpec(
-        "maskdistill.stages.worker:TokenWorker", context.run.path, context.config, {"tokens": context.tokens_path}
-    )
-    tasks = [(number, context.photo(number)) for number in missing]
-    with context.reporter("features", len(missing)) as reporter:
-        _work(spec, tasks, context.workers, reporter)
+    _make(context, "features", "TokenWorker", missing, {"tokens": context.tokens_path})
 
 
 def make_pools(context: Context) -> None:
     """Candidates of the photos that have none any more, where the masks are chosen from them."""
-    if not context.config.proposals.chooses_from_pool:
-        return
-    folder = context.run.pool
-    missing = PoolStore(folder).missing([number for number, _ in context.readable])
-    if not missing:
-        return
-    spec = WorkerSpec("maskdistill.stages.worker:PoolWorker", context.run.path, context.config, {"pool": folder})
-    with context.reporter("pool", len(missing)) as reporter:
-        _work(spec, [(number, context.photo(number)) for number in missing], context.workers, reporter)
+    if context.config.proposals.chooses_from_pool:
+        folder = context.run.pool
+        _make(context, "pool", "PoolWorker", PoolStore(folder).missing(context.own_numbers), {"pool": folder})
 
 
-def _work(spec: WorkerSpec, tasks: list[tuple[Any, ...]], workers: Workers, reporter: Reporter) -> None:
-    with closing(map_photos(spec, tasks, workers, on_crash=leave_out)) as results:
+def _make(context: Context, what: str, worker: str, numbers: list[int], options: dict[str, Any]) -> None:
+    """Have a worker write the files of photos; shared, the others may begin meanwhile."""
+    if not numbers:
+        return
+    if context.share:
+        context.share.begin()
+    spec = WorkerSpec(f"maskdistill.stages.worker:{worker}", context.run.path, context.config, options)
+    tasks = [(number, context.photo(number)) for number in numbers]
+    with (
+        context.reporter(what, len(tasks)) as reporter,
+        closing(map_photos(spec, tasks, context.workers, on_crash=leave_out)) as results,
+    ):
         for _ in results:
             reporter.advance()

@@ -24,7 +24,7 @@ from maskdistill.stages.merge import write_results
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
-from maskdistill.storage.photo_arrays import TOKEN_INFO
+from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import read_json, read_json_if_there
 
 STAGE = "foreground"
@@ -52,13 +52,15 @@ def find_foreground(context: Context) -> str:
         if folder.path.exists():
             shutil.rmtree(folder.path)
         write_json(folder.record_path, {"used": False, "why": "It is not finished.", **record})
-    make_tokens(replace(context, reports_as=STAGE))
-    make_pools(replace(context, reports_as=STAGE))
+    at_work = replace(context, reports_as=STAGE)
     learnt = _learnt_photos(context)
     digests = [context.photo(number).digest for number in learnt]
     folds = assign_folds(digests, context.config.foreground.folds, context.config.seed)
     if not folder.heads_path.is_file():
+        make_tokens(at_work, learnt)
         _fit(context, learnt, folds).save(folder.heads_path)
+    make_tokens(at_work)
+    make_pools(at_work)
     results = _judge_photos(context, folds)
     write_results(folder.codes_path, context.source, results)
     counts = {
@@ -131,7 +133,7 @@ def _draw(
 
 def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, Any]]:
     """A result of every photo: probability map written, masks after it. Photos that are done are kept."""
-    run = context.run
+    run, maps = context.run, ArrayStore(context.run.foreground.maps_path)
     tasks = [
         (number, photo, context.annotations.get(number, []), folds.get(photo.digest))
         for number, photo in context.readable
@@ -144,7 +146,7 @@ def _judge_photos(context: Context, folds: Mapping[str, int]) -> list[dict[str, 
     }
     spec = WorkerSpec("maskdistill.stages.foreground_worker:ForegroundWorker", run.path, context.config, options)
     work = partial(map_photos, spec, workers=context.workers, on_crash=_keep_crashed)
-    return do_photos(context, STAGE, tasks, work)
+    return do_photos(context, STAGE, tasks, work, made=lambda number: maps.path(number).is_file())
 
 
 def keep_cut(number: int, cut: list[dict[str, Any]], reason: str) -> PhotoResult:

@@ -59,15 +59,17 @@ def find_instances(context: Context) -> str:
             shutil.rmtree(folder.path)
         known = {"head": head_key}
     _note(context, known, UNFINISHED)
-    make_tokens(replace(context, reports_as=STAGE))
+    at_work = replace(context, reports_as=STAGE)
     heads = [folder.head(number) for number in range(context.config.instances.folds)]
     folds = _folds_of(context)
     if "scales" not in known or not all(head.model_path.is_file() for head in heads):
+        make_tokens(at_work, learnt_photos(context))
         known |= _train_heads(context, head_key, folds)
         _note(context, known, UNFINISHED)
         for head in heads:
             head.start_path.unlink(missing_ok=True)
             shutil.rmtree(head.composites_path, ignore_errors=True)
+    make_tokens(at_work)
     results = _find(context, folds)
     write_results(folder.codes_path, context.source, results, range(1, context.run.num_classes + 1))
     count = sum(len(item["annotations"]) for item in results)

@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from maskdistill.errors import ConfigError
 from maskdistill.files import write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
-from maskdistill.stages.candidates import write_candidates
+from maskdistill.stages.candidates import judge_views, write_candidates
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import write_label_maps
 from maskdistill.stages.pool import map_photos
@@ -74,17 +75,20 @@ def do_rounds(context: Context) -> str:
     return _sentence(rounds)
 
 
-def predict_training_photos(context: Context, model: str) -> Generator[tuple[int, np.ndarray], None, None]:
-    """What a model predicts for the training photos.
+def view_photos(context: Context, model: str, numbers: Sequence[int]) -> Generator[tuple[int, np.ndarray], None, None]:
+    """What a model sees in photos.
 
     Args:
         context: The run.
         model: As ``Context.predictor`` takes it.
+        numbers: Of the photos.
 
     Yields:
         Number of a photo and its (K + 1, H, W) probabilities, after the CRF if ``rounds.crf``; in any order.
     """
-    predictor, numbers = context.predictor(model), context.training_numbers
+    if not numbers:
+        return
+    predictor = context.predictor(model)
     tasks = ((number, photo, predictor.probabilities(photo)) for number in numbers for photo in [context.photo(number)])
     if not context.config.rounds.crf:
         yield from ((number, probabilities) for number, _, probabilities in tasks)
@@ -114,19 +118,26 @@ def compare_labels(before: LabelFolder, now: LabelFolder) -> float:
 
 def _label(context: Context, model: str, before: LabelFolder, folder: LabelFolder) -> Round:
     """Labels of a round by the model before it; they are made once, however often the training after it is stopped."""
-    path = folder.path / "round.json"
-    if (known := read_json_if_there(path)) and known["key"] == context.key:
-        return Round(**known)
+    if known := _made(context, folder):
+        return known
     _remove(folder.path)  # of other settings, or half made
-    with closing(predict_training_photos(context, model)) as predictions:
-        write_candidates(context, predictions, folder, origin=model)
+    judged = judge_views(context, partial(view_photos, context, model), model)
+    if known := _made(context, folder):  # another shard was the last too, and went on to the next round by now
+        return known
+    write_candidates(context, judged, folder)
     kept = write_kept(context.run, folder, context.config.filter).kept
     write_label_maps(context, folder, model)
     agreement = compare_labels(before, folder)
     found = Round(context.key, len(kept), int(kept.sum()), len(folder.labelled()), agreement)
-    write_json(path, asdict(found))
-    logger.info("%s: %d of %d masks and %.1f %% of labels kept.", path.parent, found.kept, len(kept), 100 * agreement)
+    write_json(folder.path / "round.json", asdict(found))
+    shutil.rmtree(context.run.parts_path("rounds", context.key), ignore_errors=True)
+    logger.info("%s: %d of %d masks and %.1f %% of labels kept.", folder.path, found.kept, len(kept), 100 * agreement)
     return found
+
+
+def _made(context: Context, folder: LabelFolder) -> Round | None:
+    known = read_json_if_there(folder.path / "round.json")
+    return Round(**known) if known and known["key"] == context.key else None
 
 
 def _key(context: Context, stage2: str, number: int) -> str:

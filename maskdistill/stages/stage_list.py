@@ -151,7 +151,8 @@ STAGES = (
 )
 BY_NAME = {stage.name: stage for stage in STAGES}
 NAMES = tuple(BY_NAME)
-SHARED = ("embeddings", "candidates", "predictions")  # that ``--shard`` divides by photos, as it does the masks
+# Those that ``--shard`` divides by photos, as it does the masks; what some of them train, one process trains.
+SHARED = ("foreground", "embeddings", "instances", "candidates", "rounds", "predictions")
 OF_EVERY_RUN = tuple(name for name in NAMES if name != "repairs")  # that is there only where people mended masks
 
 

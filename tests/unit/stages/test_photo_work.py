@@ -7,10 +7,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from tiny_run import (
+    WITHOUT_MAP,
     assert_same_artifacts,
     contents_of,
     forget_from,
-    interrupt_stage,
     redone,
     run_chain,
 )
@@ -23,26 +23,59 @@ from maskdistill.stages.stage_list import SHARED
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import RunBusyError
 
+ALL = (
+    *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
+    *("instances.enabled=on", "instances.composites=5", "instances.epochs=2", "candidates.objects=instances"),
+    *(
+        "proposals.pool=on",
+        "proposals.pool_depth=3",
+        "stage1.epochs=1",
+        "stage2.epochs=2",
+        "stage2.whole_patches=false",
+    ),
+    *("rounds.count=2", "rounds.crf=false", "rounds.stop_at=1"),
+)
+
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
     monkeypatch.setattr(shards, "PHOTOS_PER_PART", 2)
 
 
+@pytest.fixture(scope="module")
+def scene(scene):
+    """The same photos; settings by which every stage has work."""
+    return scene[0], scene[1].with_overrides(ALL)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, scene):
+    """A whole run, to look at only, and what its stages said."""
+    path = tmp_path_factory.mktemp("finished") / "run"
+    said = run_chain(path, *scene)
+    return Run(path), said
+
+
 @pytest.fixture
 def before(finished, tmp_path):
     """A copy of the finished run as it was before a stage."""
 
-    def cut(stage):
-        run = Run(shutil.copytree(finished[0].path, tmp_path / "copy"))
+    def cut(stage, name="copy"):
+        run = Run(shutil.copytree(finished[0].path, tmp_path / name))
         forget_from(run, stage)
         return run
 
     return cut
 
 
+@pytest.fixture
+def after(before):
+    """Likewise after it."""
+    return lambda stage: before(WITHOUT_MAP[WITHOUT_MAP.index(stage) + 1], "wanted")
+
+
 @pytest.mark.parametrize("stage", SHARED)
-def test_shards_make_the_files_of_one_run(stage, finished, before, scene):
+def test_shards_make_the_files_of_one_run(stage, before, after, scene):
     run = before(stage)
     for index in (2, 3):
         said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(index, 3))
@@ -50,27 +83,46 @@ def test_shards_make_the_files_of_one_run(stage, finished, before, scene):
         assert "photos left to other shards" in said[stage]
         assert not run.stage_path(stage).exists()
     said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(1, 3))
-    assert "left" not in said[stage]
+    if stage == "rounds":  # the last shard trained the first one and did its part of the second
+        assert "photos left" in said[stage]
+        said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(2, 3))
+        said = run_chain(run.path, *scene, wanted=(stage,), shard=Shard(3, 3))
+    assert "left to" not in said[stage]
     assert redone(run_chain(run.path, *scene, wanted=(stage,), shard=Shard(1, 3))) == []
-    run_chain(run.path, *scene)
-    assert_same_artifacts(run, finished[0])
+    assert_same_artifacts(run, after(stage))
 
 
 @pytest.mark.parametrize("stage", SHARED)
-def test_stopped_in_the_middle_it_goes_on(stage, finished, before, scene, monkeypatch):
-    run, done = before(stage), []
-    interrupt_stage(monkeypatch, stage, 5)
+@pytest.mark.parametrize("shard", [None, Shard(1, 2)], ids=str)
+def test_killed_among_its_photos_it_goes_on(stage, shard, before, after, scene, monkeypatch):
+    run, done, keep = before(stage), [], shards.Parts.keep
+
+    def stop(self, known, results, on_result):
+        left = [3]
+
+        def told():
+            on_result()
+            left[0] -= 1
+            if not left[0]:
+                raise KeyboardInterrupt
+
+        keep(self, known, results, told)
+
+    def note(self, known, *work):
+        done.append(sum(map(len, known.values())))
+        keep(self, known, *work)
+
+    monkeypatch.setattr(shards.Parts, "keep", stop)
     with pytest.raises(KeyboardInterrupt):
-        run_chain(run.path, *scene, wanted=(stage,))
-    keep = shards.Parts.keep
-    monkeypatch.setattr(
-        shards.Parts,
-        "keep",
-        lambda self, known, *work: (done.append(sum(map(len, known.values()))), keep(self, known, *work)),
-    )
-    run_chain(run.path, *scene)
-    assert done[0] >= 5
-    assert_same_artifacts(run, finished[0])
+        run_chain(run.path, *scene, wanted=(stage,), shard=shard)
+    assert not run.stage_path(stage).exists()
+    monkeypatch.setattr(shards.Parts, "keep", note)
+    if shard:
+        run_chain(run.path, *scene, wanted=(stage,), shard=Shard(2, 2))
+        run_chain(run.path, *scene, wanted=(stage,), shard=shard)
+    run_chain(run.path, *scene, wanted=(stage,))
+    assert done[bool(shard)] >= 3
+    assert_same_artifacts(run, after(stage))
 
 
 @pytest.fixture
@@ -102,7 +154,7 @@ def at_work(monkeypatch, scene):
         go_on.set()
 
 
-def test_shards_work_side_by_side_and_nothing_else_does(finished, before, scene, at_work, monkeypatch):
+def test_shards_work_side_by_side_and_nothing_else_does(before, after, scene, at_work, monkeypatch):
     monkeypatch.setattr(photo_work, "BEGIN_PATIENCE", 0.1)
     run = before("predictions")
     finish = at_work(run)
@@ -114,9 +166,8 @@ def test_shards_work_side_by_side_and_nothing_else_does(finished, before, scene,
         run_chain(run.path, scene[0], other, wanted=("predictions",), shard=Shard(2, 2))
     said = run_chain(run.path, *scene, wanted=("predictions",), shard=Shard(2, 2))
     assert "left to other shards" in said["predictions"]
-    assert "12 photos by 2 models" in finish()["predictions"]
-    run_chain(run.path, *scene)
-    assert_same_artifacts(run, finished[0])
+    assert "12 photos by 3 models" in finish()["predictions"]
+    assert_same_artifacts(run, after("predictions"))
 
 
 def test_what_one_shard_makes_alone_the_others_wait_for(tmp_path, monkeypatch):
@@ -143,9 +194,7 @@ def test_what_one_shard_makes_alone_the_others_wait_for(tmp_path, monkeypatch):
 def test_what_is_missing_before_it_is_named(before, scene):
     run = before("clusters")
     kept = contents_of(run)
-    with pytest.raises(
-        ConfigError, match=r"--shard shares the photos of candidates .* clusters is not\. .*--until clu"
-    ):
+    with pytest.raises(ConfigError, match=r"--shard shares the photos of instances .* clusters is not\. .*--until clu"):
         run_chain(run.path, *scene, wanted=("candidates",), shard=Shard(1, 2))
     assert contents_of(run) == kept
 
@@ -155,7 +204,7 @@ def test_of_a_whole_run_the_first_stage_that_is_not_done_is_shared(before, scene
     assert list(run_chain(run.path, *scene, shard=Shard(1, 2))) == ["embeddings"]
 
 
-def test_photo_that_cannot_be_read_is_left_out_by_its_shard_alone(finished, before, scene, monkeypatch):
+def test_photo_that_cannot_be_read_is_left_out_by_its_shard_alone(before, scene, monkeypatch):
     run, embed_masks = before("embeddings"), worker.embed_masks
 
     def fail(backbone, image, *others):

@@ -15,7 +15,7 @@ from maskdistill.proposals.crf import refine_classes
 from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options, Plan, read_record
-from maskdistill.stages.rounds import compare_labels, predict_training_photos
+from maskdistill.stages.rounds import compare_labels, view_photos
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder, Run
 
@@ -322,14 +322,14 @@ class TestCrf:
     def test_what_becomes_labels_is_refined(self, go_on, drawn):
         pytest.importorskip("pydensecrf")
         context = context_of(go_on.run, drawn, "rounds.count=1")
-        found = dict(predict_training_photos(context, "stage2"))
+        found = dict(view_photos(context, "stage2", context.training_numbers))
         assert sorted(found) == context.training_numbers
         for number in (0, 3):
             photo = context.photo(number)
             plain = context.predictor("stage2").probabilities(photo)
             expected = refine_classes(np.asarray(read_photo(photo)), plain, context.config.crf)
             np.testing.assert_array_equal(found[number], expected)
-        unrefined = dict(predict_training_photos(context_of(go_on.run, drawn, *TWO), "stage2"))
+        unrefined = dict(view_photos(context_of(go_on.run, drawn, *TWO), "stage2", [3]))
         np.testing.assert_array_equal(unrefined[3], plain)
 
     def test_its_settings_make_other_rounds_where_it_is_used(self, go_on):
