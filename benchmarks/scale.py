@@ -10,9 +10,9 @@ Photos are those of the data, again and again under names of their own. ``photos
 tells the time of a core that a photo took, and the most memory that the process and its workers held. ``engines`` runs
 two workers here and two on a Ray cluster of this machine, in turn; what both need to start is left out by the
 difference of the two sizes. ``kills`` ends a worker, a node, or the command itself, in turn, at random moments of a run
-on two nodes of this machine, and compares the end with an undisturbed local run. ``shards`` does that with each stage
-shared by two. ``tables`` filters the masks of generated runs by another threshold, and groups as many vectors as they
-have masks. Exit code 1 where files differ.
+on two nodes of this machine, and compares the end with an undisturbed local run. ``shards`` does that with a run
+whose every stage over photos was shared by two, single objects and two rounds among them. ``tables`` filters the masks
+of generated runs by another threshold, and groups as many vectors as they have masks. Exit code 1 where files differ.
 """
 
 import argparse
@@ -37,10 +37,11 @@ from benchmarks.generated_run import kept_run
 from benchmarks.kills import compare
 from benchmarks.report import print_table, write_report
 from maskdistill.datasets import open_source
-from maskdistill.stages.stage_list import OF_EVERY_RUN
+from maskdistill.stages.stage_list import OF_EVERY_RUN, SHARED
 from maskdistill.storage.run_folder import Run
 
 CHEAP = ("features.shorter_side=98", "predictions.crf=false", "clusters.num_classes=14")  # so that sizes can be large
+ALL_STAGES = ("instances.enabled=on", "proposals.pool=on", "rounds.count=2", "rounds.stop_at=1", "rounds.crf=false")
 PERIOD = 0.25  # seconds between two looks at the memory
 GCS_PORT = 6389
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "disabled", "RAY_ADDRESS": f"127.0.0.1:{GCS_PORT}"}
@@ -191,12 +192,14 @@ def of_kills(options: argparse.Namespace, folder: Path) -> dict[str, object]:
 def of_shards(options: argparse.Namespace, folder: Path) -> dict[str, object]:
     """Every stage over photos by two shards, against one process."""
     photos = repeat_photos(options.data, folder / "photos", options.sizes[0])
+    options.set = [*ALL_STAGES, *options.set]
     whole, shared = Run(folder / "whole"), Run(folder / "shared")
     run_timed(command(options, photos, whole))
-    until = (("proposals", True), ("foreground", False), ("embeddings", True), ("stage1", False), ("candidates", True))
-    for stage, divided in (*until, ("rounds", False), ("predictions", True), ("projection", False)):
-        for shard in (["--shard", "2/2"], ["--shard", "1/2"]) if divided else ([],):
-            run_timed([*command(options, photos, shared), "--until", stage, *shard])
+    for stage in OF_EVERY_RUN:
+        by = (["--shard", "2/2"], ["--shard", "1/2"]) if stage in ("proposals", *SHARED) else ([],)
+        while not shared.stage_path(stage).is_file():  # of several rounds, each is shared
+            for shard in by:
+                run_timed([*command(options, photos, shared), "--until", stage, *shard])
     return {"differences": compare(whole, shared)}
 
 
