@@ -24,6 +24,7 @@ from maskdistill.stages.tasks import PhotoResult, WorkerSpec, leave_out
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import MissingFileError
 from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run, fingerprint
+from maskdistill.storage.run_lock import hold_run
 
 STAGE = "predict"
 ALONE = Workers(1)
@@ -75,15 +76,16 @@ def predict_folder(
     parts = Parts(work.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
     options = {"out": out, "crf": crf, "stage": stage}
     spec = WorkerSpec("maskdistill.stages.predict_new:NewPhotoWorker", run.path, config, options)
+    share = Share(work, STAGE, key, shard) if shard else None
     try:
-        with Share(work, STAGE, key, shard or Shard()) as share:
+        with share or hold_run(work.path):
             parts.drop_others()
             results = do_tasks(
                 parts,
                 list(enumerate(source.photos)),
                 partial(map_photos, spec, workers=workers, on_crash=leave_out),
                 partial(Reporter, work.progress_path, STAGE, quiet=quiet),
-                share=share if shard else None,
+                share=share,
                 made=lambda number: _path(out, source.photos[number]).is_file(),
             )
             sentence = _finish(run, source, out, results)

@@ -13,7 +13,7 @@ from maskdistill.stages import predict_new, shards
 from maskdistill.stages.predict_new import NewPhotoWorker, predict_folder
 from maskdistill.stages.shards import Shard
 from maskdistill.storage.run_folder import Run
-from maskdistill.storage.run_lock import RunBusyError, hold_run
+from maskdistill.storage.run_lock import RunBusyError
 
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
 
@@ -179,6 +179,16 @@ class TestShares:
         predict_folder(run, str(val_photos), tmp_path / "out", stage="stage2", quiet=True)
         assert labelled == [0, 1, 2, 0, 1, 2, 0, 1, 2, 3]
 
-    def test_two_at_once_do_not_mix(self, run, val_photos, tmp_path):
-        with hold_run(tmp_path / "out" / predict_new.UNFINISHED), pytest.raises(RunBusyError):
-            predict_folder(run, str(val_photos), tmp_path / "out", quiet=True)
+    @pytest.mark.parametrize("shard", [None, Shard(1, 2)])
+    def test_two_at_once_do_not_mix(self, run, val_photos, tmp_path, monkeypatch, shard):
+        label, asked = NewPhotoWorker.__call__, []
+
+        def start_another(self, number, photo):
+            with pytest.raises(RunBusyError):
+                predict_folder(run, str(val_photos), tmp_path / "out", shard=shard, quiet=True)
+            asked.append(number)
+            return label(self, number, photo)
+
+        monkeypatch.setattr(NewPhotoWorker, "__call__", start_another)
+        predict_folder(run, str(val_photos), tmp_path / "out", shard=shard, quiet=True)
+        assert len(asked) == (4 if shard is None else 2)
