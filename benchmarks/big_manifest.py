@@ -1,11 +1,13 @@
-"""What a run over a long list of photos takes when there is nothing to do, and what it takes once files changed.
+"""What a run over many photos, by a list or in a folder, takes when there is nothing to do.
 
     python -m benchmarks.big_manifest --paths 1000000
+    python -m benchmarks.big_manifest --paths 100000 --folder-of-photos
 
 Photos are hard links to forty small files, so the disk has few inodes to look up: on a disk that is cold, or in a
 network, each photo costs what its ``stat`` costs there. Masks are drawn, as in ``benchmarks.generated_run``; the files
-of the run, and what it keeps of the list, are written by the code of a real run. That is not so of the first opening,
-which would read every photo: what it found is put together from the forty.
+of the run, and what it keeps of the list, are written by the code of a real run. That is not so of the first opening
+of a list, which would read every photo: what it found is put together from the forty. The photos of a folder are read,
+and once more by a command that remembers nothing of them.
 """
 
 import argparse
@@ -25,7 +27,7 @@ import pyarrow as pa
 
 from benchmarks.generated_run import BACKBONE, NUM_SHAPES, draw_photo, draw_shape
 from maskdistill.config import load_preset
-from maskdistill.datasets import PhotoSource
+from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.seen_files import ListState, SeenFiles, stamp_files, unread_rows
 from maskdistill.features.registry import SPECS, BackboneChoice
@@ -149,18 +151,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paths", type=int, default=1_000_000, help="photos in the list")
     parser.add_argument("--masks", type=int, default=1, help="masks of each photo")
+    parser.add_argument("--folder-of-photos", action="store_true", help="open the folder of the photos, not the list")
     parser.add_argument("--folder", type=Path, help="new or empty folder to keep; a temporary one by default")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        if (folder / "run" / "run.json").exists():
-            run, data = Run(folder / "run"), folder / "photos.parquet"
-        else:
+        data = folder / ("photos" if options.folder_of_photos else "photos.parquet")
+        run = Run(folder / "run")
+        if not run.exists:
             began = time.monotonic()
-            data = generate_list(folder, options.paths)
+            listed = generate_list(folder, options.paths)
             time.sleep(3)  # until the times of the files are old enough to be believed
-            run = generate_masks(folder / "run", open_generated(data), options.masks)
+            source = open_source(data, seen=run.seen_path) if options.folder_of_photos else open_generated(listed)
+            generate_masks(run.path, source, options.masks)
             print(f"{options.paths:,} photos and their masks made in {time.monotonic() - began:.0f} s")
+        if options.folder_of_photos:
+            run.seen_path.unlink()
+            seconds, busy, megabytes, said = time_command(run, data)
+            print(f"nothing remembered: {seconds:.1f} s ({busy:.1f} s of a core), {megabytes:,.0f} MB. {said}")
         for number in range(3):
             seconds, busy, megabytes, said = time_command(run, data)
             print(f"call {number + 1}: {seconds:.1f} s ({busy:.1f} s of a core), {megabytes:,.0f} MB. {said}")

@@ -33,6 +33,7 @@ FINISHED = "finished by itself"
 # What holds times or processes, is there for going on only, or is made again when it is needed.
 LEFT_OUT = re.compile(
     r"progress\.json|history\.jsonl|checkpoint(\.previous)?\.safetensors|.*\.(lock|log|arrow)|run\.sqlite.*"
+    r"|source\.parquet"
 )
 _ENDED = re.compile(rf"({'|'.join(OF_EVERY_RUN)}): (?!\d+/\d+ )")  # how the command tells that a stage is done
 

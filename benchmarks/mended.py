@@ -29,7 +29,10 @@ from maskdistill.storage.run_folder import Run
 
 REVIEWER = "bench"
 # Of the run: what changes whenever somebody looks or decides, and what holds seconds.
-TIMED = ("progress.json", "history.jsonl", "checkpoint.safetensors", "run.sqlite", "run.sqlite-wal", "run.sqlite-shm")
+TIMED = (
+    *("progress.json", "history.jsonl", "checkpoint.safetensors", "source.parquet"),
+    *("run.sqlite", "run.sqlite-wal", "run.sqlite-shm"),
+)
 
 
 def main() -> None:

@@ -60,7 +60,7 @@ def open_source(
             (``datasets.manifest``), tar files (``datasets.shards``), the address of a list or of tar files
             (``datasets.opened_addresses``), any folder of pictures, one picture.
         on_progress: Called with the number of photos done and in total, in the caller's thread.
-        seen: Where a run keeps what the photos of a list or of tar files were (``open_manifest``).
+        seen: Where a run keeps what the photos were (``scan_seen``, ``open_manifest``).
 
     Raises:
         DatasetError: If there is nothing to use; the message says what was found and what to give instead.
@@ -185,12 +185,12 @@ def _open_path(path: Path, on_progress: ProgressCallback | None, seen: Path | No
     root = voc.find_voc(path)
     jsons = find_jsons(path)
     if root is not None and not (jsons and voc.has_only_pictures(root)):
-        return voc.open_voc(root, on_progress=on_progress)
+        return voc.open_voc(root, on_progress=on_progress, seen=seen)
     if jsons:
-        return _open_coco(path, jsons, on_progress)
+        return _open_coco(path, jsons, on_progress, seen)
     if is_manifest(path):
         return open_manifest(path, on_progress=on_progress, seen=seen)
-    source = open_folder(path, on_progress=on_progress)
+    source = open_folder(path, on_progress=on_progress, seen=seen)
     unused = find_unused_json(path)
     if unused is None:
         return source
@@ -200,15 +200,17 @@ def _open_path(path: Path, on_progress: ProgressCallback | None, seen: Path | No
     return replace(source, skipped=(*source.skipped, LeftOut(unused, reason, "label")))
 
 
-def _open_coco(path: Path, jsons: tuple[Path, ...], on_progress: ProgressCallback | None) -> PhotoSource:
+def _open_coco(
+    path: Path, jsons: tuple[Path, ...], on_progress: ProgressCallback | None, seen: Path | None
+) -> PhotoSource:
     """A folder's photos are used without ground truth, and with a note, if its json files cannot be."""
     try:
-        return coco.open_coco(path, jsons, on_progress=on_progress)
+        return coco.open_coco(path, jsons, on_progress=on_progress, seen=seen)
     except DatasetError as error:
         if path.is_file():
             raise
         try:
-            source = open_folder(path, on_progress=on_progress)
+            source = open_folder(path, on_progress=on_progress, seen=seen)
         except DatasetError:
             raise error from None
         note = LeftOut(jsons[0], f"It was not used, so there is no ground truth. {error}", "label")

@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
@@ -15,20 +15,31 @@ from maskdistill.datasets.coco_masks import AnnotationError
 from maskdistill.datasets.coco_pictures import find_pictures
 from maskdistill.datasets.coco_truth import draw_objects, find_problems, paint_label
 from maskdistill.datasets.records import MAX_LABEL, LeftOut, Photo, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import require_photos, scan_photos
+from maskdistill.datasets.scanning import require_photos
+from maskdistill.datasets.seen_folders import scan_seen
 from maskdistill.errors import DatasetError
 
 
-def open_coco(path: Path, jsons: tuple[Path, ...], *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def open_coco(
+    path: Path, jsons: tuple[Path, ...], *, on_progress: ProgressCallback | None = None, seen: Path | None = None
+) -> PhotoSource:
     """Photos that the json files name. The split is ``train``, ``val`` or ``test`` if a json's name or folder says so.
+
+    Args:
+        path: What a person named.
+        jsons: The files.
+        on_progress: Called with the number of photos done and in total.
+        seen: As of ``scan_seen``.
 
     Raises:
         DatasetError: If no json can be read and is COCO's, or if none of the pictures can be used.
     """
     content = read_coco(jsons)
     candidates, missing = find_pictures(content.images, path if path.is_dir() else None)
-    photos, unreadable = scan_photos(candidates, on_progress=on_progress)
-    skipped = [*content.skipped, *missing, *unreadable, *_not_named(path, jsons, {item.path for item in candidates})]
+    ids, files, splits = ([getattr(item, name) for item in candidates] for name in ("id", "path", "split"))
+    found = scan_seen(path, ids, files, splits, on_progress=on_progress, seen=seen)
+    photos = found.photos
+    skipped = [*content.skipped, *missing, *found.skipped, *_not_named(path, jsons, {item.path for item in candidates})]
     require_photos(path, photos, [item for item in skipped if item.what == "photo"])
     images = {image.photo_id: image for image in content.images}
     problems = find_problems(images, photos)
@@ -36,7 +47,10 @@ def open_coco(path: Path, jsons: tuple[Path, ...], *, on_progress: ProgressCallb
     classes, notes = _choose_classes(content, path)
     skipped += [*_sum_up(problems, images), *notes]
     has_labels = 0 < len(classes) <= MAX_LABEL and len(problems) < len(labelled)
-    return PhotoSource("coco", str(path), _root_of(path, photos), photos, tuple(skipped), classes, has_labels, jsons)
+    root = _root_of(path, photos)
+    return PhotoSource(
+        "coco", str(path), root, photos, tuple(skipped), classes, has_labels, label_paths=jsons, seen=found.seen
+    )
 
 
 def read_label(source: PhotoSource, photo: Photo) -> np.ndarray | None:
@@ -112,7 +126,7 @@ def _images_by_id(jsons: tuple[Path, ...], stamps: tuple[int, ...]) -> dict[str,
     return {image.photo_id: image for image in read_coco(jsons).images}
 
 
-def _root_of(path: Path, photos: tuple[Photo, ...]) -> Path:
+def _root_of(path: Path, photos: Sequence[Photo]) -> Path:
     """The folder in which all pictures lie: the one given, or that of the json, or the one above."""
     if path.is_dir():
         return path

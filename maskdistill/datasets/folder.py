@@ -3,6 +3,7 @@
 import os
 import stat
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +19,8 @@ from maskdistill.datasets.picture_kinds import (
     suffix_of,
 )
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import FoundFile, natural_key, require_photos, scan_photos, unique_ids
+from maskdistill.datasets.scanning import natural_key, require_photos, unique_ids
+from maskdistill.datasets.seen_folders import scan_seen
 from maskdistill.errors import DatasetError
 from maskdistill.roots import is_inside
 
@@ -34,32 +36,36 @@ class _Found:
     """What a search has come upon so far."""
 
     num_files: int = 0
-    pictures: list[Path] = field(default_factory=list)
+    pictures: list[str] = field(default_factory=list)  # texts, of which a million are made and compared sooner
     kinds: Counter[str] = field(default_factory=Counter)  # suffixes of files that are no pictures
     others: dict[str, tuple[OtherKind, Path]] = field(default_factory=dict)  # counted in ``kinds``; the first of each
     named_as_pictures: list[Path] = field(default_factory=list)  # folders
     left_out: list[LeftOut] = field(default_factory=list)
 
 
-def open_folder(path: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def open_folder(path: Path, *, on_progress: ProgressCallback | None = None, seen: Path | None = None) -> PhotoSource:
     """Photos of a folder and its subfolders in natural order, or the one photo if the path is a picture file.
 
     Hidden files and folders are left out. Links are followed, each folder once.
+
+    Args:
+        path: The folder, or the picture.
+        on_progress: As of ``list_pictures``, then called with the number of photos done and in total.
+        seen: As of ``scan_seen``.
 
     Raises:
         DatasetError: If the path cannot be opened or holds no usable picture.
     """
     if path.exists() and not path.is_dir():
-        root, files, unusable = path.parent, [path], tuple[LeftOut, ...]()
+        root, files, unusable = path.parent, [str(path)], tuple[LeftOut, ...]()
     else:
         root = path
-        files, unusable = list_pictures(root, on_progress=on_progress)
-    names = [file.relative_to(root).as_posix() for file in files]
-    candidates = [FoundFile(id, file) for id, file in zip(unique_ids(names), files, strict=True)]
-    photos, unreadable = scan_photos(candidates, on_progress=on_progress)
-    skipped = (*unusable, *unreadable)
-    require_photos(path, photos, skipped)
-    return PhotoSource("folder", str(path), root, photos, skipped)
+        files, unusable = _list_files(root, on_progress)
+    ids = unique_ids(_names_in(root, files))
+    found = scan_seen(path, ids, files, on_progress=on_progress, seen=seen)
+    skipped = (*unusable, *found.skipped)
+    require_photos(path, found.photos, skipped)
+    return PhotoSource("folder", str(path), root, found.photos, skipped, seen=found.seen)
 
 
 def list_pictures(root: Path, *, on_progress: ProgressCallback | None = None) -> tuple[list[Path], tuple[LeftOut, ...]]:
@@ -75,6 +81,11 @@ def list_pictures(root: Path, *, on_progress: ProgressCallback | None = None) ->
     Raises:
         DatasetError: If the folder cannot be opened, holds more than ``MAX_FILES`` files, or none is a picture.
     """
+    files, left_out = _list_files(root, on_progress)
+    return list(map(Path, files)), left_out
+
+
+def _list_files(root: Path, on_progress: ProgressCallback | None) -> tuple[list[str], tuple[LeftOut, ...]]:
     if not root.exists():
         raise DatasetError(f"No file or folder {root}. Give a folder of photos, a VOC or COCO folder, or 'sample'.")
     if _is_of_system(root):
@@ -83,7 +94,7 @@ def list_pictures(root: Path, *, on_progress: ProgressCallback | None = None) ->
     found.left_out += [
         LeftOut(folder, "It is a folder without pictures, whatever its name says.")
         for folder in found.named_as_pictures
-        if not any(file.is_relative_to(folder) for file in found.pictures)
+        if not any(file.startswith(os.path.join(folder, "")) for file in found.pictures)
     ]
     found.left_out += [
         LeftOut(first, kind.reason(found.kinds[label], label), count=found.kinds[label])
@@ -91,8 +102,14 @@ def list_pictures(root: Path, *, on_progress: ProgressCallback | None = None) ->
     ]
     if not found.pictures:
         raise DatasetError(_no_picture(root, found))
-    found.pictures.sort(key=lambda file: natural_key(file.relative_to(root).as_posix()))
-    return found.pictures, tuple(found.left_out)
+    keys = map(natural_key, _names_in(root, found.pictures))
+    return [file for _, file in sorted(zip(keys, found.pictures, strict=True))], tuple(found.left_out)
+
+
+def _names_in(root: Path, files: Sequence[str]) -> list[str]:
+    """Paths of files below a folder, from there, with posix separators."""
+    start = len(os.path.join(root, ""))
+    return [file[start:].replace(os.sep, "/") for file in files]
 
 
 def _search(root: Path, on_progress: ProgressCallback | None) -> _Found:
@@ -133,7 +150,7 @@ def _sort_in(name: str, path: str, found: _Found) -> None:
     """A file: a picture, or of a kind that is counted."""
     suffix = suffix_of(name)
     if suffix in PHOTO_SUFFIXES or (has_no_suffix(name) and _is_picture(Path(path))):
-        found.pictures.append(Path(path))
+        found.pictures.append(path)
         return
     label, kind = other_kind_of_name(name) or (suffix or "no suffix", None)
     found.kinds[label] += 1

@@ -1,4 +1,4 @@
-"""What the photos of a list were when they were last looked at, so that only those are looked at again that changed.
+"""What photos were when they were last looked at, so that only those are looked at again that changed.
 
 A file counts as unchanged while size, time of change, time of the last change of its entry, and number on the disk are
 the same. A file that was changed within the last seconds before it was read is read again next time: a change right
@@ -51,10 +51,10 @@ _AT_ONCE = 5_000  # files between two calls of a progress
 
 @dataclass(frozen=True)
 class ListState:
-    """Of which list, as it is now, photos are known."""
+    """Of which list or folder, as it is now, photos are known."""
 
     path: str
-    digest: str  # of its content
+    digest: str  # of a list's content, of the names of a folder's files
     roots: tuple[str, ...]  # folders that may be used; what lies outside is left out
 
     @classmethod
@@ -77,7 +77,7 @@ class ListState:
 
 @dataclass(frozen=True)
 class SeenFiles:
-    """The files that a list names, in its order, each with what was found in it, or why it cannot be used."""
+    """The files that a list names or a folder holds, in order, each with what was found, or why it cannot be used."""
 
     state: ListState
     root: Path  # folder that ids start at

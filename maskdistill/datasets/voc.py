@@ -7,7 +7,8 @@ from pathlib import Path
 
 from maskdistill.datasets.folder import list_pictures
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
-from maskdistill.datasets.scanning import FoundFile, require_photos, scan_photos
+from maskdistill.datasets.scanning import require_photos
+from maskdistill.datasets.seen_folders import scan_seen
 from maskdistill.datasets.voc_checks import inspect_labels
 from maskdistill.datasets.voc_labels import PHOTO_FOLDER, label_folders, named_in
 from maskdistill.datasets.voc_lists import read_splits
@@ -40,10 +41,15 @@ def has_only_pictures(root: Path) -> bool:
     return not label_folders(root) and not (root / "ImageSets").is_dir()
 
 
-def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> PhotoSource:
+def open_voc(root: Path, *, on_progress: ProgressCallback | None = None, seen: Path | None = None) -> PhotoSource:
     """Photos of JPEGImages. Those in no list of ImageSets/Segmentation have the split None.
 
     Label files are looked at, a sample spread over them: what cannot be used is in ``skipped``.
+
+    Args:
+        root: The folder that holds JPEGImages.
+        on_progress: As of ``open_folder``.
+        seen: As of ``scan_seen``.
 
     Raises:
         DatasetError: If JPEGImages holds no usable picture, or a list cannot be read.
@@ -52,11 +58,11 @@ def open_voc(root: Path, *, on_progress: ProgressCallback | None = None) -> Phot
     files, skipped = list_pictures(folder, on_progress=on_progress)
     pictures = _identify(files, folder)
     splits = read_splits(named_in(named_in(root, "ImageSets"), "Segmentation"), pictures.names)
-    candidates = [FoundFile(id, file, splits.of_photo.get(id)) for id, file in pictures.files.items()]
-    photos, unreadable = scan_photos(candidates, on_progress=on_progress)
-    skipped = (*skipped, *pictures.doubles, *unreadable, *splits.problems)
-    require_photos(root, photos, skipped)
-    source = PhotoSource("voc", str(root), root, photos, label_paths=label_folders(root))
+    ids, files = list(pictures.files), list(pictures.files.values())
+    found = scan_seen(root, ids, files, [splits.of_photo.get(id) for id in ids], on_progress=on_progress, seen=seen)
+    skipped = (*skipped, *pictures.doubles, *found.skipped, *splits.problems)
+    require_photos(root, found.photos, skipped)
+    source = PhotoSource("voc", str(root), root, found.photos, label_paths=label_folders(root), seen=found.seen)
     facts = inspect_labels(source, root, pictures.names)
     return replace(
         source,

@@ -128,7 +128,7 @@ class Run(LabelFolder):
 
     @property
     def seen_path(self) -> Path:
-        """source.parquet: what the photos of a list were when they were last looked at."""
+        """source.parquet: what the photos were when they were last looked at."""
         return self.path / "source.parquet"
 
     @property

@@ -138,10 +138,10 @@ def contents_of(run):
     """Every artifact of a run: bytes, or of weights the tensors and what stands beside them.
 
     The header of a .safetensors file has its entries in no fixed order, so that equal weights differ in bytes. Left
-    out: progress, locks, copies that are made again when needed, and what holds seconds (checkpoints and histories of a
-    training).
+    out: progress, locks, copies that are made again when needed, and what holds times (checkpoints and histories of a
+    training, when photos changed).
     """
-    timed = ("progress.json", "history.jsonl", "checkpoint.safetensors")
+    timed = ("progress.json", "history.jsonl", "checkpoint.safetensors", "source.parquet")
     paths = (path for path in run.path.rglob("*") if path.is_file())
     return {
         str(path.relative_to(run.path)): weights_of(path) if path.suffix == ".safetensors" else path.read_bytes()

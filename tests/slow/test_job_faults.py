@@ -63,6 +63,7 @@ SETTINGS = {
 # Files that hold times or processes, or that are there for going on only.
 LEFT_OUT = (
     "progress.json",
+    "source.parquet",
     "run.sqlite",
     "run.sqlite-wal",
     "run.sqlite-shm",

@@ -8,7 +8,7 @@ from PIL import Image
 from tiny_run import WITHOUT_MAP, assert_same_artifacts, contents_of, draw_photo, interrupt_stage, redone, run_chain
 
 from maskdistill.config import RunConfig
-from maskdistill.datasets import open_source
+from maskdistill.datasets import open_source, scanning, seen_files
 from maskdistill.errors import ConfigError, OutOfMemoryError
 from maskdistill.stages import chain, predict, propose, shards, worker
 from maskdistill.stages.chain import Plan, read_record
@@ -92,7 +92,14 @@ def test_second_identical_run_does_nothing(again, monkeypatch):
     monkeypatch.setattr(propose, "map_photos", lambda *_: pytest.fail("photos were processed"))
     assert redone(again()) == []
     changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
-    assert all(path.suffix == ".lock" for path in changed)
+    assert all(path.suffix == ".lock" or path.name == "source.parquet" for path in changed)  # photos of now
+
+
+def test_photos_of_a_folder_that_a_run_knows_are_read_no_more(again, monkeypatch):
+    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))  # they are of just now
+    again()
+    monkeypatch.setattr(scanning, "inspect_image", lambda path, *_: pytest.fail(f"{path} was read"))
+    assert redone(again()) == []
 
 
 @pytest.mark.parametrize(
