@@ -24,6 +24,7 @@ import numpy as np
 import psutil
 import torch
 from scipy.linalg import eigh
+from threadpoolctl import threadpool_limits
 
 from benchmarks.report import print_table, write_report
 from maskdistill.config import FeatureConfig, RunConfig, load_preset
@@ -35,6 +36,7 @@ from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
 from maskdistill.proposals.propose import Recipe, extract_views, propose_from_views
 from maskdistill.stages.propose import hold_masks
+from maskdistill.stages.worker import PhotoWorker
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
@@ -65,6 +67,13 @@ def main() -> None:
     ]
     header = ["precision", "side (px)", "forward (GFLOP/s)", "matrix product (GFLOP/s)", "share"]
     print_table("Forward pass as propose runs it, one thread per photo, every core busy", header, rows)
+    result["end_to_end"] = end_to_end(options.data, options.backbone, options.photos)
+    rows = [
+        [item["precision"], *(f"{item[name] * 1000:.0f}" for name in ("forward", "whole")), f"{item['share']:.0%}"]
+        for item in result["end_to_end"]
+    ]
+    header = ["precision", "forward passes (ms)", "the whole of propose (ms)", "share"]
+    print_table("A photo from its file to its stored masks, one thread per photo, every core busy", header, rows)
     result["memory"] = [memory(options.data, options.backbone, count) for count in options.memory]
     rows = [[item["photos"], f"{item['peak_gib']:.2f}"] for item in result["memory"]]
     if rows:
@@ -217,6 +226,46 @@ def _forward_share(name: str, precision: str, side: int, repeats: int) -> tuple[
         forward.append(_seconds(lambda: backbone.forward(pixels, recipe.request)))
         peak.append(_seconds(lambda: torch.nn.functional.linear(matrix, matrix)))
     return flops / statistics.median(forward) / 1e9, 2 * 2048**3 / statistics.median(peak) / 1e9
+
+
+def end_to_end(data: str, backbone: str, photos: int) -> list[dict[str, Any]]:
+    """Seconds of a core that a photo takes in all, and in its forward passes alone, at the default settings."""
+    cores = usable_cores()
+    results = []
+    for precision in ("float32", "bfloat16"):
+        with multiprocessing.get_context("spawn").Pool(cores) as pool:
+            found = pool.starmap(_end_to_end, [(data, backbone, precision, photos)] * cores, chunksize=1)
+        forward, whole = (statistics.mean(item[index] for item in found) for index in (0, 1))
+        results.append({"precision": precision, "forward": forward, "whole": whole, "share": forward / whole})
+    return results
+
+
+def _end_to_end(data: str, name: str, precision: str, count: int) -> tuple[float, float]:
+    torch.set_num_threads(1)
+    threadpool_limits(1)
+    source, spent = open_source(data).limited(count), [0.0]
+    config = load_preset("quick").with_overrides([f"features.backbone={name}", f"features.precision={precision}"])
+    forward = Backbone.forward
+
+    def timed(*arguments: Any, **options: Any) -> Any:
+        start = time.thread_time()
+        try:
+            return forward(*arguments, **options)
+        finally:
+            spent[0] += time.thread_time() - start
+
+    with tempfile.TemporaryDirectory() as folder, mock.patch.object(Backbone, "forward", timed):
+        thumbs, pool, tokens = (Path(folder) / item for item in ("thumbs", "pool", "tokens"))
+        for path in (thumbs, pool, tokens):
+            path.mkdir()
+        worker = PhotoWorker(Path(folder), config, thumbs, pool, tokens)
+        for number in range(2):  # not counted
+            worker(number, source.photos[number])
+        spent[0], start = 0.0, time.thread_time()
+        for number, photo in enumerate(source.photos):
+            worker(number, photo)
+        whole = time.thread_time() - start
+    return spent[0] / len(source.photos), whole / len(source.photos)
 
 
 def count_flops(backbone: Backbone, num_patches: int, request: FeatureRequest) -> float:

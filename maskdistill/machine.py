@@ -2,14 +2,17 @@
 
 import ctypes
 import errno
+import functools
 import os
 import platform
 import re
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
+
+from threadpoolctl import ThreadpoolController
 
 from maskdistill.errors import OutOfMemoryError
 
@@ -30,6 +33,21 @@ def usable_cores() -> int:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     quota = _cpu_quota()
     return cores if quota is None else max(1, min(cores, round(quota)))
+
+
+def one_thread() -> AbstractContextManager[object]:
+    """A context in which numpy's and scipy's products take one thread: the same bits whatever the number of cores.
+
+    The libraries that have threads are looked for once, since looking takes longer than what a photo does with them.
+    """
+    return _thread_pools().limit(limits=1)
+
+
+@functools.cache
+def _thread_pools() -> ThreadpoolController:
+    import scipy.linalg  # noqa: F401 - it brings a library of its own, which must be there to be found
+
+    return ThreadpoolController()
 
 
 def _cpu_quota() -> float | None:

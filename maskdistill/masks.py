@@ -8,9 +8,14 @@ from pycocotools import mask as coco_mask
 
 def border_share(mask: np.ndarray) -> float:
     """Fraction of the one-pixel frame of a (H, W) mask that is set, each corner counted once."""
-    frame = np.ones(mask.shape, dtype=bool)
+    return float(border_shares(mask[None])[0])
+
+
+def border_shares(masks: np.ndarray) -> np.ndarray:
+    """``border_share`` of each of (K, H, W) masks, (K,)."""
+    frame = np.ones(masks.shape[1:], dtype=bool)
     frame[1:-1, 1:-1] = False
-    return float(mask[frame].mean())
+    return masks[:, frame].mean(axis=1)
 
 
 def mask_iou(first: np.ndarray, second: np.ndarray) -> float:

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from maskdistill.machine import one_thread
 from maskdistill.models.trained import load_trained
 from maskdistill.proposals.foreground import fit_projection, project
 
@@ -141,7 +141,7 @@ class InstanceHead(nn.Module):
         Returns:
             (rows, cols, d + 1) float16.
         """
-        with threadpool_limits(1):  # the same bits whatever the number of processes and cores
+        with one_thread():
             points = project(vectors, self.mean.cpu().numpy(), self.basis.cpu().numpy())
         flat = np.concatenate([points, 2 * probability.reshape(-1, 1) - 1], axis=1)
         return flat.reshape(*probability.shape, -1).astype(np.float16)

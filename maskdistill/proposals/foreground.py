@@ -17,10 +17,10 @@ from typing import Self
 
 import numpy as np
 from scipy.special import erf, expit
-from threadpoolctl import threadpool_limits
 
 from maskdistill.config import ForegroundConfig
 from maskdistill.files import replace_atomically
+from maskdistill.machine import one_thread
 from maskdistill.storage.read_files import DamagedFileError, read_arrays
 
 BATCH = 2048  # patches a step
@@ -59,7 +59,7 @@ class ForegroundHeads:
             (N,) float32 in [0, 1].
         """
         heads = range(self.num_folds) if fold is None else (fold,)
-        with threadpool_limits(1):  # the same bits whatever the number of processes and cores
+        with one_thread():
             return np.stack([self._judge(vectors, head) for head in heads]).mean(axis=0, dtype=np.float32)
 
     def _judge(self, vectors: np.ndarray, head: int) -> np.ndarray:
@@ -128,7 +128,7 @@ def fit_projection(vectors: np.ndarray, dimensions: int) -> tuple[np.ndarray, np
     Returns:
         (D,) mean and (D, d) basis, float32.
     """
-    with threadpool_limits(1):
+    with one_thread():
         mean = vectors.mean(axis=0, dtype=np.float64)
         centred = vectors - mean.astype(np.float32)
         variances, directions = np.linalg.eigh((centred.T @ centred).astype(np.float64) / len(centred))
@@ -181,7 +181,7 @@ def fit_heads(
         rows = np.flatnonzero(folds != fold)
         sample = np.sort(np.random.default_rng((seed, fold)).permutation(rows)[:PROJECTION_PATCHES])
         mean, basis = fit_projection(vectors[sample].astype(np.float32), config.dimensions)
-        with threadpool_limits(1):
+        with one_thread():
             points = project(vectors[rows], mean, basis)
         fitted.append((mean, basis, *_train(points, targets[rows], config, seed + fold, on_step)))
     return ForegroundHeads(*(np.stack(parts) for parts in zip(*fitted, strict=True)))

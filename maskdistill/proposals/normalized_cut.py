@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import eigh
-from scipy.sparse.linalg import ArpackError, eigsh
+from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from maskdistill.config import ProposalConfig
 from maskdistill.masks import border_share
@@ -19,6 +19,7 @@ logger = logging.getLogger(__name__)
 
 FAINT_LINK = 1e-5  # TokenCut's weight of a pair below tau: the graph stays connected
 PLAINLY_MORE = 2.0  # times the attention per patch from which "attended" overrules the border
+FEW_PATCHES = 64  # below which all eigenvectors cost less than Lanczos' calls
 MIN_PATCHES = 4  # fewer patches than this cannot be cut in two in a way that means anything
 
 
@@ -121,30 +122,45 @@ def second_eigenvector(
 
     Returns:
         (N,) vector of norm 1 with a fixed sign; up to ``count`` + 1 eigenvalues, largest first; whether the dense
-        solver had to step in.
+        solver was used, which a small graph has at once.
     """
     degrees = weights.sum(axis=1)
     scale = 1 / np.sqrt(degrees)
     first = np.sqrt(degrees / degrees.sum())
-    deflated = weights * scale[:, None] * scale[None, :] - first[:, None] * first[None, :]
-    dense = len(weights) < 16
+    dense = len(weights) < FEW_PATCHES
     if not dense:
         generator = np.random.default_rng(0)
         start = generator.standard_normal(len(weights)).astype(weights.dtype)
+        product = _deflated(weights, scale, first)
         try:
-            values, vectors = eigsh(deflated, k=count, which="LA", v0=start, tol=tolerance, rng=generator)
+            values, vectors = eigsh(
+                product, k=count, which="LA", v0=start, ncv=4 + 4 * count, tol=tolerance, rng=generator
+            )
         except ArpackError:  # no convergence, or a graph whose patches are all alike
             logger.info("Lanczos gave up on %d patches; using the dense solver.", len(weights))
             dense = True
     if dense:
         last = len(weights) - 1
-        values, vectors = eigh(deflated.astype(np.float64), subset_by_index=[max(0, last - 1), last])
+        deflated = weights * scale[:, None] * scale[None, :] - first[:, None] * first[None, :]
+        exact = deflated if len(weights) < FEW_PATCHES else deflated.astype(np.float64)
+        values, vectors = eigh(exact, subset_by_index=[max(0, last + 1 - count), last])
     order = np.argsort(values)[::-1]
     vector = scale * vectors[:, order[0]]
     vector = vector / np.linalg.norm(vector)
     if vector[np.abs(vector).argmax()] < 0:
         vector = -vector
     return vector.astype(np.float32), np.concatenate([[1.0], values[order]]), dense
+
+
+def _deflated(weights: np.ndarray, scale: np.ndarray, first: np.ndarray) -> LinearOperator:
+    """D^-1/2 A D^-1/2 without its largest eigenvector, as a product with a vector: the matrix is not formed."""
+
+    def multiply(vector: np.ndarray) -> np.ndarray:
+        return scale * (weights @ (scale * vector)) - first * (first @ vector)
+
+    product = LinearOperator(weights.shape, matvec=multiply, dtype=weights.dtype)
+    product.matvec = multiply  # its own checks, thousands of times, cost as much as the products
+    return product
 
 
 def _must_flip(values: np.ndarray, taken: np.ndarray, rule: str, attention: np.ndarray | None) -> bool:

@@ -10,18 +10,16 @@ from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import numpy as np
-from scipy import ndimage
-from threadpoolctl import threadpool_limits
 
-from maskdistill.masks import border_share
-from maskdistill.proposals.refinement import resize_map
+from maskdistill.machine import one_thread
+from maskdistill.masks import border_shares
+from maskdistill.proposals.refinement import resize_map, resize_maps
 from maskdistill.proposals.tree import drop_doubles, flatten, grow_parts, join_parts, pairwise_iou
 
 RING = 2  # patches around a candidate that it is compared with
 STEPS = 32  # of a signed map for 1: the maps are stored as whole numbers of 8 bits
 COMMON_SIDE = 48  # cells on the shorter side of the grid on which candidates of several views are compared
 MOST_SHARED = 0.5  # of a further candidate or of one taken, that they may share
-_CROSS = ndimage.generate_binary_structure(2, 1)[None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,26 +101,25 @@ def make_pool(
         content: Share of rows and cols that is no padding.
         joins: Whether parts that grow by joins are candidates too.
     """
-    with threadpool_limits(1):  # the same bits whatever the number of processes and cores
+    with one_thread():
         masks = grow_parts(tokens, grid, depth)
         if joins:
             masks = drop_doubles(np.concatenate([masks, join_parts(tokens, grid)]))
-        pool = _measure(masks, vectors, content)
+        rings = rings_of(masks)
+        inside, around = (_means(flatten(item), vectors) for item in (masks, rings))
+        pool = _measure(masks, inside, around, content)
         best = np.argsort(-score_pool(pool), kind="stable")[:size]
-        pool = pool.select(best)
-        values = [_refine(mask, vectors) for mask in pool.masks]
-    return replace(pool, values=np.array(values, np.float32).reshape(pool.masks.shape))
+        return replace(pool.select(best), values=_refine(masks[best], rings[best], inside[best], around[best], vectors))
 
 
-def _measure(masks: np.ndarray, vectors: np.ndarray, content: tuple[float, float]) -> Pool:
-    inside, rings = map(flatten, (masks, rings_of(masks)))
-    means, around = (_means(item, vectors) for item in (inside, rings))
-    lengths = np.linalg.norm(means, axis=1)
-    contrast = lengths - (means * around).sum(axis=1) / np.maximum(lengths, 1e-6)
-    border = np.array([border_share(mask) for mask in masks], np.float32)
+def _measure(masks: np.ndarray, inside: np.ndarray, around: np.ndarray, content: tuple[float, float]) -> Pool:
+    """What is known of candidates by their mean vectors and those of their rings, both (K, D)."""
+    lengths = np.linalg.norm(inside, axis=1)
+    contrast = lengths - (inside * around).sum(axis=1) / np.maximum(lengths, 1e-6)
     unknown = np.full(len(masks), np.nan, np.float32)
-    values = np.zeros(masks.shape, np.float32)
-    return Pool(masks, values, inside.mean(axis=1), contrast.astype(np.float32), border, unknown, content)
+    border = border_shares(masks).astype(np.float32)
+    values, area = np.zeros(masks.shape, np.float32), flatten(masks).mean(axis=1)
+    return Pool(masks, values, area, contrast.astype(np.float32), border, unknown, content)
 
 
 def _means(chosen: np.ndarray, vectors: np.ndarray) -> np.ndarray:
@@ -132,24 +129,43 @@ def _means(chosen: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 def rings_of(masks: np.ndarray) -> np.ndarray:
     """What lies within ``RING`` patches around each of (K, rows, cols) masks."""
-    return ndimage.binary_dilation(masks, _CROSS, iterations=RING) & ~masks if len(masks) else masks
+    grown = masks
+    for _ in range(RING):
+        before, grown = grown, grown.copy()
+        grown[:, 1:] |= before[:, :-1]
+        grown[:, :-1] |= before[:, 1:]
+        grown[:, :, 1:] |= before[:, :, :-1]
+        grown[:, :, :-1] |= before[:, :, 1:]
+    return grown & ~masks
 
 
-def _refine(mask: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Signed map of a candidate: each patch in or around it goes to the nearer of the mean directions of both.
+def _refine(
+    masks: np.ndarray, rings: np.ndarray, inside: np.ndarray, around: np.ndarray, vectors: np.ndarray
+) -> np.ndarray:
+    """Signed maps of candidates: each patch in or around one goes to the nearer of the mean directions of both.
 
-    Mean absolute value 1 in and around it, -1 beyond; in steps of 1 / ``STEPS``, as it is stored.
+    Mean absolute value 1 in and around it, -1 beyond; in steps of 1 / ``STEPS``, as it is stored. A candidate without
+    a ring, which takes the whole photo, stays what it is.
+
+    Args:
+        masks: (K, rows, cols) bool.
+        rings: Of them.
+        inside: (K, D) mean vectors of the masks.
+        around: (K, D) mean vectors of the rings.
+        vectors: (N, D) unit vectors of the patches.
+
+    Returns:
+        (K, rows, cols) float32.
     """
-    ring = rings_of(mask[None])[0]
-    if not ring.any():
-        return np.where(mask, np.float32(1), np.float32(-1))
-    near = mask | ring
-    means = [vectors[part.ravel()].mean(axis=0) for part in (mask, ring)]
-    first, second = (mean / max(float(np.linalg.norm(mean)), 1e-6) for mean in means)
-    margin = (vectors @ (first - second)).reshape(mask.shape)
-    margin = margin / max(float(np.abs(margin[near]).mean()), 1e-6)
+    first, second = (item / np.maximum(np.linalg.norm(item, axis=1, keepdims=True), 1e-6) for item in (inside, around))
+    near = flatten(masks | rings)
+    margins = (first - second) @ vectors.T
+    scale = (np.abs(margins) * near).sum(axis=1, keepdims=True) / np.maximum(near.sum(axis=1, keepdims=True), 1)
+    margins = np.where(near, margins / np.maximum(scale, 1e-6), np.float32(-1)).reshape(masks.shape)
+    alone = ~rings.any(axis=(1, 2))
+    margins[alone] = np.where(masks[alone], np.float32(1), np.float32(-1))
     limit = 127 / STEPS
-    return np.round(np.where(near, margin, -1).clip(-limit, limit) * STEPS) / STEPS
+    return np.round(margins.clip(-limit, limit) * STEPS) / np.float32(STEPS)
 
 
 def join_views(first: Pool, second: Pool | None) -> tuple[Pool, ...]:
@@ -173,14 +189,18 @@ def common_grid(pool: Pool) -> tuple[int, int]:
 
 def shapes_on(pool: Pool, grid: tuple[int, int]) -> np.ndarray:
     """The refined candidates on another grid of the photo, (K, rows, cols) bool."""
-    shapes = [onto(values, pool.content, grid) > 0 for values in pool.values]
-    return np.array(shapes, dtype=bool).reshape(-1, *grid)
+    return resize_maps(_photo_of(pool.values, pool.content), *grid) > 0
 
 
 def onto(values: np.ndarray, content: tuple[float, float], grid: tuple[int, int]) -> np.ndarray:
     """A float map of patches on another grid, which covers the photo without padding."""
-    rows, cols = (max(1, round(side * share)) for side, share in zip(values.shape, content, strict=True))
-    return resize_map(values[:rows, :cols], *grid)
+    return resize_map(_photo_of(values, content), *grid)
+
+
+def _photo_of(values: np.ndarray, content: tuple[float, float]) -> np.ndarray:
+    """The part of (..., rows, cols) maps that is no padding."""
+    rows, cols = (max(1, round(side * share)) for side, share in zip(values.shape[-2:], content, strict=True))
+    return values[..., :rows, :cols]
 
 
 def describe_pool(pool: Pool, probability: np.ndarray | None = None) -> dict[str, np.ndarray]:

@@ -45,6 +45,13 @@ def resize_map(values: np.ndarray, height: int, width: int) -> np.ndarray:
     return np.asarray(image.resize((width, height), Image.Resampling.BICUBIC))
 
 
+def resize_maps(values: np.ndarray, height: int, width: int) -> np.ndarray:
+    """``resize_map`` of many (K, rows, cols) float maps at once: what it does to rows and to columns, as matrices."""
+    rows, cols = values.shape[1:]
+    down, across = resize_map(np.eye(rows), height, rows), resize_map(np.eye(cols), cols, width)
+    return down @ (values @ across)
+
+
 def finer_map(values: np.ndarray, *, smooth: bool = True) -> np.ndarray:
     """A signed patch map on the working grid: (rows, cols) -> (4 rows, 4 cols), scaled by ``normalise_map``.
 

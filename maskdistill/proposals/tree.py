@@ -11,6 +11,7 @@ from maskdistill.proposals.normalized_cut import FAINT_LINK, MIN_PATCHES, second
 
 LEAST_PATCHES = 3  # of a part; fewer are noise
 DOUBLE = 0.9  # IoU above which two parts are the same one
+_IN_A_MASK = ndimage.generate_binary_structure(2, 1)[None] & np.array([False, True, False])[:, None, None]
 _TOLERANCE = 1e-3  # of an eigenvector: its signs are all that is read
 
 
@@ -28,9 +29,13 @@ def grow_parts(vectors: np.ndarray, grid: tuple[int, int], depth: int) -> np.nda
     Returns:
         (K, rows, cols) bool, parts of the first cuts first; K may be 0.
     """
-    links = np.maximum(vectors @ vectors.T, np.float32(FAINT_LINK))
-    found = [part for side in _sides(links, depth) for part in _connected(side, grid)]
-    return drop_doubles(np.array(found, dtype=bool).reshape(-1, *grid))
+    links = vectors @ vectors.T
+    np.maximum(links, np.float32(FAINT_LINK), out=links)
+    sides = list(_sides(links, depth))
+    masks = np.zeros((len(sides), len(vectors)), dtype=bool)
+    for mask, side in zip(masks, sides, strict=True):
+        mask[side] = True
+    return drop_doubles(_connected(masks.reshape(-1, *grid)))
 
 
 def join_parts(vectors: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
@@ -67,28 +72,31 @@ def _sides(links: np.ndarray, depth: int) -> Iterator[np.ndarray]:
 
 
 def _halve(links: np.ndarray, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    among = links if len(patches) == len(links) else links[np.ix_(patches, patches)]
+    among = links if len(patches) == len(links) else links.take(patches, axis=0).take(patches, axis=1)
     vector = second_eigenvector(among, count=1, tolerance=_TOLERANCE)[0]
     above = vector > vector.mean()
     return patches[above], patches[~above]
 
 
-def _connected(patches: np.ndarray, grid: tuple[int, int]) -> Iterator[np.ndarray]:
-    """The 4-connected parts of a side that are large enough."""
-    mask = np.zeros(grid, dtype=bool)
-    mask.flat[patches] = True
-    labels, _ = ndimage.label(mask)
-    areas = np.bincount(labels.ravel())
-    yield from (labels == label for label in range(1, len(areas)) if areas[label] >= LEAST_PATCHES)
+def _connected(masks: np.ndarray) -> np.ndarray:
+    """The 4-connected parts of (K, rows, cols) masks that are large enough, mask by mask."""
+    labels, count = ndimage.label(masks, structure=_IN_A_MASK)
+    kept = np.flatnonzero(np.bincount(labels.ravel(), minlength=count + 1) >= LEAST_PATCHES)
+    kept = kept[kept > 0]
+    mask_of = np.zeros(count + 1, dtype=int)
+    mask_of[labels] = np.arange(len(masks))[:, None, None]
+    return labels[mask_of[kept]] == kept[:, None, None]
 
 
 def drop_doubles(masks: np.ndarray, most_overlap: float = DOUBLE) -> np.ndarray:
     """Of (K, rows, cols) masks those that no earlier one equals but for little."""
-    overlaps = pairwise_iou(masks, masks)
+    alike = pairwise_iou(masks, masks) > most_overlap
+    doubles = np.zeros(len(masks), dtype=bool)
     kept: list[int] = []
     for number in range(len(masks)):
-        if not (overlaps[number, kept] > most_overlap).any():
+        if not doubles[number]:
             kept.append(number)
+            doubles |= alike[number]
     return masks[kept]
 
 

@@ -37,7 +37,7 @@ from maskdistill.storage.run_lock import hold_run
 logger = logging.getLogger(__name__)
 
 STAGE = "proposals"
-CODE_VERSION = 1  # raise it when the same settings would make other masks
+CODE_VERSION = 2  # raise it when the same settings would make other masks
 CHOICE = ("pool_keep", "pool_share")  # settings by which the stage ``foreground`` chooses from the pool
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
