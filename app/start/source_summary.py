@@ -35,7 +35,7 @@ def _draw_counts(source: PhotoSource) -> None:
         st.metric("Sizes", _size_range(source), width="content")
         st.metric("Kind", KINDS[source.kind], width="content")
         if source.splits:
-            counts = " · ".join(f"{name} {len(source.split(name)):,}" for name in source.splits)
+            counts = " · ".join(f"{name} {count:,}" for name, count in source.split_counts.items())
             st.metric("Splits", counts, width="content")
         if source.has_labels:
             help = "Labels are used for reporting only, never for training or for choosing settings."
@@ -51,6 +51,6 @@ def _num_left_out(source: PhotoSource) -> int:
 
 
 def _size_range(source: PhotoSource) -> str:
-    sizes = sorted((photo.width * photo.height, f"{photo.width} × {photo.height}") for photo in source.photos)
+    sizes = sorted((width * height, f"{width} × {height}") for height, width in source.shapes)
     small, large = sizes[0][1], sizes[-1][1]
     return f"{small} px" if small == large else f"{small} to {large} px"

@@ -82,6 +82,11 @@ def as_place(file: bytes | None, start: int | None, size: int | None) -> Place |
     return None if file is None or start is None or size is None else Place(os.fsdecode(file), start, size)
 
 
+def values_of(photos: Sequence[Photo], name: str) -> list[Any]:
+    """``id``, ``height``, ``width``, ``digest`` or ``split`` of each photo."""
+    return photos.column(name) if isinstance(photos, PhotoTable) else [getattr(photo, name) for photo in photos]
+
+
 def keys_of(photos: Sequence[Photo]) -> Iterable[tuple[str, str, ViewRecipe | None]]:
     """Id, digest and view of each photo: what the fingerprint of a source is made of."""
     if isinstance(photos, PhotoTable):

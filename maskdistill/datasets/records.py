@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -84,7 +85,22 @@ class PhotoSource:
     @property
     def splits(self) -> tuple[str, ...]:
         """Names of the splits that hold a photo, sorted; empty if the source has none."""
-        return tuple(sorted({photo.split for photo in self.photos if photo.split is not None}))
+        return tuple(self.split_counts)
+
+    @cached_property
+    def split_counts(self) -> dict[str, int]:
+        """Number of photos of each split, by its name, sorted."""
+        from maskdistill.datasets.photo_table import values_of  # which is made of these records
+
+        counts = Counter(values_of(self.photos, "split"))
+        return {name: counts[name] for name in sorted(name for name in counts if name is not None)}
+
+    @cached_property
+    def shapes(self) -> frozenset[tuple[int, int]]:
+        """(height, width) in pixels that photos have, each once."""
+        from maskdistill.datasets.photo_table import values_of
+
+        return frozenset(zip(*(values_of(self.photos, name) for name in ("height", "width")), strict=True))
 
     @cached_property
     def fingerprint(self) -> str:

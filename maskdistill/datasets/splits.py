@@ -1,13 +1,20 @@
 """Which photos train and which are reported on."""
 
+from maskdistill.datasets.photo_table import values_of
 from maskdistill.datasets.records import PhotoSource
 from maskdistill.errors import ConfigError
 
 
 def training_numbers(source: PhotoSource) -> list[int]:
     """Numbers of the photos of the train split, or of all photos where there is none."""
-    chosen = {photo.id for photo in source.split("train")}
-    return [number for number, photo in enumerate(source.photos) if not chosen or photo.id in chosen]
+    if "train" not in source.split_counts:
+        return list(range(len(source.photos)))
+    return [number for number, split in enumerate(values_of(source.photos, "split")) if split == "train"]
+
+
+def num_training(source: PhotoSource) -> int:
+    """How many these are."""
+    return source.split_counts.get("train", len(source.photos))
 
 
 def reported_numbers(source: PhotoSource, split: str) -> list[int]:

@@ -18,7 +18,7 @@ from filelock import FileLock
 
 from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.splits import training_numbers
+from maskdistill.datasets.splits import num_training
 from maskdistill.errors import RunError
 from maskdistill.features.registry import SPECS, likely_auto
 from maskdistill.files import write_atomically
@@ -113,7 +113,7 @@ def work_of_source(source: PhotoSource, config: RunConfig) -> Work:
     """How much there is to do with photos of which nothing is known yet: every photo is taken to have all its masks."""
     num_photos = len(source.photos)
     num_masks = num_photos * config.proposals.num_cuts
-    return Work(num_photos=num_photos, num_training=len(training_numbers(source)), num_masks=num_masks)
+    return Work(num_photos=num_photos, num_training=num_training(source), num_masks=num_masks)
 
 
 def work_of_run(run: Run) -> Work:
