@@ -105,7 +105,8 @@ def of_photos(options: argparse.Namespace, folder: Path) -> dict[str, object]:
         photos, run = repeat_photos(options.data, folder / f"{size}", size), Run(folder / f"run-{size}")
         timings[size] = run_timed(command(options, photos, run))
         shutil.rmtree(run.path)
-        print(f"{size} photos: {timings[size].seconds:.0f} s", flush=True)
+        each = ", ".join(f"{name} {cores / size * 1000:.1f}" for name, cores in timings[size].cores.items())
+        print(f"{size} photos: {timings[size].seconds:.0f} s; core-ms a photo: {each}", flush=True)
     largest, one_smaller = options.sizes[-1], options.sizes[-2] if len(options.sizes) > 1 else options.sizes[-1]
     rows = []
     for name in timings[largest].cores:
