@@ -17,7 +17,14 @@ from maskdistill.errors import CheckpointError, ConfigError
 from maskdistill.features.attention import use_blocked_attention
 from maskdistill.features.families import Vit, check_family, has_cls, has_heads, prepare
 from maskdistill.features.focus_weights import cached_name, load_focus_state_dict
-from maskdistill.features.forward import FeatureRequest, Features, RunBlocks, forward_features, run_blocks
+from maskdistill.features.forward import (
+    FeatureRequest,
+    Features,
+    RunBlocks,
+    compile_blocks,
+    forward_features,
+    run_blocks,
+)
 from maskdistill.features.registry import BackboneSpec, check_reachable, choose_backbone
 from maskdistill.features.weight_files import check_state, load_weights
 from maskdistill.storage.read_files import first_line
@@ -125,7 +132,7 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     model = _build_model(choice.spec).eval().requires_grad_(False)
     data = timm.data.config.resolve_model_data_config(model)
     model = model.to(device=device, dtype=getattr(torch, precision))
-    if device.type == "cpu" and precision == "bfloat16":
+    if device.type == "cpu" and precision == "bfloat16" and config.runtime != "compiled":
         use_blocked_attention(model)
     logger.info("Backbone %s (%s) on %s in %s.", choice.spec.name, choice.reason, device, precision)
     found = Backbone(choice.spec, choice.reason, model, device, precision, data["mean"], data["std"])
@@ -133,7 +140,22 @@ def load_backbone(config: FeatureConfig) -> Backbone:
         from maskdistill.features.openvino_blocks import OpenVinoBlocks
 
         found.run = OpenVinoBlocks(model)
+    elif config.runtime == "compiled":
+        found.run = compile_blocks(model)
+        _try_compiled(found)
     return found
+
+
+def _try_compiled(backbone: Backbone) -> None:
+    """Compile before any photo is at hand, so that what is missing here is no fault of a photo."""
+    side = 4 * backbone.patch_size
+    try:
+        backbone.forward(torch.zeros(1, 3, side, side), FeatureRequest(token_blocks=(backbone.depth,)))
+    except RuntimeError as error:
+        raise ConfigError(
+            f"features.runtime=compiled cannot work here: {first_line(error)}. torch.compile wants a C++ compiler, and "
+            "Triton on a GPU; install them, or set features.runtime=torch."
+        ) from error
 
 
 def choose_device(name: str) -> torch.device:

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
@@ -86,17 +87,33 @@ class RunBlocks(Protocol):
         ...
 
 
-def run_blocks(model: Vit, embedded: Embedded, wanted: Sequence[int], projected: Sequence[int]) -> BlockOutputs:
-    """A pass by PyTorch, through no more blocks than are asked for."""
+def run_blocks(
+    model: Vit,
+    embedded: Embedded,
+    wanted: Sequence[int],
+    projected: Sequence[int],
+    compiled: Sequence[nn.Module] | None = None,
+) -> BlockOutputs:
+    """A pass by PyTorch, through no more blocks than are asked for.
+
+    ``compiled`` are the same blocks by ``torch.compile``; projected ones, which are listened to, run as they are.
+    """
     x, found = embedded.tokens, BlockOutputs({}, {})
     for number, block in enumerate(model.blocks[: max((*wanted, *projected))], start=1):
+        run = compiled[number - 1] if compiled and number not in projected else block
         with _captured(getattr(block, "attn", None), active=number in projected) as captured:
-            x = block(x, **embedded.options(number - 1))
+            x = run(x, **embedded.options(number - 1))
         if number in projected:
             found.inputs[number] = captured["input"]
         if number in wanted:
             found.tokens[number] = model.norm(x)
     return found
+
+
+def compile_blocks(model: Vit, backend: str = "inductor") -> RunBlocks:
+    """``run_blocks`` by ``torch.compile``: once for all sizes of photos, at the first of them."""
+    blocks = [torch.compile(block, dynamic=True, backend=backend) for block in model.blocks]
+    return partial(run_blocks, compiled=blocks)
 
 
 @torch.inference_mode()

@@ -4,9 +4,11 @@ import pytest
 import torch
 from timm.layers.pos_embed import resample_abs_pos_embed
 
-from maskdistill.errors import ShapeError
+from maskdistill.config import FeatureConfig
+from maskdistill.errors import ConfigError, ShapeError
+from maskdistill.features.backbone import load_backbone
 from maskdistill.features.families import resample_positions
-from maskdistill.features.forward import PROJECTIONS, FeatureRequest, forward_features
+from maskdistill.features.forward import PROJECTIONS, FeatureRequest, compile_blocks, forward_features, run_blocks
 
 EVERYTHING = FeatureRequest(token_blocks=(1, 2), cls_blocks=(1, 2), last_qk=True)
 
@@ -202,3 +204,23 @@ def test_requests_are_joined_and_taken_from_each_other():
     assert both == FeatureRequest(token_blocks=(1, 2), cls_blocks=(1,), last_qk=True, projections=(("keys", 2),))
     assert both.without(one) == FeatureRequest(cls_blocks=(1,), projections=(("keys", 2),))
     assert both.without(both) == FeatureRequest()
+
+
+def test_compiled_blocks_give_the_same_features_at_every_size(make_vit):
+    model = make_vit()
+    request = FeatureRequest(token_blocks=(1, len(model.blocks)), last_qk=True)
+    run = compile_blocks(model, backend="eager")
+    for size in ((4, 6), (6, 5)):
+        images = pixels(*(side * model.patch_embed.patch_size[0] for side in size), batch=1)
+        ours, wanted = (forward_features(model, images, request, run=item)[0] for item in (run, run_blocks))
+        torch.testing.assert_close(ours.patch_tokens, wanted.patch_tokens)
+        torch.testing.assert_close(ours.keys, wanted.keys)
+
+
+def test_what_cannot_be_compiled_is_said_before_any_photo(make_vit, monkeypatch, tiny_weights):
+    def fail(*_args, **_options):
+        raise RuntimeError("no C++ compiler was found")
+
+    monkeypatch.setattr("maskdistill.features.backbone.compile_blocks", lambda model: fail)
+    with pytest.raises(ConfigError, match=r"no C\+\+ compiler was found.*runtime=torch"):
+        load_backbone(FeatureConfig(**tiny_weights, runtime="compiled"))
