@@ -114,6 +114,11 @@ def number_format(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
+def memory_format(device: torch.device) -> torch.memory_format:
+    """How the weights of convolutions lie: on CUDA with channels last, as its half-precision units read them."""
+    return torch.channels_last if device.type == "cuda" else torch.preserve_format
+
+
 def autocast(precision: str, device: torch.device) -> torch.autocast:
     """Context in which a model computes in ``precision`` on a device; weights stay float32."""
     dtype = number_format(precision, device)

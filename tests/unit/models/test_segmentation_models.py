@@ -1,3 +1,4 @@
+import copy
 from dataclasses import replace
 
 import numpy as np
@@ -16,6 +17,7 @@ from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
 from maskdistill.models.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn, num_classes_of
 from maskdistill.models.training.checkpoint import write_tensors
+from maskdistill.models.training.optim import memory_format
 
 CONFIG = TrainConfig(image_side=32, batch_size=2, hard_pixels=0.2, frozen_stages=2)
 MASKS = np.zeros((2, 24, 32), bool)
@@ -91,6 +93,15 @@ def test_deeplab_has_output_stride_8_and_frozen_stages(deeplab):
     assert not torch.equal(deeplab.net.backbone.layer2[0].bn1.running_mean, moved)
     frozen = {name.split(".")[2] for name, item in deeplab.named_parameters() if not item.requires_grad}
     assert frozen == {"conv1", "bn1", "layer1"}
+
+
+def test_weights_lie_with_channels_last_on_cuda_which_changes_no_logits(deeplab):
+    assert memory_format(torch.device("cpu")) == torch.preserve_format
+    moved = copy.deepcopy(deeplab).eval().to(memory_format=memory_format(torch.device("cuda")))
+    assert moved.net.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+    pixels = torch.randn(2, 3, 64, 48, generator=generator())
+    with torch.no_grad():
+        torch.testing.assert_close(moved(pixels), deeplab.eval()(pixels), atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.slow  # a whole ResNet-50 is made anew
