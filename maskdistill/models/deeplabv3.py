@@ -30,7 +30,7 @@ from maskdistill.models.augment import (
 from maskdistill.models.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.resnet import freeze_stages, load_resnet50
 from maskdistill.models.trained import load_trained
-from maskdistill.models.training.optim import autocast, memory_format
+from maskdistill.models.training.optim import autocast, place
 
 _LAST = "net.classifier.4."
 _LAST_LAYER = f"{_LAST}weight"
@@ -190,7 +190,7 @@ class DeepLabPredictor:
         """
         bare = replace(config, weights="")
         model = load_trained(path, "DeepLab", _LAST_LAYER, lambda num_classes, _: DeepLab(num_classes, bare))
-        return cls(model.to(device, memory_format=memory_format(device)), config)
+        return cls(place(model, device), config)
 
     def probabilities(self, photo: Photo) -> np.ndarray:
         """(K + 1, height, width) float32 at the photo's size."""

@@ -35,7 +35,7 @@ from maskdistill.models.augment import (
 )
 from maskdistill.models.resnet import STAGES, load_resnet50
 from maskdistill.models.trained import load_trained
-from maskdistill.models.training.optim import autocast, memory_format
+from maskdistill.models.training.optim import autocast, place
 
 MAX_RATIO = 1333 / 800  # longer side at most, in published shorter sides
 MIN_SCALE = 0.6  # of the training sizes; the published 480-800 pixels are 0.6-1 of image_side=800
@@ -195,8 +195,7 @@ class MaskRcnnPredictor:
             norm = nn.BatchNorm2d if trained_norm else FrozenBatchNorm2d
             return _build(num_classes, norm, 0, replace(config, weights=""), 0, {})
 
-        model = load_trained(path, "Mask R-CNN", _LAST_LAYER, build)
-        return cls(model.to(device, memory_format=memory_format(device)), config)
+        return cls(place(load_trained(path, "Mask R-CNN", _LAST_LAYER, build), device), config)
 
     def probabilities(self, photo: Photo) -> np.ndarray:
         """(K + 1, height, width) float32: each pixel has the score of the best candidate there as its class's

@@ -38,8 +38,8 @@ from maskdistill.models.training.optim import (
     autocast,
     learning_rate,
     make_optimizer,
-    memory_format,
     number_format,
+    place,
     trainable,
 )
 from maskdistill.models.training.task import Callbacks, Task
@@ -69,7 +69,7 @@ class Training:
         self.calls = calls
         self.processes = Processes.join(next(task.model.parameters()).device)
         self.device = self.processes.device
-        self.model = task.model.to(self.device, memory_format=memory_format(self.device))
+        self.model = place(task.model, self.device)
         self.optimizer = make_optimizer(self.model, config)
         scaled = number_format(config.precision, self.device) == torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from maskdistill.config import TrainConfig
 from maskdistill.errors import ConfigError
 
+Model = TypeVar("Model", bound=nn.Module)
 EMA_WARMUP = 10  # steps; the average follows closely at first, so that it forgets the initial weights
 
 
@@ -114,9 +116,10 @@ def number_format(precision: str, device: torch.device) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """How the weights of convolutions lie: on CUDA with channels last, as its half-precision units read them."""
-    return torch.channels_last if device.type == "cuda" else torch.preserve_format
+def place(model: Model, device: torch.device) -> Model:
+    """The model on a device; on CUDA its convolutions with channels last, as the half-precision units read them."""
+    model = model.to(device)
+    return model.to(memory_format=torch.channels_last) if device.type == "cuda" else model
 
 
 def autocast(precision: str, device: torch.device) -> torch.autocast:

@@ -17,7 +17,7 @@ from maskdistill.models.deeplabv3 import DeepLab, DeepLabPredictor, DeepLabTask
 from maskdistill.models.losses import class_weights, hard_pixel_cross_entropy
 from maskdistill.models.mask_rcnn import MaskRcnnPredictor, MaskRcnnTask, build_mask_rcnn, num_classes_of
 from maskdistill.models.training.checkpoint import write_tensors
-from maskdistill.models.training.optim import memory_format
+from maskdistill.models.training.optim import place
 
 CONFIG = TrainConfig(image_side=32, batch_size=2, hard_pixels=0.2, frozen_stages=2)
 MASKS = np.zeros((2, 24, 32), bool)
@@ -95,10 +95,10 @@ def test_deeplab_has_output_stride_8_and_frozen_stages(deeplab):
     assert frozen == {"conv1", "bn1", "layer1"}
 
 
-def test_weights_lie_with_channels_last_on_cuda_which_changes_no_logits(deeplab):
-    assert memory_format(torch.device("cpu")) == torch.preserve_format
-    moved = copy.deepcopy(deeplab).eval().to(memory_format=memory_format(torch.device("cuda")))
-    assert moved.net.backbone.conv1.weight.is_contiguous(memory_format=torch.channels_last)
+def test_channels_last_as_on_cuda_change_no_logits(deeplab):
+    here = torch.device("cpu")
+    assert place(deeplab, here).net.backbone.conv1.weight.is_contiguous()
+    moved = copy.deepcopy(deeplab).eval().to(memory_format=torch.channels_last)
     pixels = torch.randn(2, 3, 64, 48, generator=generator())
     with torch.no_grad():
         torch.testing.assert_close(moved(pixels), deeplab.eval()(pixels), atol=1e-4, rtol=1e-4)
