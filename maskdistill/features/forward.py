@@ -1,7 +1,7 @@
 """One forward pass through a frozen vision transformer, returning only what is requested."""
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -92,7 +92,7 @@ def run_blocks(
     embedded: Embedded,
     wanted: Sequence[int],
     projected: Sequence[int],
-    compiled: Sequence[nn.Module] | None = None,
+    compiled: Sequence[Callable[..., Tensor]] | None = None,
 ) -> BlockOutputs:
     """A pass by PyTorch, through no more blocks than are asked for.
 
