@@ -156,7 +156,8 @@ def _deflated(weights: np.ndarray, scale: np.ndarray, first: np.ndarray) -> Line
     """D^-1/2 A D^-1/2 without its largest eigenvector, as a product with a vector: the matrix is not formed."""
 
     def multiply(vector: np.ndarray) -> np.ndarray:
-        return scale * (weights @ (scale * vector)) - first * (first @ vector)
+        product = scale * (weights @ (scale * vector))
+        return product - first * (first @ product)
 
     product = LinearOperator(weights.shape, matvec=multiply, dtype=weights.dtype)
     product.matvec = multiply  # its own checks, thousands of times, cost as much as the products

@@ -19,7 +19,7 @@ from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 CHANGES = (
-    *("proposals.num_objects=auto", "proposals.tau=0.5", "proposals.pool_share=0.05"),
+    *("proposals.num_objects=auto", "proposals.tau=0.9", "proposals.pool_share=0.05"),
     *("foreground.enabled=true", "foreground.folds=2", "foreground.steps=20", "foreground.dimensions=8"),
 )
 
