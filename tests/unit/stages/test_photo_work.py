@@ -125,6 +125,28 @@ def test_killed_among_its_photos_it_goes_on(stage, shard, before, after, scene, 
     assert_same_artifacts(run, after(stage))
 
 
+@pytest.mark.parametrize("stage", ["foreground", "rounds"])
+def test_last_shards_that_end_at_the_same_time_put_together_once(stage, before, after, scene, monkeypatch):
+    """Both have written their photos when the first of them looks whether all are there."""
+    run, both, met, read = before(stage), threading.Barrier(2), set(), photo_work._read
+
+    def read_together(*arguments, last=False):
+        if last and threading.get_ident() not in met:
+            met.add(threading.get_ident())
+            both.wait(60)
+        return read(*arguments, last=last)
+
+    monkeypatch.setattr(photo_work, "_read", read_together)
+    with ThreadPoolExecutor(2) as pool:
+        parts = [pool.submit(run_chain, run.path, *scene, wanted=(stage,), shard=Shard(index, 2)) for index in (1, 2)]
+        said = sorted(part.result(120)[stage] for part in parts)
+    if stage == "foreground":
+        assert said[0] == "All photos are done; another shard put them together."
+    if not run.stage_path(stage).exists():
+        run_chain(run.path, *scene, wanted=(stage,), shard=Shard(1, 2))
+    assert_same_artifacts(run, after(stage))
+
+
 @pytest.fixture
 def at_work(monkeypatch, scene):
     """The first of two shards of the predictions, at work in another thread until it is told to go on."""
