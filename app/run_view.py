@@ -3,7 +3,7 @@
 Nothing here may be changed by who gets it: all sessions share it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
@@ -51,7 +51,7 @@ class RunView:
     stamp: str  # names this state of the files: a key for caches
     info: dict[str, Any]
     table: MaskTable
-    photos: list[Photo]  # by number
+    photos: Sequence[Photo]  # by number
     thumbs: Path  # folder of the masks' crops
     vectors: np.ndarray | None  # (V, D) float32, mapped into memory
     umap: np.ndarray | None  # (V, 2) float32

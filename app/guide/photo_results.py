@@ -24,6 +24,7 @@ from maskdistill.handouts.photo_on_run import (
     head_tokens,
     judge_masks,
     judged_masks,
+    number_by_content,
     place_masks,
     predict_epochs,
 )
@@ -73,7 +74,7 @@ def read_trained(run: Run) -> TrainedRun:
 @cache.newest(4)
 def _read_trained(path: Path, stamp: str, found: RunView) -> TrainedRun:
     run = Run(path)
-    numbers = {content_key(photo): number for number, photo in enumerate(found.photos)}
+    numbers = number_by_content(found.photos)
     return TrainedRun(
         run=run,
         stamp=stamp,

@@ -20,6 +20,7 @@ from app.mask_editor.subject import edited_photo
 from app.run_view import RunView, repairs_of, shape_of
 from app.selection import Option
 from app.session import Key
+from maskdistill.datasets.photo_table import number_of
 from maskdistill.errors import ConfigError, MaskDistillError
 from maskdistill.masks import bounding_box, decode_mask
 from maskdistill.pictures import drawing
@@ -145,7 +146,9 @@ def _server() -> str:
 
 
 def _number(run_view: RunView, edit: EditSession) -> int:
-    return next(number for number, photo in enumerate(run_view.photos) if photo.id == edit.photo.id)
+    number = number_of(run_view.photos, edit.photo.id)
+    assert number is not None  # the editor was begun on a photo of this run
+    return number
 
 
 def _session(run_view: RunView) -> EditSession:
@@ -166,7 +169,7 @@ def _session(run_view: RunView) -> EditSession:
 def _begin(run_view: RunView, wanted: str, reviewer: str) -> EditSession:
     name, _, drawn = wanted.partition(" ")
     if name == _NEW:
-        number = next((n for n, photo in enumerate(run_view.photos) if photo.id == selection.current().photo), None)
+        number = number_of(run_view.photos, selection.current().photo)
         if number is None:
             raise ConfigError("The run has no such photo. Choose one of its photos first.")
         target = None

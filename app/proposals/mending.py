@@ -10,6 +10,7 @@ from app.mask_editor import dialog
 from app.run_context import RunContext
 from app.run_view import RunView, read_run_view
 from maskdistill.datasets import Photo
+from maskdistill.datasets.photo_table import number_of
 from maskdistill.errors import MaskDistillError
 
 
@@ -18,7 +19,7 @@ def draw_button(context: RunContext, photo: Photo) -> None:
     run_view = _run_view(context)
     if run_view is None:
         return
-    number = next((number for number, item in enumerate(run_view.photos) if item.id == photo.id), None)
+    number = number_of(run_view.photos, photo.id)
     if number is None:
         return
     mine = run_view.frame.iloc[np.flatnonzero(run_view.frame["image"].to_numpy() == number)]

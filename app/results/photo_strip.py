@@ -10,6 +10,7 @@ from streamlit.delta_generator import DeltaGenerator
 from app import selection, session
 from app.components.image_grid import photo_grid, photo_tile
 from maskdistill.datasets import Photo
+from maskdistill.datasets.photo_table import number_of
 
 PAGE = 24  # thumbnails
 
@@ -22,7 +23,7 @@ def current(photos: Sequence[Photo], numbers: np.ndarray) -> int:
         numbers: Those that are listed, one at least, in their order.
     """
     wanted = selection.current().photo
-    number = next((number for number, photo in enumerate(photos) if photo.id == wanted), None)
+    number = number_of(photos, wanted)
     if number is None and wanted:
         session.notify(f"There is no photo '{wanted}' in this run, so the first one is shown.")
     if number is None or number not in numbers:

@@ -16,6 +16,7 @@ from maskdistill.datasets.folder import open_folder
 from maskdistill.datasets.images import MAX_PIXELS, inspect_image, read_photo
 from maskdistill.datasets.manifest import is_manifest, open_manifest
 from maskdistill.datasets.opened_addresses import open_address
+from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.records import (
     IGNORE_INDEX,
     LabelValues,
@@ -171,7 +172,7 @@ def reopen_source(
         kind,
         spec,
         path,
-        tuple(photos),
+        photos if isinstance(photos, PhotoTable) else tuple(photos),
         classes=tuple(classes),
         has_labels=bool(paths),
         label_paths=paths,

@@ -59,6 +59,13 @@ class PhotoTable(Sequence[Photo]):
         """The values of one of ``COLUMNS``, of all photos."""
         return list(self._rows[name].to_pylist())
 
+    def number_of(self, id: str) -> int | None:
+        """Place of a photo, or None."""
+        from pyarrow import compute as pc
+
+        place = pc.index(self._rows["id"], id).as_py()
+        return None if place < 0 else place
+
     @property
     def has_places(self) -> bool:
         """Whether any of the photos is no file of its own."""
@@ -85,6 +92,13 @@ def as_place(file: bytes | None, start: int | None, size: int | None) -> Place |
 def values_of(photos: Sequence[Photo], name: str) -> list[Any]:
     """``id``, ``height``, ``width``, ``digest`` or ``split`` of each photo."""
     return photos.column(name) if isinstance(photos, PhotoTable) else [getattr(photo, name) for photo in photos]
+
+
+def number_of(photos: Sequence[Photo], id: str) -> int | None:
+    """Place of the photo with this id; None where there is none."""
+    if isinstance(photos, PhotoTable):
+        return photos.number_of(id)
+    return next((number for number, photo in enumerate(photos) if photo.id == id), None)
 
 
 def keys_of(photos: Sequence[Photo]) -> Iterable[tuple[str, str, ViewRecipe | None]]:

@@ -17,6 +17,7 @@ from maskdistill.handouts.photo_on_run import (
     content_key,
     is_trained,
     judged_masks,
+    number_by_content,
     predict_photo,
     used_config,
 )
@@ -62,7 +63,7 @@ class RunOnShow:
         rows = np.flatnonzero(vector >= 0)
         placed = np.full(len(vectors), -1)
         placed[vector[rows]] = rows
-        numbers = {content_key(photo): number for number, photo in enumerate(photos_of(run))}
+        numbers = number_by_content(photos_of(run))
         return cls(run, used_config(run), frame, vectors, placed, read_classes(run), judged_masks(run), numbers)
 
     def crop(self, mask_id: int) -> bytes | None:

@@ -10,7 +10,8 @@ import pandas as pd
 from PIL import Image
 
 from maskdistill.config import RunConfig
-from maskdistill.datasets import Photo
+from maskdistill.datasets import Photo, ViewRecipe
+from maskdistill.datasets.photo_table import keys_of
 from maskdistill.handouts import photo_masks
 from maskdistill.masks import describe_mask
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
@@ -70,7 +71,16 @@ def judged_masks(run: Run) -> pd.DataFrame:
 
 def content_key(photo: Photo) -> str:
     """Names a photo by its content and view, wherever it lies."""
-    return f"{photo.digest}|{photo.view}"
+    return _key(photo.digest, photo.view)
+
+
+def number_by_content(photos: Sequence[Photo]) -> dict[str, int]:
+    """Number of each photo of a run, by its ``content_key``."""
+    return {_key(digest, view): number for number, (_, digest, view) in enumerate(keys_of(photos))}
+
+
+def _key(digest: str, view: ViewRecipe | None) -> str:
+    return f"{digest}|{view}"
 
 
 def at_size(photo: Photo, side: int) -> Photo:

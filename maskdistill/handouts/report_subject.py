@@ -1,5 +1,6 @@
 """A run as its report reads it, once for all parts of the page."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +24,7 @@ class ReportSubject:
 
     run: Run
     info: dict[str, Any]
-    photos: list[Photo]
+    photos: Sequence[Photo]
     frame: pd.DataFrame
     names: LabelNames
     classes: Classes | None

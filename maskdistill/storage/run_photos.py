@@ -6,23 +6,28 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
-from maskdistill.datasets.photo_table import PLACE_COLUMNS
+from maskdistill.datasets.photo_table import FEW, PLACE_COLUMNS, PhotoTable
 from maskdistill.datasets.records import Place
 from maskdistill.errors import DatasetError
 from maskdistill.storage.read_files import DamagedFileError, reading
-from maskdistill.storage.run_folder import Run, paths_of
+from maskdistill.storage.run_folder import Run, path_bytes_of, paths_of
 
 
-def photos_of(run: Run) -> list[Photo]:
+def photos_of(run: Run) -> Sequence[Photo]:
     """The photos by number, as they were when the masks were made; those that could not be read after all too.
+
+    Many photos are a ``PhotoTable``, unless there are views among them.
 
     Raises:
         RunError: If the run has no photos yet.
     """
     table = _numbered(run)
     with reading(run.images_path):
+        if len(table) > FEW and not table["view"].notna().any():
+            return PhotoTable(_rows_of(table))
         columns = [table[name].tolist() for name in ("id", "height", "width", "digest", "split", "view")]
         return [
             Photo(id, path, int(height), int(width), digest, text_or_none(split), read_view(view), place)
@@ -30,6 +35,21 @@ def photos_of(run: Run) -> list[Photo]:
                 paths_of(table), places_of(table), *columns, strict=True
             )
         ]
+
+
+def _rows_of(table: pd.DataFrame) -> pa.Table:
+    """What ``PhotoTable`` is made of, from rows of images.parquet."""
+    columns = {
+        "id": pa.array(table["id"], pa.string()),
+        "path": pa.array(path_bytes_of(table), pa.binary()),
+        **{name: pa.array(table[name].astype("int64")) for name in ("height", "width")},
+        **{name: pa.array(table[name], pa.string(), from_pandas=True) for name in ("digest", "split")},
+    }
+    kinds = zip(PLACE_COLUMNS, (pa.binary(), pa.int64(), pa.int64()), strict=True)
+    for name, kind in kinds:
+        there = name in table
+        columns[name] = pa.array(table[name], kind, from_pandas=True) if there else pa.nulls(len(table), kind)
+    return pa.table(columns)
 
 
 def places_of(table: pd.DataFrame) -> list[Place | None]:
