@@ -33,8 +33,8 @@ class FeatureConfig:
     precision: Precision = setting("auto", "number format of the forward pass; auto: what is fast on the device")
     runtime: Literal["torch", "compiled", "openvino"] = setting(
         "torch",
-        "what runs the blocks; compiled: torch.compile, which takes a minute to begin and wants a C++ compiler; "
-        "openvino: on a CPU in float32, faster than torch where a CPU has no bfloat16 units",
+        "what runs the blocks; compiled: torch.compile, for GPUs; openvino: on a CPU in float32, faster than torch "
+        "where it has no bfloat16 units",
     )
     head_blocks: tuple[int, ...] = setting((), "blocks, from 1, whose patch tokens the head reads; none: the default")
     store: bool = setting(

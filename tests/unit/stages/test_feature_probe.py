@@ -121,6 +121,7 @@ def test_command_prints_both_tables(made, tmp_path, capsys):
     source, config, _, _ = made
     features = config.features
     sets = [f"features.{name}={getattr(features, name)}" for name in ("architecture", "precision", "device")]
+    sets.append("proposals.tau=0.9")  # random weights find all patches alike
     arguments = ["probe-features", "--data", str(source.root), "--backbone", features.backbone, "--limit", "5"]
     arguments += [
         part for value in (*sets, "features.shorter_side=32", "embeddings.crop_side=32") for part in ("--set", value)
