@@ -77,7 +77,7 @@ def after(before):
 
 @pytest.mark.parametrize("stage", SHARED)
 def test_shards_make_the_files_of_one_run(stage, finished, before, after, scene):
-    if stage == "rounds" and "too much like" in finished[1]["rounds"]:
+    if stage == "rounds" and finished[1]["rounds"].startswith("0 rounds trained"):
         pytest.skip("with these libraries the first round of these few photos changes no label")
     run = before(stage)
     for index in (2, 3):
