@@ -19,7 +19,7 @@ from maskdistill.features.registry import choose_backbone
 from maskdistill.machine import give_back_memory
 from maskdistill.review import decisions
 from maskdistill.stages import status
-from maskdistill.stages.chain import Plan
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.status import StageState
 from maskdistill.stages.time_estimates import estimate, work_of_run, work_of_source
 from maskdistill.storage.progress import read_progress_file

@@ -32,8 +32,8 @@ from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.seen_files import ListState, SeenFiles, stamp_files, unread_rows
 from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
-from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
+from maskdistill.stages.plan import Plan
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 NUM_FILES = 40  # different photos

@@ -33,8 +33,8 @@ from maskdistill.files import write_json
 from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.label_maps import write_label_png
-from maskdistill.stages.chain import Plan
 from maskdistill.stages.merge import merge_results
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.mask_tables import as_categories, code_columns, write_masks

@@ -20,9 +20,10 @@ from maskdistill.models.new_instances import has_instances
 from maskdistill.pictures.drawing import overlay
 from maskdistill.proposals.foreground import patch_vectors
 from maskdistill.proposals.foreground_masks import CutMask, Seen, correct_masks
-from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.chain import Options
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.foreground import as_cut
+from maskdistill.stages.plan import Plan
 from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run

@@ -41,7 +41,7 @@ LIBRARY = {
         "Measures, for reporting only",
         ["evaluation.confusion", "evaluation.mask_ap", "evaluation.region_metrics", "evaluation.report"],
     ),
-    "stages": ("Stages and the run", ["stages.chain", "stages.status", "storage.run_folder", "errors"]),
+    "stages": ("Stages and the run", ["stages.chain", "stages.plan", "stages.status", "storage.run_folder", "errors"]),
     "exports": ("Exports", ["exports.run", "exports.records", "exports.coco", "exports.voc", "exports.yolo"]),
 }
 

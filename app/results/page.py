@@ -21,7 +21,7 @@ from app.run_view import RunView
 from maskdistill.errors import MaskDistillError
 from maskdistill.evaluation.label_names import LabelNames
 from maskdistill.review.decisions import Scope
-from maskdistill.stages.chain import read_record
+from maskdistill.stages.plan import read_record
 from maskdistill.storage.run_folder import Run
 
 VIEWS: dict[str, tuple[str, Callable[[RunView, LabelNames], None]]] = {

@@ -20,7 +20,7 @@ from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, read_label_png
 from maskdistill.review.decisions import class_digest, class_names, repairs_digest
-from maskdistill.stages.chain import read_record
+from maskdistill.stages.plan import read_record
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.mask_store import read_masks

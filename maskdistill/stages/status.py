@@ -12,8 +12,8 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.features.registry import SPECS, BackboneChoice, BackboneSpec
-from maskdistill.stages.chain import Plan, read_record
 from maskdistill.stages.imported import describe_import
+from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.repairs import describe_repairs
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import NAMES

@@ -25,8 +25,9 @@ from maskdistill.config import TrainConfig
 from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, MaskDistillError, RunError
 from maskdistill.features.backbone import choose_device
-from maskdistill.stages.chain import Options, Plan, run_stages
+from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.context import Context
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.stage_list import with_needs
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_lock import hold_run

@@ -22,7 +22,7 @@ from maskdistill.jobs import JobState, Submitted, get_job, list_jobs
 from maskdistill.jobs.processes import ProcessId
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages import soundness, status, time_estimates
-from maskdistill.stages.chain import Plan
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.stage_list import BY_NAME, OF_EVERY_RUN
 from maskdistill.storage.database import writing
 from maskdistill.storage.run_folder import Run, write_images

@@ -11,7 +11,7 @@ from maskdistill.config import RunConfig
 from maskdistill.datasets import open_source, scanning, seen_files
 from maskdistill.errors import ConfigError, OutOfMemoryError
 from maskdistill.stages import chain, predict, propose, shards, worker
-from maskdistill.stages.chain import Plan, read_record
+from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.stage_list import BY_NAME, NAMES
 from maskdistill.storage.run_folder import Run

@@ -10,7 +10,7 @@ from maskdistill.files import write_json
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.review.decisions import Action, Mark, Scope, decide, exclude, merge, read_classes, rename, split, undo
 from maskdistill.stages import train
-from maskdistill.stages.chain import read_record
+from maskdistill.stages.plan import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.read_files import read_json

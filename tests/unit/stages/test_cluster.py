@@ -8,8 +8,9 @@ from maskdistill.clustering.stored_vectors import read_vectors
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
 from maskdistill.files import write_json
-from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.chain import Options
 from maskdistill.stages.cluster import make_clusters, recluster
+from maskdistill.stages.plan import Plan
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run

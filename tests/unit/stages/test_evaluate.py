@@ -15,8 +15,9 @@ from maskdistill.datasets.splits import reported_numbers
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.evaluation import report
 from maskdistill.stages import evaluate
-from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.chain import Options
 from maskdistill.stages.evaluate import evaluate_run
+from maskdistill.stages.plan import Plan
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run

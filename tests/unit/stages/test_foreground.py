@@ -11,7 +11,8 @@ from maskdistill.evaluation.ground_truth import GroundTruth
 from maskdistill.evaluation.region_metrics import best_iou
 from maskdistill.masks import decode_mask
 from maskdistill.stages import foreground, shards
-from maskdistill.stages.chain import Options, Plan, run_stages
+from maskdistill.stages.chain import Options, run_stages
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.mask_store import MaskCodes

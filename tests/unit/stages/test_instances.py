@@ -30,9 +30,10 @@ from maskdistill.pseudo_labels.filter import ACCEPTED
 from maskdistill.review.decisions import Action, Mark, Scope, decide
 from maskdistill.review.mask_table import read_mask_table
 from maskdistill.stages import instances, shards
-from maskdistill.stages.chain import Options, Plan, run_stages
+from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.instance_lessons import Lessons
 from maskdistill.stages.instance_worker import CompositeWorker, InstanceWorker
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.soundness import find_damage
 from maskdistill.stages.stage_list import with_needs
 from maskdistill.stages.status import stage_states

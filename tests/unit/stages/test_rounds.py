@@ -14,7 +14,8 @@ from maskdistill.models.training.checkpoint import read_tensors
 from maskdistill.proposals.crf import refine_classes
 from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.stages import rounds
-from maskdistill.stages.chain import Options, Plan, read_record
+from maskdistill.stages.chain import Options
+from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.rounds import compare_labels, view_photos
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import LabelFolder, Run

@@ -12,7 +12,8 @@ from maskdistill.datasets import open_source
 from maskdistill.models.training.checkpoint import read_history
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import samples
-from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.chain import Options
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.samples import SamplePhoto, SampleWriter, choose_samples, read_samples
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 

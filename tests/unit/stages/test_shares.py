@@ -11,9 +11,10 @@ from maskdistill.models.patch_head import SoftLabels
 from maskdistill.review.decisions import Action, Mark, Scope, adopt, decide, exclude, gather, merge, read_classes, undo
 from maskdistill.review.mask_table import read_mask_table
 from maskdistill.stages import train
-from maskdistill.stages.chain import Options, Plan, read_record
+from maskdistill.stages.chain import Options
 from maskdistill.stages.cluster import recluster
 from maskdistill.stages.label import clustered_labels
+from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.read_files import DamagedFileError
 from maskdistill.storage.run_folder import Run, write_table

@@ -31,7 +31,8 @@ from maskdistill.models.training.task import TrainResult
 from maskdistill.pseudo_labels.filter import RULES
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages import worker
-from maskdistill.stages.chain import Options, Plan
+from maskdistill.stages.chain import Options
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.predict import predict_photos
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.stages.train import _sentence

@@ -17,7 +17,7 @@ from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
 from maskdistill.masks import encode_mask
 from maskdistill.models.training.checkpoint import write_tensors
-from maskdistill.stages.chain import Plan
+from maskdistill.stages.plan import Plan
 from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.progress import Reporter

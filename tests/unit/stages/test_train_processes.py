@@ -21,7 +21,8 @@ from maskdistill.datasets import open_source
 from maskdistill.errors import ConfigError, JobError, RunError
 from maskdistill.models.training.checkpoint import read_history, read_tensors
 from maskdistill.stages import train_processes
-from maskdistill.stages.chain import Options, Plan, _section
+from maskdistill.stages.chain import Options
+from maskdistill.stages.plan import Plan, _section
 from maskdistill.stages.train_processes import num_processes, train_in_processes, train_rank
 from maskdistill.storage.run_folder import Run
 
