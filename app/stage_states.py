@@ -55,11 +55,11 @@ def judging_states(run: Run, photos: Sequence[Photo]) -> list[StageState]:
     Raises:
         RunError: If a file of the run is damaged.
     """
-    return _judging_states(run.path, _stamp(run), tuple(photos))
+    return _judging_states(run.path, _stamp(run), photos)
 
 
 @st.cache_data(max_entries=8, show_spinner=False)
-def _judging_states(path: Path, stamp: Any, _photos: tuple[Photo, ...]) -> list[StageState]:
+def _judging_states(path: Path, stamp: Any, _photos: Sequence[Photo]) -> list[StageState]:
     source = PhotoSource("folder", str(path), None, _photos)  # of which the photos alone matter
     return status.stage_states(Run(path), source=source, until="candidates")
 
