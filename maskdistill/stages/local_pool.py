@@ -4,6 +4,7 @@ import gc
 import logging
 import multiprocessing
 import signal
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -32,6 +33,7 @@ logger = logging.getLogger(__name__)
 
 MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
+NOTING_PATIENCE = 2.0  # seconds until an exit code counts as lost
 BYTES_AHEAD = 256 * 2**20  # of the arrays in those tasks, beyond which none is added
 
 
@@ -146,11 +148,19 @@ class _Pool:
 
     def _find_reason(self) -> None:
         """How the first process ended; the executor itself ended the others by SIGTERM."""
-        codes = {process.exitcode or 0 for process in self._processes} - {0, -signal.SIGTERM}
+        codes = {_exit_code(process) for process in self._processes} - {0, -signal.SIGTERM}
         name = next((signal.Signals(-code).name for code in codes if code < 0), "")
         self.lacks_memory = not codes or name == "SIGKILL"  # the system's way to free memory
         reason = ", probably by the system for lack of memory" if self.lacks_memory else ""
         self.trouble = f"A worker process was ended{f' by {name}' if name else ''}{reason}."
+
+
+def _exit_code(process: BaseProcess) -> int:
+    """How an ended process ended; the executor's thread may have been told so first, and not have noted it yet."""
+    until = time.monotonic() + NOTING_PATIENCE
+    while process.exitcode is None and time.monotonic() < until:
+        time.sleep(0.01)
+    return process.exitcode or 0
 
 
 def _map_alone(spec: WorkerSpec, tasks: Sequence[Task], on_crash: OnCrash | None) -> Iterator[Any]:

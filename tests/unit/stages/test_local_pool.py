@@ -1,3 +1,4 @@
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,21 @@ class TestTaskThatFailsForLackOfMemory:
         assert crashed[0] == 3
         assert "SIGSEGV" in crashed[1]
         assert sorted(answer for answer in answers if answer != crashed) == [0, 1, 2, 4, 5]
+
+
+def test_exit_code_that_another_thread_notes_late_is_waited_for():
+    class Process:
+        codes = iter((None, None))
+
+        @property
+        def exitcode(self):
+            return next(self.codes, -signal.SIGSEGV)
+
+    pool = object.__new__(local_pool._Pool)
+    pool._processes = [Process()]
+    pool._find_reason()
+    assert "SIGSEGV" in pool.trouble
+    assert not pool.lacks_memory
 
 
 @pytest.mark.slow
