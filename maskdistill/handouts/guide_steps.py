@@ -12,6 +12,7 @@ from maskdistill.handouts import html
 from maskdistill.handouts.guide_subject import GuideSubject
 from maskdistill.handouts.scene import Frame, Scene, cell_size, cells, mesh, ring
 from maskdistill.pictures import colors, derivation, drawing, overlays
+from maskdistill.proposals.affinity import stacked_features
 from maskdistill.proposals.live import LiveProposals, propose_live
 
 BRIGHT = 0.98  # quantile of the attention that gets the brightest color
@@ -101,7 +102,7 @@ def _all_affinities(live: LiveProposals, patch: tuple[int, int]) -> tuple[str, s
     count = geometry.rows * geometry.cols
     if live.recipe.config.engine == "published" or count**2 > MOST_PAIRS:
         return "", "", ""
-    vectors = live.view.vectors(live.recipe.feature, live.recipe.blocks)
+    vectors = stacked_features(live.view.features, live.recipe.feature, live.recipe.blocks)
     pairs = np.asarray(vectors @ vectors.T, np.float32)  # cosines: the vectors are of unit length
     low = min(0.0, float(pairs.min()))
     levels = np.clip(np.rint((pairs - low) / (1 - low) * 255), 0, 255).astype(np.uint8)

@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 from maskdistill.pictures import colors, drawing
-from maskdistill.proposals.affinity import key_affinity
+from maskdistill.proposals.affinity import key_affinity, stacked_features
 from maskdistill.proposals.live import LiveProposals
 from maskdistill.proposals.normalized_cut import Cut
 from maskdistill.proposals.propose import Proposal, Proposals
@@ -39,7 +39,7 @@ def affinity_map(live: LiveProposals, patch: Patch) -> np.ndarray:
     index = patch[0] * cols + patch[1]
     if live.recipe.config.engine == "published":
         return key_affinity(live.view.features, np.array([index]))[0].reshape(rows, cols)
-    vectors = live.view.vectors(live.recipe.feature, live.recipe.blocks)
+    vectors = stacked_features(live.view.features, live.recipe.feature, live.recipe.blocks)
     return (vectors @ vectors[index]).reshape(rows, cols)
 
 

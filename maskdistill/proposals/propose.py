@@ -42,13 +42,6 @@ class ImageView:
     features: Features
     geometry: PatchGeometry
     mirrored: bool = False
-    _known: dict[tuple[str, tuple[int, ...]], np.ndarray] = field(default_factory=dict, repr=False, compare=False)
-
-    def vectors(self, kind: str, blocks: tuple[int, ...]) -> np.ndarray:
-        """``stacked_features`` of it, (N, D) float32, which several steps read and which are made once."""
-        if (kind, blocks) not in self._known:
-            self._known[kind, blocks] = stacked_features(self.features, kind, blocks)
-        return self._known[kind, blocks]
 
 
 @dataclass(frozen=True)
@@ -258,7 +251,9 @@ def find_pool(view: ImageView, second: ImageView | None, recipe: Recipe) -> tupl
 
 def _make_pool(view: ImageView, recipe: Recipe) -> Pool:
     config, geometry = recipe.config, view.geometry
-    vectors, last = (view.vectors(recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),)))
+    vectors, last = (
+        stacked_features(view.features, recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),))
+    )
     grid = (geometry.rows, geometry.cols)
     sizes = config.pool_depth, config.pool_size
     pool = make_pool(vectors, last, grid, *sizes, content_of(geometry), joins=config.pool_joins)
@@ -303,7 +298,7 @@ def find_candidates(view: ImageView, recipe: Recipe) -> EngineOutput:
         values = np.where(diffusion.component, np.float32(1), np.float32(-1))
         candidate = PatchMask(diffusion.component, values, diffusion.seed)
         return EngineOutput((_turn_back(candidate, view),) if diffusion.component.any() else (), (), diffusion)
-    affinity = cosine_affinity(view.vectors(recipe.feature, recipe.blocks))
+    affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
     cuts = cut_objects(affinity, grid, recipe.config, _mean_attention(view.features))
     candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
     return EngineOutput(candidates, tuple(cuts), None)
@@ -319,7 +314,7 @@ def _refine(number: int, cuts: list[Cut], view: ImageView, recipe: Recipe) -> Pa
     values = np.where(cut.foreground & ~cut.component, -np.abs(cut.eigenvector), cut.eigenvector)
     stability = None
     if recipe.config.refine_steps and not cut.component.all():
-        vectors = view.vectors("tokens", recipe.refine_blocks)
+        vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
         background = ~np.any([other.foreground for other in cuts[: number + 1]], axis=0)
         margin = refine_patches(vectors, cut.component.ravel(), background.ravel(), recipe.config.refine_steps)
         values = margin.reshape(values.shape)
@@ -398,7 +393,7 @@ def _finish(
         refined, parts["crf_agreement"] = refine_by_crf(fine, image, recipe.crf)
         rejected = parts["crf_agreement"] < recipe.crf.min_agreement
         mask = before if rejected else refined
-    parts |= shape_parts(values, view.vectors("tokens", recipe.refine_blocks))
+    parts |= shape_parts(values, stacked_features(view.features, "tokens", recipe.refine_blocks))
     return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
 
 
