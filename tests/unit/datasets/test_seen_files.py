@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from maskdistill.datasets import open_source, photo_table, scanning, seen_files
+from maskdistill.datasets import open_source, photo_table, seen_files
 from maskdistill.datasets.photo_table import PhotoTable
 from maskdistill.datasets.seen_files import ListState, read_seen, stamp_files
 
@@ -22,26 +22,6 @@ OLD = time.time() - 3600  # when files were changed last: long enough ago to be 
 def draw(path, value=0, size=(40, 50)):
     Image.fromarray(np.full((*size, 3), value, np.uint8)).save(path)
     os.utime(path, (OLD, OLD))
-
-
-@pytest.fixture
-def settled(monkeypatch):
-    """Files that were written just now count as old."""
-    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))
-
-
-@pytest.fixture
-def read(monkeypatch):
-    """The files that were read, one after the other."""
-    paths = []
-
-    def note(path, *more):
-        paths.append(path.name)
-        return inspect(path, *more)
-
-    inspect = scanning.inspect_image
-    monkeypatch.setattr(scanning, "inspect_image", note)
-    return paths
 
 
 @pytest.fixture

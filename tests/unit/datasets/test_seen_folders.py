@@ -10,8 +10,9 @@ from coco_data import make_coco
 from PIL import Image
 from voc_data import make_voc
 
-from maskdistill.datasets import open_source, scanning, seen_files
+from maskdistill.datasets import open_source
 
+pytestmark = pytest.mark.usefixtures("settled")
 OLD = time.time() - 3600  # when files were changed last: long enough ago to be believed
 NAMES = [f"{number}.png" for number in range(4)]
 
@@ -46,26 +47,6 @@ def kept(request, tmp_path):
         draw(photos / name, number)
     (photos / NAMES[3]).write_bytes(b"no picture")
     return root, photos, tmp_path / "seen.parquet"
-
-
-@pytest.fixture(autouse=True)
-def settled(monkeypatch):
-    """Files that were written just now count as old."""
-    monkeypatch.setattr(seen_files, "_SETTLED_NS", -(10**12))
-
-
-@pytest.fixture
-def read(monkeypatch):
-    """The files that were read, one after the other."""
-    paths = []
-
-    def note(path, *more):
-        paths.append(path.name)
-        return inspect(path, *more)
-
-    inspect = scanning.inspect_image
-    monkeypatch.setattr(scanning, "inspect_image", note)
-    return paths
 
 
 def keep(root, seen):
