@@ -1,4 +1,4 @@
-"""How fast ``propose`` is: against a plain implementation in the same run, and against the processor's own peak.
+"""How fast ``propose`` is: against a plain implementation, its own forward passes, and the processor's peak.
 
     python -m benchmarks.speed --data ../shared/data/msrc [--photos 24] [--repeats 3]
 

@@ -33,7 +33,7 @@ class Cut:
     seed: tuple[int, int]  # row, col of the largest value
     eigengap: float  # [0, 1]: gap between the second and the third eigenvalue of the normalised affinity
     eigenvalues: tuple[float, ...]  # largest first, of D^-1/2 A D^-1/2
-    dense: bool  # True if Lanczos did not converge and the dense solver was used
+    dense: bool  # True if the dense solver was used: for a small graph, or where Lanczos did not converge
 
 
 def cut_objects(
@@ -48,8 +48,8 @@ def cut_objects(
         attention: (N,) attention of CLS to the patches, for the rule "attended"; without it that rule is "border".
 
     Returns:
-        The cuts in the order found; the first is always there unless the photo has too few patches. A further one is
-        dropped if it is smaller than ``min_area``.
+        The cuts in the order found; none where the photo has too few patches, or where patches that are all alike leave
+        nothing to cut. One after the first is dropped if it is smaller than ``min_area``.
     """
     links = np.where(affinity > config.tau, np.float32(1), np.float32(FAINT_LINK))
     free = np.ones(len(affinity), dtype=bool)
@@ -111,7 +111,7 @@ def second_eigenvector(
     """The vector that relaxes the normalised cut.
 
     It is the second-smallest generalised eigenvector of (D - A, D), computed as D^-1/2 z with z the second-*largest*
-    eigenvector of D^-1/2 A D^-1/2, which Lanczos finds in a few dozen products. The largest is known beforehand, the
+    eigenvector of D^-1/2 A D^-1/2, which Lanczos finds in ten to twenty products. The largest is known beforehand, the
     square root of the degrees with eigenvalue 1, and is taken out; the start vector is fixed, and so is the generator
     that ARPACK draws on when it restarts, so that equal graphs give equal cuts.
 
