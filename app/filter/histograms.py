@@ -13,7 +13,7 @@ from app.filter.data import Candidates
 from app.mask_detail.facts import SIGNALS
 from maskdistill.config import FilterConfig, describe_settings
 from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult, Threshold
-from maskdistill.pseudo_labels.threshold_curves import bins_of, curve, histogram, levels_of
+from maskdistill.pseudo_labels.threshold_curves import Bins, bins_of, curve, histogram, levels_of
 
 _NUM_BINS = 50
 _HTML = """
@@ -135,9 +135,9 @@ def _card(candidates: Candidates, config: FilterConfig, signal: str) -> dict[str
 
 
 @cache.newest(4 * len(_AXES))
-def _bins(place: tuple[Path, str], key: Hashable, candidates: Candidates) -> np.ndarray:
+def _bins(place: tuple[Path, str], key: Hashable, candidates: Candidates) -> Bins:
     signal = place[1]
-    return bins_of(getattr(candidates.signals, signal), _AXES[signal].edges).astype(np.int16)
+    return bins_of(getattr(candidates.signals, signal), _AXES[signal].edges)
 
 
 @cache.newest(4 * len(THRESHOLDS))

@@ -1,6 +1,5 @@
 """What the filter keeps, by rule and by cluster. A click on a bar shows its masks only."""
 
-import numpy as np
 import streamlit as st
 
 from app import selection
@@ -8,7 +7,7 @@ from app.filter.bars import Bar, bars
 from app.filter.data import Candidates
 from maskdistill.config import FilterConfig
 from maskdistill.pictures import colors
-from maskdistill.pseudo_labels.filter import KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
+from maskdistill.pseudo_labels.filter import KEEPING, KEPT, RULE_HELP, RULES, FilterResult, rules_in_force
 
 FEW = 30  # kept masks of a cluster below which it is pointed out, unless the settings say how many it must have
 
@@ -17,7 +16,6 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
     """Every rule that is in force or decided on a mask."""
     in_force = {threshold.rule for threshold in rules_in_force(config)}
     counts = result.counts()
-    kept_by = {RULES[number] for number in np.unique(result.rule[result.kept]).tolist()}
     items = [
         Bar(
             rule,
@@ -26,7 +24,7 @@ def draw_rules(config: FilterConfig, result: FilterResult) -> None:
             len(result.kept),
             f"{count:,}",
             f"{RULE_HELP[rule][0].upper()}{RULE_HELP[rule][1:]}.",
-            fill="kept" if rule in kept_by else "dropped",
+            fill="kept" if count and rule in KEEPING else "dropped",
         )
         for rule, count in counts.items()
         if count or rule in in_force or rule == KEPT

@@ -69,8 +69,7 @@ def _curve(key: tuple[Any, ...], config: FilterConfig, field: str, _candidates: 
 def _now(candidates: Candidates, result: FilterResult) -> list[dict[str, float]]:
     """The same of the thresholds on show; empty if no kept mask has ground truth."""
     assert candidates.truth_iou is not None  # else nothing is drawn
-    iou = candidates.truth_iou[result.kept]
-    iou = iou[~np.isnan(iou)]
+    iou = candidates.truth_iou[result.kept & ~np.isnan(candidates.truth_iou)]
     if not len(iou):
         return []
     fits = float(np.mean(iou >= GOOD_FIT))

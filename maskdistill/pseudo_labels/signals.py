@@ -1,6 +1,6 @@
 """What the filter knows of masks: their signals, the photos and clusters that they share, and who is best in these."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
@@ -12,6 +12,7 @@ from maskdistill.errors import RunError, ShapeError
 if TYPE_CHECKING:
     import pandas as pd
 
+_MANY_GROUPS = 2**14  # twice as many fit into 16 bits
 MARGIN = 1e-9  # so that 55 % of 20 masks are 11: 0.55 * 20 is 11.000000000000002
 
 
@@ -19,13 +20,13 @@ class Groups(NamedTuple):
     """Which masks belong together."""
 
     ids: np.ndarray  # (G,) ascending
-    codes: np.ndarray  # (N,) index into ids
+    codes: np.ndarray  # (N,) int16 or int32 index into ids
 
-    def present(self, kept: np.ndarray) -> np.ndarray:
-        """(G,) bool: groups with a kept mask, by the (N,) bool ``kept``."""
-        present = np.zeros(len(self.ids), bool)
-        present[self.codes[kept]] = True
-        return present
+    @classmethod
+    def of(cls, values: np.ndarray) -> Self:
+        """Masks that share a value of (N,)."""
+        ids, codes = np.unique(values, return_inverse=True)
+        return cls(ids, codes.astype(np.int16 if len(ids) < _MANY_GROUPS else np.int32))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,18 +81,29 @@ class MaskSignals:
     @cached_property
     def photos(self) -> Groups:
         """Masks by photo."""
-        return Groups(*np.unique(self.image, return_inverse=True))
+        return Groups.of(self.image)
+
+    def greatest_of_photos(self, values: np.ndarray) -> np.ndarray:
+        """(G,) greatest of the (N,) values of each photo's masks, in the order of ``photos``."""
+        order, first = self._by_photo
+        if not len(first):
+            return values[:0]
+        greatest = np.logical_or if values.dtype == bool else np.maximum
+        return greatest.reduceat(values if order is None else values[order], first)
 
     @cached_property
-    def by_photo(self) -> tuple[np.ndarray, np.ndarray]:
-        """(N,) indices of the masks, photo by photo in the order of ``photos``, and (G,) where each photo begins."""
-        order = np.argsort(self.photos.codes, kind="stable")
-        return order, np.searchsorted(self.photos.codes[order], np.arange(len(self.photos.ids)))
+    def _by_photo(self) -> tuple[np.ndarray | None, np.ndarray]:
+        """(N,) indices of the masks photo by photo, None where they come so, and (G,) where each photo begins."""
+        codes, order = self.photos.codes, None
+        if (codes[1:] < codes[:-1]).any():
+            order = np.argsort(codes, kind="stable")
+            codes = codes[order]
+        return order, np.searchsorted(codes, np.arange(len(self.photos.ids), dtype=codes.dtype))
 
     @cached_property
     def clusters(self) -> Groups:
         """Masks by cluster."""
-        return Groups(*np.unique(self.cluster, return_inverse=True))
+        return Groups.of(self.cluster)
 
     @cached_property
     def distance_quantile(self) -> np.ndarray:
@@ -111,11 +123,32 @@ class MaskSignals:
         places, counts = _places(self.clusters, -self.score, ties_share=False)
         return places / np.maximum(counts, 1) + MARGIN
 
+    def share_below(self, signal: str) -> np.ndarray:
+        """(N,) share of the measured masks with a smaller value of a signal, in [0, 1), NaN for NaN."""
+        return self._kept("below", signal, _share_below)
+
+    def from_least(self, signal: str) -> np.ndarray:
+        """(M,) int32 indices of the measured masks, from the least value of a signal up; equal ones as they come."""
+        return self._kept("from least", signal, _ascending)
+
+    def from_greatest(self, signal: str) -> np.ndarray:
+        """(M,) int32 indices of the measured masks, from the greatest value down; equal ones as they come."""
+        return self._kept("from greatest", signal, lambda values: _ascending(-values))
+
+    def _kept(self, what: str, signal: str, make: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+        if (what, signal) not in self._made:
+            self._made[what, signal] = make(getattr(self, signal))
+        return self._made[what, signal]
+
     @cached_property
-    def shares_below(self) -> dict[str, np.ndarray]:
-        """(N,) share of the measured masks with a smaller value, in [0, 1), NaN for NaN; by signal."""
-        names = ("score", "iou", "agreement", "distance_quantile", "area", "border", "standing")
-        return {name: _share_below(getattr(self, name)) for name in names}
+    def last_drops(self) -> dict[str, tuple[float, np.ndarray]]:
+        """By threshold: its last value, and (N,) what it drops; kept here by ``Threshold.drops``."""
+        return {}
+
+    @cached_property
+    def _made(self) -> dict[tuple[str, str], np.ndarray]:
+        """What was asked for of single signals."""
+        return {}
 
     @cached_property
     def best_first(self) -> np.ndarray:
@@ -172,6 +205,11 @@ def _places(groups: Groups, values: np.ndarray, *, ties_share: bool) -> tuple[np
     places[np.isnan(values)] = np.nan
     counts = np.bincount(groups.codes[~np.isnan(values)], minlength=len(groups.ids))
     return places, counts[groups.codes]
+
+
+def _ascending(values: np.ndarray) -> np.ndarray:
+    measured = len(values) - int(np.count_nonzero(np.isnan(values)))
+    return np.argsort(values, kind="stable")[:measured].astype(np.int32)  # NaN last
 
 
 def _share_below(values: np.ndarray) -> np.ndarray:

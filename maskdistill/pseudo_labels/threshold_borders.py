@@ -10,7 +10,7 @@ import numpy as np
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError
-from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, Threshold, rules_in_force
+from maskdistill.pseudo_labels.filter import RULES, THRESHOLDS, FilterResult, Threshold, dropped_by, rules_in_force
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.pseudo_labels.threshold_curves import threshold_of
 
@@ -28,7 +28,7 @@ def margins(signals: MaskSignals, threshold: Threshold, value: float) -> np.ndar
 
     A mask that was not measured is infinitely far; the neutral value drops nothing.
     """
-    values, below = getattr(signals, threshold.signal), signals.shares_below[threshold.signal]
+    values, below = getattr(signals, threshold.signal), signals.share_below(threshold.signal)
     step = 1 / max(1, int(np.count_nonzero(~np.isnan(values))))
     if threshold.drops_below:
         found = below - step * np.count_nonzero(values < value)
@@ -54,19 +54,29 @@ def find_border(result: FilterResult, config: FilterConfig, field: str = "") -> 
         ConfigError: If there is no threshold of that name.
     """
     signals = result.signals
-    moving = [threshold_of(field)] if field else rules_in_force(config)
+    moving = (threshold_of(field),) if field else rules_in_force(config)
+    undecided = (signals.decision == 0) & ~dropped_by(signals, config, lambda threshold: threshold not in moving)
+    if len(moving) == 1:
+        return _border_of_one(moving[0], getattr(config, moving[0].field), result, undecided)
     margin, rule = np.full(len(signals.image), np.inf), np.zeros(len(signals.image), np.int8)
     for threshold in moving:
         found = margins(signals, threshold, getattr(config, threshold.field))
         rule[found < margin] = THRESHOLDS.index(threshold)
         margin = np.minimum(margin, found)
-    dropped_by_others = np.zeros(len(margin), bool)
-    for threshold in rules_in_force(config):
-        if threshold not in moving:
-            dropped_by_others |= threshold.drops(signals, getattr(config, threshold.field))
-    near = (signals.decision == 0) & np.isfinite(margin) & ~dropped_by_others
+    near = undecided & np.isfinite(margin)
     kept, dropped = np.flatnonzero(near & (margin >= 0)), np.flatnonzero(near & (margin < 0) & ~result.kept)
     return Border(_nearest_first(kept, margin), _nearest_first(dropped, margin), rule)
+
+
+def _border_of_one(threshold: Threshold, value: float, result: FilterResult, undecided: np.ndarray) -> Border:
+    """Masks in the order of one signal, which no value changes, lie in that of their margins on both sides of it."""
+    signals, signal = result.signals, threshold.signal
+    up, down = signals.from_least(signal), signals.from_greatest(signal)
+    passing, failing = (up, down) if threshold.drops_below else (down, up)
+    num_failing = int(np.count_nonzero(threshold.drops(signals, value)))
+    kept, dropped = passing[num_failing:], failing[len(failing) - num_failing :]
+    rule = np.full(len(signals.image), THRESHOLDS.index(threshold), np.int8)
+    return Border(kept[undecided[kept]], dropped[(undecided & ~result.kept)[dropped]], rule)
 
 
 def _nearest_first(rows: np.ndarray, margin: np.ndarray) -> np.ndarray:

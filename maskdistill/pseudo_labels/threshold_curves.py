@@ -1,6 +1,6 @@
 """What the filter would keep as one of its thresholds moves: curves and histograms beside a slider."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from heapq import heappop, heappushpop
@@ -11,7 +11,7 @@ import numpy as np
 
 from maskdistill.config import FilterConfig
 from maskdistill.errors import ConfigError, ShapeError
-from maskdistill.pseudo_labels.filter import THRESHOLDS, Threshold, rules_in_force
+from maskdistill.pseudo_labels.filter import THRESHOLDS, Threshold, dropped_by
 from maskdistill.pseudo_labels.signals import MaskSignals
 
 GOOD_FIT = 0.5  # IoU with ground truth from which a mask counts as a fit, as detection has it
@@ -42,6 +42,13 @@ class Histogram(NamedTuple):
     accepted: np.ndarray  # (B,) int64, masks that a person accepted: no threshold matters
     elsewhere: np.ndarray  # (B,) int64, masks that another rule or a person drops anyway
     unmeasured: int  # masks without a value: no threshold of this signal drops them
+
+
+class Bins(NamedTuple):
+    """Masks by the bin of one signal, whatever the thresholds."""
+
+    places: np.ndarray  # (N,) bin of each mask, 1 to B, 0 without a value
+    counts: np.ndarray  # (B + 1,) masks of each, those without a value first
 
 
 def curve(
@@ -100,6 +107,8 @@ def quality_curve(
 def levels_of(signals: MaskSignals, field: str, values: Sequence[float] | np.ndarray) -> np.ndarray:
     """(N,) how many of (V,) values of a threshold, loosest first, let each mask pass: V for one without a value.
 
+    In as few bits as hold V: of them are read all, for each threshold, as any of them moves.
+
     Raises:
         ConfigError: If there is no threshold of that name.
     """
@@ -108,7 +117,7 @@ def levels_of(signals: MaskSignals, field: str, values: Sequence[float] | np.nda
     strength = np.where(np.isnan(measured), np.inf, measured if moving.drops_below else -measured)
     limits = np.sort(_limits(moving, values).astype(strength.dtype))
     levels = np.searchsorted(limits, strength, side="right")
-    return levels.astype(np.int16 if len(limits) < np.iinfo(np.int16).max else np.int64)
+    return levels.astype(np.min_scalar_type(len(limits)))
 
 
 def _limits(moving: Threshold, values: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -117,13 +126,15 @@ def _limits(moving: Threshold, values: Sequence[float] | np.ndarray) -> np.ndarr
     return np.where(values == moving.neutral, -np.inf, values if moving.drops_below else -values)
 
 
-def bins_of(values: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """(N,) int64 bin of each value, 0 to B - 1; values outside (B + 1,) ascending ``edges`` fall into the end ones."""
-    return np.clip(np.searchsorted(edges, values, side="right") - 1, 0, len(edges) - 2)
+def bins_of(values: np.ndarray, edges: np.ndarray) -> Bins:
+    """(N,) values in the bins between (B + 1,) ascending ``edges``; those outside fall into the end ones."""
+    places = np.clip(np.searchsorted(edges, values, side="right"), 1, len(edges) - 1)
+    places = np.where(np.isnan(values), 0, places).astype(np.min_scalar_type(len(edges)))
+    return Bins(places, np.bincount(places, minlength=len(edges)))
 
 
 def histogram(
-    signals: MaskSignals, config: FilterConfig, signal: str, edges: np.ndarray, bins: np.ndarray | None = None
+    signals: MaskSignals, config: FilterConfig, signal: str, edges: np.ndarray, bins: Bins | None = None
 ) -> Histogram:
     """Masks by the value of one signal, apart by whether its own thresholds decide on them.
 
@@ -134,15 +145,11 @@ def histogram(
         edges: (B + 1,) ascending; values outside fall into the first or last bin.
         bins: What ``bins_of`` returns for the signal, where that is at hand.
     """
-    values = getattr(signals, signal)
-    bins = bins_of(values, edges) if bins is None else bins
-    measured = ~np.isnan(values)
-    dropped = _dropped_by(signals, config, lambda threshold: threshold.signal != signal)
-    undecided, accepted = measured & (signals.decision == 0), measured & (signals.decision > 0)
-    every, free, taken = (
-        np.bincount(bins[rows], minlength=len(edges) - 1) for rows in (measured, undecided & ~dropped, accepted)
-    )
-    return Histogram(edges, free, taken, every - free - taken, int(np.count_nonzero(~measured)))
+    bins = bins_of(getattr(signals, signal), edges) if bins is None else bins
+    dropped = dropped_by(signals, config, lambda threshold: threshold.signal != signal)
+    counted = bins.places * ((signals.decision == 0) & ~dropped), bins.places[signals.decision > 0]
+    free, accepted = (np.bincount(places, minlength=len(edges))[1:] for places in counted)
+    return Histogram(edges, free, accepted, bins.counts[1:] - free - accepted, int(bins.counts[0]))
 
 
 def threshold_of(field: str) -> Threshold:
@@ -187,10 +194,10 @@ class _Sweep:
         for value in (values.min(), values.max()) if values.size else ():  # NaN is both
             limit: dict[str, Any] = {field: float(value)}
             replace(config, **limit)
-        strength = levels_of(signals, field, values) if levels is None else levels.copy()
-        strength[_dropped_by(signals, config, lambda threshold: threshold is not moving)] = 0
+        levels = levels_of(signals, field, values) if levels is None else levels
+        dropped = dropped_by(signals, config, lambda threshold: threshold is not moving)
+        strength = levels * (~dropped & (signals.decision == 0))  # a tenth of the time that masked assignments take
         strength[signals.decision > 0] = len(values)
-        strength[signals.decision < 0] = 0
         places = np.empty(len(values), np.int64)
         places[np.argsort(_limits(moving, values), kind="stable")] = np.arange(len(values))
         return cls(signals, config, strength, places)
@@ -218,8 +225,7 @@ class _Sweep:
     @cached_property
     def of_photos(self) -> tuple[np.ndarray, np.ndarray]:
         """(G,) limit above which each photo has no mask, and limit above which it has one again, V if never."""
-        order, first = self.signals.by_photo
-        gone = np.maximum.reduceat(self.strength[order], first) if len(first) else self.strength[:0]
+        gone = self.signals.greatest_of_photos(self.strength)
         again = np.full_like(gone, len(self.places))
         back, since = self.returns
         np.minimum.at(again, self.signals.photos.codes[back], since)
@@ -258,7 +264,7 @@ def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
     """
     if len(strength) <= wanted:
         return np.zeros(len(strength), strength.dtype)
-    weaker = np.sort(-strength[wanted:]).tolist()  # ascending, so it is a heap
+    weaker = np.sort(-strength[wanted:].astype(np.int64)).tolist()  # ascending, so it is a heap
     limit = -heappop(weaker)
     limits = [limit]
     for before in strength[wanted - 1 : 0 : -1].tolist():
@@ -266,11 +272,3 @@ def _return_limits(strength: np.ndarray, wanted: int) -> np.ndarray:
             limit = -heappushpop(weaker, -before)
         limits.append(limit)
     return np.array(limits[::-1], strength.dtype)
-
-
-def _dropped_by(signals: MaskSignals, config: FilterConfig, which: Callable[[Threshold], bool]) -> np.ndarray:
-    """(N,) bool: masks that one of these thresholds drops, whatever people decided."""
-    dropped = np.zeros(len(signals.image), bool)
-    for threshold in filter(which, rules_in_force(config)):
-        dropped |= threshold.drops(signals, getattr(config, threshold.field))
-    return dropped

@@ -274,3 +274,22 @@ def test_columns_become_signals():
 def test_columns_that_cannot_be_used_are_named(columns, message):
     with pytest.raises(RunError, match=message):
         MaskSignals.from_columns(columns)
+
+
+def test_thresholds_that_go_back_and_forth_drop_what_their_value_says():
+    """What a threshold dropped last is kept with the masks: neither another value nor another rule may get it."""
+    signals = signals_of([0.1, 0.5, 0.9], iou=[0.9, 0.5, 0.1])
+    kept = [
+        filter_masks(signals, FilterConfig(**{field: value}, empty_photos="none")).kept.tolist()
+        for field, value in (("min_score", 0.3), ("min_iou", 0.3), ("min_score", 0.7), ("min_score", 0.3))
+    ]
+    assert kept == [[False, True, True], [True, True, False], [False, False, True], [False, True, True]]
+
+
+@pytest.mark.parametrize("count", [3, 40_000])
+def test_photos_and_clusters_are_told_apart_however_many_there_are(count):
+    numbers = np.arange(count)
+    signals = signals_of(np.where(numbers % 3, 0.9, 0.1), image=numbers, cluster=numbers + 1)
+    result = filter_masks(signals, FilterConfig(min_score=0.5, empty_photos="none"))
+    assert result.photos().kept == result.kept.sum() == (numbers % 3 > 0).sum()
+    assert [counts.kept for counts in result.clusters().values()] == (numbers % 3 > 0).astype(int).tolist()

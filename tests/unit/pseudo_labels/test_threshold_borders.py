@@ -58,6 +58,13 @@ def test_both_sides_of_one_threshold_come_nearest_first():
     assert found.dropped.tolist() == [1, 4, 0]
 
 
+@pytest.mark.parametrize("field", ["min_score", "max_area"])
+def test_equal_masks_come_by_index_on_both_sides(field):
+    signals = signals_of([0.4, 0.4, 0.6, 0.6, 0.4, 0.6], area=[0.6, 0.6, 0.4, 0.4, 0.6, 0.4])
+    found = border_of(signals, FilterConfig(**{field: 0.5}, **NONE_BACK), field)
+    assert (found.kept.tolist(), found.dropped.tolist()) == ([2, 3, 5], [0, 1, 4])
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_border_of_one_rule_is_what_changes_as_it_moves(seed):
     """All masks of the border, and no others, may be kept or dropped by some value of the threshold."""
@@ -69,6 +76,16 @@ def test_border_of_one_rule_is_what_changes_as_it_moves(seed):
         measured = ~np.isnan(getattr(signals, threshold.signal)) & (signals.decision == 0)
         assert sorted(found.kept) == np.flatnonzero(free & now & measured).tolist()
         assert sorted(found.dropped) == np.flatnonzero(free & ~now & measured).tolist()
+
+
+@pytest.mark.parametrize("threshold", THRESHOLDS, ids=lambda threshold: threshold.field)
+@pytest.mark.parametrize("seed", range(4))
+def test_border_of_one_rule_is_in_the_order_of_the_margins(threshold, seed):
+    signals, config = random_signals(seed, count=200), replace(random_config(seed), **NONE_BACK)
+    found = border_of(signals, config, threshold.field)
+    far = np.abs(margins(signals, threshold, getattr(config, threshold.field)).round(9))
+    for rows in (found.kept, found.dropped):
+        assert rows.tolist() == sorted(rows.tolist(), key=lambda row: (far[row], row))
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -24,6 +24,19 @@ def test_curve_equals_the_filter_at_every_value(threshold, seed):
         assert (masks, photos) == (result.kept.sum(), result.photos().kept)
 
 
+@pytest.mark.parametrize("photos", ["in order", "mixed"])
+def test_curve_of_more_values_than_a_byte_counts(photos):
+    signals, config = random_signals(3, count=400), FilterConfig(min_iou=0.3, empty_photos="none")
+    if photos == "in order":
+        signals = replace(signals, image=np.sort(signals.image))
+    values = np.linspace(0, 1, 301)
+    found = curve(signals, config, "min_score", values)
+    for place in (0, 100, 255, 256, 299):
+        result = filter_masks(signals, replace(config, min_score=float(values[place])))
+        assert (found.masks[place], found.photos[place]) == (result.kept.sum(), result.photos().kept)
+    assert 0 < found.masks[-1] < found.masks[0]
+
+
 def test_curve_moves_at_all():
     signals = signals_of([0.1, 0.5, 0.9], image=[0, 0, 1])
     found = curve(signals, FilterConfig(empty_photos="none"), "min_score", [0, 0.3, 0.6, 1])
