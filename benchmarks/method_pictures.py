@@ -24,9 +24,10 @@ from maskdistill.stages.chain import Options
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.foreground import as_cut
 from maskdistill.stages.plan import Plan
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
+from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import TOKEN_INFO
 
 PHOTOS = ("rocket", "hubble", "coins", "cat", "astronaut")
 HEIGHT, MOST_WIDTH, GAP = 168, 250, 6  # pixels of a picture in its strip

@@ -33,6 +33,7 @@ from maskdistill.proposals.live import LiveProposals
 from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
 from maskdistill.review import decisions
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import run_axes
 
 if TYPE_CHECKING:  # importing these loads torch, which the first steps do without
     from maskdistill.datasets.transforms import PatchGeometry
@@ -239,6 +240,7 @@ def _head_blocks(photo_on_run: PhotoOnRun) -> tuple[int, ...]:
 
 
 def _head_tokens(photo_on_run: PhotoOnRun) -> np.ndarray:
-    features, photo = photo_on_run.trained.config.features, photo_on_run.photo
+    trained, photo = photo_on_run.trained, photo_on_run.photo
+    features = trained.config.features
     fresh = partial(_fresh_tokens, features, photo_cache.photo_key(photo), photo)
-    return head_tokens(photo_on_run.live, _head_blocks(photo_on_run), fresh)
+    return head_tokens(photo_on_run.live, _head_blocks(photo_on_run), run_axes(trained.run, features), fresh)

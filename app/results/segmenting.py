@@ -24,6 +24,7 @@ from maskdistill.proposals.crf import crf_available, refine_classes
 from maskdistill.proposals.live import LIVE_SIDE, live_size
 from maskdistill.roots import scratch_folder
 from maskdistill.storage.run_folder import Run, fingerprint
+from maskdistill.storage.token_store import run_axes
 
 if TYPE_CHECKING:  # importing it loads torch
     from maskdistill.datasets.transforms import PatchGeometry
@@ -98,7 +99,8 @@ def _models(path: Path, names: tuple[str, ...], stamp: Any) -> Models:
 
     run = Run(path)
     config = run_config(run.info())
-    tokens = KeptTokens(lambda photo: FreshTokens(config.features, photo_cache.backbone(config.features))(photo))
+    axes = run_axes(run, config.features)
+    tokens = KeptTokens(lambda photo: FreshTokens(config.features, photo_cache.backbone(config.features), axes)(photo))
     kinds = (STAGE1, FINAL) if names[0] == STAGE1 else (FINAL,)
     return Models(config, {kind: load_model(run, name, tokens) for kind, name in zip(kinds, names, strict=False)})
 

@@ -42,6 +42,11 @@ class FeatureConfig:
         "keep the head's tokens on disk, 1.2 MB a photo at 336 pixels; training needs them",
         label="Keep tokens on disk",
     )
+    tokens: Literal["float16", "compact"] = setting(
+        "float16",
+        "what is kept of them; compact: 8 bits on each of 128 principal axes, a twelfth of the disk",
+        label="Tokens on disk",
+    )
 
     def __post_init__(self) -> None:
         check_values(FeatureConfig, vars(self), "features.")

@@ -29,6 +29,7 @@ from maskdistill.models.patch_head import PatchHeadPredictor, patch_affinity, sm
 from maskdistill.models.predictor import load_model
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.token_store import TokenAxes, run_axes
 
 MODEL, EXAMPLE = "model.onnx", "label_photo.py"
 TOLERANCE = 1e-4  # of the logits
@@ -58,6 +59,22 @@ class Session(Protocol):
         ...
 
 
+class KeptAxes(nn.Module):
+    """(N, D) tokens without what compact tokens do not keep; what 8 bits lose of the rest is left in."""
+
+    mean: Tensor
+    axes: Tensor
+
+    def __init__(self, axes: TokenAxes) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.from_numpy(axes.mean))
+        self.register_buffer("axes", torch.from_numpy(axes.axes))
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, D)."""
+        return (tokens - self.mean) @ self.axes @ self.axes.T + self.mean
+
+
 class PatchNetwork(nn.Module):
     """Transformer and head, from patch embeddings to logits, in float32.
 
@@ -66,6 +83,7 @@ class PatchNetwork(nn.Module):
         blocks: Numbers of the blocks whose tokens the head reads, from 1.
         predictor: The trained head.
         config: Its settings.
+        axes: Of the tokens that it was trained on, if these were compact.
     """
 
     start: Tensor
@@ -73,7 +91,12 @@ class PatchNetwork(nn.Module):
     norm: nn.Module
 
     def __init__(
-        self, backbone: Backbone, blocks: tuple[int, ...], predictor: PatchHeadPredictor, config: TrainConfig
+        self,
+        backbone: Backbone,
+        blocks: tuple[int, ...],
+        predictor: PatchHeadPredictor,
+        config: TrainConfig,
+        axes: TokenAxes | None = None,
     ) -> None:
         super().__init__()
         model = backbone.model
@@ -87,6 +110,7 @@ class PatchNetwork(nn.Module):
         self.embed_norm, self.norm_pre, self.norm = model.patch_embed.norm, model.norm_pre, model.norm
         self.blocks = nn.ModuleList(model.blocks[: max(blocks)])
         self.wanted, self.smoothing, self.head = blocks, config.smoothing, predictor.model
+        self.kept = nn.Identity() if axes is None else KeptAxes(axes)
 
     def forward(self, patches: Tensor) -> Tensor:
         """(1, N, D) patch embeddings with positions to (N, K + 1) logits."""
@@ -96,7 +120,7 @@ class PatchNetwork(nn.Module):
             x = block(x)
             if number in self.wanted:
                 found[number] = self.norm(x)[0, self.start.shape[1] :]
-        tokens = torch.cat([found[number] for number in self.wanted], dim=1)
+        tokens = self.kept(torch.cat([found[number] for number in self.wanted], dim=1))
         logits = self.head(tokens)
         return smooth_by_affinity(logits, patch_affinity(tokens, self.smoothing)) if self.smoothing else logits
 
@@ -142,7 +166,8 @@ def export_onnx(run: Run, out: Path, *, stage: str = "final", class_names: Seque
     predictor = load_model(run, stage, lambda photo: _no_tokens(photo), object_prior=False)
     assert isinstance(predictor, PatchHeadPredictor)
     predictor.model.cpu()
-    network = PatchNetwork(backbone, head_blocks(backbone, features), predictor, training).eval()
+    axes = run_axes(run, config.features)
+    network = PatchNetwork(backbone, head_blocks(backbone, features), predictor, training, axes).eval()
     reading = _reading_of(backbone, features)
     model = photo_graph(_trace(network, len(reading.bias)), reading, predictor.num_classes)
     names = clean_class_names(class_names or [f"cluster {n}" for n in range(1, predictor.num_classes + 1)])[0]

@@ -11,8 +11,8 @@ from maskdistill.datasets.transforms import PatchGeometry, patch_grid
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest, Features
 from maskdistill.files import write_json
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import MissingFileError, read_json
+from maskdistill.storage.token_store import TOKEN_INFO, TokenAxes, TokenStore, as_stored
 
 DECODE_FACTOR = 2  # a photo is decoded at least so many times larger than the network reads it
 
@@ -23,10 +23,11 @@ class FreshTokens:
     Args:
         config: Settings.
         backbone: Of these settings, if it is loaded already.
+        axes: Of the run whose heads read them, if its tokens are compact.
     """
 
-    def __init__(self, config: FeatureConfig, backbone: Backbone | None = None) -> None:
-        self._config = config
+    def __init__(self, config: FeatureConfig, backbone: Backbone | None = None, axes: TokenAxes | None = None) -> None:
+        self._config, self._axes = config, axes
         self.backbone = backbone or load_backbone(config)
         self.blocks = head_blocks(self.backbone, config)
 
@@ -39,7 +40,7 @@ class FreshTokens:
         """The same of an RGB picture that stands for a photo of this size in pixels."""
         geometry = self.backbone.geometry(height, width, self._config)
         features = self.backbone.features(image, geometry, FeatureRequest(token_blocks=self.blocks))
-        return stack_tokens(features, self.blocks).astype(np.float16), geometry
+        return as_stored(stack_tokens(features, self.blocks), self._axes), geometry
 
 
 class StoredTokens:
@@ -51,7 +52,7 @@ class StoredTokens:
     """
 
     def __init__(self, folder: Path, config: FeatureConfig) -> None:
-        self.store, self._config = ArrayStore(folder), config
+        self.store, self._config = TokenStore(folder), config
         path = folder / TOKEN_INFO
         try:
             info = read_json(path)

@@ -18,6 +18,7 @@ from maskdistill.pseudo_labels.new_photo import ClusterSpace, Places
 from maskdistill.stages.samples import read_samples
 from maskdistill.stages.select import read_decisions
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
+from maskdistill.storage.token_store import TokenAxes, as_stored, run_axes
 
 if TYPE_CHECKING:  # importing these loads torch
     from maskdistill.datasets.transforms import PatchGeometry
@@ -90,20 +91,23 @@ def at_size(photo: Photo, side: int) -> Photo:
     return replace(photo, height=height, width=width)
 
 
-def head_tokens(live: "LiveProposals", blocks: tuple[int, ...], fresh: Callable[[], np.ndarray]) -> np.ndarray:
+def head_tokens(
+    live: "LiveProposals", blocks: tuple[int, ...], axes: TokenAxes | None, fresh: Callable[[], np.ndarray]
+) -> np.ndarray:
     """What a head reads of the photo: out of the pass that the masks were cut from, as a rule.
 
     Args:
         live: The photo's masks, with the features that they were cut from.
         blocks: Which the head reads.
+        axes: Of the run's tokens, if these are compact.
         fresh: Reads them by a pass of its own, which a head of early blocks needs.
     """
     from maskdistill.features.patch_tokens import stack_tokens
 
     features = live.view.features
     if set(blocks) <= set(features.patch_tokens):
-        return stack_tokens(features, blocks).astype(np.float16)
-    return fresh()
+        return as_stored(stack_tokens(features, blocks), axes)
+    return as_stored(fresh(), axes)
 
 
 def place_masks(
@@ -227,7 +231,7 @@ def predict_photo(
 
     fresh, geometry = FreshTokens(config.features, backbone), live.view.geometry
     blocks = head_blocks(backbone, config.features)
-    tokens = head_tokens(live, blocks, lambda: fresh(photo)[0])
+    tokens = head_tokens(live, blocks, run_axes(run, config.features), lambda: fresh(photo)[0])
 
     @cache
     def seen() -> tuple[np.ndarray, np.ndarray, int]:

@@ -14,6 +14,7 @@ from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
 from maskdistill.proposals.propose import Recipe, extract_views, find_pool
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import as_stored, run_axes
 
 
 def has_instances(run: Run) -> bool:
@@ -36,6 +37,7 @@ class NewInstances:
         self._config = run.config()
         self._backbone = load_backbone(self._config.features)
         self._blocks = head_blocks(self._backbone, self._config.features)
+        self._axes = run_axes(run, self._config.features)
         self._recipe = Recipe.resolve(self._config.proposals, self._config.crf, self._backbone)
         self._foreground = ForegroundHeads.load(run.foreground.heads_path)
         self._finder = InstanceFinder.load(run.instances, self._config.instances, len(self._blocks))
@@ -68,7 +70,7 @@ class NewInstances:
         request = self._recipe.request
         request = replace(request, token_blocks=tuple(sorted({*request.token_blocks, *self._blocks})))
         views = extract_views(self._backbone, image, size, features, request, view_scale=self._recipe.view_scale)
-        tokens = stack_tokens(views[0].features, self._blocks).astype(np.float16)
+        tokens = as_stored(stack_tokens(views[0].features, self._blocks), self._axes)
         probability = self._foreground.probability(patch_vectors(tokens, len(self._blocks)))
         pools = find_pool(*views, self._recipe)
         look = Look(tokens, probability.reshape(tokens.shape[:2]), pools, size, image)

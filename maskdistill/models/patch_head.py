@@ -19,7 +19,7 @@ from maskdistill.datasets import IGNORE_INDEX, Photo
 from maskdistill.datasets.transforms import PatchGeometry, pixels_to_patches
 from maskdistill.models.losses import class_weights, soft_cross_entropy
 from maskdistill.models.trained import load_trained
-from maskdistill.storage.photo_arrays import ArrayStore
+from maskdistill.storage.token_store import TokenStore
 
 CACHED_BYTES = 256 * 2**20  # of targets kept in memory; the rest is made again for each batch
 STATISTICS_PHOTOS = 256  # photos whose tokens give mean and spread
@@ -69,7 +69,7 @@ class PatchHead(nn.Module):
         """Logits, background first."""
         return self.net((tokens.float() - self.mean) * self.scale)
 
-    def standardise(self, tokens: ArrayStore, numbers: Sequence[int]) -> None:
+    def standardise(self, tokens: TokenStore, numbers: Sequence[int]) -> None:
         """Take mean and spread of every dimension from (at most 256, evenly spread) photos.
 
         The spread is the one inside a photo, so that differences between photos keep their size.
@@ -97,7 +97,7 @@ class PatchHeadTask:
     def __init__(
         self,
         model: PatchHead,
-        tokens: ArrayStore,
+        tokens: TokenStore,
         numbers: Sequence[int],
         geometries: Sequence[PatchGeometry],
         label_of: LabelsOf,
@@ -140,8 +140,8 @@ class PatchHeadTask:
         target, weight = self._target(index)
         count = max(1, round(self._config.patch_share * len(target)))
         chosen = torch.randperm(len(target), generator=generator)[:count]
-        tokens = self._tokens.read(self._numbers[index]).reshape(len(target), -1)
-        return torch.from_numpy(tokens[chosen.numpy()]), target[chosen], weight[chosen]
+        tokens = self._tokens.read_patches(self._numbers[index], chosen.numpy())
+        return torch.from_numpy(tokens), target[chosen], weight[chosen]
 
     def _read(self, index: int) -> Tensor:
         tokens = self._tokens.read(self._numbers[index])

@@ -14,6 +14,7 @@ from maskdistill.models.object_prior import ObjectPriorPredictor
 from maskdistill.proposals.crf import refine_classes
 from maskdistill.storage.read_files import MissingFileError
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import run_axes
 
 TokensOf = Callable[[Photo], tuple[np.ndarray, PatchGeometry]]
 
@@ -57,7 +58,9 @@ def _load(run: Run, stage: str, config: RunConfig, tokens_of: TokensOf | None) -
         return MaskRcnnPredictor.load(path, settings, device)
     from maskdistill.models.patch_head import PatchHeadPredictor
 
-    return PatchHeadPredictor.load(path, settings, device, tokens_of or FreshTokens(config.features))
+    if tokens_of is None:
+        tokens_of = FreshTokens(config.features, axes=run_axes(run, config.features))
+    return PatchHeadPredictor.load(path, settings, device, tokens_of)
 
 
 def label_photo(predictor: Predictor, photo: Photo, config: RunConfig, *, crf: bool) -> np.ndarray:

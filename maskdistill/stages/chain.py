@@ -257,7 +257,7 @@ def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunC
 
 def _with_made_features(run: Run, config: RunConfig) -> RunConfig:
     """The settings with the features that the masks were made with, as far as others would be other masks."""
-    made = read_json(run.stage_path("proposals"))["made_from"]["features"]  # without device, head_blocks and store
+    made = read_json(run.stage_path("proposals"))["made_from"]["features"]  # without those that decide no mask
     return dataclasses.replace(config, features=dataclasses.replace(config.features, **made))
 
 

@@ -12,10 +12,10 @@ from maskdistill.machine import num_gpus
 from maskdistill.stages.photo_work import Share
 from maskdistill.stages.pool import HERE, Workers
 from maskdistill.storage.mask_store import read_masks
-from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import TokenStore
 
 if TYPE_CHECKING:
     from maskdistill.datasets.transforms import PatchGeometry
@@ -71,9 +71,9 @@ class Context:
         return annotations_by_photo(self.run.codes_path)
 
     @property
-    def tokens(self) -> ArrayStore:
+    def tokens(self) -> TokenStore:
         """Patch tokens of each photo."""
-        return ArrayStore(self.tokens_path)
+        return TokenStore(self.tokens_path)
 
     @property
     def works_here(self) -> bool:

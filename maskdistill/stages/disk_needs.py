@@ -18,6 +18,7 @@ from maskdistill.errors import RunError
 from maskdistill.features.registry import BackboneSpec
 from maskdistill.stages.shards import PHOTOS_PER_PART
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import NUM_AXES
 
 TOLD_FROM = 100e6  # bytes below which nobody is told, and nothing refused
 SHORT = 0.8  # share of what a run will take, about, below which it is not begun
@@ -72,8 +73,8 @@ def require_disk(run: Run, needs: DiskNeeds, tell: Callable[[str], None]) -> Non
     sentence = needs.sentence(free)
     if free < SHORT * needs.total:
         raise RunError(
-            f"There is too little disk for {run.path}. {sentence} Free some space, give another --run, or fewer photos "
-            "by --limit."
+            f"There is too little disk for {run.path}. {sentence} Free some space, give another --run, fewer photos by "
+            "--limit, or keep tokens in a twelfth of their bytes: --set features.tokens=compact."
         )
     tell(sentence)
 
@@ -138,7 +139,9 @@ class PhotoNeeds:
 
     @property
     def tokens(self) -> float:
-        """Of its patch tokens, two bytes a number."""
+        """Of its patch tokens, two bytes a number, or a byte on each axis."""
+        if self.config.features.tokens == "compact":
+            return _file(self.patches * NUM_AXES)
         blocks = self.config.features.head_blocks or self.spec.head_blocks
         return _file(self.patches * self.width * len(blocks) * 2)
 

@@ -15,8 +15,10 @@ from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec, leave_out
-from maskdistill.storage.photo_arrays import TOKEN_INFO, PoolStore, VectorStore
+from maskdistill.stages.token_axes import find_axes
+from maskdistill.storage.photo_arrays import PoolStore, VectorStore
 from maskdistill.storage.read_files import read_json_if_there
+from maskdistill.storage.token_store import TOKEN_INFO
 
 STAGE = "embeddings"
 
@@ -105,6 +107,8 @@ def make_tokens(context: Context, before_others: Sequence[int] | None = None) ->
         context: The stage at work.
         before_others: Photos whose tokens are wanted before other shards may begin: where there are any, these alone.
     """
+    report = partial(context.reporter, "features")
+    find_axes(context.run, context.source, context.config, context.tokens_path, context.workers, report)
     numbers = context.own_numbers
     if context.share and before_others is not None:
         context, numbers = replace(context, share=None), list(before_others)

@@ -24,8 +24,9 @@ from maskdistill.stages.merge import write_results
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
+from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.read_files import read_json, read_json_if_there
+from maskdistill.storage.token_store import TOKEN_INFO
 
 STAGE = "foreground"
 FEWEST_PHOTOS = 8  # with masks; what fewer have in common says nothing

@@ -17,8 +17,9 @@ from maskdistill.proposals.foreground import patch_vectors
 from maskdistill.stages.context import Context
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import Task, WorkerSpec
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore, VectorStore
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.read_files import read_json
+from maskdistill.storage.token_store import TOKEN_INFO
 
 STAGE = "instances"
 PROJECTION_PATCHES = 40_000  # that PCA looks at

@@ -21,6 +21,7 @@ from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.run_folder import INSTANCES_PER_PHOTO, Run
+from maskdistill.storage.token_store import run_axes
 
 STAGE1 = "stage1"
 COMPOSITE_SIDE = 480  # pixels, shorter side of a composite
@@ -30,7 +31,8 @@ class CompositeWorker:
     """Makes one photo of others, and writes what the head learns from it."""
 
     def __init__(self, run: Path, config: RunConfig) -> None:
-        self._fresh, self._seed = FreshTokens(config.features), config.seed
+        axes = run_axes(Run(run), config.features)
+        self._fresh, self._seed = FreshTokens(config.features, axes=axes), config.seed
         self._foreground = ForegroundHeads.load(Run(run).foreground.heads_path)
         folders = [Run(run).instances.head(head) for head in range(config.instances.folds)]
         self._heads = [InstanceHead.load(folder.start_path) for folder in folders]

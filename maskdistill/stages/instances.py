@@ -28,10 +28,11 @@ from maskdistill.stages.merge import write_results
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import WorkerSpec, leave_out
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore, PoolStore
+from maskdistill.storage.photo_arrays import ArrayStore, PoolStore
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json, read_json_if_there
 from maskdistill.storage.run_folder import fingerprint
+from maskdistill.storage.token_store import TOKEN_INFO
 
 STAGE = "instances"
 UNFINISHED = "It is not finished."

@@ -146,6 +146,8 @@ class Plan:
             values["seed"] = self.config.seed
         if stage.name in ("foreground", "embeddings"):
             values["head_blocks"] = list(self.config.features.head_blocks)
+            if self.config.features.tokens != "float16":
+                values["tokens"] = self.config.features.tokens
         if stage.name == "clusters" and self.config.clusters.support:
             support = read_record(Run(self.run.path / "support"), "embeddings")
             values["support"] = support and support["fingerprint"]

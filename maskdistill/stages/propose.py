@@ -5,9 +5,10 @@ import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from maskdistill.stages.pool import HERE, Workers, ask_precision, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
 from maskdistill.stages.tasks import WorkerSpec, leave_out
+from maskdistill.stages.token_axes import find_axes
 from maskdistill.storage.imported_masks import MASKS_PER_PHOTO as IMPORTED_PER_PHOTO
 from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import Reporter, format_duration
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 
 STAGE = "proposals"
 CODE_VERSION = 2  # raise it when the same settings would make other masks
+_NOT_OF_MASKS = frozenset({"device", "head_blocks", "store", "tokens"})  # settings of the features that decide no mask
+_LATER_FEATURES = {"runtime": "torch", "tokens": "float16"}  # which runs made before did not have
 CHOICE = ("pool_keep", "pool_share")  # settings by which the stage ``foreground`` chooses from the pool
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
@@ -135,6 +139,9 @@ def hold_masks(
         progress = run.parts_path(STAGE, key)
         require_disk(run, find_needs(source, config, choice.spec, stages, tokens=tokens, parts=progress), on_disk)
         _begin(run, source, config, choice, requested, preset, imported)
+        if tokens is not None and imported is None:
+            report = partial(Reporter, run.progress_path, STAGE, quiet=quiet)
+            find_axes(run, source, config, tokens, workers, report)
         if share is not None:
             share.begin()
         pool = run.pool_path(key) if config.proposals.makes_pool else None
@@ -190,13 +197,13 @@ def describe_inputs(
     Of masks that were brought into the run, ``imported`` of run.json, it is a digest; what makes masks has no part.
     """
     if imported is not None:
-        features = _describe_features(source, config, choice, {"device", "head_blocks", "store"})
+        features = _describe_features(source, config, choice, _NOT_OF_MASKS)
         brought = {"proposals": {"imported": imported["digest"]}, "crf": None}
         return {"stage": STAGE, "code": CODE_VERSION, **features, **brought}
     return {
         "stage": STAGE,
         "code": CODE_VERSION,
-        **_describe_features(source, config, choice, {"device", "head_blocks", "store"}),
+        **_describe_features(source, config, choice, _NOT_OF_MASKS),
         "proposals": _describe_proposals(config.proposals),
         "crf": asdict(config.crf) if config.crf.enabled else None,
     }
@@ -219,11 +226,12 @@ def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: Backb
 
 
 def _describe_features(
-    source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: set[str]
+    source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: Set[str]
 ) -> dict[str, Any]:
     values = {key: value for key, value in asdict(config.features).items() if key not in skip}
-    if values["runtime"] == "torch":
-        del values["runtime"]  # which runs made before did not have
+    for name, before in _LATER_FEATURES.items():
+        if values.get(name) == before:
+            del values[name]
     return {
         "photos": source.fingerprint,
         "num_photos": len(source.photos),

@@ -31,6 +31,7 @@ from maskdistill.storage.run_layout import CODE_COLUMNS, RUN_FILES
 from maskdistill.storage.run_photos import check_photos
 from maskdistill.storage.shares import shares_of
 from maskdistill.storage.tensor_files import check_tensors
+from maskdistill.storage.token_store import TOKEN_AXES, TOKEN_INFO, TokenAxes
 
 Problem = DamagedFileError | MissingFileError
 _PNG_HEAD, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
@@ -269,7 +270,9 @@ def _numbered_embeddings(run: Run, tokens: Path) -> Checks:
     readable -= set(record["errors"]) - set(record.get("missed", ()))  # these are tried anew
     with_masks = readable & set(run.masks()["image_id"])
     if tokens.is_dir():
-        yield read_json, tokens / "info.json"
+        yield read_json, tokens / TOKEN_INFO
+        if (tokens / TOKEN_AXES).is_file():
+            yield TokenAxes.load, tokens / TOKEN_AXES
     for number, id in enumerate(images["id"]):
         if tokens.is_dir() and id in readable:
             yield _check_array, ArrayStore(tokens).path(number)

@@ -208,6 +208,8 @@ def _changed_stage(name: str, old: dict[str, Any], new: dict[str, Any]) -> str:
         return "seed was changed"
     if old.get("head_blocks") != new.get("head_blocks"):
         return "features.head_blocks was changed"
+    if old.get("tokens") != new.get("tokens"):
+        return "features.tokens was changed"
     if old.get("missed") != new.get("missed"):
         return "photos that could not be read before were tried anew"
     if old.get("labels") != new.get("labels"):

@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from maskdistill.clustering.mask_embeddings import embed_masks
@@ -18,6 +19,9 @@ from maskdistill.stages.photo_failures import PHOTO_ERRORS, describe_failure, is
 from maskdistill.stages.tasks import PhotoResult
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, thumbnail_in
+from maskdistill.storage.token_store import TokenStore
+
+SAMPLE_PATCHES = 480  # of a photo, of as many as its grid has
 
 
 class PhotoWorker:
@@ -30,7 +34,7 @@ class PhotoWorker:
         self._pool = None if pool is None else PoolStore(pool)
         self._backbone = load_backbone(config.features)
         self._recipe = Recipe.resolve(config.proposals, config.crf, self._backbone)
-        self._tokens = None if tokens is None else ArrayStore(tokens)
+        self._tokens = None if tokens is None else TokenStore(tokens)
         self._blocks = head_blocks(self._backbone, config.features)
         if tokens is not None:
             write_token_info(tokens, self._backbone, self._blocks)
@@ -71,11 +75,29 @@ class PhotoWorker:
         return PhotoResult(number, annotations, found.problem)
 
 
+class SampleWorker:
+    """Writes some patches of photos, which the axes of compact tokens are found on."""
+
+    def __init__(self, run: Path, config: RunConfig, sample: Path) -> None:
+        self._sample, self._fresh = ArrayStore(sample), FreshTokens(config.features)
+
+    def __call__(self, number: int, photo: Photo) -> PhotoResult:
+        """Write (1, N, D) tokens of one photo; the result says whether it could be read."""
+        try:
+            values, _ = self._fresh(photo)
+        except PHOTO_ERRORS as error:
+            return PhotoResult(number, error=describe_failure(photo, error), missed=is_missed(photo, error))
+        patches = values.reshape(1, -1, values.shape[-1])
+        drawn = np.random.default_rng(number).permutation(patches.shape[1])[:SAMPLE_PATCHES]
+        self._sample.write(number, patches[:, np.sort(drawn)])
+        return PhotoResult(number)
+
+
 class TokenWorker:
     """Writes the patch tokens of photos whose masks are there but whose tokens are not."""
 
     def __init__(self, run: Path, config: RunConfig, tokens: Path) -> None:
-        self._tokens, self._fresh = ArrayStore(tokens), FreshTokens(config.features)
+        self._tokens, self._fresh = TokenStore(tokens), FreshTokens(config.features)
         write_token_info(tokens, self._fresh.backbone, self._fresh.blocks)
 
     def __call__(self, number: int, photo: Photo) -> PhotoResult:
@@ -113,7 +135,7 @@ class EmbedWorker:
     """Writes the vectors of a photo's masks."""
 
     def __init__(self, run: Path, config: RunConfig, tokens: Path, vectors: Path) -> None:
-        self._config, self._tokens, self._vectors = config, ArrayStore(tokens), VectorStore(vectors)
+        self._config, self._tokens, self._vectors = config, TokenStore(tokens), VectorStore(vectors)
         self._backbone = load_backbone(config.features)
         self._blocks = head_blocks(self._backbone, config.features)
 

@@ -1,4 +1,4 @@
-"""Arrays of each photo on disk: patch tokens for the heads, candidates, crop features for the clusters."""
+"""Arrays of each photo on disk: maps, candidates, vectors of its masks; its patch tokens are in ``token_store``."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +11,6 @@ import numpy as np
 from maskdistill.files import replace_atomically
 from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_array, read_arrays, reading
 
-TOKEN_INFO = "info.json"  # beside the stored tokens: patch size and blocks
 PER_FOLDER = 1000  # files, so that no folder grows slow
 
 T = TypeVar("T")
@@ -57,7 +56,10 @@ class ArrayStore(_PhotoFiles):
 
     def write(self, number: int, values: np.ndarray) -> None:
         """Store an array in one step."""
-        self._save(number, lambda file: np.save(file, np.ascontiguousarray(values, dtype=np.float16)))
+        self._write(number, values.astype(np.float16, copy=False))
+
+    def _write(self, number: int, values: np.ndarray) -> None:
+        self._save(number, lambda file: np.save(file, np.ascontiguousarray(values)))
 
     def read(self, number: int) -> np.ndarray:
         """The array, mapped from its file.

@@ -132,6 +132,11 @@ class Run(LabelFolder):
         return self.path / "source.parquet"
 
     @property
+    def token_axes_path(self) -> Path:
+        """token_axes.npz: what compact tokens keep, for photos that are not in the run; none where they are not."""
+        return self.path / "token_axes.npz"
+
+    @property
     def proposals_path(self) -> Path:
         """proposals.json: COCO, masks as RLE, as they were cut; a copy of what the table holds, where these are few."""
         return self.path / "proposals.json"

@@ -8,9 +8,9 @@ import numpy as np
 from maskdistill.config import FeatureConfig
 from maskdistill.datasets import Photo
 from maskdistill.proposals.pool_masks import content_of
-from maskdistill.storage.photo_arrays import TOKEN_INFO, ArrayStore
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import TOKEN_INFO, TokenStore
 
 Content = tuple[float, float]  # share of the rows and of the columns that is no padding
 
@@ -30,7 +30,7 @@ def stored_tokens(run: Run, number: int, photo: Photo, features: FeatureConfig) 
     from maskdistill.datasets.transforms import patch_grid  # loads torch
 
     for folder in _token_folders(run):
-        store = ArrayStore(folder)
+        store = TokenStore(folder)
         if not store.path(number).is_file() or features.shorter_side < 1:
             continue
         try:

@@ -56,6 +56,8 @@ def test_tokens_by_hand(tmp_path):
     config = RunConfig(features=FeatureConfig(shorter_side=336))
     wanted = 24 * 32 * 384 * 2 * 2  # patches of 14 pixels, numbers of a token, blocks, bytes
     assert needs(config, tokens=tmp_path)["tokens"] / 100 == pytest.approx(wanted, rel=0.01)
+    compact = replace(config, features=replace(config.features, tokens="compact"))
+    assert needs(compact, tokens=tmp_path)["tokens"] / 100 == pytest.approx(24 * 32 * 128, rel=0.01)
     assert needs(config)["tokens"] == 0, "features.store is off"
     assert needs(config, tokens=tmp_path, stages=("predictions",))["tokens"] == 0
 

@@ -178,6 +178,10 @@ AFTER_CLUSTERS = {
             "features.head_blocks=9",
             {**AFTER_CLUSTERS, "embeddings": "features.head_blocks was changed", "clusters": "embeddings is stale"},
         ),
+        (
+            "features.tokens=compact",
+            {**AFTER_CLUSTERS, "embeddings": "features.tokens was changed", "clusters": "embeddings is stale"},
+        ),
         ("clusters.num_classes=9", {**AFTER_CLUSTERS, "clusters": "clusters.num_classes was changed"}),
         ("features.device=cuda", {}),
         (
