@@ -21,7 +21,7 @@ from maskdistill.models.patch_head import (
 )
 from maskdistill.models.training.checkpoint import write_tensors
 from maskdistill.models.training.train import train
-from maskdistill.storage.photo_arrays import ArrayStore
+from maskdistill.storage.token_store import TokenStore
 
 WIDTH = 5
 CONFIG = TrainConfig(
@@ -44,6 +44,10 @@ class Tokens(dict):
 
     def read(self, number):
         return self[number]
+
+    def read_patches(self, number, patches):
+        values = self[number]
+        return values.reshape(-1, values.shape[-1])[patches]
 
 
 def random_tokens(rows, cols, seed=0, dtype=np.float16):
@@ -424,7 +428,7 @@ def toy(number, geometry):
 
 @pytest.mark.parametrize("geometry", [SQUARE, PADDED], ids=["resize", "pad"])
 def test_learns_a_separable_problem_and_predicts_it_from_disk(tmp_path, geometry):
-    store = ArrayStore(tmp_path / "tokens")
+    store = TokenStore(tmp_path / "tokens")
     examples = [toy(number, geometry) for number in range(5)]
     for number, (_, _, tokens) in enumerate(examples):
         store.write(number, tokens)
@@ -455,7 +459,7 @@ def test_weights_of_other_settings_are_refused(tmp_path):
 
 def test_missing_tokens_are_named(tmp_path):
     task = PatchHeadTask(
-        PatchHead(2, WIDTH, CONFIG), ArrayStore(tmp_path), [7], [SQUARE], lambda index: random_labels(SQUARE), CONFIG
+        PatchHead(2, WIDTH, CONFIG), TokenStore(tmp_path), [7], [SQUARE], lambda index: random_labels(SQUARE), CONFIG
     )
     with pytest.raises(RunError, match=r"No .*000007\.npy"):
         task.loss([0], torch.Generator())

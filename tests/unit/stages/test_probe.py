@@ -17,9 +17,9 @@ from maskdistill.models.training.checkpoint import read_tensors, write_tensors
 from maskdistill.stages import probe
 from maskdistill.stages.context import Context
 from maskdistill.stages.probe import linear_head, train_probes
-from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
+from maskdistill.storage.token_store import TokenStore
 
 SIDE, PATCH, WIDTH = 32, 8, 6
 STEMS = [f"{number:02}" for number in range(8)]
@@ -55,7 +55,7 @@ def make_context(root, *, unlabelled=("00", "06"), config=CONFIG):
     for name, stems in {"train": STEMS[:5], "val": STEMS[5:]}.items():
         (root / "voc" / "ImageSets" / "Segmentation" / f"{name}.txt").write_text("\n".join(stems))
     (root / "voc" / "classes.txt").write_text("cat\ndog\n")
-    run, store = Run(root / "run"), ArrayStore(root / "tokens")
+    run, store = Run(root / "run"), TokenStore(root / "tokens")
     run.write_info({"config": config.to_dict()})
     mask = {"segmentation": encode_mask(np.eye(SIDE, dtype=bool)), "bbox": [0, 0, SIDE, SIDE]}
     masks = [{"id": 10 * n, "image_id": n, **mask} for n in range(8) if n != 1]
