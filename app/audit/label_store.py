@@ -26,9 +26,9 @@ _LABEL_OF = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_
 class ReviewerLabels:
     """The last label that one reviewer, or anybody, gave each of N masks. It is never changed."""
 
-    labels: np.ndarray  # (N,) int64, as ``encode_labels`` gives them
+    labels: np.ndarray  # (N,) int16, as ``encode_labels`` gives them
     skipped: np.ndarray  # (N,) bool
-    step: np.ndarray  # (N,) int64, of the label; 0 for none
+    step: np.ndarray  # (N,) int32, of the label; 0 for none
     times: tuple[float, ...] = ()  # seconds since 1970 of each step with a label, rising
     recent: tuple[int, ...] = ()  # rows that were judged one by one, the last one last
 
@@ -40,12 +40,15 @@ class ReviewerLabels:
     @classmethod
     def of(cls, effective: decisions.Effective) -> "ReviewerLabels":
         """The labels that stand of decisions."""
-        return cls(encode_labels(effective.decision, effective.cluster), effective.skipped, effective.step)
+        labels = encode_labels(effective.decision, effective.cluster)
+        return cls(labels, effective.skipped, effective.step.astype(np.int32))
 
     def set_label(self, rows: np.ndarray, label: int | None, step: int) -> "ReviewerLabels":
         """These labels with one step more; None skips."""
-        skipped = self.skipped.copy()
-        skipped[rows] = label is None
+        skipped = self.skipped
+        if (skipped[rows] != (label is None)).any():
+            skipped = skipped.copy()
+            skipped[rows] = label is None
         recent = (*self.recent, int(rows[0])) if len(rows) == 1 else self.recent
         if label is None:
             return replace(self, skipped=skipped, recent=recent)
@@ -56,7 +59,7 @@ class ReviewerLabels:
 
 @lru_cache(maxsize=8)
 def _no_labels(num_masks: int) -> ReviewerLabels:
-    none = ReviewerLabels(np.zeros(num_masks, np.int64), np.zeros(num_masks, bool), np.zeros(num_masks, np.int64))
+    none = ReviewerLabels(np.zeros(num_masks, np.int16), np.zeros(num_masks, bool), np.zeros(num_masks, np.int32))
     for values in (none.labels, none.skipped, none.step):
         values.flags.writeable = False  # shared by all who have given none
     return none

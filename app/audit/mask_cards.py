@@ -106,19 +106,19 @@ class Cards:
         sign = "skip" if shown == NO_LABEL and own.skipped[row] else _sign(shown)
         return {"sign": sign, "text": "; ".join(texts)}
 
-    def progress(self, rows: np.ndarray, done: np.ndarray) -> dict[str, Any]:
-        """How much of the queue's rows, in whatever order, is done, with which labels; how long the rest will take."""
+    def progress(self, in_queue: np.ndarray, done: np.ndarray) -> dict[str, Any]:
+        """How much of the queue is done, with which labels, by (N,) bool each; how long the rest will take."""
         labels = self.labels
         own = labels.of_reviewer(self.settings.reviewer)
         counted = (own if self.settings.second_opinion else labels.everyone).labels
-        done = done[rows]
-        tally = count_labels(np.where(done, counted[rows], NO_LABEL), own.skipped[rows])
-        num_done = int(np.count_nonzero(done))
+        done = done & in_queue
+        tally = count_labels(counted * done, own.skipped & in_queue)  # NO_LABEL is 0
+        num_done, total = int(np.count_nonzero(done)), int(np.count_nonzero(in_queue))
         pace = measure_pace(np.array(own.times[-_RECENT:]))
-        left = len(rows) - num_done
+        left = total - num_done
         return {
             "done": num_done,
-            "total": len(rows),
+            "total": total,
             "accepted": tally.accepted,
             "rejected": tally.rejected,
             "relabelled": tally.relabelled,

@@ -68,7 +68,7 @@ class ReviewSession:
         self._ids = self._run_view.frame["mask_id"].to_numpy()
         self._place = np.full(len(self._ids), -1)
         self._place[self.queue] = np.arange(len(self.queue))
-        self.rows = np.sort(self.queue)  # in the table's order: what counts them goes through memory once
+        self.in_queue = self._place >= 0  # (N,) bool: what is counted in the table's order goes through memory once
 
     @property
     def _own(self) -> ReviewerLabels:
@@ -199,7 +199,7 @@ class ReviewSession:
             "labels": {self._id(row): self.cards.label_of(row) for row in labelled},
             "cards": cards,
             "thumbnails": thumbnails,
-            "progress": self.cards.progress(self.rows, done),
+            "progress": self.cards.progress(self.in_queue, done),
             "finished": None if shown else self._finished(done),
         }
 
@@ -218,7 +218,7 @@ class ReviewSession:
 
     def _finished(self, done: np.ndarray) -> dict[str, Any]:
         """What the page shows when there is no mask to go to."""
-        left = int(np.count_nonzero(~done[self.rows]))
+        left = int(np.count_nonzero(self.in_queue & ~done))
         if not left:
             return self.cards.finished(len(self.queue))
         masks = "mask is" if left == 1 else f"{left:,} masks are"

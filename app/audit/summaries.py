@@ -1,5 +1,7 @@
 """Below the annotator: clusters most of whose masks were rejected, and how far two people agree."""
 
+from itertools import islice
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -18,8 +20,8 @@ _MOST_CLUSTERS = 3
 def draw_rejected(review: ReviewSession) -> None:
     """Clusters most of whose decided masks were rejected, each with a button that rejects the rest."""
     labels = review.store.labels
-    tallies = most_rejected(labels.everyone.labels[review.rows], labels.decision_view.cluster[review.rows])
-    tallies = [tally for tally in tallies if len(tally.rows)][:_MOST_CLUSTERS]
+    found = most_rejected(labels.everyone.labels, labels.decision_view.cluster, review.in_queue)
+    tallies = list(islice((tally for tally in found if len(tally.rows)), _MOST_CLUSTERS))
     if not tallies:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="audit-rejected"):
@@ -38,7 +40,7 @@ def _offer_rest(review: ReviewSession, tally: ClusterTally) -> None:
             key=f"audit confirm {tally.cluster}",
             type="primary",
             on_click=review.reject_rest,
-            args=(review.rows[tally.rows], cluster, review.store.labels.seen),
+            args=(tally.rows, cluster, review.store.labels.seen),
         )
 
 

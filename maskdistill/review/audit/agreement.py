@@ -45,10 +45,10 @@ def encode_labels(decision: np.ndarray, cluster: np.ndarray) -> np.ndarray:
         cluster: (N,) cluster that the mask was moved to, 0 for none.
 
     Returns:
-        (N,) int64: ``NO_LABEL``, ``ACCEPTED``, ``REJECTED``, or the cluster of a mask that was moved.
+        (N,) int16: ``NO_LABEL``, ``ACCEPTED``, ``REJECTED``, or the cluster of a mask that was moved.
     """
     labels = np.select([decision < 0, cluster > 0, decision > 0], [REJECTED, cluster, ACCEPTED], NO_LABEL)
-    return labels.astype(np.int64)
+    return labels.astype(np.int16)
 
 
 def compare(first: np.ndarray, second: np.ndarray) -> Agreement:
@@ -79,8 +79,9 @@ def compare(first: np.ndarray, second: np.ndarray) -> Agreement:
 def differing(everyone: np.ndarray) -> np.ndarray:
     """(N,) bool: masks to which at least two of P people gave different labels, by the (P, N) labels."""
     labelled = everyone != NO_LABEL
-    highest = np.where(labelled, everyone, np.iinfo(np.int64).min).max(axis=0, initial=np.iinfo(np.int64).min)
-    lowest = np.where(labelled, everyone, np.iinfo(np.int64).max).min(axis=0, initial=np.iinfo(np.int64).max)
+    least, most = np.iinfo(everyone.dtype).min, np.iinfo(everyone.dtype).max
+    highest = np.where(labelled, everyone, least).max(axis=0, initial=least)
+    lowest = np.where(labelled, everyone, most).min(axis=0, initial=most)
     return labelled.any(axis=0) & (highest != lowest)
 
 

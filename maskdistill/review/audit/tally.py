@@ -1,5 +1,6 @@
 """Counts of the labels so far, in all and of each cluster."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -39,38 +40,38 @@ class ClusterTally:
 
 def count_labels(labels: np.ndarray, skipped: np.ndarray) -> Tally:
     """Count (N,) labels; a mask that was skipped, by the (N,) bool, counts as such until it has a label."""
-    accepted, rejected = int(np.sum(labels == ACCEPTED)), int(np.sum(labels == REJECTED))
-    relabelled = int(np.sum(labels > NO_LABEL))
-    return Tally(accepted, rejected, relabelled, int(np.sum(skipped & (labels == NO_LABEL))), len(labels))
+    return Tally(
+        accepted=int(np.count_nonzero(labels == ACCEPTED)),
+        rejected=int(np.count_nonzero(labels == REJECTED)),
+        relabelled=int(np.count_nonzero(labels > NO_LABEL)),
+        skipped=int(np.count_nonzero(skipped & (labels == NO_LABEL))),
+        total=len(labels),
+    )
 
 
-def most_rejected(labels: np.ndarray, cluster: np.ndarray) -> list[ClusterTally]:
+def most_rejected(labels: np.ndarray, cluster: np.ndarray, among: np.ndarray) -> Iterator[ClusterTally]:
     """Clusters most of whose decided masks were rejected, and at least three, the surest first.
 
     Args:
         labels: (N,) of each mask, as ``encode_labels`` gives them.
         cluster: (N,) the cluster of each mask, 0 for none.
+        among: (N,) bool, the masks that count.
 
-    Returns:
+    Yields:
         By the falling lower end of Wilson's interval of the rejected share, so that 12 of 15 stand before 3 of 3.
 
     Source: Wilson, Probable inference, the law of succession, and statistical inference, 1927.
     """
     size = int(cluster.max(initial=0)) + 1
-    decided = np.bincount(cluster[labels != NO_LABEL], minlength=size)
-    rejected = np.bincount(cluster[labels == REJECTED], minlength=size)
+    undecided = labels == NO_LABEL
+    decided = np.bincount(cluster[among & ~undecided], minlength=size)
+    rejected = np.bincount(cluster[among & (labels == REJECTED)], minlength=size)
     found = np.flatnonzero((rejected >= _ENOUGH) & (rejected > _MOSTLY * decided))
     found = found[found > 0]
     found = found[np.argsort(-_least_share(rejected[found], decided[found]), kind="stable")]
-    return [
-        ClusterTally(
-            int(number),
-            int(decided[number]),
-            int(rejected[number]),
-            np.flatnonzero((cluster == number) & (labels == NO_LABEL)),
-        )
-        for number in found
-    ]
+    for number in found.tolist():
+        rows = np.flatnonzero((cluster == number) & undecided & among)
+        yield ClusterTally(number, int(decided[number]), int(rejected[number]), rows)
 
 
 def _least_share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

@@ -252,6 +252,20 @@ def test_skipped_masks_come_back_when_nothing_else_is_left(open_review):
     assert str(number) in answer["finished"]["title"]
 
 
+def test_progress_counts_the_masks_of_the_queue_alone(open_review):
+    kept = open_review(order=Order.KEPT)
+    outside = int(np.flatnonzero(~kept.in_queue)[0])
+    kept.store.decide("Bob", [outside], Action.REJECT)
+    tab = Browser(kept)
+    cluster = tab.answer["cards"][0]["cluster"]
+    assert 0 < len(kept.queue) < len(kept.in_queue)
+    tab.press("skip")
+    tab.press("accept")
+    progress = tab.press("relabel", cluster)["progress"]
+    names = ("done", "total", "accepted", "rejected", "relabelled", "skipped")
+    assert [progress[name] for name in names] == [2, len(kept.queue), 1, 0, 1, 1]
+
+
 def test_relabelling_offers_the_own_cluster_first_and_names_it(open_review, editable_run):
     tab = Browser(open_review())
     card = tab.answer["cards"][0]

@@ -85,15 +85,21 @@ def test_words_are_counted_and_a_skip_until_something_is_labels():
 def test_most_rejected_cluster_comes_first_with_what_is_left_of_it():
     said_of = labels(*[X] * 12, *[A] * 3, *[X] * 3, N, *[A] * 5, N)
     cluster = np.array([7] * 15 + [2] * 3 + [2] + [3] * 5 + [7])
-    first, second = most_rejected(said_of, cluster)
+    first, second = most_rejected(said_of, cluster, np.full(25, True))
     assert (first.cluster, first.rejected, first.decided, first.rows.tolist()) == (7, 12, 15, [24])
     assert (second.cluster, second.rejected, second.rows.tolist()) == (2, 3, [18])
 
 
 def test_few_rejections_or_half_of_them_are_no_pattern():
-    assert most_rejected(labels(X, X), np.array([1, 1])) == []
-    assert most_rejected(labels(*[X] * 4, *[A] * 4), np.full(8, 1)) == []
-    assert most_rejected(labels(*[X] * 5), np.zeros(5, int)) == []
+    for said, cluster in ((labels(X, X), 1), (labels(*[X] * 4, *[A] * 4), 1), (labels(*[X] * 5), 0)):
+        assert list(most_rejected(said, np.full(len(said), cluster), np.full(len(said), True))) == []
+
+
+def test_masks_outside_the_queue_neither_count_as_rejected_nor_are_left():
+    said, cluster = labels(X, X, X, N, X, N), np.array([1, 1, 1, 1, 1, 1])
+    (found,) = most_rejected(said, cluster, np.array([True, True, True, True, False, False]))
+    assert (found.rejected, found.decided, found.rows.tolist()) == (3, 3, [3])
+    assert list(most_rejected(said, cluster, np.array([True, True, False, True, False, True]))) == []
 
 
 def test_pace_counts_no_pauses():
