@@ -18,6 +18,7 @@ from app.run_view import DecisionView, RunView, decision_view
 from maskdistill.review import decisions
 from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED, differing, encode_labels
 from maskdistill.review.decisions import Action, Mark, Scope, Seen, Sent, Step
+from maskdistill.storage.database import Burst
 
 _LABEL_OF = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_LABEL}
 
@@ -115,6 +116,7 @@ class LabelStore:
 
     def __init__(self, run_view: RunView) -> None:
         self._run_view = run_view
+        self._burst = Burst(run_view.run.path)
         self._lock = threading.RLock()  # held by whoever replaces ``labels``
         self._columns = {name: run_view.frame[name].to_numpy() for name in ("mask_id", "image_id", *"xywh")}
         self._read()
@@ -160,6 +162,7 @@ class LabelStore:
             RunError: If the run's database cannot be written.
         """
         marks = self._marks_on(rows, action, cluster)
+        self._burst.go_on()
         with self._lock:
             step = decisions.decide(self._run_view.run, name, marks, scope=Scope.LABELS, sent=sent, seen=seen)
             self._add(name, np.asarray(rows, np.int64), _label_of(action, cluster), step)

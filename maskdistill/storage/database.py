@@ -10,6 +10,7 @@ import re
 import shlex
 import shutil
 import sqlite3
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -110,6 +111,56 @@ def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
         finally:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
+
+
+class Burst:
+    """Keeps a run's database open from one write to the next, where many follow each other.
+
+    Whoever closes the last connection carries the log over to the file, which takes longer than the write itself. It
+    is closed, and the log carried over, once there was no write for some seconds: files that somebody puts back in
+    place of these must find no log beside them.
+    """
+
+    def __init__(self, run: Path, seconds: float = 3.0) -> None:
+        self._path, self._seconds = database_path(run), seconds
+        self._until = 0.0
+        self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def go_on(self) -> None:
+        """To be called before each write. Without a database, or one that opens, nothing is kept."""
+        with self._lock:
+            self._until = time.monotonic() + self._seconds
+            if self._connection is not None:
+                return
+            self._connection = _taking_part(self._path)
+            if self._connection is not None:
+                threading.Thread(target=self._end, daemon=True).start()
+
+    def _end(self) -> None:
+        while (left := self._until - time.monotonic()) > 0 or not self._close():
+            time.sleep(max(left, 0.01))
+
+    def _close(self) -> bool:
+        """Whether it is closed: not if somebody has come to write meanwhile."""
+        with self._lock:
+            if self._connection is None or self._until > time.monotonic():
+                return False
+            self._connection.close()
+            self._connection = None
+            return True
+
+
+def _taking_part(path: Path) -> sqlite3.Connection | None:
+    """A connection that any thread may close; of those to a file it counts as one once it has read."""
+    if not path.is_file():
+        return None
+    try:
+        connection = sqlite3.connect(f"{path.absolute().as_uri()}?mode=rw", uri=True, check_same_thread=False)
+        connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except sqlite3.Error:
+        return None
+    return connection
 
 
 def _open(path: Path, options: str = "") -> sqlite3.Connection:

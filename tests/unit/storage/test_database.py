@@ -1,13 +1,15 @@
 import multiprocessing
+import shutil
 import sqlite3
 import threading
+import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 
 import pytest
 
 from maskdistill.errors import RunError
 from maskdistill.storage import database
-from maskdistill.storage.database import connect, database_path, reading, transaction, writing
+from maskdistill.storage.database import Burst, connect, database_path, reading, transaction, writing
 from maskdistill.storage.schema import MIGRATIONS
 
 SPAWN = multiprocessing.get_context("spawn")
@@ -56,6 +58,43 @@ def test_all_or_nothing(run):
 def test_keeps_a_write_ahead_log(run):
     with reading(run) as db:
         assert db.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+
+
+def log_of(run):
+    return database_path(run).with_name("run.sqlite-wal")
+
+
+def wait_until_closed(run):
+    deadline = time.monotonic() + 60
+    while log_of(run).exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not log_of(run).exists()
+
+
+def test_log_is_carried_over_once_a_burst_of_writes_is_over(run):
+    burst = Burst(run, seconds=0.2)
+    for text in ("second", "third"):
+        burst.go_on()
+        add_note(run, text)
+        assert log_of(run).stat().st_size  # nobody carried it over
+        assert notes(run)[-1] == text
+    wait_until_closed(run)
+    alone = run.with_name("alone")
+    alone.mkdir()
+    shutil.copy(database_path(run), alone)
+    assert notes(alone) == ["first", "second", "third"]
+    burst.go_on()
+    add_note(run, "fourth")
+    assert log_of(run).exists()
+    wait_until_closed(run)
+
+
+def test_burst_without_a_database_makes_none(tmp_path):
+    Burst(tmp_path).go_on()
+    assert list(tmp_path.iterdir()) == []
+    database_path(tmp_path).write_text("no database at all")
+    Burst(tmp_path).go_on()
+    assert [path.name for path in tmp_path.iterdir()] == ["run.sqlite"]
 
 
 def test_network_folder_takes_the_journal_that_needs_no_shared_memory(tmp_path, monkeypatch):
