@@ -96,12 +96,10 @@ class RunView:
 
 
 @dataclass(frozen=True, eq=False)
-class DecisionView:
-    """What people said, row by row of the table."""
+class ClusterView:
+    """Where masks are after what people said, row by row of the table."""
 
     version: int  # of the decisions: a key for caches
-    marks: pd.DataFrame
-    effective: decisions.Effective
     classes: decisions.Classes | None  # None without clusters
     cluster: np.ndarray  # (N,) int32: where each mask is now, after people's changes; 0 for nowhere
 
@@ -113,6 +111,19 @@ class DecisionView:
     def name_of(self, cluster: int) -> str:
         """What a cluster is called."""
         return f"cluster {cluster}" if self.classes is None else self.classes.name_of(cluster)
+
+
+@dataclass(frozen=True, eq=False)
+class DecisionView(ClusterView):
+    """What people said, row by row of the table."""
+
+    marks: pd.DataFrame
+    effective: decisions.Effective
+
+    @property
+    def of_clusters(self) -> ClusterView:
+        """To keep, where what was said of single masks, some 20 bytes a mask, is not needed any more."""
+        return ClusterView(self.version, self.classes, self.cluster)
 
 
 def read_run_view(run: Run) -> RunView:
@@ -296,12 +307,19 @@ def _decision_view(path: Path, key: tuple[str, int], run_view: RunView) -> Decis
     cluster = frame["cluster"].to_numpy().copy()
     classes = None
     if run_view.vectors is not None:
-        classes = decisions.read_classes(run)
+        version = decisions.version(run, apart_from=decisions.Scope.LABELS)
+        classes = _classes(path, (run_view.stamp, version), run)
         rows = run_view.row_of_vector
         cluster[rows] = classes.cluster[np.searchsorted(classes.mask_ids, frame["mask_id"].to_numpy()[rows])]
     given = effective.cluster > 0
     cluster[given] = effective.cluster[given]
-    return DecisionView(key[1], marks, effective, classes, cluster)
+    return DecisionView(key[1], classes, cluster, marks, effective)
+
+
+@cache.newest(4)
+def _classes(path: Path, key: tuple[str, int], run: Run) -> decisions.Classes:
+    """Read again only where clusters, or masks, were changed: labels of masks change no class."""
+    return decisions.read_classes(run)
 
 
 def _mapped(path: Path) -> np.ndarray | None:

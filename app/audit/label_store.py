@@ -14,7 +14,7 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 
-from app.run_view import DecisionView, RunView, decision_view
+from app.run_view import ClusterView, RunView, decision_view
 from maskdistill.review import decisions
 from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED, differing, encode_labels
 from maskdistill.review.decisions import Action, Mark, Scope, Seen, Sent, Step
@@ -71,14 +71,14 @@ class ReviewLabels:
     """All labels of a run's masks at one moment. It is never changed: every thread may read it."""
 
     version: int  # of the decisions
-    decision_view: DecisionView  # as all was read last: for clusters and their names
+    cluster_view: ClusterView  # as all was read last: for clusters and their names
     everyone: ReviewerLabels
     reviewers: Mapping[str, ReviewerLabels]
 
     @property
     def seen(self) -> Seen:
         """What a person who looks at them decides on."""
-        return replace(self.decision_view.seen, version=self.version)
+        return replace(self.cluster_view.seen, version=self.version)
 
     @property
     def names(self) -> list[str]:
@@ -226,7 +226,7 @@ class LabelStore:
 
     def _read(self) -> None:
         view = decision_view(self._run_view)
-        self._replace(view.marks, ReviewLabels(view.version, view, ReviewerLabels.of(view.effective), {}))
+        self._replace(view.marks, ReviewLabels(view.version, view.of_clusters, ReviewerLabels.of(view.effective), {}))
 
     def _read_marks(self) -> None:
         """After a step on single masks: clusters and their names are as they were."""

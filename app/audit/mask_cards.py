@@ -129,7 +129,7 @@ class Cards:
 
     def examples(self, clusters: Sequence[int]) -> list[str]:
         """A crop of each cluster's mask nearest to its centre; "" for one without a mask."""
-        cluster, distance = self.labels.decision_view.cluster, self.run_view.frame["distance"].to_numpy()
+        cluster, distance = self.labels.cluster_view.cluster, self.run_view.frame["distance"].to_numpy()
         distance = np.nan_to_num(distance, nan=np.inf)
         least = np.full(max(*clusters, int(cluster.max(initial=0)), 0) + 1, np.inf)
         np.minimum.at(least, cluster, distance)
@@ -153,17 +153,17 @@ class Cards:
     def key(self) -> str:
         """Another one for other settings, or after a stage has made the masks anew."""
         mended = f" {sorted(self._alike)}" if self.settings.order is Order.LIKE_MENDED else ""
-        return f"{self.settings} {self.run_view.stamp} {self.labels.decision_view.seen.numbering}{mended}"
+        return f"{self.settings} {self.run_view.stamp} {self.labels.cluster_view.seen.numbering}{mended}"
 
     def cluster_of(self, row: int) -> int:
         """Where a mask is now; where the clustering put it if people rejected it."""
         labels = self.labels
         moved = 0 if self.settings.second_opinion else int(labels.everyone.labels[row])
-        return max(moved, 0) or int(labels.decision_view.cluster[row]) or int(self._columns["cluster"][row])
+        return max(moved, 0) or int(labels.cluster_view.cluster[row]) or int(self._columns["cluster"][row])
 
     def name_of(self, cluster: int) -> str:
         """The name of a cluster."""
-        return self.labels.decision_view.name_of(cluster) if cluster else "no cluster"
+        return self.labels.cluster_view.name_of(cluster) if cluster else "no cluster"
 
     @cached_property
     def _reasons(self) -> Reasons:
@@ -228,7 +228,7 @@ class Cards:
                 yield {"label": label, "value": shown, "share": min(max(value, 0.0), 1.0), "help": text}
 
     def _keys(self, row: int, cluster: int) -> list[dict[str, Any]]:
-        columns, classes = self._columns, self.labels.decision_view.classes
+        columns, classes = self._columns, self.labels.cluster_view.classes
         vector = int(columns["vector"][row])
         own = None if vector < 0 or self.run_view.vectors is None else np.asarray(self.run_view.vectors[vector])
         excluded = () if classes is None else classes.excluded

@@ -77,7 +77,7 @@ def queue_of(run_view: RunView, labels: ReviewLabels, settings: QueueSettings) -
     """(n,) rows of the table, in the order in which they are reviewed."""
     pool = audit_pool(run_view)
     chosen = _chosen(run_view, labels, settings, pool)
-    cluster = labels.decision_view.cluster[pool.rows]
+    cluster = labels.cluster_view.cluster[pool.rows]
     rows = arrange(settings.order, pool.frame, pool.doubts, cluster=cluster, seed=settings.seed, chosen=chosen)
     return pool.rows[rows]
 
@@ -132,6 +132,6 @@ def _centres(path: Path, key: tuple[str, str], run_view: RunView, cluster: np.nd
 
 def centres_of(run_view: RunView, labels: ReviewLabels) -> ClusterCentres:
     """Where the clusters lie after people's changes; masks that were moved one by one make no difference."""
-    classes = labels.decision_view.classes
+    classes = labels.cluster_view.classes
     changed = "" if classes is None else f"{classes.digest} {sorted(classes.excluded)}"
-    return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.decision_view.cluster)
+    return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.cluster_view.cluster)

@@ -64,7 +64,7 @@ class ReviewSession:
 
     def __post_init__(self) -> None:
         self._run_view = self.cards.run_view
-        self._seen = self.store.labels.decision_view.seen
+        self._seen = self.store.labels.cluster_view.seen
         self._ids = self._run_view.frame["mask_id"].to_numpy()
         self._place = np.full(len(self._ids), -1)
         self._place[self.queue] = np.arange(len(self.queue))
@@ -161,7 +161,7 @@ class ReviewSession:
 
     def is_current(self) -> bool:
         """Whether the run's files and clusters are still those that the queue was made of."""
-        same_clusters = self.store.labels.decision_view.seen.numbering == self._seen.numbering
+        same_clusters = self.store.labels.cluster_view.seen.numbering == self._seen.numbering
         return same_clusters and stamp_of(self._run_view.run) == self._run_view.stamp
 
     def forget_cached(self) -> None:

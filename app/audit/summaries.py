@@ -20,7 +20,7 @@ _MOST_CLUSTERS = 3
 def draw_rejected(review: ReviewSession) -> None:
     """Clusters most of whose decided masks were rejected, each with a button that rejects the rest."""
     labels = review.store.labels
-    found = most_rejected(labels.everyone.labels, labels.decision_view.cluster, review.in_queue)
+    found = most_rejected(labels.everyone.labels, labels.cluster_view.cluster, review.in_queue)
     tallies = list(islice((tally for tally in found if len(tally.rows)), _MOST_CLUSTERS))
     if not tallies:
         return

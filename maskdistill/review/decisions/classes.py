@@ -67,7 +67,7 @@ def read_classes(run: Run) -> Classes:
     record = read_json(run.path / "clusters.json")
     num_classes = record["num_classes"]
     numbering, edits, dormant = _read_edits(run)
-    ids = table["mask_id"].to_numpy()
+    ids = table["mask_id"].to_numpy(copy=True)  # a part of the table would keep all of it
     before = table["cluster"].to_numpy().astype(np.int32)
     left_out = [] if numbering.base else record.get("left_out", [])  # of an alternative that people adopted none is
     folded = fold(ids, before, num_classes, edits, left_out, _names_of_categories(record, numbering))

@@ -181,10 +181,16 @@ def next_redo(run: Run, reviewer: str, *, scope: Scopes) -> Step | None:
     return _find_step(run, reviewer, scope, _latest_undo)
 
 
-def version(run: Run) -> int:
-    """Id of the last step, undoing ones included; 0 if there is none. It changes whenever a decision does."""
+def version(run: Run, *, apart_from: Scope | None = None) -> int:
+    """Id of the last step, undoing ones included; 0 if there is none. It changes whenever a decision does.
+
+    Args:
+        run: The run.
+        apart_from: Steps of this scope, and what undoes them, are passed over.
+    """
     with reading(run.path) as db:
-        return (db.execute("SELECT max(id) FROM steps").fetchone()[0] or 0) if db else 0
+        last = "SELECT max(id) FROM steps WHERE coalesce(scope != ?, true)"
+        return (db.execute(last, (apart_from,)).fetchone()[0] or 0) if db else 0
 
 
 def steps(run: Run, *, reviewer: str | None = None, scope: Scope | None = None, limit: int = 50) -> list[Step]:

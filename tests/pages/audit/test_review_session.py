@@ -647,7 +647,7 @@ def test_two_who_have_decided_nothing_share_labels_that_neither_can_change(open_
 
 def test_crops_beside_the_keys_are_of_the_masks_nearest_to_the_centres(open_review):
     cards = open_review().cards
-    cluster, frame = cards.labels.decision_view.cluster, cards.run_view.frame
+    cluster, frame = cards.labels.cluster_view.cluster, cards.run_view.frame
     ids = np.unique(cluster[cluster > 0]).tolist()
     nearest = [frame["distance"].where(cluster == number).idxmin() for number in ids]
     wanted = [crop_url(cards.run_view, int(frame["mask_id"].iat[row])) for row in nearest]

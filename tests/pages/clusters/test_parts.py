@@ -32,11 +32,11 @@ def rows_in(found, cluster):
     return np.flatnonzero((found.frame["cluster"] == cluster) & (found.frame["vector"] >= 0))
 
 
-def reject(run, row):
+def reject(run, row, scope=Scope.CLUSTERS):
     frame = read_run_view(run).frame
     box = tuple(frame.loc[row, list("xywh")].astype(int))
     mark = Mark(int(frame["mask_id"][row]), frame["image_id"][row], box, Action.REJECT)
-    decisions.decide(run, "tess", [mark], scope=Scope.CLUSTERS)
+    decisions.decide(run, "tess", [mark], scope=scope)
 
 
 def test_stats_hold_every_cluster_as_it_is(found, done):
@@ -73,6 +73,24 @@ def test_rejected_masks_leave_and_excluded_ones_stay(editable_run):
     lines = {line.cluster: line for line in read_cluster_stats(run_view, decisions_now).rows}
     assert lines[2].excluded
     assert lines[1].size == len(rows_in(run_view, 1)) - 1
+
+
+def test_classes_are_read_anew_for_what_changes_them_and_not_for_labels(editable_run):
+    def now():
+        return decision_view(read_run_view(editable_run))
+
+    before, row = now(), 0
+    reject(editable_run, row, Scope.LABELS)
+    labelled = now()
+    assert (labelled.version, labelled.effective.decision[row]) == (1, -1)
+    assert labelled.classes is before.classes
+    decisions.merge(editable_run, "tess", [1, 2])
+    assert set(now().classes.assigned) == {1, 3}
+    reject(editable_run, row)
+    assert now().cluster[row] == 0
+    decisions.undo(editable_run, "tess", scope=Scope.CLUSTERS)
+    decisions.undo(editable_run, "tess", scope=Scope.CLUSTERS)
+    np.testing.assert_array_equal(now().classes.assigned, before.classes.assigned)
 
 
 @pytest.mark.parametrize("order", ["centre", "border", "belief"])
