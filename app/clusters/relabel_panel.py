@@ -46,13 +46,14 @@ def draw(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -
 
 def _move(run_view: RunView, decisions_now: DecisionView, mask_ids: np.ndarray) -> None:
     assert decisions_now.classes is not None  # the masks are of its clusters
-    numbers = [_NEW, *(int(number) for number in np.flatnonzero(np.bincount(decisions_now.classes.assigned)) if number)]
+    numbers = [int(number) for number in np.flatnonzero(np.bincount(decisions_now.classes.assigned)) if number]
+    names = {_NEW: "a new cluster"} | {number: decisions_now.name_of(number) for number in numbers}
     target = st.selectbox(
         "Into",
-        numbers,
+        list(names),
         index=None,
         key=f"clusters:target:{decisions_now.version}",
-        format_func=lambda number: decisions_now.name_of(number) if number else "a new cluster",
+        format_func=names.__getitem__,  # Streamlit keeps what each key was given last as long as the session lives
         placeholder="Choose a cluster",
     )
     arguments: tuple[Any, ...] = (_mark, run_view, decisions_now, mask_ids, Action.RELABEL, target)

@@ -13,13 +13,14 @@ from app.filter.data import ALL, Candidates
 from app.images.crops import crop_url
 from app.mask_detail.dialog import open_mask
 from app.mask_detail.facts import SIGNALS
+from app.run_view import RunView
 from maskdistill.config import FilterConfig
 from maskdistill.pictures import colors
 from maskdistill.pseudo_labels.filter import RULE_HELP, RULES, THRESHOLDS, FilterResult
 from maskdistill.pseudo_labels.threshold_borders import Border, find_border, masks_under
 from maskdistill.pseudo_labels.threshold_curves import threshold_of
 from maskdistill.review import decisions
-from maskdistill.review.decisions import Action, Mark, Scope
+from maskdistill.review.decisions import Action, Mark, Scope, Seen
 from maskdistill.storage.run_folder import Run
 
 NAMES = {item.field: SIGNALS[item.signal][0] for item in THRESHOLDS}
@@ -182,7 +183,8 @@ def _draw_decisions(candidates: Candidates) -> None:
             key=f"filter:{action}",
             disabled=not marked,
             help=f"Overrule the filter. {_HOW_TO_MARK}",
-            on_click=lambda action=action: _decide(candidates, marked, action),
+            on_click=_decide,
+            args=(candidates.run_view, candidates.decisions_now.seen, marked, action),
         )
     st.button(
         "",
@@ -220,13 +222,13 @@ def _unmark() -> None:
     session.remember(session.Key.FILTER_MARKED, ())
 
 
-def _decide(candidates: Candidates, mask_ids: Sequence[int], action: Action) -> None:
-    table = candidates.run_view.frame.iloc[candidates.run_view.table.rows_of(list(mask_ids))]
+def _decide(run_view: RunView, seen: Seen, mask_ids: Sequence[int], action: Action) -> None:
+    table = run_view.frame.iloc[run_view.table.rows_of(list(mask_ids))]
     columns = (table[name].tolist() for name in ("mask_id", "image_id", "x", "y", "w", "h"))
     marks = [Mark(id, image, tuple(box), action) for id, image, *box in zip(*columns, strict=True)]
-    run, seen = candidates.run_view.run, candidates.decisions_now.seen
 
     def decide() -> None:
+        run = run_view.run
         _, written = decisions.decide_unless_changed(run, selection.reviewer(), marks, scope=Scope.LABELS, seen=seen)
         widgets.notify_left_alone(len(marks) - len(written))
 

@@ -1,5 +1,6 @@
 """The Clusters page on a small finished run; the map and the table themselves are driven in a browser's tests."""
 
+import gc
 import os
 import re
 import shutil
@@ -8,6 +9,7 @@ import pytest
 from jobs_data import add_row
 
 from app import stage_jobs
+from app.run_view import DecisionView
 from app.session import Key
 from maskdistill.clustering.alternatives import AlternativeKey, list_alternatives, make_alternatives
 from maskdistill.errors import RunError
@@ -95,6 +97,18 @@ def test_selection_of_a_link_shows_and_survives_recolouring(open_page, finished_
         assert not app.exception
         assert app.query_params["colour"] == mode
         assert number_selected(app) == size
+
+
+def test_earlier_decisions_leave_memory_as_the_page_goes_on(open_page, editable_run):
+    """Streamlit keeps the functions of every widget that a session ever drew: they must not keep what they show."""
+    app = open_clusters(open_page, picked="cluster:1")
+    for cluster, name in ((1, "ants"), (2, "bees"), (3, "cats"), (1, "dogs"), (2, "eels")):
+        decisions.rename(editable_run, "tess", cluster, name)
+        app.run()
+        assert not app.exception
+    gc.collect()
+    alive = [item.version for item in gc.get_objects() if isinstance(item, DecisionView) and item.version]
+    assert alive == [5]
 
 
 def test_cluster_of_another_page_is_selected(open_page, finished_run):
