@@ -33,7 +33,7 @@ test-run: install-dev
 	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py -k samples
 
 test-browser: install-dev
-	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests/browser
 
 # One that cannot be installed is left out; its tests then say so.
 test-readers: install-dev $(VENV)/readers/.installed
