@@ -20,6 +20,7 @@ from maskdistill.review.audit.agreement import ACCEPTED, NO_LABEL, REJECTED, dif
 from maskdistill.review.decisions import Action, Mark, Scope, Seen, Sent, Step
 from maskdistill.storage.database import Burst
 
+_PART = 2**15  # masks whose steps are copied when one of them changes
 _LABEL_OF = {Action.ACCEPT: ACCEPTED, Action.REJECT: REJECTED, Action.CLEAR: NO_LABEL}
 
 
@@ -29,7 +30,7 @@ class ReviewerLabels:
 
     labels: np.ndarray  # (N,) int16, as ``encode_labels`` gives them
     skipped: np.ndarray  # (N,) bool
-    step: np.ndarray  # (N,) int32, of the label; 0 for none
+    steps: tuple[np.ndarray, ...]  # parts of (N,) int32, the step of each label; 0 for none
     times: tuple[float, ...] = ()  # seconds since 1970 of each step with a label, rising
     recent: tuple[int, ...] = ()  # rows that were judged one by one, the last one last
 
@@ -42,7 +43,16 @@ class ReviewerLabels:
     def of(cls, effective: decisions.Effective) -> "ReviewerLabels":
         """The labels that stand of decisions."""
         labels = encode_labels(effective.decision, effective.cluster)
-        return cls(labels, effective.skipped, effective.step.astype(np.int32))
+        return cls(labels, effective.skipped, _in_parts(effective.step.astype(np.int32)))
+
+    @property
+    def step(self) -> np.ndarray:
+        """(N,) int32, of each label; 0 for none."""
+        return np.concatenate(self.steps)
+
+    def step_of(self, row: int) -> int:
+        """The step of one mask's label; 0 for none."""
+        return int(self.steps[row // _PART][row % _PART])
 
     def set_label(self, rows: np.ndarray, label: int | None, step: int) -> "ReviewerLabels":
         """These labels with one step more; None skips."""
@@ -53,17 +63,29 @@ class ReviewerLabels:
         recent = (*self.recent, int(rows[0])) if len(rows) == 1 else self.recent
         if label is None:
             return replace(self, skipped=skipped, recent=recent)
-        labels, steps = self.labels.copy(), self.step.copy()
-        labels[rows], steps[rows] = label, step
-        return ReviewerLabels(labels, skipped, steps, (*self.times, time.time()), recent)
+        labels = self.labels.copy()
+        labels[rows] = label
+        return ReviewerLabels(labels, skipped, self._steps_with(rows, step), (*self.times, time.time()), recent)
+
+    def _steps_with(self, rows: np.ndarray, step: int) -> tuple[np.ndarray, ...]:
+        """Of the parts only those are copied that change."""
+        steps, parts = list(self.steps), rows // _PART
+        for part in np.unique(parts).tolist():
+            steps[part] = steps[part].copy()
+            steps[part][rows[parts == part] % _PART] = step
+        return tuple(steps)
+
+
+def _in_parts(values: np.ndarray) -> tuple[np.ndarray, ...]:
+    return tuple(np.split(values, range(_PART, len(values), _PART)))
 
 
 @lru_cache(maxsize=8)
 def _no_labels(num_masks: int) -> ReviewerLabels:
-    none = ReviewerLabels(np.zeros(num_masks, np.int16), np.zeros(num_masks, bool), np.zeros(num_masks, np.int32))
-    for values in (none.labels, none.skipped, none.step):
+    labels, skipped, step = (np.zeros(num_masks, kind) for kind in (np.int16, bool, np.int32))
+    for values in (labels, skipped, step):
         values.flags.writeable = False  # shared by all who have given none
-    return none
+    return ReviewerLabels(labels, skipped, _in_parts(step))
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from app.audit.attendance import Attendance, Attendant
-from app.audit.label_store import LabelStore, ReviewerLabels
+from app.audit.label_store import LabelStore, ReviewerLabels, ReviewLabels
 from app.audit.mask_cards import Cards
 from app.audit.pictures import Zoom
 from app.audit.queue import QueueSettings
@@ -60,6 +60,7 @@ class ReviewSession:
     _claimed: set[int] = field(default_factory=set)  # rows
     _taken: set[int] = field(default_factory=set)  # rows that others have open
     _claimed_at: float = 0.0
+    _done: tuple[ReviewLabels, np.ndarray] | None = None  # what ``done`` found last, and in what
     _mended: dict[int, int] = field(default_factory=dict)  # mask -> the repair that its picture shows
 
     def __post_init__(self) -> None:
@@ -75,8 +76,13 @@ class ReviewSession:
         return self.store.labels.of_reviewer(self.settings.reviewer)
 
     def done(self) -> np.ndarray:
-        """(N,) bool: masks that need no review any more."""
+        """(N,) bool, not to be changed: masks that need no review any more."""
         labels = self.store.labels
+        if self._done is None or self._done[0] is not labels:
+            self._done = labels, self._find_done(labels)
+        return self._done[1]
+
+    def _find_done(self, labels: ReviewLabels) -> np.ndarray:
         own = labels.of_reviewer(self.settings.reviewer)
         if self.settings.second_opinion:
             return own.labels != NO_LABEL
@@ -259,8 +265,8 @@ class ReviewSession:
         labels, own = self.store.labels, self._own
         if self.settings.second_opinion or self.settings.order is Order.DISAGREEMENTS:
             return ""
-        last = labels.everyone.step[row] if labels.everyone.labels[row] != NO_LABEL else 0
-        return self.cards.label_of(row)["text"] if last > own.step[row] else ""
+        last = labels.everyone.step_of(row) if labels.everyone.labels[row] != NO_LABEL else 0
+        return self.cards.label_of(row)["text"] if last > own.step_of(row) else ""
 
     def _undo_or_redo(self, kind: str, sent: Sent) -> None:
         result = (self.store.undo if kind == "undo" else self.store.redo)(self.settings.reviewer, sent)
@@ -295,8 +301,8 @@ class ReviewSession:
         """Rows to go on to, that nobody else reviews now."""
         after = -1 if self.at is None else int(self._place[self.at])
         while True:
-            skipped = self._own.skipped & ~done
             claimed = self._taken = self._claimed_by_others()
+            skipped = self._own.skipped
             rows = self.queue[next_open(self.queue, done, skipped, after=after, count=_NUM_CLAIMED, claimed=claimed)]
             own, done = self._claim(rows.tolist()), self.done()
             rest = [row for row in own if not done[row]]  # without what was decided until it was claimed

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -42,11 +43,11 @@ class _Axis:
     ticks: tuple[float, ...] = (0, 0.2, 0.4, 0.6, 0.8, 1)
     steps: tuple[tuple[float, float], ...] = ((1, 0.01),)  # a handle goes up to there by so much
 
-    @property
+    @cached_property
     def edges(self) -> np.ndarray:
         return np.linspace(0, 1, _NUM_BINS + 1) ** self.power
 
-    @property
+    @cached_property
     def stops(self) -> np.ndarray:
         """Every value that a handle stops at."""
         stops = [0.0]

@@ -1,6 +1,6 @@
 """The order in which masks are reviewed, and which comes next."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from enum import StrEnum
 
 import numpy as np
@@ -119,25 +119,37 @@ def next_open(
         At most ``count`` places: first what is open behind ``after``, then what is open before it, then what was
         skipped. The place ``after`` itself is not among them.
     """
-    free = ~done
-    free[np.fromiter(claimed, np.int64, len(claimed))] = False
-    if 0 <= after < len(queue):
-        free[queue[after]] = False
+    taken = np.sort(np.fromiter(claimed, np.int64, len(claimed)))
     split = min(max(after + 1, 0), len(queue))
     found: list[int] = []
-    for wanted in (free & ~skipped, free & skipped):
-        if wanted.any():
-            for first, last in ((split, len(queue)), (0, split)):
-                found += _first_places(queue, wanted, first, last, count - len(found))
+
+    def collect(wanted: Callable[[np.ndarray], np.ndarray]) -> None:
+        for first, last in ((split, len(queue)), (0, min(split, max(after, 0)))):
+            found.extend(_first_places(queue, wanted, taken, first, last, count - len(found)))
+
+    collect(lambda rows: ~done[rows] & ~skipped[rows])
+    if len(found) < count and (skipped & ~done).any():
+        collect(lambda rows: ~done[rows] & skipped[rows])
     return np.array(found, np.int64)
 
 
-def _first_places(queue: np.ndarray, wanted: np.ndarray, first: int, last: int, count: int) -> list[int]:
-    """At most ``count`` places from ``first`` to before ``last`` whose rows are wanted; it looks at none behind."""
+def _first_places(
+    queue: np.ndarray,
+    wanted: Callable[[np.ndarray], np.ndarray],
+    taken: np.ndarray,
+    first: int,
+    last: int,
+    count: int,
+) -> list[int]:
+    """At most ``count`` places from ``first`` to before ``last`` whose rows are wanted and not taken, (C,) ascending;
+    it looks at none behind.
+    """
     found: list[int] = []
     for start in range(first, last, _BLOCK):
         if len(found) >= count:
             break
-        block = queue[start : min(start + _BLOCK, last)]
-        found += (start + np.flatnonzero(wanted[block])[: count - len(found)]).tolist()
+        rows = queue[start : min(start + _BLOCK, last)]
+        places = np.flatnonzero(wanted(rows))
+        free = places[~np.isin(rows[places], taken)] if len(taken) else places
+        found += (start + free[: count - len(found)]).tolist()
     return found

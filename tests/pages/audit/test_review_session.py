@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from app import photo_cache
-from app.audit import review_session
+from app.audit import label_store, review_session
 from app.audit.attendance import Attendance
 from app.audit.label_store import LabelStore
 from app.audit.mask_cards import Cards
@@ -578,6 +578,24 @@ class TestLabelStore:
             np.testing.assert_allclose(own.times, expected.times, atol=0.5)
         assert store.labels.everyone.labels[:4].tolist() == [ACCEPTED, 2, REJECTED, NO_LABEL]
         np.testing.assert_array_equal(store.labels.everyone.labels, anew.labels.everyone.labels)
+
+    def test_steps_are_kept_however_they_are_cut_into_parts(self, editable_run, monkeypatch):
+        label_store._no_labels.cache_clear()
+        monkeypatch.setattr(label_store, "_PART", 3)
+        store = LabelStore(read_run_view(editable_run))
+        before = store.labels.everyone
+        store.decide("Ann", [1, 2, 3, 7], Action.REJECT)
+        store.decide("Bob", [3], Action.ACCEPT)
+        last = len(before.labels) - 1
+        store.decide("Ann", [last], Action.ACCEPT)
+        label_store._no_labels.cache_clear()
+        everyone, own = store.labels.everyone, store.labels.of_reviewer("Ann")
+        wanted = np.zeros(len(before.labels), int)
+        wanted[[1, 2, 7, 3, last]] = 1, 1, 1, 2, 3
+        np.testing.assert_array_equal(everyone.step, wanted)
+        assert [everyone.step_of(row) for row in (0, 2, 3, last)] == [0, 1, 2, 3]
+        assert (own.step_of(3), own.step_of(last)) == (1, 3)
+        assert not before.step.any()  # what was taken before stays as it was
 
     def test_many_masks_at_once_are_one_undo(self, store, editable_run):
         store.decide("Ann", [4], Action.ACCEPT)
