@@ -7,8 +7,9 @@ so it holds what the page draws in between; seen from Chromium's debugging proto
 
 import base64
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import dropwhile
 from typing import Any
 
 import psutil
@@ -61,9 +62,9 @@ class Wire:
         worked = self._worked() - before
         passed = list(self.relay.passed)
         asked = next(message.moment for message in passed if message.way == "up")
-        ends = [message.moment for message in passed if _ends_script(message)]
-        shown_at = next(moment for way, moment, content in self._frames if way == "down" and _is_end(content))
+        ends = self._said_ends()
         shown_from = next(moment for way, moment, _ in self._frames if way == "up")
+        shown_at = next(self._shown_ends())
         told = [message for message in passed if message.moment <= ends[-1]]
         return Exchange(
             1000 * (ends[0] - asked),
@@ -85,6 +86,16 @@ class Wire:
         if frame["opcode"] == 2:  # binary; the rest is housekeeping
             self._frames.append((way, event["timestamp"], base64.b64decode(frame["payloadData"])))
 
+    def _said_ends(self) -> list[float]:
+        """When each end of an answer to what was asked passed the relay."""
+        answer = dropwhile(lambda message: message.way == "down", list(self.relay.passed))
+        return [message.moment for message in answer if _ends_script(message)]
+
+    def _shown_ends(self) -> Iterator[float]:
+        """When the browser had taken in each end of an answer to what was asked; not one of what was asked before."""
+        asked = dropwhile(lambda frame: frame[0] == "down", list(self._frames))
+        return (moment for way, moment, content in asked if way == "down" and _is_end(content))
+
     def _wait(self) -> None:
         deadline = time.monotonic() + PATIENCE
         count, since = -1, time.monotonic()
@@ -92,7 +103,7 @@ class Wire:
             self.page.wait_for_timeout(50)
             if len(self._frames) != count:
                 count, since = len(self._frames), time.monotonic()
-            ended = any(way == "down" and _is_end(content) for way, _, content in self._frames)
+            ended = next(self._shown_ends(), 0.0) and self._said_ends()
             if ended and time.monotonic() - since > QUIET:
                 return
         raise RuntimeError("The page asked nothing of the server, or its answer did not come to an end.")
