@@ -70,7 +70,7 @@ class Context:
         """The masks that count, of each photo that has any: COCO annotations, best first."""
         return annotations_by_photo(self.run.codes_path)
 
-    @property
+    @cached_property
     def tokens(self) -> TokenStore:
         """Patch tokens of each photo."""
         return TokenStore(self.tokens_path)

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,9 @@ class Parts:
     folder: Path
     sizes: Sequence[tuple[int, int]]  # (height, width) of each photo in pixels
 
-    @property
+    @cached_property
     def photos(self) -> list[range]:
-        """Photo numbers of each part."""
+        """Photo numbers of each part. Made once: it is asked for at every photo."""
         firsts = range(0, len(self.sizes), PHOTOS_PER_PART)
         return [range(first, min(first + PHOTOS_PER_PART, len(self.sizes))) for first in firsts]
 
