@@ -19,7 +19,8 @@ from maskdistill.files import write_json
 from maskdistill.stages.merge import as_coco
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.mask_tables import mask_table
-from maskdistill.storage.run_folder import Run, write_images, write_table
+from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.run_photos import write_images
 
 SIZE = (240, 320)  # height, width of a photo in pixels
 STEPS = ("write", "open", "reopen")

@@ -16,7 +16,8 @@ from maskdistill.files import replace_atomically
 from maskdistill.review.decisions import Effective, effective, read_classes, read_marks
 from maskdistill.review.mask_table import read_mask_table
 from maskdistill.storage.read_files import DamagedFileError, read_array
-from maskdistill.storage.run_folder import Run, paths_of, thumbnail_in
+from maskdistill.storage.run_folder import Run, thumbnail_in
+from maskdistill.storage.run_photos import paths_of
 
 FILE = "masks.parquet"
 SIGNALS = ("quality", "score", "iou", "agreement", "distance", "margin", "area", "border")

@@ -26,8 +26,8 @@ from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.mask_store import read_masks
 from maskdistill.storage.mask_tables import has_masks
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run, paths_of
-from maskdistill.storage.run_photos import places_of, read_view, text_or_none
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import paths_of, places_of, read_view, text_or_none
 
 SIGNALS = ("origin", "cluster", "iou", "agreement", "distance", "area", "border", "proposal_score", "object_score")
 What = Literal["masks", "instances", "proposals", "candidates"]

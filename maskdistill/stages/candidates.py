@@ -17,9 +17,9 @@ from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
 from maskdistill.stages.tasks import PhotoResult, Task, WorkerSpec, leave_out
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.mask_tables import as_categories, code_columns, write_masks
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import LabelFolder
 
 STAGE, STAGE1 = "candidates", "stage1"
 Objects = dict[int, list[dict[str, Any]]]  # COCO annotations of the single objects, by photo

@@ -12,8 +12,9 @@ from maskdistill.files import write_json
 from maskdistill.masks import decode_mask
 from maskdistill.pseudo_labels.label_maps import paint_labels, write_label_png
 from maskdistill.stages.context import Context
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.mask_store import read_masks
-from maskdistill.storage.run_folder import LabelFolder, Run
+from maskdistill.storage.run_folder import Run
 
 LabelsOf = Callable[[int], np.ndarray]  # number of a photo -> its (H, W) uint8 label map
 

@@ -12,8 +12,8 @@ from maskdistill import __version__
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.photo_table import PLACE_COLUMNS, have_places, paths_of, written_place
 from maskdistill.storage.mask_tables import as_categories, mask_table, write_masks
-from maskdistill.storage.run_folder import Run, path_bytes_of, write_images
-from maskdistill.storage.run_photos import places_of
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import path_bytes_of, places_of, write_images
 
 
 def merge_results(run: Run, source: PhotoSource, results: Sequence[dict[str, Any]]) -> None:

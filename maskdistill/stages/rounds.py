@@ -31,8 +31,9 @@ from maskdistill.stages.select import write_kept
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.stages.tasks import WorkerSpec
 from maskdistill.stages.train import train_stage
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.read_files import read_json_if_there
-from maskdistill.storage.run_folder import LabelFolder, fingerprint
+from maskdistill.storage.run_folder import fingerprint
 
 logger = logging.getLogger(__name__)
 

@@ -10,8 +10,9 @@ from maskdistill.pseudo_labels.filter import RULES, FilterResult, describe, filt
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review.decisions import effective, read_marks, version
 from maskdistill.stages.context import Context
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.mask_store import MaskCodes
-from maskdistill.storage.run_folder import LabelFolder, Run, write_table
+from maskdistill.storage.run_folder import Run, write_table
 
 BOX = ("x", "y", "w", "h")
 

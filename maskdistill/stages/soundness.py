@@ -12,6 +12,7 @@ import pandas as pd
 
 from maskdistill.config.instances import MOST_HEADS
 from maskdistill.files import rename_aside, set_aside
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.photo_arrays import ArrayStore, PoolStore, VectorStore
 from maskdistill.storage.read_files import (
@@ -26,7 +27,7 @@ from maskdistill.storage.read_files import (
     reading,
     state_of_file,
 )
-from maskdistill.storage.run_folder import LabelFolder, Run, fingerprint
+from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_layout import CODE_COLUMNS, RUN_FILES
 from maskdistill.storage.run_photos import check_photos
 from maskdistill.storage.shares import shares_of

@@ -24,8 +24,8 @@ from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.stages.context import Context
 from maskdistill.stages.label import LabelsOf, clustered_labels
 from maskdistill.stages.samples import Predict, SamplePhoto, SampleWriter, choose_samples
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.read_files import read_json_if_there
-from maskdistill.storage.run_folder import LabelFolder
 from maskdistill.storage.shares import shares_of_mask
 
 if TYPE_CHECKING:

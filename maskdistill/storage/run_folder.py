@@ -4,10 +4,8 @@ import hashlib
 import json
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
@@ -16,21 +14,16 @@ import pandas as pd
 
 from maskdistill import __version__, roots
 from maskdistill.config import RunConfig
-from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.photo_table import place_cells, written_place
-from maskdistill.errors import ConfigError, RunError, printable
+from maskdistill.errors import ConfigError, RunError
 from maskdistill.files import rename_aside, replace_atomically, write_json
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.read_files import (
     DamagedFileError,
-    MissingFileError,
     first_line,
     read_json,
     read_json_if_there,
-    read_table,
 )
-from maskdistill.storage.run_layout import HIDDEN_COLUMNS
 from maskdistill.storage.stage_folders import ForegroundFolder, InstanceFolder, RepairFolder
-from maskdistill.storage.text_cells import text_cells
 
 logger = logging.getLogger(__name__)
 
@@ -43,59 +36,6 @@ INFO, INFO_COPY = "run.json", "run.copy.json"
 MASKS = "masks.parquet"
 FORMAT = 1  # of the run folder, in run.json
 FINAL_KINDS = ("rounds_crf", "rounds", "stage2_crf", "stage2")  # of predictions; the first that there is, is final
-
-
-class LabelFolder:
-    """Where a model's candidates for the training photos lie, which of them are kept, and the label maps."""
-
-    def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
-
-    @property
-    def candidates_path(self) -> Path:
-        """candidates.parquet: what the model predicts for each mask of the training photos, and its code."""
-        return self.path / "candidates.parquet"
-
-    @property
-    def candidate_masks_path(self) -> Path:
-        """candidates.json: COCO, the masks as the model draws them; a copy of the table, where these are few."""
-        return self.path / "candidates.json"
-
-    @property
-    def kept_path(self) -> Path:
-        """kept.parquet: mask_id, kept, rule, and what people decided."""
-        return self.path / "kept.parquet"
-
-    def candidates(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """One row a candidate: mask_id, image, cluster, label, and the signals that the filter reads.
-
-        Args:
-            columns: Which of them; None for all.
-        """
-        return self._table(self.candidates_path, columns)
-
-    def kept(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        """mask_id, kept, the rule that decided, and people's decision and relabel (class given, 0 for none).
-
-        Args:
-            columns: Which of them; None for all.
-        """
-        table = self._table(self.kept_path, columns)
-        return table if "relabel" in table else table.assign(decision=0, relabel=0)  # of a filter without decisions
-
-    def pseudo_label(self, number: int) -> Path:
-        """Label map of a photo, palette PNG."""
-        return self.path / "pseudo_labels" / f"{number // 1000:05d}" / f"{number:06d}.png"
-
-    def labelled(self) -> list[int]:
-        """Numbers of the photos that have a label map, rising."""
-        return read_json(self.path / "pseudo_labels.json")["photos"]
-
-    def _table(self, path: Path, columns: Sequence[str] | None = None) -> pd.DataFrame:
-        try:
-            return read_table(path, columns, without=HIDDEN_COLUMNS.get(path.name, ()))
-        except FileNotFoundError as error:
-            raise MissingFileError(path) from error
 
 
 class Run(LabelFolder):
@@ -419,55 +359,6 @@ class Run(LabelFolder):
 def thumbnail_in(folder: Path, mask_id: int) -> Path:
     """A mask's file in a folder of thumbnails, a thousand a subfolder."""
     return folder / f"{mask_id // 1000:05d}" / f"{mask_id}.jpg"
-
-
-def write_images(
-    run: Run, source: PhotoSource, errors: Mapping[str, str] | None = None, problems: Mapping[str, str] | None = None
-) -> None:
-    """Write images.parquet: the photos of a source, then what was skipped and why.
-
-    Args:
-        run: Run folder.
-        source: Photos.
-        errors: Photo id -> why it could not be read after all.
-        problems: Photo id -> why its masks are doubtful.
-    """
-    errors, problems = errors or {}, problems or {}
-    photos, skipped = list(source.photos), source.skipped_photos
-    ids = [photo.id for photo in photos]
-    none: list[Any] = [None] * len(skipped)
-    places = [written_place(photo.place) for photo in photos]
-    names = [source.file_name(photo) for photo in photos]
-    columns: dict[str, list[Any]] = {
-        "id": ids + [printable(item.path) for item in skipped],
-        **text_cells("path", [photo.path for photo in photos] + [item.path for item in skipped]),
-        **{name: [getattr(photo, name) for photo in photos] + none for name in ("height", "width", "digest", "split")},
-        **({} if all(place is None for place in places) else place_cells(places + none)),
-        "view": [_view_text(photo.view) for photo in photos] + none,
-        **{name: cells + none for name, cells in text_cells("file_name", names).items()},
-        "readable": [id not in errors for id in ids] + [False] * len(skipped),
-        "reason": [errors.get(id, "") for id in ids] + [item.reason for item in skipped],
-        "problem": [problems.get(id, "") for id in ids] + [""] * len(skipped),
-    }
-    write_table(run.images_path, pd.DataFrame(columns))
-
-
-def paths_of(images: pd.DataFrame) -> list[Path]:
-    """The files of the rows of images.parquet."""
-    return [Path(os.fsdecode(path)) for path in path_bytes_of(images)]
-
-
-def path_bytes_of(images: pd.DataFrame) -> list[bytes]:
-    """The same as the system takes them, without an object for each, which a million take long to make."""
-    if "path_bytes" not in images:
-        encode = str.encode if sys.getfilesystemencoding() == "utf-8" else os.fsencode  # the first is quicker
-        return list(map(encode, images["path"].tolist()))
-    cells = zip(images["path"].tolist(), images["path_bytes"].tolist(), strict=True)
-    return [content if isinstance(content, bytes) else os.fsencode(path) for path, content in cells]
-
-
-def _view_text(view: Any) -> str | None:
-    return None if view is None else json.dumps(asdict(view))
 
 
 def final_measures(measured: Mapping[str, Any]) -> dict[str, Any] | None:

@@ -1,19 +1,24 @@
-"""The photos of a run as its own files name them, without looking at their folder again."""
+"""The photos of a run as its own table names them, without looking at their folder again."""
 
 import json
 import os
-from collections.abc import Sequence
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from maskdistill.datasets import Photo, PhotoSource, ViewRecipe, reopen_source
-from maskdistill.datasets.photo_table import FEW, PLACE_COLUMNS, PhotoTable
+from maskdistill.datasets.photo_table import FEW, PLACE_COLUMNS, PhotoTable, place_cells, written_place
 from maskdistill.datasets.records import Place
-from maskdistill.errors import DatasetError
+from maskdistill.errors import DatasetError, printable
 from maskdistill.storage.read_files import DamagedFileError, reading
-from maskdistill.storage.run_folder import Run, path_bytes_of, paths_of
+from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.text_cells import text_cells
 
 
 def photos_of(run: Run) -> Sequence[Photo]:
@@ -133,3 +138,52 @@ def read_view(value: object) -> ViewRecipe | None:
         return None
     values = json.loads(value)
     return ViewRecipe(**{**values, "box": tuple(values["box"])})
+
+
+def write_images(
+    run: Run, source: PhotoSource, errors: Mapping[str, str] | None = None, problems: Mapping[str, str] | None = None
+) -> None:
+    """Write images.parquet: the photos of a source, then what was skipped and why.
+
+    Args:
+        run: Run folder.
+        source: Photos.
+        errors: Photo id -> why it could not be read after all.
+        problems: Photo id -> why its masks are doubtful.
+    """
+    errors, problems = errors or {}, problems or {}
+    photos, skipped = list(source.photos), source.skipped_photos
+    ids = [photo.id for photo in photos]
+    none: list[Any] = [None] * len(skipped)
+    places = [written_place(photo.place) for photo in photos]
+    names = [source.file_name(photo) for photo in photos]
+    columns: dict[str, list[Any]] = {
+        "id": ids + [printable(item.path) for item in skipped],
+        **text_cells("path", [photo.path for photo in photos] + [item.path for item in skipped]),
+        **{name: [getattr(photo, name) for photo in photos] + none for name in ("height", "width", "digest", "split")},
+        **({} if all(place is None for place in places) else place_cells(places + none)),
+        "view": [_view_text(photo.view) for photo in photos] + none,
+        **{name: cells + none for name, cells in text_cells("file_name", names).items()},
+        "readable": [id not in errors for id in ids] + [False] * len(skipped),
+        "reason": [errors.get(id, "") for id in ids] + [item.reason for item in skipped],
+        "problem": [problems.get(id, "") for id in ids] + [""] * len(skipped),
+    }
+    write_table(run.images_path, pd.DataFrame(columns))
+
+
+def paths_of(images: pd.DataFrame) -> list[Path]:
+    """The files of the rows of images.parquet."""
+    return [Path(os.fsdecode(path)) for path in path_bytes_of(images)]
+
+
+def path_bytes_of(images: pd.DataFrame) -> list[bytes]:
+    """The same as the system takes them, without an object for each, which a million take long to make."""
+    if "path_bytes" not in images:
+        encode = str.encode if sys.getfilesystemencoding() == "utf-8" else os.fsencode  # the first is quicker
+        return list(map(encode, images["path"].tolist()))
+    cells = zip(images["path"].tolist(), images["path_bytes"].tolist(), strict=True)
+    return [content if isinstance(content, bytes) else os.fsencode(path) for path, content in cells]
+
+
+def _view_text(view: Any) -> str | None:
+    return None if view is None else json.dumps(asdict(view))

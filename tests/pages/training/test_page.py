@@ -25,7 +25,8 @@ from maskdistill.stages import soundness, status, time_estimates
 from maskdistill.stages.plan import Plan
 from maskdistill.stages.stage_list import BY_NAME, OF_EVERY_RUN
 from maskdistill.storage.database import writing
-from maskdistill.storage.run_folder import Run, write_images
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import write_images
 
 CONFIG = load_preset("quick").with_overrides(
     ["features.backbone=focus_vits14", "features.precision=float32", "features.shorter_side=336"]

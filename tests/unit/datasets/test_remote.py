@@ -20,8 +20,8 @@ from maskdistill.datasets import addresses, open_source, read_photo, remote
 from maskdistill.datasets.photo_table import written_place
 from maskdistill.datasets.remote import RemoteError, cache_folder, fetch, open_piece
 from maskdistill.errors import ConfigError, DatasetError
-from maskdistill.storage.run_folder import Run, write_images
-from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, write_images
 
 SECRET = "SECRETSIGNATURE"
 

@@ -18,7 +18,8 @@ from maskdistill.pseudo_labels.label_maps import read_label_png, write_label_png
 from maskdistill.review.decisions import adopt, exclude, rename
 from maskdistill.stages.stage_list import BY_NAME
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run, fingerprint, write_images, write_table
+from maskdistill.storage.run_folder import Run, fingerprint, write_table
+from maskdistill.storage.run_photos import write_images
 
 HEIGHT, WIDTH = 12, 16
 NUM_PHOTOS = 4  # 0 and 1 are training photos with masks, 2 is the val photo, 3 cannot be decoded

@@ -13,8 +13,9 @@ from maskdistill.stages import train
 from maskdistill.stages.plan import read_record
 from maskdistill.stages.select import write_kept
 from maskdistill.stages.status import stage_states
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import LabelFolder, Run, write_table
+from maskdistill.storage.run_folder import Run, write_table
 
 FROM_CLASSES = ["classes", "stage1", "candidates", "filter", "pseudo_labels", "stage2"]
 AFTER_FILTER = ["pseudo_labels", "stage2", "rounds", "predictions", "evaluation"]

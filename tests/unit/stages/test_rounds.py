@@ -17,8 +17,9 @@ from maskdistill.stages import rounds
 from maskdistill.stages.chain import Options
 from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.rounds import compare_labels, view_photos
+from maskdistill.storage.label_folder import LabelFolder
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import LabelFolder, Run
+from maskdistill.storage.run_folder import Run
 
 TRAINING = ["stage2.epochs=8", "stage2.whole_patches=false"]  # so that the label of one pixel more moves the weights
 PLAIN = ("rounds.crf=false", "rounds.stop_at=1")

@@ -22,7 +22,8 @@ from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.stages.status import stage_states
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run, write_images, write_table
+from maskdistill.storage.run_folder import Run, write_table
+from maskdistill.storage.run_photos import write_images
 
 CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
 CONFIG = RunConfig().with_overrides(["features.backbone=focus_vits14", "features.precision=float32"])

@@ -10,15 +10,8 @@ from maskdistill.datasets import LeftOut, Photo, PhotoSource, ViewRecipe
 from maskdistill.errors import RunError
 from maskdistill.files import write_json
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import (
-    Run,
-    fingerprint,
-    list_runs,
-    runs_folder,
-    thumbnail_in,
-    write_images,
-    write_table,
-)
+from maskdistill.storage.run_folder import Run, fingerprint, list_runs, runs_folder, thumbnail_in, write_table
+from maskdistill.storage.run_photos import write_images
 
 
 def test_making_a_run_touches_nothing(tmp_path):

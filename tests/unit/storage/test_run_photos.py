@@ -11,8 +11,8 @@ from maskdistill.datasets import open_source
 from maskdistill.datasets.photo_table import PhotoTable, number_of
 from maskdistill.handouts.photo_on_run import content_key, number_by_content
 from maskdistill.storage import run_photos
-from maskdistill.storage.run_folder import Run, write_images
-from maskdistill.storage.run_photos import photos_of
+from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_photos import photos_of, write_images
 
 
 def picture(shade):
