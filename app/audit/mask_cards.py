@@ -12,7 +12,7 @@ import numpy as np
 
 from app.audit.label_store import LabelStore, ReviewLabels
 from app.audit.pictures import Zoom, picture
-from app.audit.queue import QueueSettings, audit_pool, centres_of, like_mended
+from app.audit.queue import QueueSettings, audit_pool, centres_of, like_mended, nearest_to_centres
 from app.images.crops import crop_url
 from app.mask_detail.facts import SHARE, SIGNALS
 from app.run_view import RunView
@@ -129,13 +129,7 @@ class Cards:
 
     def examples(self, clusters: Sequence[int]) -> list[str]:
         """A crop of each cluster's mask nearest to its centre; "" for one without a mask."""
-        cluster, distance = self.labels.cluster_view.cluster, self.run_view.frame["distance"].to_numpy()
-        distance = np.nan_to_num(distance, nan=np.inf)
-        least = np.full(max(*clusters, int(cluster.max(initial=0)), 0) + 1, np.inf)
-        np.minimum.at(least, cluster, distance)
-        wanted = np.isin(np.arange(len(least)), clusters)
-        rows = np.flatnonzero((distance == least[cluster]) & wanted[cluster])[::-1]
-        nearest = dict(zip(cluster[rows].tolist(), rows.tolist(), strict=True))  # of equal ones the first
+        nearest = nearest_to_centres(self.run_view, self.labels)
         return [crop_url(self.run_view, self._id(nearest[id])) if id in nearest else "" for id in clusters]
 
     def finished(self, total: int) -> dict[str, Any]:

@@ -135,3 +135,18 @@ def centres_of(run_view: RunView, labels: ReviewLabels) -> ClusterCentres:
     classes = labels.cluster_view.classes
     changed = "" if classes is None else f"{classes.digest} {sorted(classes.excluded)}"
     return _centres(run_view.run.path, (run_view.stamp, changed), run_view, labels.cluster_view.cluster)
+
+
+@cache.newest(4)
+def _nearest_to_centres(path: Path, key: tuple[str, int], distance: np.ndarray, cluster: np.ndarray) -> dict[int, int]:
+    distance = np.nan_to_num(distance, nan=np.inf)
+    least = np.full(int(cluster.max(initial=0)) + 1, np.inf)
+    np.minimum.at(least, cluster, distance)
+    rows = np.flatnonzero((distance == least[cluster]) & (cluster > 0))[::-1]
+    return dict(zip(cluster[rows].tolist(), rows.tolist(), strict=True))  # of equal ones the first
+
+
+def nearest_to_centres(run_view: RunView, labels: ReviewLabels) -> dict[int, int]:
+    """Cluster -> row of its mask nearest to the centre; found once for what everyone had said when all was read."""
+    now, distance = labels.cluster_view, run_view.frame["distance"].to_numpy()
+    return _nearest_to_centres(run_view.run.path, (run_view.stamp, now.version), distance, now.cluster)

@@ -663,10 +663,20 @@ def test_two_who_have_decided_nothing_share_labels_that_neither_can_change(open_
     assert not labels.of_reviewer("bob").labels.any()
 
 
-def test_crops_beside_the_keys_are_of_the_masks_nearest_to_the_centres(open_review):
+def test_crops_beside_the_keys_are_of_the_masks_nearest_to_the_centres(open_review, editable_run):
     cards = open_review().cards
-    cluster, frame = cards.labels.cluster_view.cluster, cards.run_view.frame
-    ids = np.unique(cluster[cluster > 0]).tolist()
-    nearest = [frame["distance"].where(cluster == number).idxmin() for number in ids]
-    wanted = [crop_url(cards.run_view, int(frame["mask_id"].iat[row])) for row in nearest]
-    assert cards.examples([*ids, max(ids) + 3]) == [*wanted, ""]
+    frame = cards.run_view.frame
+
+    def wanted(ids):
+        cluster = cards.labels.cluster_view.cluster
+        nearest = [frame["distance"].where(cluster == number).idxmin() for number in ids]
+        return [crop_url(cards.run_view, int(frame["mask_id"].iat[row])) for row in nearest]
+
+    ids = np.unique(frame["cluster"][frame["cluster"] > 0]).tolist()
+    before = cards.examples([*ids, max(ids) + 3])
+    assert before == [*wanted(ids), ""]
+    decisions.merge(editable_run, "Ann", ids[:2])
+    cards.store.refresh()
+    after = cards.examples(ids)
+    assert after == [*wanted(ids[:1]), "", *wanted(ids[2:])]
+    assert after[0] in before[:2]
