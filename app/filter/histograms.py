@@ -17,6 +17,7 @@ from maskdistill.pseudo_labels.filter import THRESHOLDS, FilterResult, Threshold
 from maskdistill.pseudo_labels.threshold_curves import Bins, bins_of, curve, histogram, levels_of
 
 _NUM_BINS = 50
+_MOST_DRAWN = 32  # thresholds whose histograms are kept, some 100 kB each
 _HTML = """
 <div class="board">
   <div class="head" aria-live="polite">
@@ -105,9 +106,20 @@ def histograms(
         "numPhotos": photos.total,
         "active": active,
         "turn": (session.component_value(key, "moved") or {}).get("turn", 0),  # of the move that is answered
-        "cards": [_card(candidates, config, signal) for signal in _AXES],
+        "cards": _cards(candidates, config),
     }
     _component(data=data, key=key, on_moved_change=moved, on_choose_change=chosen)
+
+
+def _cards(candidates: Candidates, config: FilterConfig) -> list[dict[str, Any]]:
+    """Of every signal; not to be changed, for they are kept for who opens the page again or goes back."""
+    shelf = _drawn(candidates.run_view.run.path, candidates.key)
+    return shelf.get(config, lambda: [_card(candidates, config, signal) for signal in _AXES])
+
+
+@cache.newest(4)
+def _drawn(path: Path, key: Hashable) -> cache.Shelf:
+    return cache.Shelf(_MOST_DRAWN)
 
 
 def _card(candidates: Candidates, config: FilterConfig, signal: str) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from maskdistill.pseudo_labels.filter import REJECTED, THRESHOLDS, filter_masks
 from maskdistill.pseudo_labels.filter_presets import presets
 from maskdistill.pseudo_labels.signals import MaskSignals
 from maskdistill.review import decisions
-from maskdistill.review.decisions import Scope
+from maskdistill.review.decisions import Action, Mark, Scope
 from maskdistill.stages.select import write_kept
 
 
@@ -64,6 +64,25 @@ def expected(run, **values):
 
 def test_asks_for_a_run(open_page):
     assert open_page("filter").info
+
+
+def test_histograms_are_counted_once_for_each_state_of_thresholds_and_decisions(open_page, editable_run, monkeypatch):
+    counted, count = [], histograms.histogram
+    monkeypatch.setattr(histograms, "histogram", lambda *given: counted.append(given[2]) or count(*given))
+    app = open_filter(open_page, "min_score=0.3")
+    cards = component(app, "filter:histograms")["cards"]
+    assert len(counted) == len(cards)
+    assert component(app.run(), "filter:histograms")["cards"] == cards
+    assert component(open_filter(open_page, "min_score=0.3"), "filter:histograms")["cards"] == cards
+    assert len(counted) == len(cards)
+    assert component(open_filter(open_page, "min_score=0.4"), "filter:histograms")["cards"] != cards
+    frame = read_run_view(editable_run).frame
+    row = np.flatnonzero(frame["candidate"])[0]
+    box = tuple(int(frame[name][row]) for name in "xywh")
+    mark = Mark(int(frame["mask_id"][row]), frame["image_id"][row], box, Action.ACCEPT)
+    decisions.decide(editable_run, "tess", [mark], scope=Scope.LABELS)
+    after = component(open_filter(open_page, "min_score=0.3"), "filter:histograms")["cards"]
+    assert sum(after[0]["accepted"]) == sum(cards[0]["accepted"]) + 1
 
 
 def test_asks_for_candidates(open_page, editable_run):
