@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from app import cache, photo_cache, selection, session
 from maskdistill import roots
 from maskdistill.config import RunConfig, flatten, load_preset
 from maskdistill.datasets import Photo, PhotoSource, ProgressCallback
+from maskdistill.datasets.photo_table import arranged, number_of, values_of
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.storage.read_files import reading
 from maskdistill.storage.run_folder import Run, list_runs, runs_folder
@@ -91,20 +92,20 @@ def _read_results(path: Path, stamp: str, run: Run) -> tuple[dict[str, float], d
         return best, dict(zip(doubtful["id"], doubtful["problem"], strict=True))
 
 
-def sorted_photos(context: RunContext, sort: str) -> list[Photo]:
+def sorted_photos(context: RunContext, sort: str) -> Sequence[Photo]:
     """Photos in the chosen order; one without a mask counts as the worst."""
-    photos = list(context.source.photos)
+    photos = context.source.photos
     if sort == "order" or not context.scores:
         return photos
-    return sorted(photos, key=lambda photo: context.scores.get(photo.id, -1.0), reverse=sort == "best")
+    scores = [context.scores.get(id, -1.0) for id in values_of(photos, "id")]
+    return arranged(photos, sorted(range(len(photos)), key=scores.__getitem__, reverse=sort == "best"))
 
 
-def current_photo(photos: list[Photo]) -> Photo:
+def current_photo(photos: Sequence[Photo]) -> Photo:
     """The photo on show; an id that is not there falls back to the first, with a notice."""
     wanted = selection.current().photo
-    for photo in photos:
-        if photo.id == wanted:
-            return photo
+    if (place := number_of(photos, wanted)) is not None:
+        return photos[place]
     if wanted:
         session.notify(f"There is no photo '{wanted}' here, so the first one is shown.")
     selection.select(photo=photos[0].id, patch=None if wanted else selection.current().patch)

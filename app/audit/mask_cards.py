@@ -173,7 +173,7 @@ class Cards:
     def _place(self) -> np.ndarray:
         """(N,) place of the table's rows among those that can be audited, -1 for none."""
         rows = audit_pool(self.run_view).rows
-        place = np.full(len(self.run_view.frame), -1)
+        place = np.full(len(self.run_view.frame), -1, np.int32)
         place[rows] = np.arange(len(rows))
         return place
 

@@ -67,7 +67,7 @@ class ReviewSession:
         self._run_view = self.cards.run_view
         self._seen = self.store.labels.cluster_view.seen
         self._ids = self._run_view.frame["mask_id"].to_numpy()
-        self._place = np.full(len(self._ids), -1)
+        self._place = np.full(len(self._ids), -1, np.int32)
         self._place[self.queue] = np.arange(len(self.queue))
         self.in_queue = self._place >= 0  # (N,) bool: what is counted in the table's order goes through memory once
 

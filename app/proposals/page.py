@@ -1,5 +1,6 @@
 """The part of the Proposals page that is drawn again by itself: thumbnails, photo, controls, comparison, derivation."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -16,6 +17,7 @@ from app.proposals.step_gallery import Section, step_gallery
 from app.run_context import RunContext, current_photo, sorted_photos
 from maskdistill.config import RunConfig
 from maskdistill.datasets import Photo
+from maskdistill.datasets.photo_table import number_of
 from maskdistill.errors import MaskDistillError, RunError
 from maskdistill.pictures import derivation
 from maskdistill.proposals.live import LiveProposals
@@ -56,8 +58,8 @@ def draw(context: RunContext) -> None:
     selection.write_link()
 
 
-def _draw_strip(context: RunContext, photos: list[Photo], photo: Photo) -> None:
-    place = [item.id for item in photos].index(photo.id)
+def _draw_strip(context: RunContext, photos: Sequence[Photo], photo: Photo) -> None:
+    place = number_of(photos, photo.id) or 0
     page, pages = 1, -(-len(photos) // PAGE)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         _step_button("Previous", "chevron_left", "p", photos, place - 1)
@@ -92,7 +94,7 @@ def _thumb(context: RunContext, photo: Photo) -> Tile:
     return photo_tile(photo, "" if score is None else f"{score:.2f}")
 
 
-def _step_button(label: str, icon: str, shortcut: str, photos: list[Photo], place: int) -> None:
+def _step_button(label: str, icon: str, shortcut: str, photos: Sequence[Photo], place: int) -> None:
     inside = 0 <= place < len(photos)
     target = photos[place].id if inside else ""
     st.button(

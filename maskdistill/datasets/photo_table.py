@@ -66,6 +66,10 @@ class PhotoTable(Sequence[Photo]):
         place = pc.index(self._rows["id"], id).as_py()
         return None if place < 0 else place
 
+    def arranged(self, order: Sequence[int]) -> "PhotoTable":
+        """The photos of these places, in that order."""
+        return PhotoTable(self._rows.take(list(order)))
+
     @property
     def has_places(self) -> bool:
         """Whether any of the photos is no file of its own."""
@@ -99,6 +103,13 @@ def number_of(photos: Sequence[Photo], id: str) -> int | None:
     if isinstance(photos, PhotoTable):
         return photos.number_of(id)
     return next((number for number, photo in enumerate(photos) if photo.id == id), None)
+
+
+def arranged(photos: Sequence[Photo], order: Sequence[int]) -> Sequence[Photo]:
+    """The photos of these places, in that order; of many none is made before it is asked for."""
+    if isinstance(photos, PhotoTable):
+        return photos.arranged(order)
+    return tuple(photos[place] for place in order)
 
 
 def keys_of(photos: Sequence[Photo]) -> Iterable[tuple[str, str, ViewRecipe | None]]:
