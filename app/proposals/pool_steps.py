@@ -7,6 +7,7 @@ from PIL import Image
 
 from app.proposals.run_foreground import RunForeground
 from app.proposals.step_gallery import Section
+from maskdistill.machine import one_thread
 from maskdistill.pictures import drawing
 from maskdistill.pictures.colors import mask_color
 from maskdistill.pictures.derivation import DerivationStep
@@ -70,7 +71,9 @@ def _best(
     order = sorted({*order, *(number for number in taken if 0 <= number < len(scores))}, key=lambda n: -scores[n])
     places = [find_view(pools, number) for number in order]
     shapes = np.array([onto(pools[v].values[n], pools[v].content, (height, width)) > 0 for v, n in places])
-    kept = suppress(pairwise_iou(shapes, shapes), scores[order], _MOST_OVERLAP, SHOWN)
+    with one_thread():  # two wait for each other longer than one takes, where something else is at work
+        overlaps = pairwise_iou(shapes, shapes)
+    kept = suppress(overlaps, scores[order], _MOST_OVERLAP, SHOWN)
     found = []
     for place in kept:
         view, row = places[place]
