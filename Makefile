@@ -29,8 +29,9 @@ test-slow: install-dev
 	$(BIN)/python -m pytest -m slow
 
 test-run: install-dev
-	$(BIN)/python -m pytest -m slow -n auto --dist loadfile tests/unit -k "not published_models and not two_workers"  # which take minutes
-	$(BIN)/python -m pytest -m slow tests/slow/test_whole_run.py -k samples
+	$(BIN)/python -m pytest -m slow -n auto --dist loadfile --no-loadscope-reorder \
+		tests/slow/test_whole_run.py::test_samples_go_all_the_way tests/unit \
+		-k "not published_models and not two_workers"  # which take minutes
 
 test-browser: install-dev
 	$(BIN)/python -m pytest -m browser -n 2 --dist loadfile tests/browser
@@ -142,9 +143,9 @@ $(VENV)/readers/.installed: requirements-readers.txt
 			$(READER) "$$reader" || echo "$$reader cannot be installed here."; done
 	touch $@
 
-$(VENV)-docs/.installed: requirements-docs.txt
+$(VENV)-docs/.installed: requirements-docs.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)-docs
-	$(VENV)-docs/bin/python -m pip install -q -r requirements-docs.txt
+	$(call install_into,$(VENV)-docs/bin/python) -r requirements-docs.txt
 	touch $@
 
 clean:
