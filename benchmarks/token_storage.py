@@ -1,10 +1,10 @@
 """What compact tokens cost: disk, and the mIoU of models that learn from them, against 16-bit tokens.
 
-    python -m benchmarks.token_storage --run RUN [--batches 8 7]
+    python -m benchmarks.token_storage --run RUN [--seeds 0 1 2 3]
 
-RUN is finished, on photos with ground truth. A copy of it goes on with each kind of tokens: vectors, clusters and all
-after them are made again where the kind or the size of a batch asks for it. Several sizes of a batch show how much
-chance there is in a figure. Ground truth is for the report only.
+RUN is finished, on photos with ground truth. A copy of it goes on with each kind of tokens, and with each seed: the
+clusters and all after them are made again. How far seeds differ says how much chance there is in a figure. Ground truth
+is for the report only.
 """
 
 import argparse
@@ -24,7 +24,7 @@ KINDS = ("float16", "compact")
 
 
 def main() -> None:
-    """Train on each kind of tokens."""
+    """Go on with each kind of tokens."""
     options = _parse()
     run = Run(options.run)
     miou: dict[str, list[float]] = {kind: [] for kind in KINDS}
@@ -32,24 +32,29 @@ def main() -> None:
     for kind in KINDS:
         with tempfile.TemporaryDirectory(prefix="maskdistill-tokens-") as folder:
             copy = Run(shutil.copytree(run.path, Path(folder) / "run", ignore=shutil.ignore_patterns("*.lock")))
-            for batch in options.batches:
-                miou[kind].append(train_again(copy, kind, batch))
-                print(f"{kind}, batches of {batch}: mIoU {miou[kind][-1]:.4f}", flush=True)
+            for seed in options.seeds:
+                miou[kind].append(run_again(copy, kind, seed))
+                print(f"{kind}, seed {seed}: mIoU {miou[kind][-1]:.4f}", flush=True)
             sizes[kind] = bytes_of_tokens(copy)
-    rows = []
-    for kind in KINDS:
-        lost = statistics.mean(100 * (base - value) for value, base in zip(miou[kind], miou[KINDS[0]], strict=True))
-        rows.append([kind, f"{sizes[kind] / 1e6:.1f}", f"{statistics.mean(miou[kind]):.4f}", f"{lost:+.2f}"])
-    print_table("Tokens for training", ["kind", "MB", "mIoU", "points lost"], rows)
+    rows = [
+        [
+            kind,
+            f"{sizes[kind] / 1e6:.1f}",
+            f"{statistics.mean(values):.4f}",
+            f"{statistics.stdev(values):.4f}" if len(values) > 1 else "",
+            f"{100 * (statistics.mean(miou[KINDS[0]]) - statistics.mean(values)):+.2f}",
+        ]
+        for kind, values in miou.items()
+    ]
+    print_table("Tokens for training", ["kind", "MB", "mIoU", "spread of seeds", "points lost"], rows)
     write_report(options.json, {"benchmark": "token storage", "run": run.name, "miou": miou, "bytes": sizes})
 
 
-def train_again(run: Run, kind: str, batch: int) -> float:
+def run_again(run: Run, kind: str, seed: int) -> float:
     """MIoU of the final model."""
     words = [sys.executable, "-m", "maskdistill", "run", "--run", str(run.path), "--until", "evaluation", "--quiet"]
-    words += ["--set", "predictions.crf=false", "--set", f"features.tokens={kind}"]
-    words += [word for stage in ("stage1", "stage2") for word in ("--set", f"{stage}.batch_size={batch}")]
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    words += ["--seed", str(seed), "--set", "predictions.crf=false", "--set", "evaluation.num_seeds=0"]
+    done = subprocess.run([*words, "--set", f"features.tokens={kind}"], capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stderr[-2000:])
     return float(read_json(run.path / "metrics.json")["reported"]["stage2"]["miou"])
@@ -64,7 +69,7 @@ def bytes_of_tokens(run: Run) -> float:
 def _parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, required=True, help="a finished run on photos with ground truth")
-    parser.add_argument("--batches", type=int, nargs="+", default=[8, 7])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3])
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 
