@@ -6,6 +6,7 @@ import re
 import pytest
 
 import maskdistill as md
+from maskdistill.stages import local_pool
 
 REAL_WEIGHTS = "focus_vits14"
 
@@ -25,4 +26,5 @@ def runs(name):
 @pytest.mark.parametrize("name", [runs(name) for name in md.__all__])
 def test_example_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(local_pool, "usable_cores", lambda: 1)  # of processes for two photos others tell
     exec(compile(example_of(name), f"the example of {name}", "exec"), {})
