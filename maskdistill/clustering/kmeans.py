@@ -20,6 +20,7 @@ from maskdistill.errors import ConfigError, ShapeError
 
 BATCH = 1000  # vectors of a mini-batch, as published
 POLISH_STEPS = 300  # most full steps from the best centres
+MOST_FITTED = 200_000  # vectors that centres are found on; each step of a mini-batch looks at all of them
 CHUNK_ROWS = 8192  # rows whose distances to all centres are held at a time
 
 
@@ -122,7 +123,16 @@ def cluster(
 def fit_kmeans(
     vectors: np.ndarray, num_classes: int, seed: int, *, num_starts: int = 1, minibatch: bool = False
 ) -> KMeans | MiniBatchKMeans:
-    """A fitted scikit-learn model, the best of ``num_starts``; too few different vectors leave clusters empty."""
+    """A fitted scikit-learn model, the best of ``num_starts``; too few different vectors leave clusters empty.
+
+    Of more than ``MOST_FITTED`` vectors as many are drawn, on which it is fitted; labels and inertia are of all.
+    """
+    if len(vectors) > MOST_FITTED:
+        drawn = np.random.default_rng(seed).choice(len(vectors), MOST_FITTED, replace=False)
+        model = fit_kmeans(vectors[np.sort(drawn)], num_classes, seed, num_starts=num_starts, minibatch=minibatch)
+        model.labels_, distances, _ = _measure(vectors, model.cluster_centers_)
+        model.inertia_ = _inertia(distances)
+        return model
     options = {"n_clusters": num_classes, "n_init": num_starts, "random_state": seed}
     model = MiniBatchKMeans(batch_size=BATCH, **options) if minibatch else KMeans(**options)
     if not minibatch:

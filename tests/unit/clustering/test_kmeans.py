@@ -87,6 +87,24 @@ def test_mini_batches_find_the_blobs_and_end_at_rest(monkeypatch):
         np.testing.assert_allclose(result.centres[number], vectors[truth == number].mean(axis=0), atol=1e-5)
 
 
+@pytest.mark.parametrize("minibatch", [True, False])
+def test_many_vectors_are_fitted_on_some_and_all_put_into_clusters(monkeypatch, minibatch):
+    vectors, truth = blobs(sizes=(300, 200, 150, 100))
+    whole, seen = kmeans.fit_kmeans(vectors, 4, 7, num_starts=3, minibatch=minibatch), []
+    for name in ("KMeans", "MiniBatchKMeans"):
+        fit = getattr(kmeans, name).fit
+        monkeypatch.setattr(
+            getattr(kmeans, name), "fit", lambda model, values, fit=fit: seen.append(len(values)) or fit(model, values)
+        )
+    monkeypatch.setattr(kmeans, "MOST_FITTED", 400)
+    found = kmeans.fit_kmeans(vectors, 4, 7, num_starts=3, minibatch=minibatch)
+    assert seen == [400]
+    assert kmeans.mean_agreement([found.labels_, truth]) == 1
+    assert found.inertia_ == pytest.approx(whole.inertia_, rel=0.02)
+    again = kmeans.fit_kmeans(vectors, 4, 7, num_starts=3, minibatch=minibatch)
+    np.testing.assert_array_equal(again.labels_, found.labels_)
+
+
 def test_assign_puts_every_vector_back_into_its_cluster():
     vectors, _ = blobs(spread=1.5)
     result = cluster(vectors, 5, seed=0, num_seeds=3)
