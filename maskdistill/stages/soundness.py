@@ -38,6 +38,7 @@ Problem = DamagedFileError | MissingFileError
 _PNG_HEAD, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB`\x82"
 _STAMPED = (
     *("images.parquet", "masks.parquet", "proposals.json", "proposals.arrow", "embeddings.json", "embeddings.npy"),
+    *("stages/embeddings.json", "token_axes.npz"),
     *("foreground.json", "foreground/masks.parquet", "foreground/masks.json", "foreground/masks.arrow"),
     *("foreground/heads.npz", "stages/foreground.json"),
     *("repairs/record.json", "repairs/masks.parquet", "repairs/masks.json", "repairs/masks.arrow"),
@@ -230,11 +231,22 @@ def _check_classes_known(path: Path, classes: Iterable[int], num_classes: int) -
         raise DamagedFileError(path, f"there is a cluster {highest}, of {num_classes}")
 
 
+def _check_embeddings(run: Run) -> None:
+    read_json(run.path / "embeddings.json")["folder"]
+    if _has_compact_tokens(run):
+        TokenAxes.load(run.token_axes_path)
+
+
+def _has_compact_tokens(run: Run) -> bool:
+    record = read_json_if_there(run.stage_path("embeddings"))
+    return record is not None and record["made_from"].get("tokens") == "compact"
+
+
 _CHECKS: dict[str, Callable[[Run], object]] = {
     "proposals": _check_proposals,
     "foreground": _check_foreground,
     "repairs": lambda run: _check_masks(run.repairs.masks_path, run.repairs.codes_path),
-    "embeddings": lambda run: read_json(run.path / "embeddings.json")["folder"],
+    "embeddings": _check_embeddings,
     "clusters": _check_clusters,
     "classes": _check_classes,
     "stage1": lambda run: _check_model(run.path / "stage1"),
@@ -272,7 +284,7 @@ def _numbered_embeddings(run: Run, tokens: Path) -> Checks:
     with_masks = readable & set(run.masks()["image_id"])
     if tokens.is_dir():
         yield read_json, tokens / TOKEN_INFO
-        if (tokens / TOKEN_AXES).is_file():
+        if _has_compact_tokens(run):
             yield TokenAxes.load, tokens / TOKEN_AXES
     for number, id in enumerate(images["id"]):
         if tokens.is_dir() and id in readable:

@@ -17,6 +17,7 @@ from maskdistill.stages.pool import Workers, map_photos
 from maskdistill.stages.tasks import Task, WorkerSpec, leave_out
 from maskdistill.storage.photo_arrays import ArrayStore
 from maskdistill.storage.progress import Reporter
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.token_store import NUM_AXES, TOKEN_AXES, TokenAxes
 
@@ -31,7 +32,9 @@ def find_axes(
     workers: Workers,
     report: Callable[[int], Reporter],
 ) -> None:
-    """See that compact tokens have axes, in their folder and in the run for photos of elsewhere; no more than that.
+    """See that compact tokens have axes, in their folder and in the run, where photos of elsewhere are read by them.
+
+    Axes that are lost or damaged are found anew, and the tokens that lay on them go. Tokens of 16 bits have none.
 
     Args:
         run: Run folder, which nobody else is at work on.
@@ -45,7 +48,7 @@ def find_axes(
         run.token_axes_path.unlink(missing_ok=True)
         return
     path = folder / TOKEN_AXES
-    if not path.is_file():
+    if not _are_whole(path):
         for old in folder.glob("[0-9]*"):
             shutil.rmtree(old)  # tokens on axes that are gone
         store = ArrayStore(folder / "sample")
@@ -58,6 +61,14 @@ def find_axes(
         shutil.rmtree(store.folder)
     if not run.token_axes_path.is_file() or not filecmp.cmp(path, run.token_axes_path, shallow=False):
         replace_atomically(run.token_axes_path, partial(shutil.copyfile, path))
+
+
+def _are_whole(path: Path) -> bool:
+    try:
+        TokenAxes.load(path)
+    except (DamagedFileError, MissingFileError):
+        return False
+    return True
 
 
 def _draw(source: PhotoSource, store: ArrayStore, write: Callable[[list[Task]], None]) -> np.ndarray | None:

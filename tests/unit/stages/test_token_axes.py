@@ -133,14 +133,30 @@ def test_masks_are_those_of_other_tokens(made, finished):
     assert made.cut_masks_path.read_bytes() == finished[0].cut_masks_path.read_bytes()
 
 
-def test_lost_axes_are_found_anew_and_with_them_the_tokens(made, scene, compact, tmp_path):
+@pytest.mark.parametrize("content", [None, b"PK"])
+def test_lost_or_damaged_axes_are_found_anew_and_with_them_the_tokens(made, scene, compact, tmp_path, content):
     run = Run(shutil.copytree(made.path, tmp_path / "run"))
     folder = folder_of(run)
     (folder / TOKEN_AXES).unlink()
+    if content:
+        (folder / TOKEN_AXES).write_bytes(content)
     TokenStore(folder).path(3).write_bytes(b"of other axes")
     run.stage_path("embeddings").unlink()
     run_chain(run.path, scene[0], compact)
     assert_same_artifacts(run, made)
+
+
+@pytest.mark.parametrize("content", [None, b"PK"])
+def test_lost_or_damaged_axes_of_the_run_are_put_back_by_the_remedy_that_is_named(
+    made, scene, compact, tmp_path, content
+):
+    run = Run(shutil.copytree(made.path, tmp_path / "run"))
+    run.token_axes_path.unlink()
+    if content:
+        run.token_axes_path.write_bytes(content)
+    assert find_damage(run, "embeddings").path == run.token_axes_path
+    run_chain(run.path, scene[0], compact)
+    assert run.token_axes_path.read_bytes() == made.token_axes_path.read_bytes()
 
 
 def test_damaged_axes_are_named_with_the_remedy(made, tmp_path):
