@@ -147,6 +147,18 @@ def test_lost_or_damaged_axes_are_found_anew_and_with_them_the_tokens(made, scen
 
 
 @pytest.mark.parametrize("content", [None, b"PK"])
+def test_a_stage_that_reads_tokens_finds_their_axes_again(made, scene, compact, tmp_path, content):
+    run = Run(shutil.copytree(made.path, tmp_path / "run"))
+    path = folder_of(run) / TOKEN_AXES
+    wanted = path.read_bytes()
+    path.unlink()
+    if content:
+        path.write_bytes(content)
+    run_chain(run.path, scene[0], compact.with_overrides(["stage1.epochs=2"]), wanted=("stage1",))
+    assert path.read_bytes() == wanted
+
+
+@pytest.mark.parametrize("content", [None, b"PK"])
 def test_lost_or_damaged_axes_of_the_run_are_put_back_by_the_remedy_that_is_named(
     made, scene, compact, tmp_path, content
 ):
