@@ -102,7 +102,7 @@ def test_lasso_shows_crops_a_click_the_mask_and_a_relabelling_can_be_undone(app,
     mask = int(re.search(r"mask=(\d+)", page.url).group(1))
     before = decisions.read_classes(run)
     was = int(before.cluster[before.mask_ids == mask][0])
-    dialog.get_by_role("combobox").click()
+    dialog.get_by_role("combobox", name="Relabel").click()
     other = 1 if was != 1 else 2
     page.get_by_role("option", name=f"cluster {other}", exact=True).click()
     dialog.get_by_text(f"cluster {other}").first.wait_for()
