@@ -54,12 +54,13 @@ function mount(make) {
     if (!places.has(parentElement)) places.set(parentElement, make(parentElement));
     const instance = places.get(parentElement);
     const call = (instance.calls = (instance.calls || 0) + 1);
-    const unless =
+    const { page } = DOOR;
+    const whileHere =
       (tell) =>
       (...message) => {
-        if (!isLeaving()) tell(...message);
+        if (page === DOOR.page && !isLeaving()) tell(...message);
       };
-    instance.update(data, unless(setTriggerValue), unless(setStateValue));
+    instance.update(data, whileHere(setTriggerValue), whileHere(setStateValue));
     return () => {
       if (call !== instance.calls) return; // Streamlit may clean up after an earlier call while a later one is on show
       instance.destroy?.();
