@@ -85,7 +85,7 @@ def _resolve(context: RunContext, step: int) -> StepContext:
     trained = _find_trained()
     if context.run is None and trained is not None:  # the same features for all steps: one forward pass
         context = replace(context, base=replace(context.base, features=trained.config.features))
-    photos = list(context.source.photos)
+    photos = context.source.photos
     photo = current_photo(photos)
     config, changes = selection.apply_changes(context.base, selection.current().changes)
     selection.select(changes=changes)

@@ -10,6 +10,7 @@ from app.guide.step_context import StepContext
 from app.run_context import free_run_name
 from app.selection import Option
 from app.session import Key
+from maskdistill.datasets.photo_table import number_of
 from maskdistill.handouts.photo_on_run import is_trained
 from maskdistill.storage.run_folder import runs_folder
 
@@ -19,7 +20,7 @@ _LISTED = 5000  # photos up to which all their names are sent
 
 def draw_strip(context: StepContext) -> None:
     """Photos around the one on show."""
-    place = [photo.id for photo in context.photos].index(context.photo.id)
+    place = number_of(context.photos, context.photo.id) or 0
     first = min(max(0, place - STRIP // 2), max(0, len(context.photos) - STRIP))
     items = [photo_tile(photo) for photo in context.photos[first : first + STRIP]]
     photo_grid(

@@ -1,5 +1,6 @@
 """What every step is given: the photo, its masks under the settings on show, and the run with the trained models."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from app.guide.photo_results import PhotoOnRun, TrainedRun
@@ -14,7 +15,7 @@ class StepContext:
     """One moment of the guide."""
 
     run_context: RunContext
-    photos: list[Photo]
+    photos: Sequence[Photo]
     photo: Photo
     config: RunConfig  # of steps 1 to 4
     live: LiveProposals
