@@ -28,7 +28,7 @@ from maskdistill.pictures.colors import mask_color
 from maskdistill.proposals.crf import crf_available
 
 FRAGMENT = "editor"  # where a page has no dialog of a mask's details
-_NEW, _DRAWN = "new", "drawn"
+_NEW, _DRAWN = "new", "drawn"  # "new" stands before the photo: the page beneath may go on to another one meanwhile
 _MASK, _PART, _OTHERS, _BEFORE = mask_color(0), mask_color(1), "#B9C2CC", "#E8EEF4"
 _CLOSE_UP = 0.5  # of the photo's sides: smaller masks are shown enlarged
 
@@ -46,7 +46,10 @@ def open_editor(mask_id: int | None, *, drawn: bool = False, fragment: str) -> N
 
 
 def _choose(mask_id: int | None, *, drawn: bool = False) -> None:
-    name = _NEW if mask_id is None else f"{mask_id} {_DRAWN}" if drawn else str(mask_id)
+    if mask_id is None:
+        name = f"{_NEW} {selection.current().photo}"
+    else:
+        name = f"{mask_id} {_DRAWN}" if drawn else str(mask_id)
     selection.set_option(Option.EDIT, name)
     session.remember(Key.EDITOR, None)
 
@@ -77,7 +80,7 @@ def draw_dialog(run_view: RunView) -> None:
     @st.dialog("Mend a mask", width="large", icon=":material/draw:", on_dismiss=_dismiss)
     def opened() -> None:
         if not is_open():
-            st.rerun()  # which closes it
+            st.rerun()  # which closes it; the page beneath shows what was mended
         _draw(run_view)
         selection.write_link()
 
@@ -95,9 +98,6 @@ def _draw(run_view: RunView) -> None:
     except MaskDistillError as error:
         st.warning(widgets.escape(str(error)), icon=":material/broken_image:")
         return
-    if edit.kept is not None:  # the page beneath shows what was mended
-        close_editor()
-        st.rerun()
     try:
         photo_url = photo_cache.photo_url(edit.photo)
     except MaskDistillError as error:
@@ -130,7 +130,9 @@ def _draw(run_view: RunView) -> None:
 
 def _apply(edit: EditSession, message: dict[str, Any]) -> None:
     edit.apply_message(message)
-    if edit.refused:  # the mask is another one by now: begin with that
+    if edit.kept is not None:  # at once: a run of the whole page sees another mask by now, and would begin with that
+        close_editor()
+    elif edit.refused:  # the mask is another one by now: begin with that
         session.remember(Key.EDITOR, None)
         session.remember(Key.EDITOR_SAID, (edit.answered, edit.problem))
 
@@ -155,7 +157,7 @@ def _session(run_view: RunView) -> EditSession:
     """This session's editor on the mask that the link names."""
     wanted, reviewer = selection.option(Option.EDIT), selection.reviewer()
     known: tuple[Any, EditSession] | None = session.recall(Key.EDITOR)
-    key = (run_view.run.path, run_view.stamp, wanted, reviewer, selection.current().photo if wanted == _NEW else "")
+    key = (run_view.run.path, run_view.stamp, wanted, reviewer)
     if known is not None and known[0] == key:
         return known[1]
     edit = _begin(run_view, wanted, reviewer)
@@ -167,14 +169,14 @@ def _session(run_view: RunView) -> EditSession:
 
 
 def _begin(run_view: RunView, wanted: str, reviewer: str) -> EditSession:
-    name, _, drawn = wanted.partition(" ")
+    name, _, rest = wanted.partition(" ")
     if name == _NEW:
-        number = number_of(run_view.photos, selection.current().photo)
+        number = number_of(run_view.photos, rest)
         if number is None:
             raise ConfigError("The run has no such photo. Choose one of its photos first.")
         target = None
     elif name.isdecimal():
-        target = _target(run_view, int(name), drawn=drawn == _DRAWN)
+        target = _target(run_view, int(name), drawn=rest == _DRAWN)
         number = _photo_number(run_view, target.mask_id)
     else:
         raise ConfigError(f"The link's 'edit={wanted[:40]}' names no mask. Leave the editor, and open it on one.")

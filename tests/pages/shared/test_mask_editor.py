@@ -227,6 +227,13 @@ def test_a_link_that_names_no_mask_is_said(editable_run, open_page, page, edit):
     assert not app.exception
 
 
+def test_a_new_mask_stays_on_its_photo_when_the_page_beneath_goes_on_to_another(editable_run, open_page):
+    first, second = (photo.id for photo in read_run_view(editable_run).photos[:2])
+    app = open_page("audit", run="tiny", edit=f"new {first}", photo=second)
+    assert not app.exception
+    assert any(f"A new mask of photo {first} " in item.value for item in app.caption)
+
+
 def test_a_mask_that_went_into_another_cannot_be_mended(editable_run, open_page):
     run_view = read_run_view(editable_run)
     frame = run_view.frame
