@@ -11,6 +11,7 @@ from pathlib import Path
 
 from maskdistill.config import RunConfig, TrainConfig
 from maskdistill.datasets import PhotoSource, ProgressCallback, open_source
+from maskdistill.datasets.addresses import is_address, is_public, public
 from maskdistill.errors import ConfigError, printable
 from maskdistill.evaluation.ground_truth import label_notes
 from maskdistill.features.registry import check_weight_file
@@ -118,6 +119,7 @@ def run_stages(
     config = without_own_masks(config, imported)
     needed = with_needs(wanted, config)
     _check_weights(run, config, needed)
+    _check_support(source, config)
     shared = [name for name in needed if name in SHARED]
     if options.shard is not None and shared and options.brought is None:
         *_, made_from = settle_inputs(run, source, config, options.workers, imported)
@@ -245,6 +247,17 @@ def _check_weights(run: Run, config: RunConfig, needed: Sequence[str]) -> None:
             check_weight_file(Path(training.weights))
 
 
+def _check_support(source: PhotoSource, config: RunConfig) -> None:
+    support = config.clusters.support
+    if support and support == source.spec:
+        raise ConfigError("clusters.support is the run's own data. Name another folder, or leave it empty.")
+    if is_address(support) and not is_public(support):
+        raise ConfigError(
+            f"clusters.support has a query or a name before its host ({public(support)}), which would stand in the "
+            "run's settings for all to read. Fetch that list, and name the file."
+        )
+
+
 def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunConfig:
     """Put the settings into run.json, beside the choices that the masks were made with; returns both together."""
     info = run.info()
@@ -263,8 +276,6 @@ def _with_made_features(run: Run, config: RunConfig) -> RunConfig:
 
 def _embed_support(run: Run, config: RunConfig, options: Options) -> None:
     """Masks and vectors of the second folder, in a run of their own inside this one."""
-    if config.clusters.support == run.info()["data"]:
-        raise ConfigError("clusters.support is the run's own data. Name another folder, or leave it empty.")
     alone = dataclasses.replace(config, clusters=dataclasses.replace(config.clusters, support=""))
     quietly = dataclasses.replace(options, shard=None, limit=0, source=None, brought=None)
     run_stages(Run(run.path / "support"), config.clusters.support, alone, wanted=("embeddings",), options=quietly)

@@ -235,9 +235,16 @@ def test_lack_of_memory_ends_a_stage(again, monkeypatch, module, name, stage, ch
     assert read_record(again.run, stage) is None  # to be done by the next run
 
 
-def test_support_folder_must_be_another_one(again, scene):
-    with pytest.raises(ConfigError, match=r"clusters.support is the run's own data"):
-        again(f"clusters.support={scene[0]}")
+@pytest.mark.parametrize(
+    ("support", "words"),
+    [("", "the run's own data"), ("https://host/list.txt?X-Amz-Signature=secret", r"\(https://host/list\.txt\)")],
+)
+def test_second_folder_that_cannot_be_used_is_refused_before_anything_is_made(scene, tmp_path, support, words):
+    config = scene[1].with_overrides([f"clusters.support={support or scene[0]}"])
+    with pytest.raises(ConfigError, match=words) as refused:
+        run_chain(tmp_path / "run", scene[0], config)
+    assert "secret" not in str(refused.value)
+    assert not (tmp_path / "run").exists()
 
 
 def test_run_records_its_settings(again, scene):
