@@ -173,7 +173,9 @@ def of_kills(options: argparse.Namespace, folder: Path) -> dict[str, object]:
                     raise SystemExit(f"The run ended with {process.returncode} before kill {number + 1}.")
                 what = "nothing: it was finished"
             elif what == "worker":
-                what = "worker" if _kill_one("ray::PhotoActor") else "nothing: no worker was at work"
+                while not (killed := _kill_one("ray::PhotoActor")) and process.poll() is None:
+                    time.sleep(0.1)  # between two stages nobody is at work
+                what = "worker" if killed else "nothing: it was finished"
             elif what == "node":
                 nodes.close()
                 second = nodes.enter_context(ray_node(1, head=False))
