@@ -7,6 +7,7 @@ import base64
 import contextlib
 import hashlib
 import http.client
+import logging
 import os
 import secrets
 import tempfile
@@ -34,6 +35,8 @@ Found = TypeVar("Found")
 EXTRA = "pip install 'maskdistill[remote]'"
 
 _TRIES = 4
+_STORE_TRIES = 2  # the packages of stores try again by themselves, for half a minute and more
+_STORE_PACKAGES = ("fsspec", "s3fs", "gcsfs", "google")
 _PATIENCE = 0.5  # seconds before the second try; doubled before each further one
 _TIMEOUT = 30.0  # seconds that a server may be silent
 _LOOK_AGAIN = 0.05  # share of the cache's size after whose coming it is looked through
@@ -190,14 +193,15 @@ def _fill(address: str, path: Path, download: Callable[[BinaryIO], None]) -> Non
 def _patiently(address: str, work: Callable[[], Found]) -> Found:
     """Several tries; errors never hold the address, whose query may be secret."""
     reason = ""
-    for number in range(_TRIES):
+    tries = _TRIES if _is_http(address) else _STORE_TRIES
+    for number in range(tries):
         if number:
             time.sleep(_PATIENCE * 2 ** (number - 1))
         try:
             return work()
         except _PassingError as error:
             reason = str(error)
-    raise RemoteError(address, f"{reason}; it was tried {_TRIES} times.")
+    raise RemoteError(address, f"{reason}; it was tried {tries} times.")
 
 
 def _is_http(address: str) -> bool:
@@ -287,6 +291,9 @@ def _store(address: str) -> tuple[Any, str]:
         import fsspec
     except ImportError as error:
         raise ConfigError(f"Objects such as {public(address)} are read with fsspec. Install it: {EXTRA}") from error
+    for package in map(logging.getLogger, _STORE_PACKAGES):  # their tracebacks and addresses may hold what is secret
+        if package.level == logging.NOTSET:
+            package.setLevel(logging.CRITICAL)
     try:
         system, path = fsspec.core.url_to_fs(address.partition("#")[0])
     except ImportError as error:
@@ -329,14 +336,21 @@ def _asking_store(address: str, work: Callable[[], Found]) -> Found:
         raise
     except FileNotFoundError:
         raise RemoteError(address, f"{_MEANING[404]}.") from None
-    except PermissionError:
-        raise RemoteError(address, "This account may not read it: check the credentials of the store.") from None
     except IsADirectoryError:
         raise RemoteError(address, "It is a folder; give a list of its photos.") from None
     except Exception as error:  # each store has its own, and their texts may hold credentials
         if is_disk_full(error):
             raise
+        if _is_forbidden(error):
+            reason = "This account may not read it: check the credentials of the store."
+            raise RemoteError(address, reason) from None
         raise _PassingError(f"The store did not answer as it should ({type(error).__name__})") from None
+
+
+def _is_forbidden(error: Exception) -> bool:
+    """Whether a store refuses this account, or there is none: gcsfs has neither an error of its own for it."""
+    refused = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
+    return refused or str(error).startswith("Forbidden") or "Credentials" in type(error).__name__
 
 
 class _Shelf:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -348,9 +349,43 @@ def test_trouble_of_a_store_is_told_without_its_words(store, monkeypatch):
         raise RuntimeError(f"denied for key {SECRET}")
 
     monkeypatch.setattr(type(store), "open", fail)
-    with pytest.raises(RemoteError, match="RuntimeError.*4 times") as found:
+    with pytest.raises(RemoteError, match="RuntimeError.*2 times") as found:
         fetch("memory://bucket/a.png")
     assert SECRET not in str(found.value)
+
+
+class HttpError(Exception):
+    """As gcsfs raises it."""
+
+    code = 401
+
+
+class NoCredentialsError(Exception):
+    """As s3fs passes it on."""
+
+
+@pytest.mark.parametrize(
+    "error", [PermissionError(SECRET), OSError(f"Forbidden: {SECRET}"), HttpError(SECRET), NoCredentialsError(SECRET)]
+)
+def test_store_that_refuses_the_account_is_asked_once(store, monkeypatch, error):
+    asked = []
+
+    def refuse(*_, **__):
+        asked.append(1)
+        raise error
+
+    monkeypatch.setattr(type(store), "open", refuse)
+    with pytest.raises(RemoteError, match="may not read it: check the credentials") as found:
+        fetch("memory://bucket/a.png")
+    assert SECRET not in str(found.value)
+    assert len(asked) == 1
+
+
+def test_packages_of_stores_log_nothing(store, caplog):
+    with pytest.raises(RemoteError):
+        fetch("memory://bucket/none.png")
+    logging.getLogger("gcsfs.core").error("Cannot ask for %s", SECRET)
+    assert caplog.text == ""
 
 
 def test_missing_package_is_one_sentence(served, monkeypatch):
