@@ -1,6 +1,6 @@
 """How fast ``propose`` is: against a plain implementation, its own forward passes, and the processor's peak.
 
-    python -m benchmarks.speed --data ../shared/data/msrc [--photos 24] [--repeats 3]
+    python -m benchmarks.speed --data ../shared/data/msrc [--photos 24] [--repeats 3] [--only end_to_end]
 
 The plain implementation is what one would write first: one photo at a time on all cores, float32, the full attention
 matrix, a dense eigen-solver; the same recipe otherwise. Ratios come from one run on one machine; the figures of a
@@ -54,30 +54,20 @@ CASES = {
 
 
 def main() -> None:
-    """Time every case both ways, then the forward pass against matrix products."""
+    """Time every case both ways, then the forward pass against matrix products, alone and in the whole of a photo."""
     options = _parse()
     source = open_source(options.data).limited(options.photos)
     result: dict[str, Any] = {"benchmark": "speed", "num_photos": len(source.photos), "data": source.spec}
-    result["cases"] = compare(source, options.backbone, options.repeats)
-    _print_cases(result["cases"])
-    result["forward"] = forward_shares(options.backbone, options.repeats)
-    rows = [
-        [item["precision"], item["side"], f"{item['gflops']:.0f}", f"{item['peak_gflops']:.0f}", f"{item['share']:.0%}"]
-        for item in result["forward"]
-    ]
-    header = ["precision", "side (px)", "forward (GFLOP/s)", "matrix product (GFLOP/s)", "share"]
-    print_table("Forward pass as propose runs it, one thread per photo, every core busy", header, rows)
-    result["end_to_end"] = end_to_end(options.data, options.backbone, options.photos)
-    rows = [
-        [item["precision"], *(f"{item[name] * 1000:.0f}" for name in ("forward", "whole")), f"{item['share']:.0%}"]
-        for item in result["end_to_end"]
-    ]
-    header = ["precision", "forward passes (ms)", "the whole of propose (ms)", "share"]
-    print_table("A photo from its file to its stored masks, one thread per photo, every core busy", header, rows)
-    result["memory"] = [memory(options.data, options.backbone, count) for count in options.memory]
-    rows = [[item["photos"], f"{item['peak_gib']:.2f}"] for item in result["memory"]]
-    if rows:
-        print_table("Peak memory of propose, all processes together", ["photos", "GiB"], rows)
+    for name in options.only:
+        if name == "cases":
+            result[name] = compare(source, options.backbone, options.repeats)
+        elif name == "forward":
+            result[name] = forward_shares(options.backbone, options.repeats)
+        elif name == "end_to_end":
+            result[name] = end_to_end(options.data, options.backbone, options.photos)
+        else:
+            result[name] = [memory(options.data, options.backbone, count) for count in options.memory]
+        _PRINT[name](result[name])
     write_report(options.json, result)
 
 
@@ -192,6 +182,33 @@ def _print_cases(cases: list[dict[str, Any]]) -> None:
     published = cases[-1]
     print(f"  default settings, ours, against published settings, plain: {cases[0]['ours'] / published['plain']:.1f}x")
     print(f"  default settings, ours, against published settings, ours: {cases[0]['ours'] / published['ours']:.1f}x")
+
+
+def _print_forward(found: list[dict[str, Any]]) -> None:
+    rows = [
+        [item["precision"], item["side"], f"{item['gflops']:.0f}", f"{item['peak_gflops']:.0f}", f"{item['share']:.0%}"]
+        for item in found
+    ]
+    header = ["precision", "side (px)", "forward (GFLOP/s)", "matrix product (GFLOP/s)", "share"]
+    print_table("Forward pass as propose runs it, one thread per photo, every core busy", header, rows)
+
+
+def _print_end_to_end(found: list[dict[str, Any]]) -> None:
+    rows = [
+        [item["precision"], *(f"{item[name] * 1000:.0f}" for name in ("forward", "whole")), f"{item['share']:.1%}"]
+        for item in found
+    ]
+    header = ["precision", "forward passes (ms)", "the whole of propose (ms)", "share"]
+    print_table("A photo from its file to its stored masks, one thread per photo, every core busy", header, rows)
+
+
+def _print_memory(found: list[dict[str, Any]]) -> None:
+    rows = [[item["photos"], f"{item['peak_gib']:.2f}"] for item in found]
+    if rows:
+        print_table("Peak memory of propose, all processes together", ["photos", "GiB"], rows)
+
+
+_PRINT = {"cases": _print_cases, "forward": _print_forward, "end_to_end": _print_end_to_end, "memory": _print_memory}
 
 
 def forward_shares(backbone: str, repeats: int) -> list[dict[str, Any]]:
@@ -325,6 +342,7 @@ def _parse() -> argparse.Namespace:
     parser.add_argument("--photos", type=int, default=24, help="photos of the timed cases")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory", type=int, nargs="*", default=[100, 1000], help="numbers of photos, for the memory")
+    parser.add_argument("--only", nargs="+", choices=_PRINT, default=list(_PRINT), help="parts that are measured")
     parser.add_argument("--json", type=Path, help="write the result here")
     return parser.parse_args()
 
