@@ -55,7 +55,8 @@ def cut_objects(
     free = np.ones(len(affinity), dtype=bool)
     cuts: list[Cut] = []
     for number in range(config.num_cuts):
-        if free.sum() < MIN_PATCHES:
+        among = links if free.all() else links[np.ix_(free, free)]
+        if len(among) < MIN_PATCHES or among.min() == 1:  # where all are alike, rounding would draw the cut
             break
         cut = cut_once(links, free, grid, config, attention)
         if not cut.component.any():

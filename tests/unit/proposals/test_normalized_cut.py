@@ -116,6 +116,14 @@ def test_small_pieces_are_dropped():
     np.testing.assert_array_equal(cut.foreground, labels > 0)
 
 
+@pytest.mark.parametrize("grid", [(4, 5), (10, 12)])  # a small graph is solved in another way
+def test_patches_that_are_all_alike_have_no_cut(grid):
+    count = grid[0] * grid[1]
+    assert cut_objects(np.full((count, count), 0.9, np.float32), grid, ProposalConfig(num_objects=3)) == []
+    labels = rectangles(grid, (1, 3, 1, 3))
+    assert len(cut_objects(planted_affinity(labels), grid, ProposalConfig(num_objects=3))) == 1  # the ground is alike
+
+
 def test_repeated_cuts_find_two_objects():
     labels = rectangles((9, 14), (1, 5, 1, 6), (4, 8, 8, 12))
     cuts = cut_objects(planted_affinity(labels), (9, 14), ProposalConfig(num_objects=2))
