@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 from PIL import Image
@@ -42,15 +42,6 @@ class ImageView:
     features: Features
     geometry: PatchGeometry
     mirrored: bool = False
-    known: dict[Any, np.ndarray] | None = field(default=None, repr=False, compare=False)  # what ``vectors`` gave
-
-    def vectors(self, kind: str, blocks: tuple[int, ...]) -> np.ndarray:
-        """``stacked_features`` of this view, made once while its masks are made; do not change them."""
-        if self.known is None:
-            return stacked_features(self.features, kind, blocks)
-        if (kind, blocks) not in self.known:
-            self.known[kind, blocks] = stacked_features(self.features, kind, blocks)
-        return self.known[kind, blocks]
 
 
 @dataclass(frozen=True)
@@ -232,9 +223,9 @@ def propose_from_views(
         At most ``num_objects`` proposals, or as many as the pool carries, best score first. ``problem`` names a result
         of no use: nothing, a speck, or nearly the whole photo.
     """
-    view = replace(view, known={})
-    second = None if second is None or recipe.config.views == "none" else replace(second, known={})
     found = find_candidates(view, recipe)
+    if recipe.config.views == "none":
+        second = None
     others = find_candidates(second, recipe).candidates if second is not None else ()
     merged = [_merge(candidate, others, view.geometry, second is not None, recipe) for candidate in found.candidates]
     proposals = [
@@ -260,7 +251,9 @@ def find_pool(view: ImageView, second: ImageView | None, recipe: Recipe) -> tupl
 
 def _make_pool(view: ImageView, recipe: Recipe) -> Pool:
     config, geometry = recipe.config, view.geometry
-    vectors, last = (view.vectors(recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),)))
+    vectors, last = (
+        stacked_features(view.features, recipe.feature, blocks) for blocks in (recipe.blocks, (max(recipe.blocks),))
+    )
     grid = (geometry.rows, geometry.cols)
     sizes = config.pool_depth, config.pool_size
     pool = make_pool(vectors, last, grid, *sizes, content_of(geometry), joins=config.pool_joins)
@@ -305,7 +298,7 @@ def find_candidates(view: ImageView, recipe: Recipe) -> EngineOutput:
         values = np.where(diffusion.component, np.float32(1), np.float32(-1))
         candidate = PatchMask(diffusion.component, values, diffusion.seed)
         return EngineOutput((_turn_back(candidate, view),) if diffusion.component.any() else (), (), diffusion)
-    affinity = cosine_affinity(view.vectors(recipe.feature, recipe.blocks))
+    affinity = cosine_affinity(stacked_features(view.features, recipe.feature, recipe.blocks))
     cuts = cut_objects(affinity, grid, recipe.config, _mean_attention(view.features))
     candidates = tuple(_turn_back(_refine(number, cuts, view, recipe), view) for number in range(len(cuts)))
     return EngineOutput(candidates, tuple(cuts), None)
@@ -321,7 +314,7 @@ def _refine(number: int, cuts: list[Cut], view: ImageView, recipe: Recipe) -> Pa
     values = np.where(cut.foreground & ~cut.component, -np.abs(cut.eigenvector), cut.eigenvector)
     stability = None
     if recipe.config.refine_steps and not cut.component.all():
-        vectors = view.vectors("tokens", recipe.refine_blocks)
+        vectors = stacked_features(view.features, "tokens", recipe.refine_blocks)
         background = ~np.any([other.foreground for other in cuts[: number + 1]], axis=0)
         margin = refine_patches(vectors, cut.component.ravel(), background.ravel(), recipe.config.refine_steps)
         values = margin.reshape(values.shape)
@@ -400,7 +393,7 @@ def _finish(
         refined, parts["crf_agreement"] = refine_by_crf(fine, image, recipe.crf)
         rejected = parts["crf_agreement"] < recipe.crf.min_agreement
         mask = before if rejected else refined
-    parts |= shape_parts(values, view.vectors("tokens", recipe.refine_blocks))
+    parts |= shape_parts(values, stacked_features(view.features, "tokens", recipe.refine_blocks))
     return Proposal(mask, scoring.combine(parts), parts, candidate, before, rejected)
 
 
