@@ -58,15 +58,14 @@ def main() -> None:
     options = _parse()
     source = open_source(options.data).limited(options.photos)
     result: dict[str, Any] = {"benchmark": "speed", "num_photos": len(source.photos), "data": source.spec}
+    measure: dict[str, Callable[[], list[dict[str, Any]]]] = {
+        "cases": lambda: compare(source, options.backbone, options.repeats),
+        "forward": lambda: forward_shares(options.backbone, options.repeats),
+        "end_to_end": lambda: end_to_end(options.data, options.backbone, options.photos),
+        "memory": lambda: [memory(options.data, options.backbone, count) for count in options.memory],
+    }
     for name in options.only:
-        if name == "cases":
-            result[name] = compare(source, options.backbone, options.repeats)
-        elif name == "forward":
-            result[name] = forward_shares(options.backbone, options.repeats)
-        elif name == "end_to_end":
-            result[name] = end_to_end(options.data, options.backbone, options.photos)
-        else:
-            result[name] = [memory(options.data, options.backbone, count) for count in options.memory]
+        result[name] = measure[name]()
         _PRINT[name](result[name])
     write_report(options.json, result)
 
