@@ -1,4 +1,5 @@
-// What all components' scripts begin with: one instance a place, its end, and silence while the page is being left.
+// What all components' scripts begin with: one instance a place, its end, and silence from the moment on that the page is
+// being left.
 
 // After a click on the link of another page, a message would still be sent in the name of the page of before, and
 // Streamlit would answer by calling that one back: both are gone then, and the browser shows nothing.

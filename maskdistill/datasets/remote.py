@@ -36,7 +36,7 @@ EXTRA = "pip install 'maskdistill[remote]'"
 
 _TRIES = 4
 _STORE_TRIES = 2  # the packages of stores try again by themselves, for half a minute and more
-_STORE_PACKAGES = ("fsspec", "s3fs", "gcsfs", "google")
+_STORE_PACKAGES = ("fsspec", "s3fs", "gcsfs", "google.auth")
 _PATIENCE = 0.5  # seconds before the second try; doubled before each further one
 _TIMEOUT = 30.0  # seconds that a server may be silent
 _LOOK_AGAIN = 0.05  # share of the cache's size after whose coming it is looked through
@@ -348,7 +348,7 @@ def _asking_store(address: str, work: Callable[[], Found]) -> Found:
 
 
 def _is_forbidden(error: Exception) -> bool:
-    """Whether a store refuses this account, or there is none: gcsfs has neither an error of its own for it."""
+    """Whether a store refuses this account, or found no credentials; of gcsfs neither is a ``PermissionError``."""
     refused = isinstance(error, PermissionError) or getattr(error, "code", None) in (401, 403)
     return refused or str(error).startswith("Forbidden") or "Credentials" in type(error).__name__
 
