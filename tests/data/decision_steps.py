@@ -3,10 +3,7 @@
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from maskdistill.review.decisions import (
-    Scope,
-    read_marks,
-)
+from maskdistill.review.decisions import Scope, read_marks
 
 LABELS, CLUSTERS = Scope.LABELS, Scope.CLUSTERS
 

@@ -9,9 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from maskdistill.config import TrainConfig
-from maskdistill.models.training.checkpoint import (
-    HISTORY,
-)
+from maskdistill.models.training.checkpoint import HISTORY
 from maskdistill.models.training.task import Callbacks
 from maskdistill.models.training.train import train
 
@@ -47,8 +45,6 @@ class ToyTask:
 
 
 CONFIG = TrainConfig(epochs=4, batch_size=4, learning_rate=0.01, ema=0.9, clip_norm=1.0, warmup=0.2)
-
-
 STEPS = 4 * 3  # ten photos in batches of at most four: three steps an epoch
 
 
