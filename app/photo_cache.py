@@ -19,7 +19,8 @@ if TYPE_CHECKING:  # importing these loads torch, which the first page can do wi
     from maskdistill.features.forward import FeatureRequest
     from maskdistill.features.registry import BackboneChoice
     from maskdistill.proposals.pool import Pool
-    from maskdistill.proposals.propose import ImageView, Proposals
+    from maskdistill.proposals.propose import Proposals
+    from maskdistill.proposals.views import ImageView
 
 THUMB_SIDE = 168  # pixels, longest side
 
@@ -137,7 +138,8 @@ def _views(
     features: FeatureConfig, proposal: ProposalConfig, key: str, photo: Photo
 ) -> tuple["ImageView", "ImageView"]:
     """Both views of a photo, with what these settings read; rare settings take a forward pass of their own."""
-    from maskdistill.proposals.propose import Recipe, explore_request
+    from maskdistill.proposals.propose import Recipe
+    from maskdistill.proposals.views import explore_request
 
     net = backbone(features)
     request = Recipe.resolve(proposal, CrfConfig(), net).request

@@ -28,7 +28,8 @@ from maskdistill.datasets import Photo, open_source, read_photo
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest, Features, forward_features
 from maskdistill.masks import mask_iou
-from maskdistill.proposals.propose import Recipe, extract_views, propose_from_views
+from maskdistill.proposals.propose import Recipe, propose_from_views
+from maskdistill.proposals.views import extract_views
 
 Network = Callable[[np.ndarray], list[np.ndarray]]
 MOST_LIKE = 0.98  # mean IoU of the masks that a runtime has to reach

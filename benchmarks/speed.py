@@ -34,8 +34,10 @@ from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.forward import FeatureRequest
 from maskdistill.machine import usable_cores
 from maskdistill.proposals import normalized_cut
-from maskdistill.proposals.propose import Recipe, extract_views, propose_from_views
+from maskdistill.proposals.propose import Recipe, propose_from_views
+from maskdistill.proposals.views import extract_views
 from maskdistill.stages.propose import hold_masks
+from maskdistill.stages.tasks import Batch
 from maskdistill.stages.worker import PhotoWorker
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
@@ -276,10 +278,10 @@ def _end_to_end(data: str, name: str, precision: str, count: int) -> tuple[float
             path.mkdir()
         worker = PhotoWorker(Path(folder), config, thumbs, pool, tokens)
         for number in range(2):  # not counted
-            worker(number, source.photos[number])
+            worker(Batch.of(number, source.photos[number]))
         spent[0], start = 0.0, time.thread_time()
         for number, photo in enumerate(source.photos):
-            worker(number, photo)
+            worker(Batch.of(number, photo))
         whole = time.thread_time() - start
     return spent[0] / len(source.photos), whole / len(source.photos)
 

@@ -94,5 +94,6 @@ def tiny_weights(tmp_path: Path, make_vit: Callable[..., VisionTransformer]) -> 
         "backbone": str(path),
         "architecture": "vit_two_blocks_patch4_32",
         "precision": "float32",
+        "batch_size": 1,
         "device": "cpu",
     }

@@ -36,6 +36,12 @@ class FeatureConfig:
         "what runs the blocks; compiled: torch.compile, for GPUs; openvino: on a CPU in float32, faster than torch "
         "where it has no bfloat16 units",
     )
+    batch_size: int = setting(
+        0,
+        "photos in one forward pass while masks are made; those of one shape go together",
+        "[1, 32]",
+        zero="8 on an NVIDIA GPU, else 1",
+    )
     head_blocks: tuple[int, ...] = setting((), "blocks, from 1, whose patch tokens the head reads; none: the default")
     store: bool = setting(
         True,

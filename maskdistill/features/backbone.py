@@ -1,6 +1,7 @@
 """A frozen transformer on a device, ready to read photos."""
 
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -96,12 +97,34 @@ class Backbone:
         self, image: Image.Image, geometry: PatchGeometry, request: FeatureRequest, *, mirror: bool = False
     ) -> Features:
         """One forward pass over one upright RGB photo (or a smaller decoding of it)."""
-        pixels = to_pixels(image, geometry, mean=self.mean, std=self.std, mirror=mirror)
-        return self.forward(pixels[None], request)[0]
+        return self.features_of([image], [geometry], request, mirror=mirror)[0]
+
+    def features_of(
+        self,
+        images: Sequence[Image.Image],
+        geometries: Sequence[PatchGeometry],
+        request: FeatureRequest,
+        *,
+        mirror: bool = False,
+    ) -> list[Features]:
+        """``features`` of several photos, by one forward pass over all that have the same grid."""
+        of_grid: dict[tuple[int, int], list[int]] = {}
+        for index, geometry in enumerate(geometries):
+            of_grid.setdefault((geometry.rows, geometry.cols), []).append(index)
+        found: dict[int, Features] = {}
+        for indices in of_grid.values():
+            photos = [
+                to_pixels(images[index], geometries[index], mean=self.mean, std=self.std, mirror=mirror)
+                for index in indices
+            ]
+            found.update(zip(indices, self.forward(torch.stack(photos), request), strict=True))
+        return [found[index] for index in range(len(images))]
 
     def forward(self, pixels: Tensor, request: FeatureRequest) -> list[Features]:
         """One forward pass over (B, 3, H, W) normalised pixels."""
-        pixels = pixels.to(self.device)
+        if self.device.type == "cuda":
+            pixels = pixels.pin_memory()  # which the GPU reads by itself
+        pixels = pixels.to(self.device, non_blocking=True)
         return forward_features(self.model, pixels, request, antialias=self.spec.antialias, run=self.run)
 
 

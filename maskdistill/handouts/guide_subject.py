@@ -32,7 +32,7 @@ from maskdistill.storage.run_photos import photos_of
 if TYPE_CHECKING:  # importing these loads torch
     from maskdistill.features.backbone import Backbone
     from maskdistill.proposals.pool import Pool
-    from maskdistill.proposals.propose import ImageView
+    from maskdistill.proposals.views import ImageView
 
 
 @dataclass(frozen=True, eq=False)

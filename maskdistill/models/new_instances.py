@@ -11,7 +11,8 @@ from maskdistill.features.patch_tokens import head_blocks, read_for_network, sta
 from maskdistill.models.instance_finder import Instance, InstanceFinder, Look
 from maskdistill.models.predictor import load_model
 from maskdistill.proposals.foreground import ForegroundHeads, patch_vectors
-from maskdistill.proposals.propose import Recipe, extract_views, find_pool
+from maskdistill.proposals.propose import Recipe, find_pool
+from maskdistill.proposals.views import extract_views
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.token_store import as_stored, run_axes

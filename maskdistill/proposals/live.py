@@ -14,7 +14,8 @@ if TYPE_CHECKING:  # importing these loads torch, which a first page can do with
     from maskdistill.features.backbone import Backbone
     from maskdistill.features.forward import FeatureRequest
     from maskdistill.proposals.pool import Pool
-    from maskdistill.proposals.propose import ImageView, Proposals, Recipe
+    from maskdistill.proposals.propose import Proposals, Recipe
+    from maskdistill.proposals.views import ImageView
 
 LIVE_SIDE = 1024  # pixels, longest side of the copy that masks are drawn on
 
@@ -54,7 +55,7 @@ def read_views(
     Raises:
         DatasetError: If the file is damaged.
     """
-    from maskdistill.proposals.propose import explore_request, extract_views
+    from maskdistill.proposals.views import explore_request, extract_views
 
     side = backbone.geometry(photo.height, photo.width, features)
     scale = max(1.0, view_scale)

@@ -1,6 +1,5 @@
 """Object masks of one photo from its frozen features: engine, refinement, score, and a hint where the result is bad."""
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Literal
 import numpy as np
 from PIL import Image
 
-from maskdistill.config import CrfConfig, FeatureConfig, ProposalConfig, RunConfig
+from maskdistill.config import CrfConfig, ProposalConfig, RunConfig
 from maskdistill.datasets import Photo, read_photo
 from maskdistill.datasets.transforms import PatchGeometry
 from maskdistill.errors import ConfigError
@@ -30,18 +29,10 @@ from maskdistill.proposals.refinement import (
     refine_patches,
     resize_map,
 )
+from maskdistill.proposals.views import ImageView, extract_views
 
 SWAPPED_FOREGROUND = 0.5  # weight of an agreement in which the second view takes the other part for foreground
 WHOLE, SPECK = 0.9, 1.5  # fraction of the photo; patches
-
-
-@dataclass(frozen=True)
-class ImageView:
-    """Features of one view of a photo: itself, or its mirror image."""
-
-    features: Features
-    geometry: PatchGeometry
-    mirrored: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,43 +126,6 @@ class Recipe:
             last_qk=published or self.config.foreground == "attended",
             projections=() if kind == "tokens" else tuple((kind, block) for block in cut_blocks),
         )
-
-
-def explore_request(backbone: Backbone) -> FeatureRequest:
-    """What the usual settings of the explorer read, so that no slider needs a second forward pass."""
-    return FeatureRequest(
-        token_blocks=tuple(range(max(1, backbone.depth - 4), backbone.depth + 1)),
-        last_qk=backbone.has_attention,
-        projections=(("keys", backbone.depth),) if backbone.has_heads else (),
-    )
-
-
-def extract_views(
-    backbone: Backbone,
-    image: Image.Image,
-    size: tuple[int, int],
-    config: FeatureConfig,
-    request: FeatureRequest,
-    *,
-    view_scale: float | None = None,
-) -> tuple[ImageView, ImageView | None]:
-    """One forward pass over the photo and, if asked for, one over its mirror image in another size.
-
-    Args:
-        backbone: The frozen transformer.
-        image: Upright RGB, the photo or a smaller decoding of it.
-        size: height, width of the photo in pixels.
-        config: Size and fit.
-        request: Which features to keep: ``Recipe.request``, or ``explore_request`` for all that a page may want.
-        view_scale: Size of the mirror image as a fraction of the photo's; None takes no second view.
-    """
-    geometry = backbone.geometry(*size, config)
-    first = ImageView(backbone.features(image, geometry, request), geometry)
-    if view_scale is None:
-        return first, None
-    # Without padding: the mirror image of a padded grid would lie elsewhere than the photo.
-    small = backbone.geometry(*size, dataclasses.replace(config, fit="resize"), scale=view_scale)
-    return first, ImageView(backbone.features(image, small, request, mirror=True), small, mirrored=True)
 
 
 def propose(photo: Photo | Path, backbone: Backbone, config: RunConfig) -> Proposals:

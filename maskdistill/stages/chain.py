@@ -18,17 +18,18 @@ from maskdistill.features.registry import check_weight_file
 from maskdistill.files import set_aside, write_json
 from maskdistill.machine import explain_lack_of_memory
 from maskdistill.stages.imported import without_own_masks
+from maskdistill.stages.mask_inputs import made_features, settle_inputs
 from maskdistill.stages.photo_work import LeftToOthersError, Share
 from maskdistill.stages.plan import Plan, read_record
 from maskdistill.stages.pool import EngineName, Workers
-from maskdistill.stages.propose import hold_masks, settle_inputs
+from maskdistill.stages.propose import hold_masks
 from maskdistill.stages.repairs import describe_clustering, take_back
 from maskdistill.stages.shards import Shard
 from maskdistill.stages.soundness import damaged_numbered, find_damage, is_finished
 from maskdistill.stages.stage_list import BY_NAME, NAMES, SHARED, with_needs
 from maskdistill.storage.imported_masks import BroughtMasks
 from maskdistill.storage.progress import format_duration
-from maskdistill.storage.read_files import DamagedFileError, MissingFileError, read_json
+from maskdistill.storage.read_files import DamagedFileError, MissingFileError
 from maskdistill.storage.run_folder import Run, fingerprint
 from maskdistill.storage.run_lock import refuse_if_held
 
@@ -270,8 +271,7 @@ def _note_settings(run: Run, config: RunConfig, preset: str, limit: int) -> RunC
 
 def _with_made_features(run: Run, config: RunConfig) -> RunConfig:
     """The settings with the features that the masks were made with, as far as others would be other masks."""
-    made = read_json(run.stage_path("proposals"))["made_from"]["features"]  # without those that decide no mask
-    return dataclasses.replace(config, features=dataclasses.replace(config.features, **made))
+    return dataclasses.replace(config, features=dataclasses.replace(config.features, **made_features(run)))
 
 
 def _embed_support(run: Run, config: RunConfig, options: Options) -> None:

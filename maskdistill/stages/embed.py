@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from maskdistill.files import link_file, replace_atomically, write_json
+from maskdistill.stages.batches import map_batches
 from maskdistill.stages.context import Context, annotations_by_photo
 from maskdistill.stages.photo_work import do_photos
 from maskdistill.stages.pool import map_photos
@@ -126,16 +127,15 @@ def make_pools(context: Context) -> None:
 
 
 def _make(context: Context, what: str, worker: str, numbers: list[int], options: dict[str, Any]) -> None:
-    """Have a worker write the files of photos; shared, the others may begin meanwhile."""
+    """Have a worker write the files of photos, a batch at a time; shared, the others may begin meanwhile."""
     if not numbers:
         return
     if context.share:
         context.share.begin()
     spec = WorkerSpec(f"maskdistill.stages.worker:{worker}", context.run.path, context.config, options)
-    tasks = [(number, context.photo(number)) for number in numbers]
     with (
-        context.reporter(what, len(tasks)) as reporter,
-        closing(map_photos(spec, tasks, context.workers, on_crash=leave_out)) as results,
+        context.reporter(what, len(numbers)) as reporter,
+        closing(map_batches(spec, context.source.photos, numbers, context.workers)) as results,
     ):
         for _ in results:
             reporter.advance()

@@ -23,7 +23,8 @@ from maskdistill.features.backbone import Backbone
 from maskdistill.features.forward import PROJECTIONS, FeatureRequest
 from maskdistill.features.patch_tokens import stack_tokens
 from maskdistill.files import replace_atomically, write_json
-from maskdistill.proposals.propose import ImageView, Proposal, Recipe, extract_views, propose_from_views
+from maskdistill.proposals.propose import Proposal, Recipe, propose_from_views
+from maskdistill.proposals.views import ImageView, extract_views
 from maskdistill.storage.progress import Reporter
 from maskdistill.storage.read_files import read_json_if_there
 from maskdistill.storage.run_folder import fingerprint

@@ -9,21 +9,25 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
+from dataclasses import replace
 from multiprocessing.process import BaseProcess
 from typing import Any, Self
 
+from maskdistill.config import FeatureConfig
 from maskdistill.errors import OutOfMemoryError, RunError
-from maskdistill.machine import usable_cores
+from maskdistill.machine import device_of, usable_cores
 from maskdistill.stages.tasks import (
+    MAX_WORKERS,
     OnCrash,
     Task,
     WorkerSpec,
     bytes_of,
+    choose_batch_size,
     do_task,
     follow_parent,
     give_up,
     name_of,
-    settle_precision,
+    settle_features,
     start_worker,
     too_large,
     work,
@@ -31,7 +35,6 @@ from maskdistill.stages.tasks import (
 
 logger = logging.getLogger(__name__)
 
-MAX_WORKERS = 8  # each holds a copy of the model; more cores give each more threads
 TASKS_AHEAD = 3  # per process, so that none waits for the parent
 NOTING_PATIENCE = 2.0  # seconds until an exit code counts as lost
 BYTES_AHEAD = 256 * 2**20  # of the arrays in those tasks, beyond which none is added
@@ -65,19 +68,21 @@ def map_here(
         num_workers = max(1, num_workers // 2)
 
 
-def ask_precision(precision: str, device: str) -> str:
-    """``settle_precision`` in a process of its own, so that this one does not load torch for it.
+def ask_features(config: FeatureConfig) -> FeatureConfig:
+    """``settle_features`` in a process of its own, so that this one does not load torch for it.
 
     Raises:
         RunError: If that process is ended from outside.
     """
+    if config.precision != "auto" and not device_of(config.device).startswith("cuda"):
+        return replace(config, batch_size=choose_batch_size(config.batch_size, ""))
     if not _can_have_processes():
-        return settle_precision(precision, device)
+        return settle_features(config)
     try:
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1, context, initializer=follow_parent) as executor:
             with _without_interrupts():
-                asked = executor.submit(settle_precision, precision, device)
+                asked = executor.submit(settle_features, config)
             return asked.result()
     except BrokenProcessPool as error:
         raise RunError(

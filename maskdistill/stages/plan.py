@@ -14,7 +14,8 @@ from maskdistill.review.decisions import class_digest, repairs_digest
 from maskdistill.stages.context import Context
 from maskdistill.stages.disk_needs import find_needs, require_disk
 from maskdistill.stages.imported import without_own_masks
-from maskdistill.stages.propose import CHOICE, describe_inputs, missed_photos, token_folder
+from maskdistill.stages.mask_inputs import CHOICE, describe_inputs, token_folder
+from maskdistill.stages.propose import missed_photos
 from maskdistill.stages.select import decisions_digest
 from maskdistill.stages.soundness import find_damage, is_finished
 from maskdistill.stages.stage_list import BY_NAME, Stage

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterable, Sized
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from maskdistill.config import FeatureConfig
 from maskdistill.stages import local_pool
 from maskdistill.stages.tasks import OnCrash, Task, WorkerSpec
 
@@ -14,7 +15,7 @@ EngineName = Literal["local", "ray"]
 class Workers:
     """How many processes work on photos, and where. Neither changes a result."""
 
-    count: int = 0  # 0: one a core of this machine, or of the cluster, or one a GPU there
+    count: int = 0  # 0: one a core of this machine or the cluster, at most eight a GPU there
     engine: EngineName = "local"
     address: str = ""  # of the cluster, as Ray reads it; empty: RAY_ADDRESS, else a cluster of this machine alone
 
@@ -55,8 +56,8 @@ def map_photos(
         yield from local_pool.map_here(spec, tasks, workers.count, num_tasks, on_crash)
 
 
-def ask_precision(precision: str, device: str, workers: Workers = HERE) -> str:
-    """What a precision of "auto" means where the work is done, asked in another process: this one loads no torch.
+def ask_features(config: FeatureConfig, workers: Workers = HERE) -> FeatureConfig:
+    """The settings with what is left to the machine that does the work, asked in another process if that takes torch.
 
     Raises:
         RunError: If that process is ended from outside.
@@ -65,5 +66,5 @@ def ask_precision(precision: str, device: str, workers: Workers = HERE) -> str:
     if workers.engine == "ray":
         from maskdistill.stages import ray_pool
 
-        return ray_pool.ask_precision(precision, device, workers.address)
-    return local_pool.ask_precision(precision, device)
+        return ray_pool.ask_features(config, workers.address)
+    return local_pool.ask_features(config)

@@ -1,33 +1,33 @@
 """Stage ``proposals``: masks of every photo of a source."""
 
-import dataclasses
 import importlib.metadata
 import logging
 import platform
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 from maskdistill import __version__
-from maskdistill.config import ProposalConfig, RunConfig
-from maskdistill.datasets import PhotoSource
-from maskdistill.datasets.scanning import digest_file, is_as_seen
+from maskdistill.config import RunConfig
+from maskdistill.datasets import Photo, PhotoSource
+from maskdistill.datasets.scanning import is_as_seen
 from maskdistill.errors import ConfigError, DatasetError, MaskDistillError
-from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
+from maskdistill.features.registry import BackboneChoice
 from maskdistill.files import describe_file_error, write_json
 from maskdistill.proposals.crf import INSTALL_HINT, crf_available
+from maskdistill.stages.batches import map_batches
 from maskdistill.stages.disk_needs import find_needs, require_disk
 from maskdistill.stages.imported import worker_of, write_brought
+from maskdistill.stages.mask_inputs import STAGE, settle_inputs, token_folder
 from maskdistill.stages.merge import follow_move, merge_results
 from maskdistill.stages.photo_work import LeftToOthersError, Share
-from maskdistill.stages.pool import HERE, Workers, ask_precision, map_photos
+from maskdistill.stages.pool import HERE, Workers, map_photos
 from maskdistill.stages.shards import Parts, Shard
 from maskdistill.stages.soundness import is_finished, make_way
-from maskdistill.stages.tasks import WorkerSpec, leave_out
+from maskdistill.stages.tasks import PhotoResult, WorkerSpec, leave_out
 from maskdistill.stages.token_axes import find_axes
 from maskdistill.storage.imported_masks import MASKS_PER_PHOTO as IMPORTED_PER_PHOTO
 from maskdistill.storage.imported_masks import BroughtMasks
@@ -38,11 +38,6 @@ from maskdistill.storage.run_lock import hold_run
 
 logger = logging.getLogger(__name__)
 
-STAGE = "proposals"
-CODE_VERSION = 2  # raise it when the same settings would make other masks
-_NOT_OF_MASKS = frozenset({"device", "head_blocks", "store", "tokens"})  # settings of the features that decide no mask
-_LATER_FEATURES = {"runtime": "torch", "tokens": "float16"}  # which runs made before did not have
-CHOICE = ("pool_keep", "pool_share")  # settings by which the stage ``foreground`` chooses from the pool
 MADE_BY = ("backbone", "versions")  # of run.json, kept beside the finished masks too
 
 
@@ -145,12 +140,14 @@ def hold_masks(
         if share is not None:
             share.begin()
         pool = run.pool_path(key) if config.proposals.makes_pool else None
-        options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
-        spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
-        if imported is not None:
-            spec = worker_of(run, config, key, imported)
+        if imported is None:
+            options = {"thumbs": run.thumbs_path(key), "pool": pool, "tokens": tokens}
+            spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", run.path, config, options)
+            work = partial(map_batches, spec, source.photos, workers=workers)
+        else:
+            work = partial(_map_each, worker_of(run, config, key, imported), source.photos, workers=workers)
         parts = Parts(run.parts_path(STAGE, key), [(photo.height, photo.width) for photo in source.photos])
-        new = _process(run, source, spec, shard or Shard(), parts, workers, quiet)
+        new = _process(run, work, shard or Shard(), parts, quiet)
         results = parts.read_all()
         complete = _is_alone_again(share, len(source.photos) - len(results))
         if complete and is_done(run, key) and missed_photos(run, STAGE) == _missed(source, results):
@@ -164,21 +161,6 @@ def hold_masks(
             yield ProposeSummary(len(source.photos), len(results), new, *_counts(results), False, seconds)
 
 
-def settle_inputs(
-    run: Run, source: PhotoSource, config: RunConfig, workers: Workers = HERE, imported: Mapping[str, Any] | None = None
-) -> tuple[RunConfig, BackboneChoice, dict[str, Any]]:
-    """Settings with every "auto" of the masks resolved, the transformer, and all that the masks are made from.
-
-    Raises:
-        ConfigError: If the weights cannot be used.
-    """
-    choice = choose_backbone(config.features.backbone, config.features.architecture)
-    if choice.spec.path:
-        check_weight_file(Path(choice.spec.path))
-    config = _settle(config, choice, run, workers)
-    return config, choice, describe_inputs(source, config, choice, imported)
-
-
 def _is_alone_again(share: Share | None, left: int) -> bool:
     """Whether this process is to put together what all have made."""
     try:
@@ -187,63 +169,6 @@ def _is_alone_again(share: Share | None, left: int) -> bool:
     except LeftToOthersError:
         return False
     return not left
-
-
-def describe_inputs(
-    source: PhotoSource, config: RunConfig, choice: BackboneChoice, imported: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """All that decides the masks: photos, settings, weights, versions of the code that touches them.
-
-    Of masks that were brought into the run, ``imported`` of run.json, it is a digest; what makes masks has no part.
-    """
-    if imported is not None:
-        features = _describe_features(source, config, choice, _NOT_OF_MASKS)
-        brought = {"proposals": {"imported": imported["digest"]}, "crf": None}
-        return {"stage": STAGE, "code": CODE_VERSION, **features, **brought}
-    return {
-        "stage": STAGE,
-        "code": CODE_VERSION,
-        **_describe_features(source, config, choice, _NOT_OF_MASKS),
-        "proposals": _describe_proposals(config.proposals),
-        "crf": asdict(config.crf) if config.crf.enabled else None,
-    }
-
-
-def _describe_proposals(config: ProposalConfig) -> dict[str, Any]:
-    """The settings that masks and candidates depend on: without a pool, what it would be is of no account."""
-    values = {name: value for name, value in asdict(config).items() if name not in CHOICE}
-    if not config.pool_joins:
-        del values["pool_joins"]  # which runs made before did not have
-    if config.makes_pool:
-        return values
-    return {name: value for name, value in values.items() if name.partition("_")[0] != "pool"}
-
-
-def token_folder(run: Run, source: PhotoSource, config: RunConfig, choice: BackboneChoice) -> Path:
-    """Folder of the patch tokens of these photos, by these weights."""
-    key = fingerprint(_describe_features(source, config, choice, {"device", "store"}))
-    return run.path / "features" / key[:12]
-
-
-def _describe_features(
-    source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: Set[str]
-) -> dict[str, Any]:
-    values = {key: value for key, value in asdict(config.features).items() if key not in skip}
-    for name, before in _LATER_FEATURES.items():
-        if values.get(name) == before:
-            del values[name]
-    return {
-        "photos": source.fingerprint,
-        "num_photos": len(source.photos),
-        "weights": [choice.spec.name, choice.spec.architecture, _digest_weights(choice)],
-        "features": values,
-    }
-
-
-def _digest_weights(choice: BackboneChoice) -> str:
-    """Fingerprint of a local file of weights, empty for those that are known by name."""
-    path = Path(choice.spec.path) if choice.spec.path else None
-    return digest_file(path) if path is not None and path.is_file() else ""
 
 
 def is_done(run: Run, key: str) -> bool:
@@ -265,24 +190,6 @@ def _is_back(source: PhotoSource, missed: Sequence[str]) -> bool:
     """Whether one of the photos that were missed can be read by now."""
     ids = set(missed)
     return bool(ids) and any(photo.id in ids and is_as_seen(photo) for photo in source.photos)
-
-
-def _settle(config: RunConfig, choice: BackboneChoice, run: Run, workers: Workers) -> RunConfig:
-    """Replace every "auto" that could come out differently tomorrow; a run keeps the precision it began with."""
-    precision: Any = config.features.precision
-    if precision == "auto" and config.features.runtime == "openvino":
-        precision = "float32"
-    elif precision == "auto":
-        known = run.info()["config"]["features"] if run.exists else {}
-        same = known.get("device") == config.features.device and known.get("precision", "auto") != "auto"
-        precision = known["precision"] if same else ask_precision(precision, config.features.device, workers)
-    features = dataclasses.replace(
-        config.features,
-        backbone=choice.spec.path or choice.spec.name,
-        precision=precision,
-        shorter_side=config.features.shorter_side or choice.spec.shorter_side,
-    )
-    return dataclasses.replace(config, features=features)
 
 
 def _describe_wanted(
@@ -345,26 +252,32 @@ def _restore(run: Run, source: PhotoSource, config: RunConfig, preset: str, impo
         run.write_info(wanted)
 
 
+def _map_each(
+    spec: WorkerSpec, photos: Sequence[Photo], numbers: Sequence[int], workers: Workers
+) -> Generator[PhotoResult, None, None]:
+    """``map_batches`` for a worker that takes one photo after the other."""
+    return map_photos(spec, [(number, photos[number]) for number in numbers], workers, on_crash=leave_out)
+
+
 def _process(
-    run: Run, source: PhotoSource, spec: WorkerSpec, shard: Shard, parts: Parts, workers: Workers, quiet: bool
+    run: Run, work: Callable[[list[int]], Generator[PhotoResult, None, None]], shard: Shard, parts: Parts, quiet: bool
 ) -> int:
     """Process what is missing of a shard; returns the number of photos processed."""
     done = {number: parts.read(number) for number in parts.of(shard)}
     wanted = {photo: number for number in done for photo in parts.photos[number]}
     finished = {photo for found in done.values() for photo, item in found.items() if not item.get("missed")}
-    tasks = [(photo, source.photos[photo]) for photo in wanted if photo not in finished]
-    reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(tasks), quiet=quiet)
-    results = map_photos(spec, tasks, workers, on_crash=leave_out)
+    left = [photo for photo in wanted if photo not in finished]
+    reporter = Reporter(run.progress_path, STAGE, len(wanted), len(wanted) - len(left), quiet=quiet)
     try:
-        parts.keep(done, results, reporter.advance)
+        parts.keep(done, work(left), reporter.advance)
     except KeyboardInterrupt:
         reporter.finish("stopped", "Stopped; start again to go on.")
         raise
     except (MaskDistillError, OSError) as error:
         reporter.finish("failed", describe_file_error(error, run.path) if isinstance(error, OSError) else str(error))
         raise
-    reporter.finish("done", f"{len(tasks)} photos processed.")
-    return len(tasks)
+    reporter.finish("done", f"{len(left)} photos processed.")
+    return len(left)
 
 
 def _merge(

@@ -17,17 +17,19 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from maskdistill.datasets import Photo
+from maskdistill.config import FeatureConfig
 from maskdistill.errors import ConfigError, RunError
 from maskdistill.stages.tasks import (
+    MAX_WORKERS,
     OnCrash,
     Task,
     WorkerSpec,
     bytes_of,
     give_up,
     name_of,
+    photos_of,
     set_up,
-    settle_precision,
+    settle_features,
     too_large,
     work,
 )
@@ -65,8 +67,10 @@ def map_there(
     if first is None:
         return
     ray = connect(address)
-    crew = _Crew(ray, spec, _gpus_each(ray, spec.torch, spec.config.features.device), _seen_from_here(spec, first))
-    size = num_workers or int(ray.cluster_resources().get("GPU" if crew.gpus else "CPU", 1)) or 1
+    crew = _Crew(ray, spec, _gpu_share(ray, spec.torch, spec.config.features.device), _seen_from_here(spec, first))
+    there = ray.cluster_resources()
+    most = int(there["GPU"]) * round(1 / crew.gpu_share) if crew.gpu_share else int(there.get("CPU", 1))
+    size = num_workers or most or 1
     size = size if num_tasks is None else min(size, num_tasks)
     try:
         yield from crew.map(chain([first], queue), size)
@@ -76,15 +80,16 @@ def map_there(
         crew.end()
 
 
-def ask_precision(precision: str, device: str, address: str) -> str:
-    """What a precision of "auto" means on a process of the cluster that has a GPU, where there is one.
+def ask_features(config: FeatureConfig, address: str) -> FeatureConfig:
+    """``settle_features`` on a process of the cluster that has a GPU, where there is one.
 
     Raises:
         ConfigError: As ``map_there``.
     """
     ray = connect(address)
-    asked = ray.remote(settle_precision).options(num_cpus=1, num_gpus=_gpus_each(ray, True, device))
-    return str(_answer(ray, asked.remote(precision, device)))
+    asked = ray.remote(settle_features).options(num_cpus=1, num_gpus=_gpu_share(ray, True, config.device))
+    found: FeatureConfig = _answer(ray, asked.remote(config))
+    return found
 
 
 def connect(address: str) -> Any:
@@ -163,14 +168,16 @@ def _require_answer(address: str) -> None:
         ) from error
 
 
-def _gpus_each(ray: Any, torch: bool, device: str) -> int:
-    """GPUs that a process asks for."""
-    return int(torch and device in ("auto", "cuda") and ray.cluster_resources().get("GPU", 0) >= 1)
+def _gpu_share(ray: Any, torch: bool, device: str) -> float:
+    """How much of a GPU a process asks for: it waits while masks are cut on a core, so several share one."""
+    there = ray.cluster_resources()
+    gpus, cores = int(there.get("GPU", 0)), int(there.get("CPU", 1))
+    return 1 / min(MAX_WORKERS, max(1, cores // gpus)) if torch and device in ("auto", "cuda") and gpus else 0
 
 
 def _seen_from_here(spec: WorkerSpec, task: Task) -> tuple[Path, ...]:
     """What every node must see too: the run, the folder of the photos."""
-    folders = [spec.run, *(item.path.parent for item in task if isinstance(item, Photo))]
+    folders = [spec.run, *(photo.path.parent for photo in photos_of(task))]
     return tuple(path for path in folders if path.is_dir())
 
 
@@ -216,8 +223,8 @@ def _answer(ray: Any, promise: Any) -> Any:
 class _Crew:
     """Actors at work on tasks."""
 
-    def __init__(self, ray: Any, spec: WorkerSpec, gpus: int, wanted: tuple[Path, ...]) -> None:
-        self._ray, self._wanted, self.gpus = ray, wanted, gpus
+    def __init__(self, ray: Any, spec: WorkerSpec, gpu_share: float, wanted: tuple[Path, ...]) -> None:
+        self._ray, self._wanted, self.gpu_share = ray, wanted, gpu_share
         self._spec = spec  # small, so it travels with the actor: one that starts again still has it
         self._actors: list[Any] = []
         self.left: list[Task] = []  # whose actor died: each of them may be what it died of
@@ -290,7 +297,8 @@ class _Crew:
         self._actors.clear()
 
     def _hire(self) -> Any:
-        kind = self._ray.remote(PhotoActor).options(num_cpus=1, num_gpus=self.gpus, max_restarts=-1, max_task_retries=0)
+        options = {"num_cpus": 1, "num_gpus": self.gpu_share, "max_restarts": -1, "max_task_retries": 0}
+        kind = self._ray.remote(PhotoActor).options(**options)
         self._actors.append(kind.remote(self._spec, self._wanted))
         return self._actors[-1]
 

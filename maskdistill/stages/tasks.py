@@ -13,7 +13,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from maskdistill.config import RunConfig
+from maskdistill.config import FeatureConfig, RunConfig
 from maskdistill.datasets import Photo
 from maskdistill.errors import MaskDistillError, OutOfMemoryError, RunError
 from maskdistill.machine import explain_lack_of_memory
@@ -21,6 +21,9 @@ from maskdistill.machine import explain_lack_of_memory
 logger = logging.getLogger(__name__)
 
 START_ERRORS = (MaskDistillError, MemoryError, OSError, ImportError, RuntimeError, ValueError)
+
+MAX_WORKERS = 8  # of a machine, or on a GPU: each holds a copy of the model; more cores give each more threads
+PHOTOS_ON_GPU = 8  # in a forward pass: one photo alone leaves most of a large GPU idle
 
 Task = tuple[Any, ...]  # arguments of a call; the photo is among them, or its number comes first
 OnCrash = Callable[[Task, str], Any]
@@ -35,6 +38,23 @@ class PhotoResult:
     problem: str | None = None  # a degenerate result, with a hint
     error: str | None = None  # why the photo could not be processed
     missed: bool = False  # its file was not there as it was: the next start tries it anew
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Photos that are read and sent through the transformer together: a task of some workers."""
+
+    photos: tuple[tuple[int, Photo], ...]  # with the number of each in the run
+    wanted: frozenset[int]  # numbers of those whose results are
+
+    @classmethod
+    def of(cls, number: int, photo: Photo) -> "Batch":
+        """A photo alone."""
+        return cls(((number, photo),), frozenset((number,)))
+
+    def singles(self) -> "list[Batch]":
+        """Each photo that is wanted alone."""
+        return [Batch.of(number, photo) for number, photo in self.photos if number in self.wanted]
 
 
 @dataclass(frozen=True)
@@ -105,8 +125,15 @@ def work(*task: Any) -> Any:
 
 
 def name_of(task: Task) -> str:
-    """The photo of a task, for a sentence."""
-    return f"photo {next((item.id for item in task if isinstance(item, Photo)), task[0])}"
+    """The photo or photos of a task, for a sentence."""
+    names = [photo.id for photo in photos_of(task)] or [str(task[0])]
+    return f"photo{'s' if len(names) > 1 else ''} {', '.join(names)}"
+
+
+def photos_of(task: Task) -> list[Photo]:
+    """The photos among the arguments of a task."""
+    found = [item for item in task if isinstance(item, Photo)]
+    return found + [photo for item in task if isinstance(item, Batch) for _, photo in item.photos]
 
 
 def bytes_of(task: Task) -> int:
@@ -150,11 +177,18 @@ def do_task(worker: Callable[..., Any], task: Task) -> Any:
         return worker(*task)
 
 
-def settle_precision(precision: str, device: str) -> str:
-    """What a precision of "auto" means on this machine."""
+def settle_features(config: FeatureConfig) -> FeatureConfig:
+    """The settings with what is left to the machine as it is on this one."""
     from maskdistill.features.backbone import choose_device, choose_precision
 
-    return choose_precision(precision, choose_device(device))
+    device = choose_device(config.device)
+    precision: Any = choose_precision(config.precision, device, config.runtime)
+    return replace(config, precision=precision, batch_size=choose_batch_size(config.batch_size, device.type))
+
+
+def choose_batch_size(size: int, device: str) -> int:
+    """Photos in a forward pass; 0 is for what is fast on a device of that kind."""
+    return size or (PHOTOS_ON_GPU if device.startswith("cuda") else 1)
 
 
 def _own_device(name: str, index: int) -> str:

@@ -84,6 +84,7 @@ def tiny_config(folder):
             backbone=str(folder / "tiny.safetensors"),
             architecture=vit_two_blocks_patch4_32.__name__,
             precision="float32",
+            batch_size=1,
             device="cpu",
             shorter_side=32,
         ),

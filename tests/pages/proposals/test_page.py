@@ -4,7 +4,7 @@ import re
 import numpy as np
 import pytest
 
-import maskdistill.proposals.propose
+import maskdistill.proposals.views
 from app import session
 from app.proposals import apply_dialog, page, setting_controls
 from maskdistill.pictures import derivation
@@ -30,9 +30,9 @@ def test_shows_the_first_photo_and_says_how_long_the_masks_took(open_proposals):
 
 def test_slider_makes_a_new_mask_without_a_forward_pass(open_proposals, monkeypatch):
     calls = []
-    look = maskdistill.proposals.propose.extract_views
+    look = maskdistill.proposals.views.extract_views
     monkeypatch.setattr(
-        maskdistill.proposals.propose,
+        maskdistill.proposals.views,
         "extract_views",
         lambda *args, **options: calls.append(1) or look(*args, **options),
     )

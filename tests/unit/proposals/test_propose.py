@@ -12,15 +12,8 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.forward import Features
 from maskdistill.masks import mask_iou
 from maskdistill.proposals import scoring
-from maskdistill.proposals.propose import (
-    ImageView,
-    Recipe,
-    _drop_doubles,
-    explore_request,
-    extract_views,
-    propose,
-    propose_from_views,
-)
+from maskdistill.proposals.propose import Recipe, _drop_doubles, propose, propose_from_views
+from maskdistill.proposals.views import ImageView, explore_request
 
 PATCH = 8
 
@@ -319,26 +312,6 @@ class TestRecipe:
 @pytest.mark.parametrize(("views", "expected"), [("none", None), ("score", 0.6), ("merge", 0.6)])
 def test_size_of_the_second_look(views, expected):
     assert recipe(views=views, view_scale=0.6).view_scale == expected
-
-
-def test_second_look_is_the_smaller_mirror_image(tiny_weights):
-    backbone = load_backbone(FeatureConfig(**tiny_weights))
-    image = Image.new("RGB", (64, 64))
-    recorded = []
-    backbone.features = lambda image, geometry, request, mirror=False: recorded.append((geometry, mirror))
-    first, second = extract_views(backbone, image, (64, 64), FeatureConfig(shorter_side=64), None, view_scale=0.75)
-    assert [(geometry.rows, mirror) for geometry, mirror in recorded] == [(16, False), (12, True)]
-    assert (first.mirrored, second.mirrored) == (False, True)
-
-
-def test_second_look_at_a_padded_photo_is_not_padded(tiny_weights):
-    """Turned around, padding at the right would move the content."""
-    backbone = load_backbone(FeatureConfig(**tiny_weights))
-    config = FeatureConfig(shorter_side=32, fit="pad")
-    request = explore_request(backbone)
-    first, second = extract_views(backbone, Image.new("RGB", (41, 32)), (32, 41), config, request, view_scale=0.75)
-    assert first.geometry.padded_width > first.geometry.resized_width
-    assert second.geometry.padded_width == second.geometry.resized_width
 
 
 def test_mirrored_view_of_a_padded_photo_agrees():

@@ -89,7 +89,7 @@ def test_wanted_stage_brings_what_it_needs_and_no_more(scene, tmp_path):
 def test_second_identical_run_does_nothing(again, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in again.run.path.rglob("*") if path.is_file()}
     monkeypatch.setattr(chain, "import_module", lambda name: pytest.fail(f"{name} was imported for work"))
-    monkeypatch.setattr(propose, "map_photos", lambda *_: pytest.fail("photos were processed"))
+    monkeypatch.setattr(propose, "map_batches", lambda *_: pytest.fail("photos were processed"))
     assert redone(again()) == []
     changed = [path for path, time in before.items() if path.stat().st_mtime_ns != time]
     assert all(path.suffix == ".lock" or path.name == "source.parquet" for path in changed)  # photos of now
@@ -162,7 +162,7 @@ def interrupted(*_args, **_options):
 
 def test_interrupted_change_of_the_features_and_back(again, finished, monkeypatch):
     """The masks are of the old size still, and the run must not say that they are of the new one."""
-    monkeypatch.setattr(propose, "map_photos", interrupted)
+    monkeypatch.setattr(propose, "map_batches", interrupted)
     with pytest.raises(KeyboardInterrupt):
         again("features.shorter_side=40")
     monkeypatch.undo()

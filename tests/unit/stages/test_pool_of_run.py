@@ -13,7 +13,7 @@ from maskdistill.proposals.pool import Pool
 from maskdistill.stages import shards
 from maskdistill.stages.chain import Options, run_stages
 from maskdistill.stages.foreground import as_cut
-from maskdistill.stages.propose import describe_inputs
+from maskdistill.stages.mask_inputs import describe_inputs
 from maskdistill.storage.photo_arrays import PoolStore
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run

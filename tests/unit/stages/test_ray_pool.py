@@ -5,6 +5,7 @@ import os
 import socket
 import sys
 import time
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -51,6 +52,22 @@ class TestConnect:
     @pytest.mark.parametrize("address", ["", "auto", "local"])
     def test_what_ray_finds_itself_is_left_to_it(self, address):
         ray_pool._require_answer(address)
+
+
+@pytest.mark.parametrize(
+    ("there", "device", "expected"),
+    [
+        ({"CPU": 8.0}, "auto", 0),
+        ({"CPU": 2.0, "GPU": 1.0}, "auto", 1 / 2),
+        ({"CPU": 64.0, "GPU": 4.0}, "cuda", 1 / 8),
+        ({"CPU": 1.0, "GPU": 2.0}, "auto", 1),
+        ({"CPU": 64.0, "GPU": 4.0}, "cpu", 0),
+    ],
+)
+def test_processes_share_a_gpu_as_far_as_there_are_cores(there, device, expected):
+    ray = SimpleNamespace(cluster_resources=lambda: there)
+    assert ray_pool._gpu_share(ray, True, device) == expected
+    assert ray_pool._gpu_share(ray, False, device) == 0
 
 
 @pytest.mark.parametrize(

@@ -52,9 +52,9 @@ def seen(monkeypatch):
     """Names of the photos that were processed, in order."""
     names, call = [], PhotoWorker.__call__
 
-    def note(self, number, photo):
-        names.append(photo.path.name)
-        return call(self, number, photo)
+    def note(self, batch):
+        names.extend(photo.path.name for _, photo in batch.photos)
+        return call(self, batch)
 
     monkeypatch.setattr(PhotoWorker, "__call__", note)
     return names

@@ -97,10 +97,10 @@ def hide(photos, monkeypatch, name, how):
     path, call = photos / name, PhotoWorker.__call__
     content = path.read_bytes()
 
-    def work(self, number, photo):
-        if photo.path == path:
+    def work(self, batch):
+        if any(photo.path == path for _, photo in batch.photos):
             how(path)
-        return call(self, number, photo)
+        return call(self, batch)
 
     monkeypatch.setattr(PhotoWorker, "__call__", work)
 
@@ -165,7 +165,7 @@ def test_part_whose_masks_are_wrong_is_made_anew(start, tmp_path, change):
 
 
 def test_photo_that_is_damaged_inside_is_not_tried_again(start, tmp_path, seen, monkeypatch):
-    monkeypatch.setattr(worker, "extract_views", lambda *_arguments, **_more: 1 / 0)
+    monkeypatch.setattr(worker, "extract_views_of", lambda *_arguments, **_more: 1 / 0)
     assert start().num_skipped == 7
     seen.clear()
     assert start().num_new == 0

@@ -11,8 +11,9 @@ from maskdistill.config import CrfConfig, FeatureConfig, RunConfig
 from maskdistill.datasets import images, open_source
 from maskdistill.errors import CheckpointError, ConfigError, MaskDistillError, OutOfMemoryError
 from maskdistill.stages import propose, worker
-from maskdistill.stages.pool import Workers, map_photos
-from maskdistill.stages.tasks import WorkerSpec
+from maskdistill.stages.batches import map_batches
+from maskdistill.stages.pool import Workers
+from maskdistill.stages.tasks import Batch, WorkerSpec
 from maskdistill.stages.worker import PhotoResult, PhotoWorker
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.run_folder import Run
@@ -74,10 +75,9 @@ def test_several_processes_make_the_same_files_as_one(tmp_path, photos, config):
 
 
 def test_one_worker_runs_in_this_process_and_in_order(tmp_path, photos, config, monkeypatch):
-    monkeypatch.setattr(PhotoWorker, "__call__", lambda _self, number, _photo: PhotoResult(number))
-    tasks = list(enumerate(open_source(photos).photos))
+    monkeypatch.setattr(PhotoWorker, "__call__", lambda _self, batch: [PhotoResult(batch.photos[0][0])])
     spec = WorkerSpec("maskdistill.stages.worker:PhotoWorker", tmp_path, config, {"thumbs": tmp_path / "thumbs"})
-    results = map_photos(spec, tasks, Workers(1))
+    results = map_batches(spec, open_source(photos).photos, range(NUM_PHOTOS), Workers(1))
     assert [result.number for result in results] == list(range(NUM_PHOTOS))
 
 
@@ -86,8 +86,8 @@ def test_failure_of_one_photo_is_returned_with_its_reason(tmp_path, photos, conf
         raise RuntimeError("no eigenvalues")
 
     monkeypatch.setattr(worker, "propose_from_views", fail)
-    result = PhotoWorker(tmp_path, config, tmp_path / "thumbs")(3, open_source(photos).photos[3])
-    assert result == PhotoResult(3, error="RuntimeError: no eigenvalues")
+    work = PhotoWorker(tmp_path, config, tmp_path / "thumbs")
+    assert work(Batch.of(3, open_source(photos).photos[3])) == [PhotoResult(3, error="RuntimeError: no eigenvalues")]
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,9 @@ from maskdistill.features.backbone import load_backbone
 from maskdistill.features.registry import choose_backbone
 from maskdistill.masks import bounding_box
 from maskdistill.proposals.thumbnails import THUMB_SIDE
-from maskdistill.stages import propose, worker
+from maskdistill.stages import mask_inputs, worker
 from maskdistill.stages.pool import Workers
-from maskdistill.stages.tasks import settle_precision
+from maskdistill.stages.tasks import settle_features
 from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.run_folder import Run
 
@@ -128,9 +128,9 @@ def test_run_that_goes_on_keeps_why_it_took_its_weights(start, config, tmp_path,
     run = Run(tmp_path / "run")
     chosen = {"requested": "auto", "name": "tiny", "reason": "no network", "weights": "Random."}
     run.write_info({**run.info(), "backbone": chosen})
-    resolve = propose.choose_backbone
+    resolve = mask_inputs.choose_backbone
     by_name = lambda _name, architecture: resolve(config.features.backbone, architecture)  # noqa: E731
-    monkeypatch.setattr(propose, "choose_backbone", by_name)
+    monkeypatch.setattr(mask_inputs, "choose_backbone", by_name)
     features = dataclasses.replace(config.features, backbone="tiny")
     monkeypatch.setattr(worker, "load_backbone", lambda _features: load_backbone(config.features))
     start(config=dataclasses.replace(config, features=features, seed=1, proposals=ProposalConfig(tau=0.3)))
@@ -149,15 +149,16 @@ def test_record_of_the_run(start, config, photos, tmp_path):
 
 
 def test_settled_config_holds_no_auto(config, tmp_path, monkeypatch):
-    def ask_here(precision, device, _workers):  # not in a process of its own
-        return settle_precision(precision, device)
+    def ask_here(features, _workers):  # not in a process of its own
+        return settle_features(features)
 
-    monkeypatch.setattr(propose, "ask_precision", ask_here)
-    features = dataclasses.replace(config.features, precision="auto", shorter_side=0)
+    monkeypatch.setattr(mask_inputs, "ask_features", ask_here)
+    features = dataclasses.replace(config.features, precision="auto", batch_size=0, shorter_side=0)
     choice = choose_backbone(features.backbone, features.architecture)
     wanted = dataclasses.replace(config, features=features)
-    settled = propose._settle(wanted, choice, Run(tmp_path / "none"), Workers(1))
+    settled = mask_inputs._settle(wanted, choice, Run(tmp_path / "none"), Workers(1))
     assert settled.features.precision in ("float32", "bfloat16", "float16")
+    assert settled.features.batch_size >= 1
     assert settled.features.shorter_side == choice.spec.shorter_side
     assert settled.features.backbone == config.features.backbone
     assert settled.proposals == config.proposals

@@ -45,10 +45,10 @@ def shard_at_work(start, monkeypatch):
     """The first of two shards, at work in another thread; to be called for it to go on, and for its summary."""
     call, began, go_on = PhotoWorker.__call__, threading.Event(), threading.Event()
 
-    def wait(self, number, photo):
+    def wait(self, batch):
         began.set()
         assert go_on.wait(20)
-        return call(self, number, photo)
+        return call(self, batch)
 
     monkeypatch.setattr(PhotoWorker, "__call__", wait)
     with ThreadPoolExecutor(1) as pool:
