@@ -8,7 +8,7 @@ import logging
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import eigh
+from scipy.linalg import LinAlgError, get_lapack_funcs
 from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh
 
 from maskdistill.config import ProposalConfig
@@ -144,13 +144,35 @@ def second_eigenvector(
         last = len(weights) - 1
         deflated = weights * scale[:, None] * scale[None, :] - first[:, None] * first[None, :]
         exact = deflated if len(weights) < FEW_PATCHES else deflated.astype(np.float64)
-        values, vectors = eigh(exact, subset_by_index=[max(0, last + 1 - count), last])
+        values, vectors = _top_of(exact, min(count, last + 1))
     order = np.argsort(values)[::-1]
     vector = scale * vectors[:, order[0]]
-    vector = vector / np.linalg.norm(vector)
+    vector = vector / np.sqrt(vector @ vector)
     if vector[np.abs(vector).argmax()] < 0:
         vector = -vector
     return vector.astype(np.float32), np.concatenate([[1.0], values[order]]), dense
+
+
+def _top_of(matrix: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """The largest eigenvalues of a symmetric matrix, the smallest of them first, and their vectors as columns.
+
+    As ``scipy.linalg.eigh`` gives them, which for so small a graph takes as long to call LAPACK as that to answer.
+
+    Raises:
+        ValueError: If a number is not finite.
+        LinAlgError: If LAPACK does not find them.
+    """
+    size = len(matrix)
+    if not np.isfinite(matrix).all():
+        raise ValueError("The links between patches are not all finite.")
+    solve, ask = get_lapack_funcs(("syevr", "syevr_lwork"), (matrix,))
+    work, whole, _ = ask(size, lower=1)
+    values, vectors, found, _, failed = solve(
+        matrix, range="I", lower=1, il=size - count + 1, iu=size, lwork=int(work), liwork=int(whole)
+    )
+    if failed:
+        raise LinAlgError(f"LAPACK found no eigenvectors of a graph of {size} patches ({failed}).")
+    return values[:found], vectors
 
 
 def _deflated(weights: np.ndarray, scale: np.ndarray, first: np.ndarray) -> LinearOperator:

@@ -64,18 +64,18 @@ def join_parts(vectors: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
 
 def _sides(links: np.ndarray, depth: int) -> Iterator[np.ndarray]:
     """Both sides of each cut as patch numbers, the coarse ones first."""
-    whole = [np.arange(len(links))]
+    whole = [(np.arange(len(links)), links)]  # with the links among them
     for _ in range(depth):
-        halves = [half for patches in whole if len(patches) >= 2 * MIN_PATCHES for half in _halve(links, patches)]
-        whole = [half for half in halves if len(half) >= LEAST_PATCHES]
-        yield from whole
+        cut = [half for patches, among in whole if len(patches) >= 2 * MIN_PATCHES for half in _halve(patches, among)]
+        whole = [half for half in cut if len(half[0]) >= LEAST_PATCHES]
+        yield from (patches for patches, _ in whole)
 
 
-def _halve(links: np.ndarray, patches: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    among = links if len(patches) == len(links) else links.take(patches, axis=0).take(patches, axis=1)
+def _halve(patches: np.ndarray, among: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     vector = second_eigenvector(among, count=1, tolerance=_TOLERANCE)[0]
     above = vector > vector.mean()
-    return patches[above], patches[~above]
+    for side in (np.flatnonzero(above), np.flatnonzero(~above)):
+        yield patches[side], among.take(side, axis=0).take(side, axis=1)
 
 
 def _connected(masks: np.ndarray) -> np.ndarray:
