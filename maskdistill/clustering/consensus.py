@@ -10,7 +10,15 @@ from sklearn.utils.extmath import randomized_svd
 from threadpoolctl import threadpool_limits
 
 from maskdistill.clustering.embedding_space import unit_rows
-from maskdistill.clustering.kmeans import Clustering, check_count, draw_seeds, fit_kmeans, rank_by_size
+from maskdistill.clustering.kmeans import (
+    CHUNK_ROWS,
+    MOST_FITTED,
+    Clustering,
+    check_count,
+    draw_seeds,
+    fit_kmeans,
+    rank_by_size,
+)
 
 SPREAD = (1.0, 3.0)  # rounds draw their K between these multiples of num_classes
 NUM_STARTS = 10  # K-means starts in the spectral space
@@ -30,7 +38,7 @@ def consensus_cluster(
 
     Two vectors are alike as often as the rounds put them together. That co-association matrix is Z Z' for the sparse
     (N, sum of K) memberships Z, so its normalised spectral embedding (Ng, Jordan and Weiss, NIPS 2001) is the singular
-    vectors of D^-1/2 Z: exact, and without a matrix of N x N, so N has no other limit than the runs themselves.
+    vectors of D^-1/2 Z, without a matrix of N x N: exact up to ``MOST_FITTED``, beyond placed by as many.
 
     Args:
         spaces: One or more views of the same N items, each (N, D) of its own D: the rounds take them in turn. Centres,
@@ -55,7 +63,7 @@ def consensus_cluster(
     minibatch = len(vectors) >= minibatch_from
     with threadpool_limits(limits=1):
         rounds = [
-            fit_kmeans(spaces[number % len(spaces)], k, state, minibatch=minibatch).labels_
+            fit_kmeans(spaces[number % len(spaces)], k, state, minibatch=minibatch).labels_.astype(np.int32)
             for number, (k, state) in enumerate(zip(counts, states, strict=True))
         ]
         embedded = _spectral_rows(rounds, num_classes, last)
@@ -65,19 +73,36 @@ def consensus_cluster(
 
 
 def _spectral_rows(rounds: Sequence[np.ndarray], num_classes: int, seed: int) -> np.ndarray:
-    """(N, K) rows of length 1 in which the split of the co-association graph is a K-means."""
+    """(N, K) rows of length 1 in which the split of the co-association graph is a K-means.
+
+    Of more than ``MOST_FITTED`` as many are drawn, whose singular vectors place the others too.
+    """
     num_rows = len(rounds[0])
-    offsets = np.cumsum([0, *(labels.max() + 1 for labels in rounds)])
-    columns = np.stack(rounds, axis=1) + offsets[:-1]  # (N, rounds)
-    pointers = np.arange(num_rows + 1) * len(rounds)
-    members = sparse.csr_array((np.ones(columns.size), columns.ravel(), pointers), shape=(num_rows, offsets[-1]))
+    offsets = np.cumsum([0, *(int(labels.max()) + 1 for labels in rounds)])
+    drawn: np.ndarray | slice = slice(None)
+    if num_rows > MOST_FITTED:
+        drawn = np.sort(np.random.default_rng(seed).choice(num_rows, MOST_FITTED, replace=False))
+    members = _memberships(rounds, offsets, drawn)
     degrees = members @ members.sum(axis=0)
     # A block method: clear clusters have equal singular values, which Lanczos may take for one.
-    left, *_ = randomized_svd(
+    left, values, right = randomized_svd(
         sparse.diags_array(degrees**-0.5) @ members,
         num_classes,
         n_iter=SVD_STEPS,
         power_iteration_normalizer="QR",
         random_state=seed,
     )
-    return unit_rows(left)
+    if num_rows <= MOST_FITTED:
+        return unit_rows(left)
+    placed = np.empty((num_rows, num_classes))
+    for start in range(0, num_rows, CHUNK_ROWS):
+        rows = slice(start, start + CHUNK_ROWS)
+        placed[rows] = unit_rows(_memberships(rounds, offsets, rows) @ (right.T / np.maximum(values, 1e-12)))
+    return placed
+
+
+def _memberships(rounds: Sequence[np.ndarray], offsets: np.ndarray, rows: np.ndarray | slice) -> sparse.csr_array:
+    """(n, sum of K) for some rows: 1 for the cluster of each round that a vector is in."""
+    columns = np.stack([labels[rows] for labels in rounds], axis=1) + offsets[:-1]  # (n, rounds)
+    pointers = np.arange(len(columns) + 1) * len(rounds)
+    return sparse.csr_array((np.ones(columns.size), columns.ravel(), pointers), shape=(len(columns), offsets[-1]))

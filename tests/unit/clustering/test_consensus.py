@@ -34,3 +34,23 @@ def test_consensus_is_the_same_for_the_same_seed():
     first = consensus_cluster([vectors], 6, seed=1, num_rounds=8)
     np.testing.assert_array_equal(first.labels, consensus_cluster([vectors], 6, seed=1, num_rounds=8).labels)
     assert set(first.labels.tolist()) == set(range(6))
+
+
+def test_many_vectors_are_split_by_as_many_as_can_be_held(monkeypatch):
+    vectors, truth = blobs(sizes=(120, 80, 60, 40))
+    exact = consensus_cluster([vectors], 4, seed=0, num_rounds=10)
+    monkeypatch.setattr(consensus, "MOST_FITTED", 150)
+    monkeypatch.setattr(consensus, "CHUNK_ROWS", 64)
+    result = consensus_cluster([vectors], 4, seed=0, num_rounds=10)
+    np.testing.assert_array_equal(result.labels, truth)
+    np.testing.assert_allclose(result.agreement, exact.agreement)
+
+
+def test_vectors_are_placed_by_others_as_they_would_place_themselves(monkeypatch):
+    vectors, _ = blobs(sizes=(90, 80, 70), spread=1.5)
+    rounds = [fit_kmeans(vectors, 3 + number % 3, number).labels_ for number in range(6)]
+    exact = consensus._spectral_rows(rounds, 3, 0)
+    monkeypatch.setattr(consensus, "MOST_FITTED", 160)
+    placed = consensus._spectral_rows(rounds, 3, 0)
+    alike = (exact @ exact.T - placed @ placed.T).ravel()  # whatever the rotation
+    assert np.abs(alike).mean() < 0.05
