@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from torch import Tensor
+from torch.nn import functional
 
 from maskdistill.errors import ConfigError, ShapeError
 
@@ -107,11 +108,9 @@ def to_pixels(
     image = image.resize(size, Image.Resampling.BICUBIC, reducing_gap=3.0)
     if mirror:
         image = ImageOps.mirror(image)
-    content = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)  # (3, H, W)
-    content = (content - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
-    pixels = torch.zeros(3, geometry.padded_height, geometry.padded_width)
-    pixels[:, : geometry.resized_height, : geometry.resized_width] = content
-    return pixels
+    content = _normalised(image, mean, std)
+    right, bottom = geometry.padded_width - content.shape[2], geometry.padded_height - content.shape[1]
+    return functional.pad(content, (0, right, 0, bottom))
 
 
 def patches_to_pixels(values: np.ndarray, geometry: PatchGeometry, *, smooth: bool) -> np.ndarray:
@@ -183,8 +182,13 @@ def crop_to_pixels(
         (3, side, side) float32, normalised.
     """
     crop = image.resize((side, side), Image.Resampling.BICUBIC, box=(box[0], box[1], box[2], box[3]), reducing_gap=3.0)
-    pixels = torch.from_numpy(np.array(crop)).permute(2, 0, 1).float().div_(255)  # (3, side, side)
-    return (pixels - torch.tensor(mean).view(3, 1, 1)) / torch.tensor(std).view(3, 1, 1)
+    return _normalised(crop, mean, std)
+
+
+def _normalised(image: Image.Image, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """(3, H, W) float32 of an RGB image."""
+    pixels = torch.from_numpy(np.array(image)).permute(2, 0, 1).float().div_(255)
+    return pixels.sub_(torch.tensor(mean).view(3, 1, 1)).div_(torch.tensor(std).view(3, 1, 1)).contiguous()
 
 
 def pixel_to_patch(u: float, v: float, geometry: PatchGeometry) -> tuple[int, int]:

@@ -142,7 +142,9 @@ def second_eigenvector(
             dense = True
     if dense:
         last = len(weights) - 1
-        deflated = weights * scale[:, None] * scale[None, :] - first[:, None] * first[None, :]
+        deflated = weights * scale[:, None]
+        deflated *= scale
+        deflated -= np.outer(first, first)
         exact = deflated if len(weights) < FEW_PATCHES else deflated.astype(np.float64)
         values, vectors = _top_of(exact, min(count, last + 1))
     order = np.argsort(values)[::-1]
