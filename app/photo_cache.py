@@ -69,11 +69,25 @@ def choice(name: str) -> "BackboneChoice":
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the transformer …")
-def backbone(features: FeatureConfig) -> "Backbone":
-    """The frozen transformer of these settings."""
+def _backbone(features: FeatureConfig) -> "Backbone":
     from maskdistill.features.backbone import load_backbone
 
     return load_backbone(features)
+
+
+def backbone(features: FeatureConfig) -> "Backbone":
+    """The frozen transformer of these settings, one for all sizes of photos."""
+    return _backbone(_some_of(features, "backbone", "architecture", "device", "precision", "runtime"))
+
+
+def _some_of(features: FeatureConfig, *names: str) -> FeatureConfig:
+    """Only some of the settings; the others as they are by default."""
+    return FeatureConfig(**{name: getattr(features, name) for name in names})
+
+
+def _of_views(features: FeatureConfig) -> FeatureConfig:
+    """Only the settings that the features of a photo depend on."""
+    return _some_of(features, "backbone", "architecture", "shorter_side", "fit", "device", "precision", "runtime")
 
 
 def photo_key(photo: Photo) -> str:
@@ -178,14 +192,14 @@ def live(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, phot
     Raises:
         MaskDistillError: If the weights, the photo or a setting cannot be used.
     """
-    return _live(features, proposal, crf, photo_key(photo), photo)
+    return _live(_of_views(features), proposal, crf, photo_key(photo), photo)
 
 
 def full_size(features: FeatureConfig, proposal: ProposalConfig, crf: CrfConfig, photo: Photo) -> "Proposals":
     """The masks at the photo's own size, for downloads."""
     from maskdistill.proposals.propose import Recipe, propose_from_views
 
-    key = photo_key(photo)
+    features, key = _of_views(features), photo_key(photo)
     first, second = _views(features, proposal, key, photo)
     recipe, pool = Recipe.resolve(proposal, crf, backbone(features)), _pool(features, _of_pool(proposal), key, photo)
     return propose_from_views(first, second, read_photo(photo), recipe, pool)

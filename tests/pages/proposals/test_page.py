@@ -169,6 +169,16 @@ def test_affinity_of_a_patch_is_the_cosine_of_its_tokens(photo_folder, tiny_weig
             assert abs(got[row, col] - want) < 1e-4
 
 
+def test_one_transformer_serves_all_sizes_and_what_is_stored_of_photos(tiny_weights):
+    from app import photo_cache
+    from maskdistill.config import FeatureConfig
+
+    net = photo_cache.backbone(FeatureConfig(**tiny_weights))
+    for change in ({"shorter_side": 64}, {"fit": "pad"}, {"batch_size": 4}, {"store": False}, {"tokens": "compact"}):
+        assert photo_cache.backbone(FeatureConfig(**{**tiny_weights, **change})) is net
+    assert photo_cache.backbone(FeatureConfig(**{**tiny_weights, "precision": "bfloat16"})) is not net
+
+
 def test_a_link_cannot_smuggle_markdown_into_a_notice(open_proposals):
     app = open_proposals(photo="![x](http://example.org/x.png)")
     assert "![x](" not in app.warning[0].value
