@@ -34,7 +34,7 @@ class FeatureConfig:
     runtime: Literal["torch", "compiled", "openvino"] = setting(
         "torch",
         "what runs the blocks; compiled: torch.compile, for GPUs; openvino: on a CPU in float32, faster than torch "
-        "where it has no bfloat16 units",
+        "on some that have no bfloat16 units",
     )
     batch_size: int = setting(
         0,
