@@ -1,6 +1,7 @@
 """Which browser sessions audit on this server, and whether each still has its tab open. No drawing in here."""
 
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from streamlit import runtime
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
 from maskdistill.storage.run_folder import Run
+
+_LOOK = 0.05  # seconds between two looks at a connection
 
 
 @dataclass(frozen=True)
@@ -46,6 +49,15 @@ class Attendance:
         with self._lock:
             found = self._there.get(session)
         return found is not None and self._is_connected(found.connection)
+
+    def stays(self, session: str, seconds: float) -> bool:
+        """Whether a session is there, and still is after so many seconds."""
+        until = time.monotonic() + seconds
+        while self.has(session):
+            if time.monotonic() >= until:
+                return True
+            time.sleep(_LOOK)
+        return False
 
     def take_gone(self) -> list[Attendant]:
         """Those whose tab was closed or lost its connection, each once: they are there no more."""

@@ -33,6 +33,7 @@ _NUM_BEFORE = 12  # masks judged before, to go back to
 _NUM_CLAIMED = 24  # masks that are kept from others
 _CLAIM_SECONDS = decisions.LONGEST  # for which they are kept; renewed when half of it is over
 _GRACE = 10.0  # seconds for which the masks of a lost connection stay kept: it may come back
+_CLOSING = 1.0  # seconds that the connection of a page that is loaded again may take to close; a copied tab's does not
 _ON_MASKS = (Action.ACCEPT, Action.REJECT, Action.RELABEL, Action.SKIP)
 
 
@@ -288,7 +289,7 @@ class ReviewSession:
 
     def _follow(self, before: str, *, fresh: bool) -> None:
         """Go on for the session that the tab had with a server that was killed, or before it was loaded again."""
-        if before == self.session or self.attendance.has(before):
+        if before == self.session or self.attendance.stays(before, _CLOSING if fresh else 0):
             return
         if decisions.hand_over(self._run_view.run, before, self.session):
             self._claimed = set()

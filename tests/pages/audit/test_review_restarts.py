@@ -42,8 +42,29 @@ def test_two_tabs_go_on_with_their_own_masks_after_a_restart(open_review, monkey
     assert not shown[0] & shown[1]
 
 
+def test_a_page_is_loaded_again_sooner_than_its_connection_is_closed(open_review, monkeypatch):
+    """On a busy machine the server hears of the closed connection after the new page has asked."""
+    monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    left = [None]  # looks at the old connection until it is closed
+
+    def connected(connection):
+        if connection != "old" or left[0] is None:
+            return True
+        left[0] -= 1
+        return left[0] > 0
+
+    here = Attendance(connected)
+    before = Browser(open_review(session="old", attendance=here))
+    loaded = Browser(open_review(session="new", attendance=here))
+    assert loaded.answer["at"] != before.answer["at"]
+    left[0] = 3
+    answer = loaded.send(before="old", fresh=True)
+    assert answer["at"] == answer["goto"][1] == before.answer["at"]
+
+
 def test_a_copied_tab_does_not_take_the_masks_of_its_original(open_review, monkeypatch):
     monkeypatch.setattr(review_session, "_NUM_CLAIMED", 3)
+    monkeypatch.setattr(review_session, "_CLOSING", 0.1)
     here = Attendance()
     original = Browser(open_review(session="original", attendance=here))
     copy = Browser(open_review(session="copy", attendance=here))
