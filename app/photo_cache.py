@@ -2,7 +2,7 @@
 
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import streamlit as st
 from PIL import Image
@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # importing these loads torch, which the first page can do wi
     from maskdistill.proposals.pool import Pool
     from maskdistill.proposals.propose import Proposals
     from maskdistill.proposals.views import ImageView
+
+_Config = TypeVar("_Config", FeatureConfig, ProposalConfig)
 
 THUMB_SIDE = 168  # pixels, longest side
 
@@ -80,9 +82,9 @@ def backbone(features: FeatureConfig) -> "Backbone":
     return _backbone(_some_of(features, "backbone", "architecture", "device", "precision", "runtime"))
 
 
-def _some_of(features: FeatureConfig, *names: str) -> FeatureConfig:
+def _some_of(config: _Config, *names: str) -> _Config:
     """Only some of the settings; the others as they are by default."""
-    return FeatureConfig(**{name: getattr(features, name) for name in names})
+    return type(config)(**{name: getattr(config, name) for name in names})
 
 
 def _of_views(features: FeatureConfig) -> FeatureConfig:
@@ -170,11 +172,8 @@ def _pool(features: FeatureConfig, proposal: ProposalConfig, key: str, _photo: P
 
 def _of_pool(proposal: ProposalConfig) -> ProposalConfig:
     """Only the settings that the candidates depend on; the others as they are by default."""
-    names = (
-        *("engine", "num_objects", "feature", "blocks", "views", "view_scale"),
-        *("pool", "pool_depth", "pool_joins", "pool_size"),
-    )
-    return ProposalConfig(**{name: getattr(proposal, name) for name in names})
+    cuts = ("engine", "num_objects", "feature", "blocks", "views", "view_scale")
+    return _some_of(proposal, *cuts, "pool", "pool_depth", "pool_joins", "pool_size")
 
 
 @st.cache_resource(max_entries=32, show_spinner=False)

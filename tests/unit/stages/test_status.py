@@ -26,9 +26,7 @@ from maskdistill.storage.run_folder import Run, write_table
 from maskdistill.storage.run_photos import write_images
 
 CHOICE = BackboneChoice(SPECS["focus_vits14"], "")
-CONFIG = RunConfig().with_overrides(
-    ["features.backbone=focus_vits14", "features.precision=float32", "features.batch_size=1"]
-)
+CONFIG = RunConfig().with_overrides(["features.backbone=focus_vits14", "features.precision=float32"])
 
 
 def coco(ids):
