@@ -81,7 +81,8 @@ def train_on(run: Run, axes: TokenAxes) -> None:
     """Take from a run's 16-bit tokens what compact ones do not keep, and all that was learnt from them."""
     store = TokenStore(_token_folder(run))
     for number in range(len(run.images())):
-        store.write(number, as_stored(store.read(number), axes))
+        if store.path(number).is_file():  # the photo could be read
+            store.write(number, as_stored(store.read(number), axes))
     for stage in NAMES[NAMES.index("stage1") :]:
         run.stage_path(stage).unlink(missing_ok=True)
         shutil.rmtree(run.path / stage, ignore_errors=True)
