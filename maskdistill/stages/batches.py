@@ -1,6 +1,6 @@
 """Photos that go through the transformer together, and what becomes of a batch that fails. Loads no torch."""
 
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import closing
 
 from maskdistill.datasets import Photo
@@ -9,8 +9,8 @@ from maskdistill.stages.pool import HERE, Workers, map_photos
 from maskdistill.stages.tasks import Batch, PhotoResult, Task, WorkerSpec
 
 
-def make_batches(photos: Sequence[Photo], wanted: Iterable[int], size: int) -> list[Batch]:
-    """Batches in which every photo that is wanted lies with others of its shape.
+def make_batches(photos: Sequence[Photo], wanted: Sequence[int], size: int) -> Iterator[Batch]:
+    """Batches, made as they are asked for, in which every photo that is wanted lies with others of its shape.
 
     A number format of 16 bits rounds a photo's features differently in another batch. So who goes with whom depends on
     the photos alone, not on what is left of them; some may be read again for the company of others.
@@ -20,10 +20,10 @@ def make_batches(photos: Sequence[Photo], wanted: Iterable[int], size: int) -> l
         wanted: Their numbers.
         size: Most photos in a batch; 0, where nobody chose: one.
     """
-    wanted = list(wanted)
     if size <= 1:
-        return [Batch.of(number, photos[number]) for number in wanted]
-    left, found = frozenset(wanted), []
+        yield from (Batch.of(number, photos[number]) for number in wanted)
+        return
+    left = frozenset(wanted)
     per_part = shards.PHOTOS_PER_PART
     for part in sorted({number // per_part for number in wanted}):
         numbers = range(part * per_part, min((part + 1) * per_part, len(photos)))
@@ -31,12 +31,11 @@ def make_batches(photos: Sequence[Photo], wanted: Iterable[int], size: int) -> l
         for first in range(0, len(alike), size):
             members = alike[first : first + size]
             if not left.isdisjoint(members):
-                found.append(Batch(tuple((number, photos[number]) for number in members), left.intersection(members)))
-    return found
+                yield Batch(tuple((number, photos[number]) for number in members), left.intersection(members))
 
 
 def map_batches(
-    spec: WorkerSpec, photos: Sequence[Photo], wanted: Iterable[int], workers: Workers = HERE
+    spec: WorkerSpec, photos: Sequence[Photo], wanted: Sequence[int], workers: Workers = HERE
 ) -> Generator[PhotoResult, None, None]:
     """``map_photos`` for workers that take a batch; one that crashes its process is done again photo by photo.
 
@@ -46,10 +45,12 @@ def map_batches(
         wanted: Their numbers.
         workers: How many processes, and where.
     """
-    yield from _map(spec, make_batches(photos, wanted, spec.config.features.batch_size), workers)
+    batches = make_batches(photos, wanted, spec.config.features.batch_size)
+    yield from _map(spec, batches, len(wanted), workers)
 
 
-def _map(spec: WorkerSpec, batches: Sequence[Batch], workers: Workers) -> Generator[PhotoResult, None, None]:
+def _map(spec: WorkerSpec, batches: Iterable[Batch], most: int, workers: Workers) -> Generator[PhotoResult, None, None]:
+    """``map_batches`` of batches, of which there are so many at most."""
     crashed: list[Batch] = []
 
     def take_apart(task: Task, reason: str) -> list[PhotoResult]:
@@ -59,8 +60,9 @@ def _map(spec: WorkerSpec, batches: Sequence[Batch], workers: Workers) -> Genera
             return []
         return [PhotoResult(number, error=reason) for number in batch.wanted]
 
-    with closing(map_photos(spec, [(batch,) for batch in batches], workers, on_crash=take_apart)) as found:
+    with closing(map_photos(spec, ((batch,) for batch in batches), workers, most, take_apart)) as found:
         for results in found:
             yield from results
     if crashed:
-        yield from _map(spec, [single for batch in crashed for single in batch.singles()], workers)
+        singles = [single for batch in crashed for single in batch.singles()]
+        yield from _map(spec, singles, len(singles), workers)

@@ -10,9 +10,7 @@ from maskdistill.config import ProposalConfig, RunConfig
 from maskdistill.datasets import PhotoSource
 from maskdistill.datasets.scanning import digest_file
 from maskdistill.features.registry import BackboneChoice, check_weight_file, choose_backbone
-from maskdistill.machine import device_of
 from maskdistill.stages.pool import HERE, Workers, ask_features
-from maskdistill.stages.tasks import choose_batch_size
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run, fingerprint
 
@@ -46,7 +44,7 @@ def _settle(config: RunConfig, choice: BackboneChoice, run: Run, workers: Worker
         backbone=choice.spec.path or choice.spec.name,
         shorter_side=config.features.shorter_side or choice.spec.shorter_side,
     )
-    known = {**_LATER_FEATURES, **run.info()["config"]["features"]} if run.exists else {}
+    known = {**_OF_THE_MACHINE, **_LATER_FEATURES, **run.info()["config"]["features"]} if run.exists else {}
     if known and all(known.get(name) == getattr(features, name) for name in ("device", "runtime")):
         left = {name: known[name] for name, auto in _OF_THE_MACHINE.items() if getattr(features, name) == auto}
         features = dataclasses.replace(features, **left)
@@ -101,7 +99,7 @@ def _describe_features(
     source: PhotoSource, config: RunConfig, choice: BackboneChoice, skip: Set[str]
 ) -> dict[str, Any]:
     values = {key: value for key, value in asdict(config.features).items() if key not in skip}
-    values["batch_size"] = choose_batch_size(values["batch_size"], device_of(config.features.device))
+    values["batch_size"] = values["batch_size"] or 1  # nobody chose in runs of before
     for name, before in _LATER_FEATURES.items():
         if values.get(name) == before:
             del values[name]

@@ -55,6 +55,10 @@ def passes(monkeypatch):
     return counts
 
 
+def batches_of(*arguments):
+    return list(make_batches(*arguments))
+
+
 def members(found):
     return [tuple(number for number, _ in batch.photos) for batch in found]
 
@@ -62,9 +66,9 @@ def members(found):
 def test_photos_of_one_shape_lie_together_within_their_part():
     shapes = [(40, 30), (30, 40)] * shards.PHOTOS_PER_PART * 2
     photos = [photo(number, *shape) for number, shape in enumerate(shapes)]
-    found = make_batches(photos, range(len(photos)), 1)
+    found = batches_of(photos, range(len(photos)), 1)
     assert members(found) == [(number,) for number in range(len(photos))]
-    found = make_batches(photos, range(len(photos)), 2)
+    found = batches_of(photos, range(len(photos)), 2)
     assert sorted(number for batch in members(found) for number in batch) == list(range(len(photos)))
     assert all(len({number // shards.PHOTOS_PER_PART for number in batch}) == 1 for batch in members(found))
 
@@ -72,9 +76,9 @@ def test_photos_of_one_shape_lie_together_within_their_part():
 def test_who_goes_with_whom_does_not_depend_on_what_is_left(monkeypatch):
     monkeypatch.setattr(shards, "PHOTOS_PER_PART", 8)
     photos = [photo(number, 40 + 10 * (number % 3)) for number in range(21)]
-    whole = make_batches(photos, range(21), 4)
+    whole = batches_of(photos, range(21), 4)
     assert all(batch.wanted == set(members([batch])[0]) for batch in whole)
-    left = make_batches(photos, [20, 3], 4)
+    left = batches_of(photos, [20, 3], 4)
     assert set(members(left)) <= set(members(whole))
     assert sorted(number for batch in left for number in batch.wanted) == [3, 20]
 
@@ -153,8 +157,9 @@ def test_batch_that_crashes_its_process_is_done_again_photo_by_photo(tmp_path, m
     photos = [photo(number) for number in range(5)]
     rounds = []
 
-    def crash(_spec, tasks, _workers, *, on_crash):
+    def crash(_spec, tasks, _workers, _most, on_crash):
         """Whatever has photo 3 with it crashes."""
+        tasks = list(tasks)
         rounds.append(tasks)
         for task in tasks:
             bad = any(item.id == "3" for item in photos_of(task))
