@@ -10,7 +10,7 @@ st.title("Find the objects in your photos")
 st.caption("No labels, no training: a frozen transformer groups the patches that belong together.")
 widgets.notices()
 
-left, right = st.columns([1, 2.4], gap="large")
+left, right = st.columns([1, 2], gap="medium")
 with left:
     spec = source_form.draw()
 if not spec:
