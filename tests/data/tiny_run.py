@@ -24,6 +24,7 @@ from maskdistill.storage.progress import Reporter
 from maskdistill.storage.run_folder import Run
 
 NUM_TRAIN, NUM_VAL = 8, 4
+NUM_PHOTOS = NUM_TRAIN + NUM_VAL
 CLASSES = ("disc", "square", "stripes")
 COLOURS = ((220, 30, 30), (30, 200, 40), (40, 60, 230))
 SIZES = ((64, 56), (56, 64), (64, 64), (60, 48))  # width, height
@@ -133,6 +134,17 @@ def interrupt_stage(monkeypatch, stage, count):
                 raise KeyboardInterrupt
 
     monkeypatch.setattr(Reporter, "advance", limited)
+
+
+def label_maps(folder):
+    """Label maps below a folder by photo number, in the values that are stored."""
+    return {int(path.stem): np.asarray(Image.open(path)) for path in sorted(folder.rglob("*.png"))}
+
+
+def assert_fits_photos(maps, scene):
+    for number, labels in maps.items():
+        with Image.open(scene[0] / "JPEGImages" / f"{number:02d}.png") as photo:
+            assert labels.shape == (photo.height, photo.width)
 
 
 def contents_of(run):

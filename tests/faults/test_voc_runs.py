@@ -7,14 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import ExifTags, Image
-from tiny_run import NUM_TRAIN, NUM_VAL, draw_voc, redone, run_chain, tiny_config
+from tiny_run import NUM_PHOTOS, NUM_VAL, draw_voc, redone, run_chain, tiny_config
 
 from maskdistill.cli.main import main
 from maskdistill.evaluation.photo_metrics import read_photo_results
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
-NUM_PHOTOS = NUM_TRAIN + NUM_VAL
 BROKEN = "09"  # of val
 
 

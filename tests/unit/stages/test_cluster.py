@@ -1,9 +1,13 @@
+"""Clusters of the masks, made again by the same seed, and with a second folder of photos."""
+
 import shutil
 
 import numpy as np
 import pytest
-from tiny_run import draw_photo, redone, run_chain
+from tiny_run import CLASSES, NUM_PHOTOS, NUM_TRAIN, draw_photo, redone, run_chain
 
+from maskdistill.clustering.embedding_candidates import candidate_embeddings
+from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.stored_vectors import read_vectors
 from maskdistill.datasets import open_source
 from maskdistill.errors import RunError
@@ -11,9 +15,10 @@ from maskdistill.files import write_json
 from maskdistill.stages.chain import Options
 from maskdistill.stages.cluster import make_clusters, recluster
 from maskdistill.stages.plan import Plan
+from maskdistill.storage.photo_arrays import VectorStore
 from maskdistill.storage.progress import read_progress_file
 from maskdistill.storage.read_files import read_json
-from maskdistill.storage.run_folder import Run
+from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +48,52 @@ def fitted_clusters(run):
     """Mask id -> cluster of the masks of the training photos."""
     table = run.clusters()
     return table[table["fitted"]].set_index("mask_id")["cluster"].to_dict()
+
+
+class TestClusters:
+    """What a whole run has of them."""
+
+    def test_table(self, run):
+        table = run.clusters()
+        assert list(table) == ["mask_id", "cluster", "distance", "margin", "fitted"]
+        assert table["mask_id"].tolist() == run.masks()["mask_id"].tolist()
+        assert set(table["cluster"]) <= set(range(1, len(CLASSES) + 1))
+        assert set(table.loc[table["fitted"], "cluster"]) == set(range(1, len(CLASSES) + 1))
+        assert (table["distance"] >= 0).all()
+
+    def test_fitted_are_the_masks_of_the_training_photos(self, run):
+        table = run.clusters()
+        assert table["fitted"].tolist() == (table["mask_id"] // MASKS_PER_PHOTO < NUM_TRAIN).tolist()
+
+    def test_distances_and_vectors_belong_to_the_centres(self, run):
+        table, vectors = run.clusters(), np.load(run.path / "embeddings.npy")
+        arrays = np.load(run.path / "space.npz")
+        centres = arrays["centres"]
+        assert vectors.shape == (len(table), centres.shape[1])
+        for row, vector in zip(table.itertuples(), vectors, strict=True):
+            distances = [float(np.linalg.norm(vector - centre)) for centre in centres]
+            assert row.distance == pytest.approx(distances[row.cluster - 1], abs=1e-5)
+            others = distances[: row.cluster - 1] + distances[row.cluster :]
+            assert row.margin == pytest.approx(min(others) - row.distance, abs=1e-5)
+            if not row.fitted:
+                assert row.margin >= 0
+
+    def test_space_gives_the_vectors_again(self, run):
+        record = read_json(run.path / "clusters.json")
+        store = VectorStore(run.path / "features" / read_json(run.path / "embeddings.json")["folder"])
+        raw = candidate_embeddings(store.read(range(NUM_PHOTOS)))[record["embedding"]]
+        space = EmbeddingSpace.from_arrays(np.load(run.path / "space.npz"))
+        np.testing.assert_array_equal(space.transform(raw), np.load(run.path / "embeddings.npy"))
+
+    def test_summary(self, run):
+        record, table = read_json(run.path / "clusters.json"), run.clusters()
+        assert (record["num_classes"], record["dimensions"], record["num_classes_curve"]) == (len(CLASSES), 4, None)
+        assert record["embedding"] in {row["name"] for row in record["embeddings"]}
+        fitted = table[table["fitted"]]
+        for row in record["clusters"]:
+            members = fitted.loc[fitted["cluster"] == row["cluster"], "mask_id"]
+            assert row["size"] == len(members)
+            assert set(row["exemplars"]) | set(row["borderline"]) <= set(members)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
-from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo, draw_voc, interrupt_stage, redone, run_chain, tiny_config
+from tiny_run import CLASSES, NUM_PHOTOS, draw_photo, draw_voc, interrupt_stage, redone, run_chain, tiny_config
 
 from maskdistill.cli.main import main
 from maskdistill.datasets import open_source
@@ -23,7 +23,6 @@ from maskdistill.storage.mask_store import MaskCodes
 from maskdistill.storage.read_files import DamagedFileError, read_json
 from maskdistill.storage.run_folder import Run
 
-NUM_PHOTOS = NUM_TRAIN + NUM_VAL
 MANY = 12  # masks of the first photo: more than a run of its own gives one
 
 

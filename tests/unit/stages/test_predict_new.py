@@ -18,12 +18,6 @@ from maskdistill.storage.run_lock import RunBusyError
 VAL = range(NUM_TRAIN, NUM_TRAIN + NUM_VAL)
 
 
-@pytest.fixture
-def run(finished):
-    """A whole run, to ask only."""
-    return finished[0]
-
-
 def test_crf_without_its_package_is_told(run, val_photos, tmp_path, monkeypatch):
     monkeypatch.setattr(predict_new, "crf_available", lambda: False)
     with pytest.raises(ConfigError, match="pip install pydensecrf2"):
