@@ -31,10 +31,10 @@ class FeatureConfig:
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", basic=True)
     precision: Precision = setting("auto", "number format of the forward pass; auto: what is fast on the device")
-    runtime: Literal["torch", "compiled", "openvino"] = setting(
+    runtime: Literal["torch", "compiled", "onnx_int8"] = setting(
         "torch",
-        "what runs the blocks; compiled: torch.compile, for GPUs; openvino: on a CPU in float32, faster than torch "
-        "on some that have no bfloat16 units",
+        "what runs the blocks; compiled: torch.compile, for GPUs; onnx_int8: 8-bit products by ONNX Runtime, for "
+        "CPUs without bfloat16 units",
     )
     batch_size: int = setting(
         0,

@@ -147,9 +147,9 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     choice = choose_backbone(config.backbone, config.architecture)
     device = choose_device(config.device)
     precision = choose_precision(config.precision, device, config.runtime)
-    if config.runtime == "openvino" and (device.type != "cpu" or precision != "float32"):
+    if config.runtime == "onnx_int8" and (device.type != "cpu" or precision != "float32"):
         raise ConfigError(
-            f"features.runtime=openvino works in float32 on the CPU, this is {precision} on {device}. Set "
+            f"features.runtime=onnx_int8 works in float32 on the CPU, this is {precision} on {device}. Set "
             "features.device=cpu and features.precision=float32, or features.runtime=torch."
         )
     model = _build_model(choice.spec).eval().requires_grad_(False)
@@ -159,10 +159,10 @@ def load_backbone(config: FeatureConfig) -> Backbone:
         use_blocked_attention(model)
     logger.info("Backbone %s (%s) on %s in %s.", choice.spec.name, choice.reason, device, precision)
     found = Backbone(choice.spec, choice.reason, model, device, precision, data["mean"], data["std"])
-    if config.runtime == "openvino":
-        from maskdistill.features.openvino_blocks import OpenVinoBlocks
+    if config.runtime == "onnx_int8":
+        from maskdistill.features.onnx_blocks import OnnxBlocks
 
-        found.run = OpenVinoBlocks(model)
+        found.run = OnnxBlocks(model)
     elif config.runtime == "compiled":
         found.run = compile_blocks(model)
         _try_compiled(found)
@@ -202,10 +202,10 @@ def choose_device(name: str) -> torch.device:
 
 
 def choose_precision(name: str, device: torch.device, runtime: str = "torch") -> str:
-    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32, and by OpenVINO too."""
+    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32, and for 8 bits too."""
     if name != "auto":
         return name
-    if runtime == "openvino":
+    if runtime == "onnx_int8":
         return "float32"
     if device.type in ("cuda", "mps"):
         return "float16"
