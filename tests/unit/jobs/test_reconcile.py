@@ -17,11 +17,6 @@ from maskdistill.storage.database import reading, writing
 
 
 @pytest.fixture
-def run(tmp_path):
-    return tmp_path / "run"
-
-
-@pytest.fixture
 def clock(monkeypatch):
     """This machine's steady clock, in the hands of the test."""
 
