@@ -7,7 +7,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from run_damage import DATABASE, LATER, damages, files_of, make_run
+from database_damage import DATABASE
+from file_damage import LATER
+from run_damage import damages, files_of, make_run
 from tiny_run import redone, run_chain
 
 from app.run_view import decision_view, read_run_view
