@@ -37,6 +37,7 @@ READY = {  # by page: shown once it can be used
     "Training": "h1",
 }
 PAGES = tuple(READY)
+Memory = tuple[float, float]  # resident MB, and those that are not pages of files: libraries, mapped tables
 FRAMES = 60  # of the map, drawn while it is dragged
 LEAST_FRAMES = 20  # a second, that were asked for
 _DRAG = """(canvas, frames) => new Promise((done) => {
@@ -60,12 +61,12 @@ MEMORY_AT = (20, 200)  # interactions after which the server's memory is read
 def tell(result: dict[str, Any], num_masks: int) -> None:
     """Print what ``measure`` found."""
     rows = [
-        [*_row(name, exchanges, num_masks), f"{result['after_mb'][name]:.0f}"]
+        [*_row(name, exchanges, num_masks), *(f"{size:.0f}" for size in result["after_mb"][name])]
         for name, exchanges in result["exchanges"].items()
     ]
     times = ["median ms", "95th %", "asked", "processor ms", "browser ms", "settled ms"]
     head = ["interaction", *times, "kB to browser", "kB to server"]
-    print_table(f"Server time at {num_masks:,} masks, and its memory after it", [*head, "MB"], rows)
+    print_table(f"Server time at {num_masks:,} masks, and its memory after it", [*head, "MB", "without files"], rows)
     first = [[name, f"{exchange['answered']:.0f}"] for name, exchange in result["first"].items()]
     print_table("The first time on this server, what is read once a run with it", ["page", "ms"], first)
     rows = [[name, f"{found['median']:.0f}", f"{found['worst']:.0f}"] for name, found in result["frames"].items()]
@@ -74,10 +75,14 @@ def tell(result: dict[str, Any], num_masks: int) -> None:
     tell_memory([result["memory_mb"]])
 
 
-def tell_memory(found: list[tuple[float, float]]) -> None:
+def tell_memory(found: list[tuple[Memory, Memory]]) -> None:
     """Print what ``measure_memory`` found, one server a row."""
-    rows = [[f"{first:.0f}", f"{last:.0f}", f"{100 * (last / first - 1):+.1f} %"] for first, last in found]
-    print_table("Memory of the server (MB)", [*(f"after {count}" for count in MEMORY_AT), "growth"], rows)
+    rows = []
+    for first, last in found:
+        sizes = [f"{size:.0f}" for size in (*first, *last)]
+        rows.append([*sizes, f"{100 * (last[0] / first[0] - 1):+.1f} %"])
+    head = [title for count in MEMORY_AT for title in (f"after {count}", "without files")]
+    print_table("Memory of the server (MB)", [*head, "growth"], rows)
 
 
 def measure(
@@ -100,7 +105,7 @@ def measure(
 
     Returns:
         ``exchanges``: list of ``Exchange`` as dictionaries by name of the interaction; ``after_mb``: memory after each;
-        ``first``: the exchange of each page opened first; ``frames``: of the map, a second; ``memory_mb``: two numbers.
+        ``first``: the exchange of each page opened first; ``frames``: of the map, a second; ``memory_mb``: twice.
     """
     relay = Relay(server_port)
     wire = Wire(page, relay, process)
@@ -109,10 +114,10 @@ def measure(
         found = _open(page, wire, name)
         first.setdefault(name, found)
     measured: dict[str, list[Exchange]] = {}
-    after: dict[str, float] = {}
+    after: dict[str, Memory] = {}
 
     def note(name: str, found: list[Exchange]) -> None:
-        measured[name], after[name] = found, process.memory_info().rss / 1e6
+        measured[name], after[name] = found, memory_of(process)
 
     frames = {}
     for name in pages:
@@ -130,8 +135,14 @@ def measure(
     return {"exchanges": exchanges, "after_mb": after, "first": first_time, "frames": frames, "memory_mb": memory}
 
 
-def measure_memory(page: Any, server_port: int, process: psutil.Process, num_masks: int) -> tuple[float, float]:
-    """MB of a fresh server after 20 and 200 interactions, after each page was open once."""
+def memory_of(process: psutil.Process) -> Memory:
+    """Resident MB, and those without pages of files, which Linux alone tells apart."""
+    found = process.memory_info()
+    return found.rss / 1e6, (found.rss - getattr(found, "shared", 0)) / 1e6
+
+
+def measure_memory(page: Any, server_port: int, process: psutil.Process, num_masks: int) -> tuple[Memory, Memory]:
+    """Memory of a fresh server after 20 and 200 interactions, after each page was open once."""
     relay = Relay(server_port)
     wire = Wire(page, relay, process)
     _arrive(page, wire, relay)
@@ -146,8 +157,8 @@ def _arrive(page: Any, wire: Wire, relay: Relay) -> Exchange:
     return wire.measure(lambda: page.goto(f"http://127.0.0.1:{relay.port}/clusters?run=generated&reviewer=bench"))
 
 
-def _memory(page: Any, wire: Wire, process: psutil.Process, num_masks: int) -> tuple[float, float]:
-    """MB of the server after 20 and after 200 further interactions of all kinds."""
+def _memory(page: Any, wire: Wire, process: psutil.Process, num_masks: int) -> tuple[Memory, Memory]:
+    """Memory of the server after 20 and after 200 further interactions of all kinds."""
     found = []
     for count in range(1, MEMORY_AT[1] + 1):
         name = MEASURED_PAGES[count // 10 % len(MEASURED_PAGES)]
@@ -159,7 +170,7 @@ def _memory(page: Any, wire: Wire, process: psutil.Process, num_masks: int) -> t
                 _open(page, wire, name)
             _act(page, wire, name, count, num_masks)
         if count in MEMORY_AT:
-            found.append(process.memory_info().rss / 1e6)
+            found.append(memory_of(process))
     return found[0], found[1]
 
 

@@ -135,8 +135,8 @@ def explorer_times(
             return explorer.measure(page, urlsplit(address).port, process, repeats, num_masks, pages)
 
 
-def memory_runs(count: int, keep: Path | None, num_masks: int) -> list[tuple[float, float]]:
-    """MB of ``count`` fresh servers, one after the other, as ``benchmarks.explorer`` measures them on one run.
+def memory_runs(count: int, keep: Path | None, num_masks: int) -> list[tuple[explorer.Memory, explorer.Memory]]:
+    """Memory of ``count`` fresh servers, one after the other, as ``benchmarks.explorer`` measures them on one run.
 
     Args:
         count: How many.
