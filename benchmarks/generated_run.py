@@ -83,6 +83,7 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     config = replace(load_preset("quick"), features=replace(load_preset("quick").features, backbone=BACKBONE))
     config = config.with_overrides([f"clusters.num_classes={NUM_CLASSES}", "filter.min_score=0.5"])
     run.write_info(_info(source, config))
+    source.seen.write(run.seen_path, source.fingerprint)  # as ``propose`` does: photos are not read again
     shapes = [draw_shape(generator) for _ in range(NUM_SHAPES)]
     chosen = generator.integers(NUM_SHAPES, size=(num_photos, MASKS_A_PHOTO))
     _write_proposals(run, source, shapes, chosen, generator)
