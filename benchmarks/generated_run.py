@@ -77,12 +77,13 @@ def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
     generator = np.random.default_rng(seed)
     num_photos = -(-num_masks // MASKS_A_PHOTO)
     drawn = draw_photos(folder / "data", num_photos, generator)
-    source = open_source(str(folder / "data"))
     run = Run(folder / "runs" / "generated")
     run.path.mkdir(parents=True)
+    source = open_source(str(folder / "data"), seen=run.seen_path)
     config = replace(load_preset("quick"), features=replace(load_preset("quick").features, backbone=BACKBONE))
     config = config.with_overrides([f"clusters.num_classes={NUM_CLASSES}", "filter.min_score=0.5"])
     run.write_info(_info(source, config))
+    assert source.seen is not None  # as a run's folder was named
     source.seen.write(run.seen_path, source.fingerprint)  # as ``propose`` does: photos are not read again
     shapes = [draw_shape(generator) for _ in range(NUM_SHAPES)]
     chosen = generator.integers(NUM_SHAPES, size=(num_photos, MASKS_A_PHOTO))

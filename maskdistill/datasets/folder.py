@@ -3,10 +3,10 @@
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from maskdistill.datasets.names import names_in
 from maskdistill.datasets.photo_files import UnreadablePhotoError, open_regular
 from maskdistill.datasets.picture_kinds import (
     HEAD_BYTES,
@@ -61,7 +61,7 @@ def open_folder(path: Path, *, on_progress: ProgressCallback | None = None, seen
     else:
         root = path
         files, unusable = _list_files(root, on_progress)
-    ids = unique_ids(_names_in(root, files))
+    ids = unique_ids(names_in(root, files))
     found = scan_seen(path, ids, files, on_progress=on_progress, seen=seen)
     skipped = (*unusable, *found.skipped)
     require_photos(path, found.photos, skipped)
@@ -102,14 +102,8 @@ def _list_files(root: Path, on_progress: ProgressCallback | None) -> tuple[list[
     ]
     if not found.pictures:
         raise DatasetError(_no_picture(root, found))
-    keys = map(natural_key, _names_in(root, found.pictures))
+    keys = map(natural_key, names_in(root, found.pictures))
     return [file for _, file in sorted(zip(keys, found.pictures, strict=True))], tuple(found.left_out)
-
-
-def _names_in(root: Path, files: Sequence[str]) -> list[str]:
-    """Paths of files below a folder, from there, with posix separators."""
-    start = len(os.path.join(root, ""))
-    return [file[start:].replace(os.sep, "/") for file in files]
 
 
 def _search(root: Path, on_progress: ProgressCallback | None) -> _Found:

@@ -76,6 +76,18 @@ class FileFinder:
         return self._listings[folder]
 
 
+def names_in(folder: str | Path, files: Iterable[str]) -> list[str]:
+    """Paths of files below a folder, from there, with posix separators."""
+    start = len(os.path.join(folder, ""))
+    return [file[start:].replace(os.sep, "/") for file in files]
+
+
+def without_suffix(name: str) -> str:
+    """As ``PurePosixPath.with_suffix("")``, which takes long for a million."""
+    dot, start = name.rfind("."), name.rfind("/") + 1
+    return name[:dot] if start < dot < len(name) - 1 else name
+
+
 def fold_name(name: str) -> str:
     """A name as it is compared where neither case nor the form of its letters matters."""
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from maskdistill.datasets.images import inspect_image
+from maskdistill.datasets.names import without_suffix
 from maskdistill.datasets.photo_files import UnreadablePhotoError, open_photo_file, size_of
 from maskdistill.datasets.records import LeftOut, Photo, Place, ProgressCallback
 from maskdistill.errors import DatasetError
@@ -99,17 +100,11 @@ def unique_ids(names: Sequence[str]) -> list[str]:
     Args:
         names: Relative paths with posix separators, all different.
     """
-    stems = [_without_suffix(name) for name in names]
+    stems = [without_suffix(name) for name in names]
     counts, taken = Counter(stems), set(names)
     chosen = [name if counts[stem] > 1 or stem in taken else stem for name, stem in zip(names, stems, strict=True)]
     # A file name that is no valid text, from an old system, could not be written to a table.
     return [name.encode("utf-8", "backslashreplace").decode() for name in chosen]
-
-
-def _without_suffix(name: str) -> str:
-    """As ``PurePosixPath.with_suffix("")``, which takes long for a million."""
-    dot, start = name.rfind("."), name.rfind("/") + 1
-    return name[:dot] if start < dot < len(name) - 1 else name
 
 
 def natural_key(name: str) -> tuple[Any, ...]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from maskdistill.datasets.folder import list_pictures
+from maskdistill.datasets.names import names_in, without_suffix
 from maskdistill.datasets.records import LeftOut, PhotoSource, ProgressCallback
 from maskdistill.datasets.scanning import require_photos
 from maskdistill.datasets.seen_folders import scan_seen
@@ -86,20 +87,22 @@ def _identify(files: list[Path], folder: Path) -> _Pictures:
     """The id is the file's name without suffix, with its subfolder where several subfolders have that name."""
     places: dict[str, dict[str, Path]] = defaultdict(dict)  # stem -> path inside the folder without suffix -> file
     doubles = []
-    for file in files:
-        name = file.relative_to(folder).with_suffix("").as_posix()
-        taken = places[file.stem].setdefault(name, file)
+    inside = [without_suffix(name) for name in names_in(folder, map(str, files))]
+    stems = [name.rpartition("/")[2] for name in inside]
+    for file, name, stem in zip(files, inside, stems, strict=True):
+        taken = places[stem].setdefault(name, file)
         if taken is not file:
             doubles.append(
                 LeftOut(file, f"{taken.name} has the same name up to the suffix and was taken; rename one of them.")
             )
     by_id: dict[str, Path] = {}
     names: dict[str, str] = {}
-    for file in files:
-        name = file.relative_to(folder).with_suffix("").as_posix()
-        found = places[file.stem]
+    for file, name, stem in zip(files, inside, stems, strict=True):
+        found = places[stem]
         if found[name] is file:
-            id = printable(file.stem if len(found) == 1 else name)
+            id = printable(stem if len(found) == 1 else name)
             by_id[id] = file
-            names |= {name: id} if len(found) > 1 else {name: id, file.stem: id}
+            names[name] = id
+            if len(found) == 1:
+                names[stem] = id
     return _Pictures(by_id, names, tuple(doubles))

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator, Sequence
 from functools import cached_property, lru_cache
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
 from maskdistill.datasets.images import exif_orientation, turn_upright
 from maskdistill.datasets.label_files import LABEL_SUFFIXES, LabelError, LabelRule, load_label, to_ids, values_in
-from maskdistill.datasets.names import NameIndex
+from maskdistill.datasets.names import NameIndex, names_in, without_suffix
+from maskdistill.datasets.picture_kinds import suffix_of
 from maskdistill.datasets.records import IGNORE_INDEX, Photo, PhotoSource
 from maskdistill.datasets.voc_classes import LabelMap, read_label_map
 from maskdistill.roots import is_inside
@@ -45,11 +46,11 @@ class LabelFolder:
         self.folder = folder
         self.refused: list[OSError] = []  # subfolders that could not be searched
         self.files: dict[str, Path] = {}  # path inside the folder without the label's suffix -> file
-        for file in self._walk():
-            name = file.relative_to(folder).as_posix()
-            key = name[: -len(file.suffix)]
-            if key not in self.files or _rank(file) < _rank(self.files[key]):
-                self.files[key] = file
+        files = list(self._walk())
+        for file, name in zip(files, names_in(folder, files), strict=True):
+            key = without_suffix(name)
+            if key not in self.files or _rank(name) < _rank(self.files[key].name):
+                self.files[key] = Path(file)
 
     def find(self, names: Sequence[str]) -> Path | None:
         """The label of a photo that may be called by any of these names, the first one first."""
@@ -63,12 +64,12 @@ class LabelFolder:
     def _index(self) -> NameIndex:
         return NameIndex(self.files)
 
-    def _walk(self) -> Iterator[Path]:
+    def _walk(self) -> Iterator[str]:
         for folder, subfolders, names in os.walk(self.folder, onerror=self.refused.append):
             # A folder in a label's place is found too, so that it is not as if there were no label.
             for name in (*names, *subfolders):
-                if not name.startswith(".") and PurePosixPath(name).suffix.lower() in _ORDER:
-                    yield Path(folder, name)
+                if not name.startswith(".") and suffix_of(name) in _ORDER:
+                    yield os.path.join(folder, name)
 
 
 def list_labels(folder: Path) -> LabelFolder:
@@ -90,9 +91,9 @@ def find_label(source: PhotoSource, photo: Photo) -> Path | None:
     names = _names_of(source, photo) if source.label_paths else ()
     for folder in source.label_paths:
         for name in names:  # nearly always there, and found without searching the folder
-            path = folder / f"{name}{LABEL_SUFFIXES[0]}"
+            path = os.path.join(folder, f"{name}{LABEL_SUFFIXES[0]}")
             if os.path.isfile(path):
-                return path
+                return Path(path)
     found = (list_labels(folder).find(names) for folder in source.label_paths)
     return next((path for path in found if path is not None), None)
 
@@ -131,7 +132,7 @@ def rule_of(source: PhotoSource) -> LabelRule:
 
 def label_map_of(source: PhotoSource) -> LabelMap:
     """labelmap.txt of a source; empty if there is none."""
-    return read_label_map(named_in(_root(source), "labelmap.txt")) if source.label_paths else LabelMap()
+    return read_label_map(named_in(source.label_paths[0].parent, "labelmap.txt")) if source.label_paths else LabelMap()
 
 
 def fit_to_photo(label: np.ndarray, photo: Photo, path: Path) -> np.ndarray:
@@ -175,23 +176,18 @@ def check_classes(used: np.ndarray, classes: Sequence[str], path: Path) -> None:
         )
 
 
-def _rank(file: Path) -> int:
-    return _ORDER[file.suffix.lower()]
-
-
-def _root(source: PhotoSource) -> Path:
-    return source.label_paths[0].parent
+def _rank(name: str) -> int:
+    return _ORDER[suffix_of(name)]
 
 
 def _names_of(source: PhotoSource, photo: Photo) -> tuple[str, ...]:
     """How the label of a photo may be called, without the label's suffix."""
-    own = _path_in_folder(source, photo.path)
-    names = (str(own.with_suffix("")), str(own))  # a.png and a.jpg.png
+    path, root = str(photo.path), source.label_paths[0].parent
+    photos: str | Path = os.path.join(root, PHOTO_FOLDER)
+    if not path.startswith(os.path.join(photos, "")):  # in another case, or of elsewhere
+        photos = named_in(root, PHOTO_FOLDER)
+    own = names_in(photos, [path])[0] if path.startswith(os.path.join(photos, "")) else photo.path.name
+    names = (without_suffix(own), own)  # a.png and a.jpg.png
     if "/" in photo.id:  # another photo of that name lies in another subfolder
         return names
-    return tuple(dict.fromkeys((*names, own.stem, own.name)))
-
-
-def _path_in_folder(source: PhotoSource, path: Path) -> PurePosixPath:
-    photos = named_in(_root(source), PHOTO_FOLDER)
-    return PurePosixPath(path.relative_to(photos) if path.is_relative_to(photos) else path.name)
+    return tuple(dict.fromkeys((*names, *(name.rpartition("/")[2] for name in names))))
