@@ -46,15 +46,19 @@ def source(spec: str, on_progress: ProgressCallback | None = None, seen: Path | 
     return _sources().get(spec, lambda: open_source(spec, on_progress=on_progress, seen=seen))
 
 
-def renewed(spec: str) -> PhotoSource:
+def renewed(spec: str, seen: Path) -> PhotoSource:
     """A source of photos, looked at again; those who ask after that get what was found.
+
+    Args:
+        spec: As ``source`` takes it.
+        seen: Likewise: of a million photos, those that did not change are not read again.
 
     Raises:
         DatasetError: If there is nothing to use.
         ConfigError: If nobody may read it.
     """
     rescan(spec)
-    return source(spec)
+    return source(spec, seen=seen)
 
 
 def rescan(spec: str) -> None:

@@ -43,7 +43,7 @@ def stage_states(run: Run) -> list[StageState]:
 def _stage_states(path: Path, stamp: Any, progress: Any) -> list[StageState]:
     run, source = Run(path), None
     with suppress(DatasetError, ConfigError, RunError):  # which the states tell of
-        source = photo_cache.renewed(run.info()["data"])
+        source = photo_cache.renewed(run.info()["data"], run.seen_path)
     states = status.stage_states(run, source=source)
     give_back_memory()  # which reads all files of a run
     return states
