@@ -31,11 +31,7 @@ class FeatureConfig:
     )
     device: str = setting("auto", "auto, cpu, cuda, cuda:1 or mps", basic=True)
     precision: Precision = setting("auto", "number format of the forward pass; auto: what is fast on the device")
-    runtime: Literal["torch", "compiled", "onnx_int8"] = setting(
-        "torch",
-        "what runs the blocks; compiled: torch.compile, for GPUs; onnx_int8: 8-bit products by ONNX Runtime, for "
-        "CPUs without bfloat16 units",
-    )
+    runtime: Literal["torch", "compiled"] = setting("torch", "what runs the blocks; compiled: torch.compile, for GPUs")
     batch_size: int = setting(
         0,
         "photos in one forward pass while masks are made; those of one shape go together",

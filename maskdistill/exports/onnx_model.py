@@ -3,7 +3,7 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,7 +22,6 @@ from maskdistill.exports.names import clean_class_names
 from maskdistill.exports.onnx_graph import INPUT, LABELS, LOGITS, OPSET, PatchReading, photo_graph
 from maskdistill.features.backbone import Backbone, load_backbone
 from maskdistill.features.families import resample_positions
-from maskdistill.features.onnx_graphs import Session, check_packages, open_session, trace
 from maskdistill.features.patch_tokens import head_blocks
 from maskdistill.files import replace_atomically, write_atomically
 from maskdistill.models.object_prior import wants_object_prior
@@ -35,6 +34,7 @@ from maskdistill.storage.token_store import TokenAxes, run_axes
 MODEL, EXAMPLE = "model.onnx", "label_photo.py"
 TOLERANCE = 1e-4  # of the logits
 NUM_CHECKED = 4  # photos
+HINT = "Install what it takes: pip install 'maskdistill[onnx]'"
 # The whole use of the file, without torch and without this package; docs/onnx.md holds the same.
 EXAMPLE_TEXT = """\
 import json, sys
@@ -49,6 +49,14 @@ labels = model.run(["labels"], {"photo": np.asarray(photo)})[0]
 Image.fromarray(labels).save("labels.png")
 print({names[label]: f"{(labels == label).mean():.1%}" for label in np.unique(labels)})
 """
+
+
+class Session(Protocol):
+    """What is needed of ``onnxruntime.InferenceSession``."""
+
+    def run(self, names: Sequence[str], inputs: dict[str, np.ndarray]) -> list[np.ndarray]:
+        """The outputs of these names."""
+        ...
 
 
 class KeptAxes(nn.Module):
@@ -138,7 +146,7 @@ def export_onnx(run: Run, out: Path, *, stage: str = "final", class_names: Seque
         ConfigError: If the model is another network, a package is missing, or the folder cannot be used.
     """
     config, info = run.config(), run.info()
-    check_packages("Writing ONNX")
+    _check_packages()
     stage = run.final_model if stage == "final" else stage
     training = config.stage1 if stage == "stage1" else config.stage2
     if training.model != "patch_head":
@@ -161,12 +169,11 @@ def export_onnx(run: Run, out: Path, *, stage: str = "final", class_names: Seque
     axes = run_axes(run, config.features)
     network = PatchNetwork(backbone, head_blocks(backbone, features), predictor, training, axes).eval()
     reading = _reading_of(backbone, features)
-    traced = trace(network, torch.randn(1, 20, len(reading.bias)), opset=OPSET)
-    model = photo_graph(traced, reading, predictor.num_classes)
+    model = photo_graph(_trace(network, len(reading.bias)), reading, predictor.num_classes)
     names = clean_class_names(class_names or [f"cluster {n}" for n in range(1, predictor.num_classes + 1)])[0]
     about = _about(run, info, config, stage, backbone, names)
     with exporting(out, "onnx", [MODEL, EXAMPLE]):
-        session = open_session(model.SerializeToString())
+        session = _open(model.SerializeToString())
         found = check_model(session, network, backbone, features, photos)
         if found["largest_difference"] > TOLERANCE:
             raise RunError(
@@ -265,6 +272,33 @@ def _reading_of(backbone: Backbone, features: FeatureConfig) -> PatchReading:
         fit=features.fit,
         antialias=backbone.spec.antialias,
     )
+
+
+def _trace(network: PatchNetwork, dimensions: int) -> Any:
+    """The network as an ONNX graph that takes any number of patches."""
+    example = torch.randn(1, 20, dimensions)
+    count = torch.export.Dim("patches", min=2, max=2**16)
+    program = torch.onnx.export(
+        network, (example,), dynamo=True, opset_version=OPSET, dynamic_shapes=({1: count},), verbose=False
+    )
+    assert program is not None  # as dynamo makes one
+    return program.model_proto
+
+
+def _open(content: bytes) -> Session:
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3  # errors
+    return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+
+
+def _check_packages() -> None:
+    try:
+        import onnxruntime  # noqa: F401
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise ConfigError(f"Writing ONNX needs the package {error.name}, which is not installed. {HINT}") from error
 
 
 def _photos_to_check(run: Run) -> list[Photo]:

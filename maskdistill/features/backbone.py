@@ -146,12 +146,7 @@ def load_backbone(config: FeatureConfig) -> Backbone:
     """
     choice = choose_backbone(config.backbone, config.architecture)
     device = choose_device(config.device)
-    precision = choose_precision(config.precision, device, config.runtime)
-    if config.runtime == "onnx_int8" and (device.type != "cpu" or precision != "float32"):
-        raise ConfigError(
-            f"features.runtime=onnx_int8 works in float32 on the CPU, this is {precision} on {device}. Set "
-            "features.device=cpu and features.precision=float32, or features.runtime=torch."
-        )
+    precision = choose_precision(config.precision, device)
     model = _build_model(choice.spec).eval().requires_grad_(False)
     data = timm.data.config.resolve_model_data_config(model)
     model = model.to(device=device, dtype=getattr(torch, precision))
@@ -159,11 +154,7 @@ def load_backbone(config: FeatureConfig) -> Backbone:
         use_blocked_attention(model)
     logger.info("Backbone %s (%s) on %s in %s.", choice.spec.name, choice.reason, device, precision)
     found = Backbone(choice.spec, choice.reason, model, device, precision, data["mean"], data["std"])
-    if config.runtime == "onnx_int8":
-        from maskdistill.features.onnx_blocks import OnnxBlocks
-
-        found.run = OnnxBlocks(model)
-    elif config.runtime == "compiled":
+    if config.runtime == "compiled":
         found.run = compile_blocks(model)
         _try_compiled(found)
     return found
@@ -201,12 +192,10 @@ def choose_device(name: str) -> torch.device:
     return device
 
 
-def choose_precision(name: str, device: torch.device, runtime: str = "torch") -> str:
-    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32, and for 8 bits too."""
+def choose_precision(name: str, device: torch.device) -> str:
+    """``auto``: float16 on CUDA and MPS, bfloat16 on a CPU that multiplies in it, else float32."""
     if name != "auto":
         return name
-    if runtime == "onnx_int8":
-        return "float32"
     if device.type in ("cuda", "mps"):
         return "float16"
     return "bfloat16" if _mkldnn_takes_bfloat16() and _has_bfloat16_units() else "float32"

@@ -182,7 +182,7 @@ def settle_features(config: FeatureConfig) -> FeatureConfig:
     from maskdistill.features.backbone import choose_device, choose_precision
 
     device = choose_device(config.device)
-    precision: Any = choose_precision(config.precision, device, config.runtime)
+    precision: Any = choose_precision(config.precision, device)
     return replace(config, precision=precision, batch_size=choose_batch_size(config.batch_size, device.type))
 
 

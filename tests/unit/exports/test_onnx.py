@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-import torch
 from PIL import Image
 from tiny_run import tiny_config
 
@@ -93,8 +92,8 @@ def test_any_size_gives_what_torch_gives(tmp_path, fit, smoothing):
     head = PatchHead(3, 2 * backbone.model.embed_dim, training, seed=1)
     network = PatchNetwork(backbone, (1, 2), PatchHeadPredictor(head, training, onnx_model._no_tokens), training).eval()
     reading = onnx_model._reading_of(backbone, features)
-    traced = onnx_model.trace(network, torch.randn(1, 20, len(reading.bias)), opset=onnx_model.OPSET)
-    session = onnx_model.open_session(onnx_model.photo_graph(traced, reading, 3).SerializeToString())
+    traced = onnx_model._trace(network, len(reading.bias))
+    session = onnx_model._open(onnx_model.photo_graph(traced, reading, 3).SerializeToString())
     for size in SIZES:
         pixels = np.random.default_rng(0).integers(0, 255, (*size, 3), dtype=np.uint8)
         labels, logits = session.run(["labels", "logits"], {"photo": pixels})
@@ -112,8 +111,8 @@ def test_wrong_logits_are_refused_and_nothing_is_written(finished, tmp_path, mon
             labels, logits = self.session.run(names, inputs)
             return [labels, logits + 2e-4]
 
-    right = onnx_model.open_session
-    monkeypatch.setattr(onnx_model, "open_session", lambda content: Wrong(right(content)))
+    right = onnx_model._open
+    monkeypatch.setattr(onnx_model, "_open", lambda content: Wrong(right(content)))
     with pytest.raises(RunError, match=r"differ from torch's by 2\.\de-04"):
         export_onnx(Run(finished[0].path), tmp_path / "out")
     assert not (tmp_path / "out" / "model.onnx").exists()
