@@ -4,10 +4,11 @@
 // After a click on the link of another page, a message would still be sent in the name of the page of before, and
 // Streamlit would answer by calling that one back: both are gone then, and the browser shows nothing.
 const LEAVING = 10_000; // milliseconds that another page may take to come
+const SENDING = 50; // milliseconds until Streamlit has sent what it was told: it does so by a timer, not at once
 const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
 
 function watchDoor() {
-  const door = { page: location.pathname, until: 0, hold: null };
+  const door = { page: location.pathname, until: 0, told: Number.NEGATIVE_INFINITY, hold: null };
   document.addEventListener(
     "click",
     (event) => {
@@ -20,7 +21,7 @@ function watchDoor() {
         event.metaKey ||
         event.shiftKey;
       if (elsewhere || link.hasAttribute("download") || link.pathname === door.page) return;
-      if (door.hold?.(() => link.click())) {
+      if (waits(door, () => link.click())) {
         event.preventDefault();
         event.stopPropagation();
       } else leave(door);
@@ -31,6 +32,15 @@ function watchDoor() {
     if (location.pathname !== door.page) leave(door);
   });
   return door;
+}
+
+// Whether a click waits for what is on its way to the server; it is then made again.
+function waits(door, click) {
+  clearTimeout(door.click); // the last one counts
+  if (door.hold?.(click)) return true;
+  const left = door.told + SENDING - performance.now();
+  if (left > 0) door.click = setTimeout(click, left);
+  return left > 0;
 }
 
 function leave(door) {
@@ -59,7 +69,9 @@ function mount(make) {
     const whileHere =
       (tell) =>
       (...message) => {
-        if (page === DOOR.page && !isLeaving()) tell(...message);
+        if (page !== DOOR.page || isLeaving()) return;
+        DOOR.told = performance.now();
+        tell(...message);
       };
     instance.update(data, whileHere(setTriggerValue), whileHere(setStateValue));
     return () => {

@@ -153,3 +153,12 @@ def test_database_that_another_program_holds_is_said_and_the_strokes_are_saved_l
     page.get_by_role("alert").wait_for(state="hidden")
     assert [seq for _, seq, _, _ in written(run, "Ada")] == [1, 2]
     assert page.locator("[data-testid=stException]").count() == 0
+
+
+def test_link_right_after_a_message_opens_its_page(run, address, open_tab):
+    page = open_audit(open_tab, address, run, "Ada")
+    page.evaluate("""() => {
+        document.dispatchEvent(new KeyboardEvent("keydown", { key: "z", bubbles: true })); // Streamlit sends it later
+        [...document.querySelectorAll("a")].find((link) => link.textContent.includes("Clusters")).click();
+    }""")
+    page.locator("canvas.over").wait_for(timeout=8000)

@@ -27,3 +27,54 @@ test("nothing is sent for a page that was left, also once the next one has come"
   audit.data.tell("of both");
   assert.deepEqual(sent, ["of Audit", "of Guide", "of both"]);
 });
+
+test("a click on another page's link waits until Streamlit has sent what it was told, and the last one counts", () => {
+  const timers = [];
+  const listeners = {};
+  let [now, opened] = [1000, ""];
+  class HTMLAnchorElement {
+    constructor(pathname) {
+      Object.assign(this, { pathname, href: pathname, origin: "here", hasAttribute: () => false });
+    }
+    click() {
+      let isHeld = false;
+      const hold = () => (isHeld = true);
+      listeners.click({ composedPath: () => [this], preventDefault: hold, stopPropagation() {} });
+      if (!isHeld) opened = this.pathname;
+    }
+  }
+  const world = {
+    HTMLAnchorElement,
+    location: { pathname: "/audit", origin: "here" },
+    document: { addEventListener: (name, listener) => (listeners[name] = listener) },
+    addEventListener() {},
+    performance: { now: () => now },
+    setTimeout: (call, delay) => timers.push({ call, at: now + delay }),
+    clearTimeout: (number) => number && (timers[number - 1] = null),
+  };
+  const { mount } = load(["components/_base.js"], ["mount"], world);
+  const sent = [];
+  const data = {};
+  mount(() => ({ update: (_data, trigger) => (data.tell = trigger) }))({
+    data,
+    parentElement: {},
+    setTriggerValue: (name) => sent.push(name),
+  });
+  const wait = () => {
+    const [timer, ...others] = timers.splice(0).filter(Boolean);
+    assert.equal(others.length, 0);
+    now = timer.at;
+    timer.call();
+  };
+  data.tell("before");
+  new HTMLAnchorElement("/clusters").click();
+  new HTMLAnchorElement("/guide").click();
+  now += 1;
+  data.tell("while it waits");
+  wait();
+  assert.equal(opened, ""); // that goes first too
+  wait();
+  assert.equal(opened, "/guide");
+  data.tell("too late");
+  assert.deepEqual(sent, ["before", "while it waits"]);
+});
