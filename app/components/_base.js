@@ -29,7 +29,11 @@ function watchDoor() {
     true,
   );
   addEventListener("popstate", () => {
-    if (location.pathname !== door.page) leave(door);
+    if (location.pathname === door.page) return;
+    leave(door);
+    // Streamlit asked for the page at once, before what it was told is sent: it asks for it once more.
+    const left = unsent(door);
+    if (left > 0) setTimeout(() => dispatchEvent(new PopStateEvent("popstate", { state: history.state })), left);
   });
   return door;
 }
@@ -38,9 +42,14 @@ function watchDoor() {
 function waits(door, click) {
   clearTimeout(door.click); // the last one counts
   if (door.hold?.(click)) return true;
-  const left = door.told + SENDING - performance.now();
+  const left = unsent(door);
   if (left > 0) door.click = setTimeout(click, left);
   return left > 0;
+}
+
+// Milliseconds until what Streamlit was told is sent; none are left if that is not positive.
+function unsent(door) {
+  return door.told + SENDING - performance.now();
 }
 
 function leave(door) {

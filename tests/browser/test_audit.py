@@ -155,10 +155,15 @@ def test_database_that_another_program_holds_is_said_and_the_strokes_are_saved_l
     assert page.locator("[data-testid=stException]").count() == 0
 
 
-def test_link_right_after_a_message_opens_its_page(run, address, open_tab):
+WAYS = {
+    "link": """[...document.querySelectorAll("a")].find((link) => link.textContent.includes("Clusters")).click()""",
+    "back": """history.pushState({}, "", "/clusters" + location.search); dispatchEvent(new PopStateEvent("popstate"))""",
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_way_to_another_page_right_after_a_message_leads_there(run, address, open_tab, way):
     page = open_audit(open_tab, address, run, "Ada")
-    page.evaluate("""() => {
-        document.dispatchEvent(new KeyboardEvent("keydown", { key: "z", bubbles: true })); // Streamlit sends it later
-        [...document.querySelectorAll("a")].find((link) => link.textContent.includes("Clusters")).click();
-    }""")
-    page.locator("canvas.over").wait_for(timeout=8000)
+    told = """document.dispatchEvent(new KeyboardEvent("keydown", { key: "z", bubbles: true }))"""
+    page.evaluate(f"() => {{ {told}; {WAYS[way]}; }}")  # Streamlit sends what it was told after this
+    page.locator("canvas.over").wait_for()
