@@ -157,7 +157,7 @@ def test_database_that_another_program_holds_is_said_and_the_strokes_are_saved_l
 
 WAYS = {
     "link": """[...document.querySelectorAll("a")].find((link) => link.textContent.includes("Clusters")).click()""",
-    "back": """history.pushState({}, "", "/clusters" + location.search); dispatchEvent(new PopStateEvent("popstate"))""",
+    "back": """history.pushState({}, "", "/clusters" + location.search); dispatchEvent(new Event("popstate"))""",
 }
 
 
