@@ -34,11 +34,3 @@ def open_training(open_page, **link):
     app = open_page("training", run="sheep", **link)
     assert not app.exception
     return app
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label == label)
-
-
-def texts(app):
-    return "\n".join(item.value for item in [*app.markdown, *app.caption, *app.info, *app.warning, *app.error])

@@ -7,6 +7,7 @@ import shutil
 
 import pytest
 from jobs_data import add_row
+from shown_page import button, labels, texts
 
 from app import stage_jobs
 from app.run_view import DecisionView
@@ -28,19 +29,6 @@ def open_clusters(open_page, **link):
     app = open_page("clusters", run="tiny", reviewer="tess", **link)
     assert not app.exception
     return app
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label == label)
-
-
-def labels(app):
-    return [item.label for item in app.button]
-
-
-def texts(app):
-    parts = (app.markdown, app.caption, app.info, app.warning, app.error, app.subheader, app.success)
-    return "\n".join(item.value for part in parts for item in part)
 
 
 def number_selected(app):
@@ -249,7 +237,7 @@ def test_numbers_of_a_clustering_that_was_replaced_meanwhile_move_nothing(open_p
     ids = editable_run.clusters()["mask_id"].tolist()
     decisions.adopt(editable_run, "colleague", ids, [1 + place % 2 for place in range(len(ids))], 2, 0)
     before = decisions.version(editable_run)
-    next(item for item in app.button if item.label.startswith("Move")).click().run()
+    button(app, "Move").click().run()
     assert not app.exception
     assert decisions.version(editable_run) == before
     assert "Another clustering" in texts(app)

@@ -1,6 +1,5 @@
 """The Filter page on a small finished run: what it keeps, its galleries, presets, decisions, and what it starts."""
 
-import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -8,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from jobs_data import add_row
+from shown_page import button, component, detail_texts, texts
 
 from app import stage_jobs
 from app.filter import histograms
@@ -33,27 +33,8 @@ def open_filter(open_page, *settings, **link):
     return app
 
 
-def component(app, key):
-    """What the browser is sent for the component of that key."""
-    found = next(item.proto for item in app.get("bidi_component") if item.proto.id.endswith(f"-{key}"))
-    return json.loads(found.json)
-
-
 def tiles(app, side):
     return [tile["id"] for tile in component(app, f"filter:{side}")["groups"][0]["tiles"]]
-
-
-def texts(app):
-    return "\n".join(item.value for item in [*app.markdown, *app.caption, *app.info, *app.warning, *app.error])
-
-
-def detail(app):
-    """What is said of the mask that is open."""
-    return " ".join(item.proto.body for item in app.get("html"))
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label.startswith(label))
 
 
 def expected(run, **values):
@@ -213,9 +194,9 @@ def test_page_keeps_what_the_stage_would_keep_after_decisions(open_page, editabl
 def test_detail_tells_what_the_thresholds_on_show_would_do(open_page, editable_run):
     kept = editable_run.kept()
     link = {"mask": str(kept.loc[kept["kept"], "mask_id"].iloc[0])}
-    assert "low score" not in detail(open_filter(open_page, **link))
+    assert "low score" not in detail_texts(open_filter(open_page, **link))
     strict = open_filter(open_page, "min_score=1", "min_per_cluster=0", "empty_photos=none", **link)
-    assert "low score" in detail(strict)
+    assert "low score" in detail_texts(strict)
 
 
 def test_preset_is_saved_loaded_and_deleted(open_page, editable_run):

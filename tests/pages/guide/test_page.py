@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 from PIL import Image
+from shown_page import button, component, plain_texts
 
 from app import photo_cache
 from app.guide import reference
@@ -23,25 +24,9 @@ def open_guide(open_page, photo_folder, tiny_weights):
     return open_with
 
 
-def component(app, key):
-    """What the browser was sent for the component of that key."""
-    found = next(item.proto for item in app.get("bidi_component") if item.proto.id.endswith(f"-{key}"))
-    return json.loads(found.json)
-
-
 def view(app):
     """What lies over the photo."""
     return component(app, "guide:photo")["views"][0]
-
-
-def texts(app):
-    """All that is said, without the signs that keep Markdown from reading into it."""
-    said = [*app.markdown, *app.caption, *app.info, *app.warning, *app.error]
-    return "\n".join(item.value for item in said).replace("\\", "")
-
-
-def button(app, start):
-    return next(item for item in app.button if item.label.startswith(start))
 
 
 def selection(app):
@@ -51,7 +36,7 @@ def selection(app):
 def test_first_steps_work_with_nothing_trained(open_guide):
     app = open_guide()
     assert app.title[0].value == "Guide"
-    assert "64 × 48 pixels" in texts(app)
+    assert "64 × 48 pixels" in plain_texts(app)
     for step in (1, 2, 3, 4):
         app.query_params["step"] = str(step)
         app.run()
@@ -76,7 +61,7 @@ def test_a_head_is_chosen_and_stands_in_the_link(open_guide):
 def test_the_clicked_patch_and_the_threshold_come_from_the_link(open_guide):
     app = open_guide("proposals.tau=0.5", step="3", patch="2-3")
     assert view(app)["ring"] == [2, 3]
-    assert "τ = 0.5" in texts(app)
+    assert "τ = 0.5" in plain_texts(app)
     button(app, "Back to the mask").click().run()
     assert "patch" not in app.query_params
     app.query_params["step"] = "4"
@@ -96,7 +81,7 @@ def test_the_two_sides_of_the_cut_can_be_seen(open_guide):
 def test_the_published_rule_has_its_own_words_and_slider(open_guide):
     app = open_guide("proposals.engine=published", step="4")
     assert not app.exception
-    assert PUBLISHED_CUT in texts(app)
+    assert PUBLISHED_CUT in plain_texts(app)
     assert component(app, "guide:photo")["slider"]["label"] == "Candidates"
 
 
@@ -114,7 +99,7 @@ def test_the_published_rule_has_its_own_words_and_slider(open_guide):
 def test_a_broken_link_falls_back_with_a_notice(open_guide, link, words):
     app = open_guide(**link)
     assert not app.exception
-    assert words in texts(app)
+    assert words in plain_texts(app)
     assert component(app, "guide:photo")
 
 
@@ -124,7 +109,7 @@ def test_a_photo_that_is_gone_is_said_and_another_can_be_chosen(open_guide, phot
     app.query_params.update(photo="bee", step="2")
     app.run()
     assert not app.exception
-    assert "bee.png" in texts(app)
+    assert "bee.png" in plain_texts(app)
     button(app, "Choose another photo").click().run()
     assert component(app, "guide:steps")["step"] == 1
 
@@ -171,7 +156,7 @@ def test_a_run_of_that_name_by_somebody_else_is_left_alone(finished_run, runs_fo
 
 def test_last_steps_show_the_run_that_is_looked_at(open_page, finished_run):
     app = open_page("guide", run="tiny", step="5")
-    assert "Run tiny" in texts(app)
+    assert "Run tiny" in plain_texts(app)
     found = [tile["id"] for tile in component(app, "guide:board")["groups"][1]["tiles"]]
     assert len(found) == 12
     assert not any(mask_id < 10 for mask_id in found)  # the photo's own are no neighbours
@@ -193,7 +178,7 @@ def test_first_model_is_seen_epoch_by_epoch_on_any_photo(open_page, finished_run
     assert [item["name"] for item in image["views"]] == ["before", "1 of 3", "2 of 3", "3 of 3"]
     assert len({item["layers"][0]["src"] for item in image["views"]}) > 1
     assert image["slider"]["value"] == 1
-    assert "not one of its own" in texts(app)
+    assert "not one of its own" in plain_texts(app)
 
 
 def test_a_run_of_before_shows_the_trained_model_alone(open_page, editable_run):
@@ -231,8 +216,8 @@ def test_scores_and_counts_are_those_of_the_run(open_page, finished_run):
     assert [(tag["text"][:4], not tag["out"]) for tag in tags] == [
         (f"{row.score:.2f}", row.kept) for row in own.itertuples()
     ]
-    assert f"{own['kept'].sum()} of {len(own)}" in texts(app)
-    assert f"{others['kept'].sum()} of {len(others)}" in texts(app)
+    assert f"{own['kept'].sum()} of {len(own)}" in plain_texts(app)
+    assert f"{others['kept'].sum()} of {len(others)}" in plain_texts(app)
 
 
 def phone_photo():
@@ -249,13 +234,13 @@ def test_a_dropped_photo_is_shown_upright_and_the_runs_models_stay(open_page, fi
     state_before = selection(app).photo
     app.file_uploader[0].upload("phone.jpg", phone_photo(), "image/jpeg").run()
     assert not app.exception
-    assert "40 × 60 pixels" in texts(app)
+    assert "40 × 60 pixels" in plain_texts(app)
     assert selection(app).photo == "phone" != state_before
     assert app.query_params["model"] == "tiny"
     app.query_params["step"] = "8"
     app.run()
     assert not app.error
-    assert "Run tiny" in texts(app)
+    assert "Run tiny" in plain_texts(app)
     app.query_params["step"] = "1"
     app.run()
     button(app, "Back to the sample photos").click().run()
@@ -266,7 +251,7 @@ def test_a_dropped_paper_is_refused_with_a_sentence(open_guide):
     app = open_guide()
     app.file_uploader[0].upload("paper.pdf", b"%PDF-1.7 a paper", "application/pdf").run()
     assert not app.exception
-    assert "paper.pdf" in texts(app)
+    assert "paper.pdf" in plain_texts(app)
     assert selection(app).photo == "ant"
 
 

@@ -3,6 +3,7 @@ import re
 
 import numpy as np
 import pytest
+from shown_page import button
 
 import maskdistill.proposals.views
 from app import session
@@ -16,10 +17,6 @@ def selection(app):
 
 def slider(app, name):
     return app.slider(key=session.control_key(name))
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label == label)
 
 
 def test_shows_the_first_photo_and_says_how_long_the_masks_took(open_proposals):

@@ -5,6 +5,7 @@ import shutil
 
 import numpy as np
 import pytest
+from shown_page import texts
 from tiny_run import CLASSES, NUM_TRAIN, NUM_VAL, draw_photo, draw_voc, run_chain, tiny_config
 
 from app.clusters.categories_panel import category_numbers
@@ -49,11 +50,6 @@ def made(tmp_path_factory):
 @pytest.fixture
 def brought_run(made, runs_folder):
     return Run(shutil.copytree(made.path, runs_folder / "theirs"))
-
-
-def texts(app):
-    parts = (app.markdown, app.caption, app.info, app.warning, app.error, app.header)
-    return "\n".join(item.value for part in parts for item in part)
 
 
 @pytest.mark.parametrize("page", ["proposals", "clusters", "filter", "training", "results", "audit", "guide"])

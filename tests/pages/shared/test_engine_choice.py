@@ -1,6 +1,7 @@
 """Where jobs work on photos, as chosen on Start and Training."""
 
 import pytest
+from shown_page import button
 
 from app import engine_choice, stage_jobs
 from app.start import launch_form
@@ -37,7 +38,7 @@ def choose(app, engine, address=""):
 
 
 def press(app, label):
-    next(item for item in app.button if item.label == label).click().run()
+    button(app, label).click().run()
 
 
 @pytest.fixture

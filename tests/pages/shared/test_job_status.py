@@ -5,6 +5,7 @@ import os
 import sqlite3
 
 import pytest
+from jobs_data import add_row
 
 from app import job_status
 from app.session import Key
@@ -22,12 +23,8 @@ def add_job(runs_folder):
     """Writes a job of the run ``sample``, which is what the Start page suggests."""
 
     def add(state, **values):
-        row = {"title": "Finding masks", "arguments": json.dumps([state]), "folder": "/", "device": "cpu"}
-        row |= {"state": state, "turn": 1, "token": "t", "created": 1.0, **values}
-        row["process"] = ProcessId.of(os.getpid()).to_json()
-        with writing(runs_folder / "sample") as db:
-            marks = ", ".join("?" * len(row))
-            db.execute(f"INSERT INTO jobs ({', '.join(row)}) VALUES ({marks})", tuple(row.values()))
+        row = {"title": "Finding masks", "arguments": [state], "process": ProcessId.of(os.getpid()), **values}
+        add_row(runs_folder / "sample", state=state, **row)
         return runs_folder / "sample"
 
     return add

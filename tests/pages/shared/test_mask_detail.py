@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from shown_page import detail_texts
 from skimage.color import rgb2lab
 from streamlit.testing.v1 import AppTest
 
@@ -174,10 +175,6 @@ def open_detail(mask_id, page=detail_page):
     return app.run()
 
 
-def texts(app):
-    return " ".join(item.proto.body for item in app.get("html"))
-
-
 def first_mask(run, **columns):
     frame = read_mask_table(run).frame
     for name, value in columns.items():
@@ -189,7 +186,7 @@ def test_detail_shows_scores_reasons_neighbors_and_history(finished_run):
     app = open_detail(first_mask(finished_run, candidate=True, kept=True, rule=KEPT, origin="proposal"))
     assert not app.exception
     for text in ("Kept", RULE_HELP[KEPT][1:], "Score", "≥ 0.3", "Views", "Ground truth", "mask-history"):
-        assert text in texts(app)
+        assert text in detail_texts(app)
     view, near = (json.loads(item.proto.json) for item in app.get("bidi_component")[:2])
     assert [len(item["layers"]) for item in view["views"]] == [1, 1]
     assert view["src"] in view["pictures"]
@@ -201,7 +198,7 @@ def test_detail_shows_scores_reasons_neighbors_and_history(finished_run):
 def test_detail_of_a_mask_that_was_not_judged(finished_run):
     app = open_detail(first_mask(finished_run, split="val"))
     assert not app.exception
-    assert "Not judged" in texts(app)
+    assert "Not judged" in detail_texts(app)
 
 
 def test_detail_of_a_mask_that_is_not_there(finished_run):
@@ -237,11 +234,11 @@ def test_decisions_are_written_down_and_undone(editable_run):
     app.button(key="detail:reject").click().run()
     (mark,) = decisions.read_marks(editable_run, Scope.LABELS).to_dict("records")
     assert (mark["mask_id"], mark["action"]) == (mask_id, "reject")
-    assert mark["reviewer"] in texts(app)
+    assert mark["reviewer"] in detail_texts(app)
     assert app.button(key="detail:reject").proto.type == "primary"
     app.button(key="detail:undo").click().run()
     assert decisions.read_marks(editable_run).empty
-    assert 'class="undone"' in texts(app)
+    assert 'class="undone"' in detail_texts(app)
     assert app.button(key="detail:reject").proto.type == "secondary"
     app.button(key="detail:undo").click().run()
     assert len(app.error) == 1
@@ -254,7 +251,7 @@ def test_relabelling_moves_the_mask_and_leaves_the_box_empty(editable_run):
     box = app.selectbox(key="detail:relabel")
     wanted = box.options[0]
     box.set_value(int(wanted.removeprefix("cluster "))).run()
-    assert f"as {wanted} by" in texts(app)
+    assert f"as {wanted} by" in detail_texts(app)
     assert app.selectbox(key="detail:relabel").value is None
     assert wanted not in app.selectbox(key="detail:relabel").options  # it is there now
 
@@ -287,7 +284,7 @@ def test_link_with_a_mask_opens_the_dialog_and_selects_its_photo(finished_run):
     mask_id = first_mask(finished_run, split="val")
     app = open_detail(mask_id, dialog_page)
     assert not app.exception
-    assert "Not judged" in texts(app)
+    assert "Not judged" in detail_texts(app)
     frame = read_mask_table(finished_run).frame.set_index("mask_id")
     assert app.query_params["photo"] == frame.loc[mask_id, "image_id"]
 

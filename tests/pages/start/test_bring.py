@@ -4,18 +4,11 @@ import json
 
 import numpy as np
 import pytest
+from shown_page import button, labels
 
 from maskdistill.cli.job_command import read_command
 from maskdistill.jobs import list_jobs
 from maskdistill.masks import encode_mask
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label == label)
-
-
-def labels(app):
-    return [item.label for item in app.button]
 
 
 def choose(app, folder):

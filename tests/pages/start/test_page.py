@@ -1,4 +1,5 @@
 import pytest
+from shown_page import button
 
 from app import photo_cache
 from app.start import launch_form, search
@@ -6,10 +7,6 @@ from app.start import launch_form, search
 
 def metric(app, label):
     return next(item.value for item in app.metric if item.label == label)
-
-
-def button(app, label):
-    return next(item for item in app.button if item.label == label)
 
 
 def choose_folder(app, path):

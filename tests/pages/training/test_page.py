@@ -4,7 +4,8 @@ import re
 
 import pytest
 import streamlit as st
-from training_page import CONFIG, button, open_training, texts
+from shown_page import button, texts
+from training_page import CONFIG, open_training
 
 from app import stage_jobs
 from maskdistill.errors import JobError

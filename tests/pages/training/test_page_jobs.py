@@ -5,7 +5,8 @@ import time
 import numpy as np
 import pytest
 import streamlit as st
-from training_page import CONFIG, add_job, button, open_training, texts
+from shown_page import button, texts
+from training_page import CONFIG, add_job, open_training
 
 from app import job_status
 from app.training import live

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from shown_page import button
 from streamlit.testing.v1 import AppTest
 
 from app import session
@@ -63,7 +64,7 @@ def send(app):
 
 
 def reset(app):
-    return next(item for item in app.button if item.label == "Back to the preset").click().run()
+    return button(app, "Back to the preset").click().run()
 
 
 def marks(app):
