@@ -25,7 +25,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from benchmarks.generated_run import BACKBONE, NUM_SHAPES, draw_photo, draw_shape
+from benchmarks.drawn_photos import draw_photo, draw_shape
+from benchmarks.generated_run import BACKBONE, NUM_SHAPES
 from maskdistill.config import load_preset
 from maskdistill.datasets import PhotoSource, open_source
 from maskdistill.datasets.photo_table import PhotoTable

@@ -9,7 +9,7 @@ Photos, crops and label maps are hard links to a few dozen files; what is counte
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.drawn_photos import NUM_CLASSES, NUM_DRAWN, SIZE, TRAIN_SHARE, Shape, draw_photos, draw_shape
 from maskdistill.clustering.cluster_summary import cluster_table
 from maskdistill.clustering.embedding_space import EmbeddingSpace
 from maskdistill.clustering.kmeans import Clustering
@@ -30,7 +31,6 @@ from maskdistill.evaluation.photo_metrics import count_photos, write_photo_resul
 from maskdistill.evaluation.run_label_maps import PSEUDO_LABELS
 from maskdistill.features.registry import SPECS, BackboneChoice
 from maskdistill.files import write_json
-from maskdistill.masks import bounding_box, encode_mask
 from maskdistill.proposals.thumbnails import write_thumbnail
 from maskdistill.pseudo_labels.label_maps import write_label_png
 from maskdistill.stages.merge import merge_results
@@ -41,29 +41,11 @@ from maskdistill.storage.mask_tables import as_categories, code_columns, write_m
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import MASKS_PER_PHOTO, Run, thumbnail_in, write_table
 
-SIZE = (240, 320)  # height, width of a photo in pixels
 MASKS_A_PHOTO = 8
-NUM_CLASSES = 20
 DIMENSIONS = 32
-NUM_DRAWN = 40  # different photos
 NUM_SHAPES = 400  # different masks
-TRAIN_SHARE = 0.8
 COUNTED = 10 * NUM_DRAWN  # photos whose label maps are compared with ground truth; those after repeat them
 BACKBONE = "focus_vits14"
-
-
-@dataclass(frozen=True)
-class Shape:
-    """A mask that many photos share."""
-
-    mask: np.ndarray  # (H, W) bool
-    code: dict[str, Any]
-    box: list[int]
-
-    @property
-    def area(self) -> int:
-        """Pixels."""
-        return int(self.mask.sum())
 
 
 def generate_run(folder: Path, num_masks: int, seed: int = 0) -> Run:
@@ -114,52 +96,6 @@ def kept_run(folder: Path, num_masks: int) -> Run:
     for path in run.path.glob("run.sqlite*"):
         path.unlink()
     return run
-
-
-def draw_photos(folder: Path, num_photos: int, generator: np.random.Generator) -> list[np.ndarray]:
-    """A VOC folder of photos with ground truth; returns the different label maps, by number modulo ``NUM_DRAWN``."""
-    for name in ("JPEGImages", "SegmentationClass", "ImageSets/Segmentation"):
-        (folder / name).mkdir(parents=True)
-    labels = []
-    for number in range(num_photos):
-        first = number % NUM_DRAWN
-        photo, label = (folder / "JPEGImages" / f"{number:06d}.jpg", folder / "SegmentationClass" / f"{number:06d}.png")
-        if number < NUM_DRAWN:
-            labels.append(_draw(photo, label, generator))
-        else:
-            os.link(folder / "JPEGImages" / f"{first:06d}.jpg", photo)
-            os.link(folder / "SegmentationClass" / f"{first:06d}.png", label)
-    names = [f"{number:06d}" for number in range(num_photos)]
-    split = round(TRAIN_SHARE * num_photos)
-    (folder / "ImageSets/Segmentation/train.txt").write_text("\n".join(names[:split]))
-    (folder / "ImageSets/Segmentation/val.txt").write_text("\n".join(names[split:]))
-    (folder / "classes.txt").write_text("\n".join(f"class {label}" for label in range(1, NUM_CLASSES + 1)))
-    return labels
-
-
-def draw_photo(path: Path, generator: np.random.Generator) -> None:
-    """A JPEG of ``SIZE``."""
-    coarse = Image.fromarray(generator.integers(0, 255, (8, 10, 3), dtype=np.uint8))
-    coarse.resize(SIZE[::-1], Image.Resampling.BICUBIC).save(path, quality=85)
-
-
-def _draw(photo: Path, label: Path, generator: np.random.Generator) -> np.ndarray:
-    draw_photo(photo, generator)
-    labels = np.zeros(SIZE, np.uint8)
-    for _ in range(3):
-        labels[draw_shape(generator).mask] = generator.integers(1, NUM_CLASSES + 1)
-    write_label_png(label, labels)
-    return labels
-
-
-def draw_shape(generator: np.random.Generator) -> Shape:
-    """An ellipse of random place and size."""
-    height, width = SIZE
-    y, x = generator.uniform(0.2, 0.8, 2) * SIZE
-    tall, wide = generator.uniform(0.08, 0.35, 2) * SIZE
-    rows, cols = np.ogrid[:height, :width]
-    mask = ((rows - y) / tall) ** 2 + ((cols - x) / wide) ** 2 < 1
-    return Shape(mask, encode_mask(mask), list(bounding_box(mask)))
 
 
 def _info(source: PhotoSource, config: RunConfig) -> dict[str, Any]:
