@@ -2,96 +2,23 @@
 
 import io
 import json
-import logging
 import os
 import subprocess
 import sys
 import tarfile
-import threading
-from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from photo_server import SECRET, Handler, picture
 
-from maskdistill.datasets import addresses, open_source, read_photo, remote
+from maskdistill.datasets import open_source, read_photo, remote
 from maskdistill.datasets.photo_table import written_place
-from maskdistill.datasets.remote import RemoteError, cache_folder, fetch, open_piece
+from maskdistill.datasets.remote import RemoteError, cache_folder, fetch
 from maskdistill.errors import ConfigError, DatasetError
 from maskdistill.storage.run_folder import Run
 from maskdistill.storage.run_photos import photos_of, write_images
-
-SECRET = "SECRETSIGNATURE"
-
-
-def picture(value, size=(20, 30)):
-    buffer = io.BytesIO()
-    Image.fromarray(np.full((*size, 3), value, np.uint8)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-class Handler(SimpleHTTPRequestHandler):
-    """Serves a folder; knows ranges unless told otherwise, and fails as often as told."""
-
-    ranges = True
-    heads = True
-
-    def do_GET(self):
-        self.server.asked.append((self.command, self.path))
-        if self.server.broken > 0:
-            self.server.broken -= 1
-            if self.server.how == "cut":
-                self.send_response(200)
-                self.send_header("Content-Length", "1000")
-                self.end_headers()
-                self.wfile.write(b"x" * 10)
-                self.close_connection = True
-                return
-            self.send_error(self.server.how)
-            return
-        if self.command == "HEAD" and not self.heads:
-            self.send_error(403)
-            return
-        path = Path(self.translate_path(self.path))
-        wanted = self.headers.get("Range")
-        if self.command == "HEAD" or wanted is None or not self.ranges or not path.is_file():
-            super().do_HEAD() if self.command == "HEAD" else super().do_GET()
-            return
-        first, last = map(int, wanted.removeprefix("bytes=").split("-"))
-        content = path.read_bytes()[first : last + 1]
-        self.send_response(206)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Content-Range", f"bytes {first}-{last}/{path.stat().st_size}")
-        self.send_header("Last-Modified", self.date_time_string(path.stat().st_mtime))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_HEAD(self):
-        self.do_GET()
-
-    def log_message(self, *_):
-        pass
-
-
-@pytest.fixture
-def served(tmp_path, monkeypatch):
-    """(folder, its address, the server) with an empty cache."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    monkeypatch.setenv(remote.CACHE_VARIABLE, str(tmp_path / "cache"))
-    monkeypatch.delenv(remote.ALLOW_VARIABLE, raising=False)
-    monkeypatch.setattr(remote, "_PATIENCE", 0.001)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    server.asked, server.broken, server.how = [], 0, 503
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield folder, f"http://127.0.0.1:{server.server_port}", server
-    server.shutdown()
-    server.server_close()
-    thread.join()
 
 
 def test_list_on_another_machine(served):
@@ -321,77 +248,6 @@ def test_where_nothing_may_be_fetched_only_the_cache_is_read(served, tmp_path, m
 def test_addresses_of_other_things(served, name, said):
     with pytest.raises(DatasetError, match=said):
         open_source(f"{served[1]}/{name}")
-
-
-@pytest.fixture
-def store(served, monkeypatch):
-    """fsspec's file system in memory, taken for a store."""
-    fsspec = pytest.importorskip("fsspec", reason="an extra")
-    monkeypatch.setattr(addresses, "SCHEMES", [*addresses.SCHEMES, "memory"])
-    system = fsspec.filesystem("memory")
-    yield system
-    system.store.clear()
-
-
-def test_store_of_fsspec(store, tmp_path):
-    store.pipe({"/bucket/a.png": picture(10), "/bucket/list.txt": b"a.png\ngone.png\nmemory://bucket/a.png"})
-    source = open_source("memory://bucket/list.txt")
-    assert [photo.id for photo in source.photos] == ["a"]
-    assert source.skipped[0].reason == "There is no such object."
-    assert np.asarray(read_photo(source.photos[0])).mean() == 10
-    store.pipe("/bucket/x.bin", bytes(range(100)))
-    with open_piece("memory://bucket/x.bin", 10, 5) as file:
-        assert file.read() == bytes(range(10, 15))
-
-
-def test_trouble_of_a_store_is_told_without_its_words(store, monkeypatch):
-    def fail(*_, **__):
-        raise RuntimeError(f"denied for key {SECRET}")
-
-    monkeypatch.setattr(type(store), "open", fail)
-    with pytest.raises(RemoteError, match="RuntimeError.*2 times") as found:
-        fetch("memory://bucket/a.png")
-    assert SECRET not in str(found.value)
-
-
-class HttpError(Exception):
-    """As gcsfs raises it."""
-
-    code = 401
-
-
-class NoCredentialsError(Exception):
-    """As s3fs passes it on."""
-
-
-@pytest.mark.parametrize(
-    "error", [PermissionError(SECRET), OSError(f"Forbidden: {SECRET}"), HttpError(SECRET), NoCredentialsError(SECRET)]
-)
-def test_store_that_refuses_the_account_is_asked_once(store, monkeypatch, error):
-    asked = []
-
-    def refuse(*_, **__):
-        asked.append(1)
-        raise error
-
-    monkeypatch.setattr(type(store), "open", refuse)
-    with pytest.raises(RemoteError, match="may not read it: check the credentials") as found:
-        fetch("memory://bucket/a.png")
-    assert SECRET not in str(found.value)
-    assert len(asked) == 1
-
-
-def test_packages_of_stores_log_nothing(store, caplog):
-    with pytest.raises(RemoteError):
-        fetch("memory://bucket/none.png")
-    logging.getLogger("gcsfs.core").error("Cannot ask for %s", SECRET)
-    assert caplog.text == ""
-
-
-def test_missing_package_is_one_sentence(served, monkeypatch):
-    monkeypatch.setitem(sys.modules, "fsspec", None)
-    with pytest.raises(ConfigError, match=r"Install it: pip install 'maskdistill\[remote\]'"):
-        open_source("s3://bucket/list.txt")
 
 
 def test_nothing_else_imports_fsspec(served):
