@@ -6,6 +6,7 @@
 const LEAVING = 10_000; // milliseconds that another page may take to come
 const SENDING = 50; // milliseconds until Streamlit has sent what it was told: it does so by a timer, not at once
 const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
+globalThis.maskdistillWay ??= straightenWay();
 
 function watchDoor() {
   const door = { page: location.pathname, until: 0, told: Number.NEGATIVE_INFINITY, hold: null };
@@ -36,6 +37,22 @@ function watchDoor() {
     if (left > 0) setTimeout(() => dispatchEvent(new PopStateEvent("popstate", { state: history.state })), left);
   });
   return door;
+}
+
+// Streamlit steps onto a page, and then onto its link: two steps, of which Back undid one. They become one.
+function straightenWay() {
+  const push = history.pushState.bind(history);
+  let isBare = false; // the page has come, its link has not
+  history.pushState = (state, title, url) => {
+    const isHere = new URL(url ?? "", location.href).pathname === location.pathname;
+    if (isHere && isBare) history.replaceState(state, title, url);
+    else push(state, title, url);
+    isBare = !isHere;
+  };
+  addEventListener("popstate", () => {
+    isBare = false;
+  });
+  return true;
 }
 
 // Whether a click waits for what is on its way to the server; it is then made again.

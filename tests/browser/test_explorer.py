@@ -224,6 +224,24 @@ def test_a_page_that_is_left_early_does_not_call_itself_back(app, open_tab, hold
     assert page.locator("canvas.over").is_visible()
 
 
+def test_back_and_forward_take_one_step_a_page(app, open_tab):
+    def arrive(name):
+        page.get_by_role("heading", name=name, level=1, exact=True).wait_for()
+        page.wait_for_url("**/*run=real*")
+        wait_until_idle(page)
+
+    page = open_tab(f"{app}/clusters?run=real&reviewer=Edsger")
+    arrive("Clusters")
+    for name in ("Results", "Filter"):
+        page.get_by_role("link", name=name, exact=True).first.click()
+        arrive(name)
+    for name in ("Results", "Clusters"):
+        page.go_back()
+        arrive(name)
+    page.go_forward()
+    arrive("Results")
+
+
 def test_two_stages_are_compared_under_a_slider(app, open_tab):
     page = open_tab(f"{app}/results?run=real&results=photos")
     divider = page.get_by_role("slider", name="Border between left and right")

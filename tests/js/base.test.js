@@ -78,3 +78,30 @@ test("a click on another page's link waits until Streamlit has sent what it was 
   data.tell("too late");
   assert.deepEqual(sent, ["before", "while it waits"]);
 });
+
+test("a page and its link are one step of the way back", () => {
+  const listeners = {};
+  const steps = ["/audit"];
+  const location = {
+    get href() {
+      return `http://here${steps.at(-1)}`;
+    },
+    get pathname() {
+      return new URL(this.href).pathname;
+    },
+  };
+  const history = {
+    pushState: (_state, _title, url) => steps.push(url),
+    replaceState: (_state, _title, url) => steps.splice(-1, 1, url),
+  };
+  const document = { addEventListener() {} };
+  const addEventListener = (name, listener) => (listeners[name] = listener);
+  load(["components/_base.js"], [], { location, history, document, addEventListener });
+  for (const url of ["/audit?at=1", "/audit?at=2", "/guide", "/guide?run=a", "/guide?run=b", "/audit"])
+    history.pushState({}, "", url);
+  assert.deepEqual(steps, ["/audit", "/audit?at=1", "/audit?at=2", "/guide?run=a", "/guide?run=b", "/audit"]);
+  steps.pop(); // as Back does
+  listeners.popstate();
+  history.pushState({}, "", "/guide?run=c");
+  assert.equal(steps.at(-2), "/guide?run=b");
+});

@@ -10,6 +10,6 @@ export const APP = join(dirname(fileURLToPath(import.meta.url)), "..", "..", "ap
 export function load(files, names, world = {}) {
   const text = files.map((file) => readFileSync(join(APP, file), "utf-8")).join("\n");
   const script = text.replace(/^export default /gm, "globalThis.component = ");
-  const context = vm.createContext({ console, performance, ...world });
+  const context = vm.createContext({ console, performance, URL, history: { pushState() {} }, ...world });
   return vm.runInContext(`${script}\n;({ ${names.join(", ")} })`, context);
 }
