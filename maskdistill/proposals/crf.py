@@ -10,7 +10,9 @@ from maskdistill.config import CrfConfig
 from maskdistill.errors import ConfigError, ShapeError
 
 ABSENT = 0.05  # a class less probable than this everywhere is left out: inference takes time for every class
-INSTALL_HINT = "pydensecrf is not installed: it needs a C++ compiler. Install one, then: pip install pydensecrf2"
+INSTALL_HINT = (
+    "pydensecrf is not installed: it needs a C++ compiler and Python before 3.13. With both: pip install pydensecrf2"
+)
 
 
 def crf_available() -> bool:

@@ -22,6 +22,7 @@ from tiny_run import draw_voc, run_chain, tiny_config
 from weight_damage import weight_kinds
 
 from maskdistill.clustering.alternatives import AlternativeKey, make_alternatives, make_curve
+from maskdistill.proposals.crf import crf_available
 from maskdistill.review.decisions import Action, Mark, Scope, decide, rename
 from maskdistill.stages.stage_list import OF_EVERY_RUN
 from maskdistill.storage.run_folder import Run
@@ -66,7 +67,8 @@ def make_run(folder: Path, *, projection: bool = True) -> Run:
     draw_voc(folder / "voc")
     run = Run(folder / "runs" / "tiny")
     wanted = OF_EVERY_RUN if projection else tuple(name for name in OF_EVERY_RUN if name != "projection")
-    run_chain(run.path, folder / "voc", tiny_config(folder).with_overrides(["rounds.count=1"]), wanted=wanted)
+    config = tiny_config(folder).with_overrides(["rounds.count=1", f"rounds.crf={str(crf_available()).lower()}"])
+    run_chain(run.path, folder / "voc", config, wanted=wanted)
     row = run.masks().iloc[0]
     box = tuple(int(row[f"bbox_{name}"]) for name in "xywh")
     decide(run, "ann", [Mark(int(row["mask_id"]), row["image_id"], box, Action.ACCEPT, None)], scope=Scope.LABELS)
@@ -74,7 +76,7 @@ def make_run(folder: Path, *, projection: bool = True) -> Run:
     save_view(run, "selection", "mine", {"masks": [0]})
     make_alternatives(run, [AlternativeKey(2, 0)])
     make_curve(run)
-    run_chain(run.path, folder / "voc", tiny_config(folder).with_overrides(["rounds.count=1"]), wanted=wanted)
+    run_chain(run.path, folder / "voc", config, wanted=wanted)
     return run
 
 

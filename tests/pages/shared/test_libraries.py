@@ -24,14 +24,14 @@ def need(monkeypatch, *names):
 
 
 def test_line_stands_in_place_of_the_page_only_while_libraries_are_loaded(monkeypatch):
-    need(monkeypatch, "wave", "chunk")
+    need(monkeypatch, "wave", "tabnanny")
     shown = []
     monkeypatch.setattr(libraries.st, "caption", shown.append)
     app = AppTest.from_function(draw).run()
     assert not app.exception
     assert len(shown) == 1
     assert "Filter" in shown[0]
-    assert {"wave", "chunk"} <= sys.modules.keys()
+    assert {"wave", "tabnanny"} <= sys.modules.keys()
     assert app.title[0].value == "Filter"
     app.run()
     assert len(shown) == 1

@@ -34,7 +34,7 @@ def saved(label, kind="PNG", **options):
 
 def wide(label):
     """Sixteen bits, as some tools write what is ignored."""
-    return np.where(label == 255, 65535, label).astype(np.uint16)
+    return np.where(label == 255, np.uint16(65535), label)
 
 
 @pytest.mark.parametrize(
