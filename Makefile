@@ -123,7 +123,7 @@ $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q "uv>=0.9,<1"
 
-# A machine without a C++ compiler cannot build pydensecrf2: everything but the CRF then runs. So it is on Python 3.13.
+# A machine without a C++ compiler cannot build pydensecrf2: everything but the CRF then runs.
 $(VENV)/.installed: requirements.txt pyproject.toml | $(VENV)/bin/python
 	$(INSTALL) -r requirements.txt \
 		|| ( echo "Trying again without pydensecrf2 (it needs a C++ compiler); the CRF will be off." \

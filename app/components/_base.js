@@ -6,7 +6,6 @@
 const LEAVING = 10_000; // milliseconds that another page may take to come
 const SENDING = 50; // milliseconds until Streamlit has sent what it was told: it does so by a timer, not at once
 const DOOR = (globalThis.maskdistillDoor ??= watchDoor());
-globalThis.maskdistillWay ??= straightenWay();
 
 function watchDoor() {
   const door = { page: location.pathname, until: 0, told: Number.NEGATIVE_INFINITY, hold: null };
@@ -34,13 +33,15 @@ function watchDoor() {
     leave(door);
     // Streamlit asked for the page at once, before what it was told is sent: it asks for it once more.
     const left = unsent(door);
-    if (left > 0) setTimeout(() => dispatchEvent(new PopStateEvent("popstate", { state: history.state })), left);
+    const again = () => dispatchEvent(new PopStateEvent("popstate", { state: history.state }));
+    if (left > 0) door.timer = setTimeout(again, left);
   });
+  joinSteps();
   return door;
 }
 
 // Streamlit steps onto a page, and then onto its link: two steps, of which Back undid one. They become one.
-function straightenWay() {
+function joinSteps() {
   const push = history.pushState.bind(history);
   let isBare = false; // the page has come, its link has not
   history.pushState = (state, title, url) => {
@@ -52,15 +53,14 @@ function straightenWay() {
   addEventListener("popstate", () => {
     isBare = false;
   });
-  return true;
 }
 
 // Whether a click waits for what is on its way to the server; it is then made again.
 function waits(door, click) {
-  clearTimeout(door.click); // the last one counts
+  clearTimeout(door.timer); // the last one counts
   if (door.hold?.(click)) return true;
   const left = unsent(door);
-  if (left > 0) door.click = setTimeout(click, left);
+  if (left > 0) door.timer = setTimeout(click, left);
   return left > 0;
 }
 
