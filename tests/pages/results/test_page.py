@@ -3,13 +3,13 @@
 import shutil
 
 import pytest
+from needs import needs_crf
 from streamlit.proto.Metric_pb2 import Metric
 
 from app.results.page import VIEWS, why_outdated
 from maskdistill.evaluation.metric_tables import percent
 from maskdistill.evaluation.photo_metrics import read_photo_results
 from maskdistill.files import write_json
-from maskdistill.proposals.crf import crf_available
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
 
@@ -55,7 +55,7 @@ def test_every_part_opens(open_page, finished_run, view):
     assert not app.error
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_stages_have_the_final_metric_and_say_that_labels_only_report(open_page, finished_run):
     app = open_page("results", run="tiny")
     final = read_json(finished_run.path / "metrics.json")["reported"]["stage2_crf"]["miou"]
@@ -65,7 +65,7 @@ def test_stages_have_the_final_metric_and_say_that_labels_only_report(open_page,
     assert "for reporting only" in text_of(app)
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_a_loss_against_the_proposals_is_shown_as_a_loss(open_page, finished_run):
     measures = read_json(finished_run.path / "metrics.json")["reported"]
     assert measures["stage2_crf"]["miou"] < measures["proposals"]["miou"]

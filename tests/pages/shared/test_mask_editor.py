@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from needs import needs_crf
 
 from app.mask_editor import choices
 from app.mask_editor.edit_session import EditSession, PhotoMask
@@ -12,7 +13,6 @@ from app.mask_editor.subject import edited_photo
 from app.run_view import read_run_view, repairs_of, shape_of
 from maskdistill.errors import ConfigError
 from maskdistill.masks import decode_mask, encode_mask, mask_iou
-from maskdistill.proposals.crf import crf_available
 from maskdistill.review import decisions
 from maskdistill.review.decisions import Scope, Tool
 from maskdistill.review.repair import Click, Mender
@@ -71,7 +71,7 @@ def test_each_step_does_what_it_says(subject, step, wanted, tool):
     assert found.tool is tool
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_sharpened_is_what_the_clicks_before_it_changed(subject, mender):
     click, stroke = {"do": "click", **SECOND, "adds": True}, STEPS[0]
     found = apply_steps(subject, of(1), [click, {"do": "sharpen"}, stroke])

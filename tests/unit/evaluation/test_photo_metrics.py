@@ -3,6 +3,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
+from needs import needs_crf
 
 from maskdistill.datasets import read_label
 from maskdistill.errors import RunError
@@ -18,7 +19,6 @@ from maskdistill.evaluation.photo_metrics import (
 )
 from maskdistill.evaluation.run_label_maps import LabelMaps
 from maskdistill.files import write_json
-from maskdistill.proposals.crf import crf_available
 from maskdistill.pseudo_labels.label_maps import read_label_png
 from maskdistill.storage.read_files import read_json
 from maskdistill.storage.run_folder import Run
@@ -92,7 +92,7 @@ def test_photos_without_a_value_come_last(highest, wanted):
     assert order_photos(np.array([0.1, np.nan, 0.9, 0.1]), highest_first=highest).tolist() == wanted
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_evaluation_counts_every_label_map(run, results):
     assert results.kinds == KINDS
     assert results.num_photos == len(photos_of(run))
@@ -114,7 +114,7 @@ def test_counts_give_the_confusion_of_the_report(run, results):
     assert report(counts, source.classes, matching).miou == pytest.approx(metrics["reported"]["stage2"]["miou"])
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_change_and_agreement_are_those_of_the_files(run, results):
     maps = LabelMaps(run)
     wanted = [share_changed(maps.read("stage1", n), maps.read("stage2", n)) for n in range(results.num_photos)]
@@ -148,7 +148,7 @@ def test_of_earlier_label_maps_they_are_not_read(copy):
     pd.testing.assert_frame_equal(read_photo_results(copy).counts, made.counts)
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf2 is not installed")
+@needs_crf
 def test_they_do_without_ground_truth_and_tell_how_far_they_are(copy):
     seen = []
     found = make_photo_results(copy, GroundTruth(None), lambda done, total: seen.append((done, total)))

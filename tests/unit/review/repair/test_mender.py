@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from needs import needs_crf
 
 from maskdistill.errors import ConfigError, ShapeError
 from maskdistill.masks import mask_iou
-from maskdistill.proposals.crf import crf_available
 from maskdistill.review.repair import Click, Mender
 
 PATCH, ROWS, COLS = 8, 12, 16
@@ -136,7 +136,7 @@ def test_only_the_part_around_the_click_changes_unless_it_is_everywhere():
     assert not (mender.mend(of(1, 3), [Click(x, y, adds=False)]) & of(1)).all()
 
 
-@pytest.mark.skipif(not crf_available(), reason="pydensecrf is not installed")
+@needs_crf
 def test_the_crf_may_sharpen_what_changes(mender):
     found = mender.mend(of(1), [Click(*middle(2), adds=True)], crf=True)
     assert mask_iou(found, of(1, 2)) > 0.95
